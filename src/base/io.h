@@ -1,0 +1,213 @@
+/*
+ * Files, folders, clocks and processors: every call to the operating system is behind this door.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * Paths are bytes as the system has them, '/' between folders. System failures are MMH_E_IO with
+ * the path and the system's reason. Reading and writing at offsets is safe from several threads
+ * at once on one handle; everything else takes one thread at a time.
+ */
+#ifndef MMH_IO_H
+#define MMH_IO_H
+
+#include "base/arena.h"
+
+typedef struct mmh_folder mmh_folder; /* an open folder: paths beneath it follow no symlink */
+typedef struct mmh_input mmh_input;   /* an input: seekable, of known size */
+typedef struct mmh_output mmh_output; /* an output */
+
+enum mmh_path_kind {
+    MMH_PATH_NONE, /* there is nothing */
+    MMH_PATH_FILE,
+    MMH_PATH_FOLDER,
+    MMH_PATH_SYMLINK,
+    MMH_PATH_OTHER /* pipe, socket, device */
+};
+
+struct mmh_path_info {
+    const char *path;   /* relative to the root that was listed; "" for the root itself */
+    const char *target; /* of a symlink, as listed; else NULL */
+    enum mmh_path_kind kind;
+    uint32_t mode;  /* permission bits, 07777 */
+    uint64_t bytes; /* of a file */
+    int64_t mtime_seconds;
+    uint32_t mtime_nanoseconds;
+    uint64_t device, inode; /* equal for two names of one file */
+};
+
+/* ---- looking ---- */
+
+/* What lies at a path. follow: look through a final symlink. A missing path is MMH_PATH_NONE
+ * and no failure. Leaves path and target NULL. */
+mmh_status mmh_path_stat(struct mmh_path_info *info, const char *path, bool follow, mmh_error *err);
+
+struct mmh_list_limits {
+    size_t entries; /* 0: ten million */
+    unsigned depth; /* folders within folders; 0: 64 */
+};
+
+/*
+ * List everything beneath a folder, itself not included, sorted by the bytes of the whole
+ * relative path (so a folder comes before what is in it). Symlinks are listed, not followed.
+ * Entries and strings live in the arena. Fails with MMH_E_LIMIT over a limit.
+ */
+mmh_status mmh_folder_list(struct mmh_path_info **entries, size_t *count, struct mmh_arena *arena,
+                           const mmh_folder *folder, const struct mmh_list_limits *limits,
+                           mmh_error *err);
+
+/* ---- folders ---- */
+
+/* Open an existing folder; `path` itself may be or hold symlinks. create: make it (and its
+ * parents) if there is none. */
+mmh_status mmh_folder_open(mmh_folder **folder, const char *path, bool create,
+                           const mmh_allocator *allocator, mmh_error *err);
+void mmh_folder_close(mmh_folder *folder); /* may be NULL */
+
+/*
+ * Beneath a folder: `relative` has components separated by single '/', none of them empty, "."
+ * or ".."; anything else is MMH_E_USAGE, and so is a symlink on the way: none is followed.
+ */
+bool mmh_path_is_relative(const char *relative);
+
+mmh_status mmh_folder_open_beneath(mmh_folder **out, const mmh_folder *folder, const char *relative,
+                                   const mmh_allocator *allocator, mmh_error *err);
+
+/* mkdir -p; each folder that is created gets `mode` less the umask. An existing one stays. */
+mmh_status mmh_folder_make(const mmh_folder *folder, const char *relative, uint32_t mode,
+                           mmh_error *err);
+mmh_status mmh_folder_symlink(const mmh_folder *folder, const char *relative, const char *target,
+                              bool overwrite, mmh_error *err);
+mmh_status mmh_folder_stat(struct mmh_path_info *info, const mmh_folder *folder,
+                           const char *relative, mmh_error *err); /* as mmh_path_stat */
+/* Remove a file, symlink or empty folder; nothing there is no failure. */
+mmh_status mmh_folder_remove(const mmh_folder *folder, const char *relative, mmh_error *err);
+/* Move an entry to another name beneath the same folder; an existing one is MMH_E_USAGE "exists"
+ * unless `overwrite`. */
+mmh_status mmh_folder_rename(const mmh_folder *folder, const char *from, const char *to,
+                             bool overwrite, mmh_error *err);
+/* Remove a folder and all that is in it. */
+mmh_status mmh_folder_remove_tree(const mmh_folder *folder, const char *relative, mmh_error *err);
+mmh_status mmh_path_remove_folder(const char *path, mmh_error *err); /* an empty one */
+/* Permission bits of a file or folder (after its files were written); ".": the folder itself. */
+mmh_status mmh_folder_set_mode(const mmh_folder *folder, const char *relative, uint32_t mode,
+                               mmh_error *err);
+mmh_status mmh_folder_set_mtime(const mmh_folder *folder, const char *relative, int64_t seconds,
+                                uint32_t nanoseconds, mmh_error *err); /* of a symlink itself */
+
+/* ---- inputs ---- */
+
+enum mmh_access { MMH_ACCESS_NORMAL, MMH_ACCESS_SEQUENTIAL, MMH_ACCESS_RANDOM };
+
+/* Open for reading. A regular file is read in place; a pipe or the like is spooled, as below.
+ * A folder is MMH_E_USAGE. */
+mmh_status mmh_input_open(mmh_input **input, const char *path, const mmh_allocator *allocator,
+                          mmh_error *err);
+mmh_status mmh_input_open_beneath(mmh_input **input, const mmh_folder *folder, const char *relative,
+                                  const mmh_allocator *allocator, mmh_error *err);
+
+/*
+ * Take an open descriptor (0: standard input), which stays the caller's. A regular file that
+ * stands at its beginning is read in place; anything else is copied to an unlinked temporary
+ * file in $TMPDIR or /tmp, up to limit_bytes (0: no limit; over it: MMH_E_LIMIT).
+ */
+mmh_status mmh_input_open_descriptor(mmh_input **input, int descriptor, const char *name,
+                                     uint64_t limit_bytes, const mmh_allocator *allocator,
+                                     mmh_error *err);
+
+/* Bytes in memory as a file; they stay the caller's and must outlive it. */
+mmh_status mmh_input_open_memory(mmh_input **input, const void *data, size_t bytes,
+                                 const char *name, const mmh_allocator *allocator, mmh_error *err);
+void mmh_input_close(mmh_input *input); /* may be NULL */
+
+const char *mmh_input_name(const mmh_input *input); /* for messages */
+uint64_t mmh_input_bytes(const mmh_input *input);   /* when it was opened */
+const struct mmh_path_info *mmh_input_info(const mmh_input *input);
+bool mmh_input_was_spooled(const mmh_input *input);
+
+/* Read exactly dst[bytes] from `offset`. A range that ends past mmh_input_bytes is MMH_E_CORRUPT
+ * ("ends at"); a file that has become shorter is MMH_E_IO. */
+mmh_status mmh_input_read(const mmh_input *input, void *dst, uint64_t offset, size_t bytes,
+                          mmh_error *err);
+
+/* Advice; never fails. ahead: this range will be wanted soon. forget: it will not. */
+void mmh_input_advise(const mmh_input *input, enum mmh_access access);
+void mmh_input_ahead(const mmh_input *input, uint64_t offset, uint64_t bytes);
+void mmh_input_forget(const mmh_input *input, uint64_t offset, uint64_t bytes);
+
+/* A whole small file with a NUL after it (not counted), for mmh_free. Over limit_bytes:
+ * MMH_E_LIMIT. */
+mmh_status mmh_input_slurp(uint8_t **data, size_t *bytes, const char *path, size_t limit_bytes,
+                           const mmh_allocator *allocator, mmh_error *err);
+
+/* ---- outputs ---- */
+
+struct mmh_output_options {
+    bool overwrite; /* replace what is there; else it is MMH_E_USAGE "exists" */
+    bool secret;    /* mode 0600 whatever `mode` says: keys */
+    uint32_t mode;  /* permission bits, taken as they are; 0: 0666 less the umask */
+};
+
+/*
+ * A file that appears under its name only when it is committed: until then it has a temporary
+ * name beside it, mode 0600. options NULL: all zero.
+ */
+mmh_status mmh_output_create(mmh_output **output, const char *path,
+                             const struct mmh_output_options *options,
+                             const mmh_allocator *allocator, mmh_error *err);
+mmh_status mmh_output_create_beneath(mmh_output **output, const mmh_folder *folder,
+                                     const char *relative, const struct mmh_output_options *options,
+                                     const mmh_allocator *allocator, mmh_error *err);
+
+/* A descriptor of the caller's, e.g. 1 for standard output: append only. */
+mmh_status mmh_output_open_descriptor(mmh_output **output, int descriptor, const char *name,
+                                      const mmh_allocator *allocator, mmh_error *err);
+
+/* An existing regular file, in place: appends go to its end, and closing without a commit cuts
+ * it back to the size that it had (what write_at changed below that stays changed). */
+mmh_status mmh_output_open_existing(mmh_output **output, const char *path,
+                                    const mmh_allocator *allocator, mmh_error *err);
+
+/* Free the handle. What was not committed is removed (abandoned). May be NULL. */
+void mmh_output_close(mmh_output *output);
+
+/* Sync the file, give it its name, sync the folder. The output takes no more writes. */
+mmh_status mmh_output_commit(mmh_output *output, mmh_error *err);
+
+/* Commit without the syncs, for many small files: mmh_folder_sync follows. */
+mmh_status mmh_output_commit_unsynced(mmh_output *output, mmh_error *err);
+mmh_status mmh_folder_sync(const mmh_folder *folder, mmh_error *err); /* its whole file system */
+
+bool mmh_output_is_seekable(const mmh_output *output);
+const char *mmh_output_name(const mmh_output *output);
+uint64_t mmh_output_position(const mmh_output *output); /* where append goes on */
+
+mmh_status mmh_output_append(mmh_output *output, const void *data, size_t bytes, mmh_error *err);
+mmh_status mmh_output_append_zeros(mmh_output *output, uint64_t bytes, mmh_error *err);
+
+/* Seekable outputs only, else MMH_E_USAGE. write_at does not move the append position, but
+ * append goes on behind the furthest byte of both once mmh_output_seek_end says so. */
+mmh_status mmh_output_write_at(mmh_output *output, uint64_t offset, const void *data, size_t bytes,
+                               mmh_error *err);
+mmh_status mmh_output_read_at(mmh_output *output, void *dst, uint64_t offset, size_t bytes,
+                              mmh_error *err);
+mmh_status mmh_output_seek_end(mmh_output *output, mmh_error *err);
+
+/* Set the size; room for it is reserved where the file system can (a full disk shows now). */
+mmh_status mmh_output_resize(mmh_output *output, uint64_t bytes, mmh_error *err);
+mmh_status mmh_output_set_mtime(mmh_output *output, int64_t seconds, uint32_t nanoseconds,
+                                mmh_error *err);
+
+/* ---- the machine ---- */
+
+uint64_t mmh_clock_ns(void);    /* monotonic */
+unsigned mmh_cpu_count(void);   /* that this process may use; at least 1 */
+uint64_t mmh_peak_memory(void); /* peak resident bytes of this process; 0 if unknown */
+const char *mmh_environment(const char *name); /* getenv; NULL in set-user-id programs */
+
+/* ---- for tests ---- */
+
+/* Make the nth system read, write, sync, rename, open or truncate from now on (1: the next), and
+ * all that follow, fail with "input/output error"; 0: none. Returns how many are still to go. */
+uint64_t mmh_io_fail_after(uint64_t nth);
+
+#endif
