@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# check.sh: every test. Builds in build/, build-asan/ (ASan + UBSan), build-tsan/ (threads) and
+# build-c/ (no BLAKE3, C kernels alone); ends with one line `N passed, N failed, N skipped`.
+#
+#   FAST=1 tools/check.sh   the plain build and the Python tests alone
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+results=$(mktemp -d "${TMPDIR:-/tmp}/mmh-check.XXXXXX")
+trap 'rm -rf "$results"' EXIT
+problems=0
+
+section() { printf '\n== %s\n' "$*"; }
+
+# Set up if need be, build, and run the tests of a build folder; their log goes to $results.
+run_build() { # FOLDER "MESON SETUP ARGUMENTS" "MESON TEST ARGUMENTS" [WRAPPER...]
+  local folder=$1 setup=$2 tests=$3
+  shift 3
+  section "$folder${setup:+ ($setup)}"
+  if [ ! -e "$folder/build.ninja" ]; then
+    meson setup "$folder" $setup >"$results/setup.log" 2>&1 ||
+      { cat "$results/setup.log"; problems=$((problems + 1)); return; }
+  fi
+  ninja -C "$folder" --quiet || { problems=$((problems + 1)); return; }
+  "$@" meson test -C "$folder" --no-rebuild --print-errorlogs $tests ||
+    echo "tests failed in $folder"
+  cp "$folder/meson-logs/testlog.json" "$results/$folder.json" 2>/dev/null ||
+    problems=$((problems + 1))
+}
+
+run_build build "" ""
+if [ -z "${FAST:-}" ]; then
+  run_build build-asan "-Db_sanitize=address,undefined -Db_lundef=false -Dbuildtype=debugoptimized" ""
+  # ThreadSanitizer of older compilers wants addresses that newer kernels randomise.
+  still=; if setarch -R true 2>/dev/null; then still="setarch -R"; fi
+  run_build build-tsan "-Db_sanitize=thread -Db_lundef=false -Dbuildtype=debugoptimized" \
+    "base engine api" $still
+  run_build build-c "-Dblake3=disabled -Dc_args=-DMMH_KERNELS_ONLY_C" ""
+fi
+
+if [ -x .venv/bin/python ] && .venv/bin/python -c 'import pytest' 2>/dev/null; then
+  if compgen -G 'tests/*test*.py' >/dev/null || compgen -G 'tests/*/*test*.py' >/dev/null; then
+    section "Python tests"
+    MMH_BUILD=$PWD/build .venv/bin/python -m pytest -q tests -p no:cacheprovider \
+      --junitxml="$results/pytest.xml"
+    [ -e "$results/pytest.xml" ] || problems=$((problems + 1))
+  fi
+else
+  section "Python tests are skipped: no pytest in .venv (\`make deps\`)"
+fi
+
+section "all"
+python3 tools/tally.py "$results" "$problems"

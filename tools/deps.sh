@@ -1,0 +1,207 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# deps.sh: install what mmh needs and this machine lacks; says what before it does.
+#
+#   tools/deps.sh           to build, and Python packages for `make demo`
+#   tools/deps.sh check     ... and for the tests
+#   tools/deps.sh bench     ... and for the benchmarks (large: torch)
+#   tools/deps.sh --check   install nothing: name what is missing for the build, exit 1 if anything
+#
+# Packages come from apt, dnf or brew. BLAKE3 is in no Debian release yet, so there it is taken from
+# sid into .deps/, without touching the system; without it mmh builds all the same and offers SHA-256.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# What the build needs, and the package that holds it: test | apt | dnf | brew
+needs=(
+  "command cc         | gcc libc6-dev      | gcc glibc-devel     | gcc"
+  "command meson      | meson              | meson               | meson"
+  "command ninja      | ninja-build        | ninja-build         | ninja"
+  "command pkg-config | pkg-config         | pkgconf-pkg-config  | pkgconf"
+  "command python3    | python3            | python3             | python3"
+  "module libzstd     | libzstd-dev        | libzstd-devel       | zstd"
+  "module liblzma     | liblzma-dev        | xz-devel            | xz"
+  "module libcrypto   | libssl-dev         | openssl-devel       | openssl@3"
+  "module cmocka      | libcmocka-dev      | libcmocka-devel     | cmocka"
+  "header stdio.h     | libc6-dev          | glibc-devel         | gcc"
+)
+
+manager=none
+for try in apt-get dnf brew; do
+  if command -v $try >/dev/null 2>&1; then manager=$try; break; fi
+done
+
+has() { # KIND NAME
+  case $1 in
+    command) command -v "$2" >/dev/null 2>&1 ;;
+    module) command -v pkg-config >/dev/null 2>&1 && pkg-config --exists "$2" ;;
+    header) command -v cc >/dev/null 2>&1 && echo "#include <$2>" | cc -E -x c - >/dev/null 2>&1 ;;
+  esac
+}
+
+# The missing packages by this machine's names (apt's where there is no package manager), one a line.
+missing() {
+  local need kind name apt dnf brew
+  for need in "${needs[@]}"; do
+    IFS='|' read -r need apt dnf brew <<<"$need"
+    read -r kind name <<<"$need"
+    has "$kind" "$name" && continue
+    case $manager in
+      dnf) printf '%s\n' $dnf ;;
+      brew) printf '%s\n' $brew ;;
+      *) printf '%s\n' $apt ;;
+    esac
+  done | sort -u
+}
+
+has_blake3() {
+  [ -e .deps/lib/libblake3.so ] || { has command pkg-config && has module libblake3; }
+}
+
+say() { echo "deps: $*"; }
+
+as_root() {
+  if [ "$(id -u)" = 0 ]; then "$@"
+  elif command -v sudo >/dev/null 2>&1; then sudo "$@"
+  else
+    echo "deps: this needs root, and there is no sudo; run as root: $*" >&2
+    return 1
+  fi
+}
+
+apt_updated=
+apt_install() { # PACKAGE...
+  if [ -z "$apt_updated" ]; then
+    as_root apt-get -qq update
+    apt_updated=1
+  fi
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install "$@" \
+    >/dev/null
+}
+
+install_packages() { # PACKAGE...
+  [ $# -gt 0 ] || return 0
+  case $manager in
+    apt-get) say "installing with apt: $*"; apt_install "$@" ;;
+    dnf) say "installing with dnf: $*"; as_root dnf -q -y install "$@" ;;
+    brew) say "installing with brew: $*"; brew install -q "$@" ;;
+    none)
+      echo "deps: no apt, dnf or brew here; please install what Debian calls: $*" >&2
+      return 1 ;;
+  esac
+}
+
+debian_mirror() {
+  apt-get indextargets --format '$(LABEL) $(REPO_URI)' 'Created-By: Packages' |
+    awk '$1 == "Debian" { print $2; exit }'
+}
+
+# Debian's sid packages in .deps/: own lists and cache, the machine's own mirror, its archive keyring.
+blake3_from_sid() {
+  local mirror keyring work options deb
+  keyring=/usr/share/keyrings/debian-archive-keyring.gpg
+  mirror=$(debian_mirror)
+  if [ -z "$mirror" ]; then # apt knows the labels only once it has its lists
+    as_root apt-get -qq update
+    mirror=$(debian_mirror)
+  fi
+  [ -n "$mirror" ] && [ -e "$keyring" ] || return 1
+  say "getting BLAKE3 for this folder alone (.deps/): libblake3-dev libblake3-0 of Debian sid"
+  work=$(mktemp -d "${TMPDIR:-/tmp}/mmh-deps.XXXXXX")
+  mkdir -p "$work/lists/partial" "$work/cache/archives/partial" "$work/parts" "$work/root"
+  echo "deb [signed-by=$keyring] $mirror sid main" >"$work/sources.list"
+  options=(-o "Dir::Etc::sourcelist=$work/sources.list" -o "Dir::Etc::sourceparts=$work/parts"
+    -o "Dir::Etc::preferences=$work/none" -o "Dir::Etc::preferencesparts=$work/parts"
+    -o "Dir::State::lists=$work/lists" -o "Dir::Cache=$work/cache" -o Acquire::Languages=none)
+  if [ "$(id -u)" = 0 ]; then options+=(-o APT::Sandbox::User=root); fi
+  if apt-get -qq "${options[@]}" update &&
+    (cd "$work" && apt-get -qq "${options[@]}" download libblake3-dev libblake3-0 >/dev/null); then
+    for deb in "$work"/*.deb; do dpkg-deb -x "$deb" "$work/root"; done
+    mkdir -p "$work/deps/include" "$work/deps/lib" "$work/deps/share"
+    cp "$work"/root/usr/include/blake3*.h "$work/deps/include/"
+    cp -L "$work"/root/usr/lib/*/libblake3.so.0 "$work/deps/lib/"
+    ln -s libblake3.so.0 "$work/deps/lib/libblake3.so"
+    cp "$work"/root/usr/share/doc/libblake3-0/copyright "$work/deps/share/blake3.copyright"
+    # It must compile, link, load and hash here before anything builds on it.
+    cat >"$work/try.c" <<'END'
+#include <blake3.h>
+#include <string.h>
+int main(void)
+{
+    blake3_hasher hasher;
+    unsigned char digest[32];
+    blake3_hasher_init(&hasher);
+    blake3_hasher_finalize(&hasher, digest, sizeof digest);
+    return memcmp(digest, "\xaf\x13\x49\xb9", 4) != 0; /* of nothing */
+}
+END
+    if cc -I"$work/deps/include" "$work/try.c" -o "$work/try" -L"$work/deps/lib" -lblake3 \
+      -Wl,-rpath,"$work/deps/lib" && "$work/try"; then
+      mkdir -p .deps
+      cp -RP "$work/deps/." .deps/
+    fi
+  fi
+  rm -rf "$work"
+  [ -e .deps/lib/libblake3.so ]
+}
+
+get_blake3() {
+  has_blake3 && return 0
+  case $manager in
+    apt-get)
+      if [ -n "$(apt-cache -q madison libblake3-dev 2>/dev/null)" ]; then
+        install_packages libblake3-dev && return 0
+      fi
+      blake3_from_sid && return 0 ;;
+    dnf) install_packages blake3-devel && return 0 ;;
+    brew) install_packages blake3 && return 0 ;;
+  esac
+  say "BLAKE3 is not to be had here: the build will offer SHA-256 instead"
+}
+
+# .venv with the packages of tools/requirements-NAME.txt, for each NAME. A list that was installed
+# once is not looked at again until it changes.
+python_packages() { # NAME...
+  local name list stamp wanted=()
+  for name in "$@"; do
+    list=tools/requirements-$name.txt
+    stamp=.venv/mmh-$name.txt
+    [ -e "$list" ] || continue
+    cmp -s "$list" "$stamp" || wanted+=("$name")
+  done
+  [ ${#wanted[@]} -gt 0 ] || return 0
+  if [ ! -x .venv/bin/pip ]; then
+    if ! python3 -c 'import ensurepip' >/dev/null 2>&1; then
+      if [ "$manager" = apt-get ]; then install_packages python3-venv || return 1; fi
+    fi
+    say "creating .venv for Python packages"
+    rm -rf .venv
+    python3 -m venv .venv || return 1
+  fi
+  for name in "${wanted[@]}"; do
+    list=tools/requirements-$name.txt
+    say "installing with pip in .venv: $(sed 's/#.*//' "$list" | xargs)"
+    .venv/bin/pip -q --disable-pip-version-check install -r "$list" || return 1
+    cp "$list" ".venv/mmh-$name.txt"
+  done
+}
+
+case ${1:-} in
+  --check)
+    packages=$(missing | xargs)
+    [ -z "$packages" ] && exit 0
+    echo "missing to build mmh: $packages" >&2
+    echo "\`make deps\` installs them" >&2
+    exit 1 ;;
+  '' | check | bench) ;;
+  *)
+    sed -n '3,12p' "$0" | sed 's/^# \{0,1\}//' >&2
+    exit 2 ;;
+esac
+
+install_packages $(missing)
+packages=$(missing | xargs)
+[ -z "$packages" ] || { echo "deps: still missing: $packages" >&2; exit 1; }
+get_blake3
+python_packages demo ${1:-} ||
+  { [ "${1:-}" != bench ] && say "no Python packages: what needs them will be left out"; }
