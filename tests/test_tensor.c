@@ -1,0 +1,539 @@
+/*
+ * The tensor room's promises: element types, and extent maps that tile every file.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/bits.h"
+#include "map_check.h"
+#include "tensor/extent.h"
+
+static uint64_t random_state = 0x9e3779b97f4a7c15u;
+
+static uint64_t random_below(uint64_t limit)
+{
+    random_state ^= random_state << 13;
+    random_state ^= random_state >> 7;
+    random_state ^= random_state << 17;
+    return random_state % limit;
+}
+
+static void assert_map_good(const struct mmh_extent_map *map)
+{
+    const char *problem = map_problem(map);
+    if (problem)
+        fail_msg("%s", problem);
+}
+
+/* ---- element types ---- */
+
+static void test_every_dtype_has_a_name_that_finds_it(void **state)
+{
+    (void)state;
+    for (int i = 0; i < MMH_DTYPE_COUNT; i++) {
+        mmh_dtype dtype = (mmh_dtype)i;
+        const char *name = mmh_dtype_name(dtype);
+        assert_non_null(name);
+        assert_int_equal(mmh_dtype_find(name, strlen(name)), dtype);
+        assert_int_not_equal(mmh_dtype_bits(dtype), 0);
+        char lower[32] = { 0 };
+        for (size_t c = 0; name[c]; c++)
+            lower[c] = (char)(name[c] | (name[c] >= 'A' && name[c] <= 'Z' ? 0x20 : 0));
+        assert_int_equal(mmh_dtype_find(lower, strlen(lower)), dtype);
+    }
+    assert_null(mmh_dtype_name(MMH_DTYPE_COUNT));
+    assert_null(mmh_dtype_name((mmh_dtype)-1));
+    assert_int_equal(mmh_dtype_bits((mmh_dtype)200), 0);
+}
+
+static void test_codecs_see_scalars_of_1_2_4_or_8_bytes(void **state)
+{
+    (void)state;
+    for (int i = 0; i < MMH_DTYPE_COUNT; i++) {
+        mmh_dtype scalar = mmh_dtype_scalar((mmh_dtype)i);
+        unsigned bytes = mmh_dtype_scalar_bytes((mmh_dtype)i);
+        assert_int_equal(mmh_dtype_scalar(scalar), scalar);
+        assert_true(bytes == 1 || bytes == 2 || bytes == 4 || bytes == 8);
+        assert_int_equal(mmh_dtype_bits(scalar), 8 * bytes);
+    }
+    assert_int_equal(mmh_dtype_scalar(MMH_DTYPE_C64), MMH_DTYPE_F32);
+    assert_int_equal(mmh_dtype_scalar(MMH_DTYPE_C128), MMH_DTYPE_F64);
+    assert_int_equal(mmh_dtype_scalar(MMH_DTYPE_F4), MMH_DTYPE_U8);
+    assert_int_equal(mmh_dtype_scalar(MMH_DTYPE_BF16), MMH_DTYPE_BF16);
+    assert_int_equal(mmh_dtype_scalar((mmh_dtype)77), MMH_DTYPE_OPAQUE);
+}
+
+static void test_dtypes_answer_to_the_names_of_numpy_and_torch(void **state)
+{
+    static const struct {
+        const char *name;
+        mmh_dtype dtype;
+    } names[] = {
+        { "bfloat16", MMH_DTYPE_BF16 },   { "Float32", MMH_DTYPE_F32 },
+        { "half", MMH_DTYPE_F16 },        { "uint8", MMH_DTYPE_U8 },
+        { "int64", MMH_DTYPE_I64 },       { "float8_e4m3fn", MMH_DTYPE_F8_E4M3 },
+        { "complex128", MMH_DTYPE_C128 }, { "bf1", MMH_DTYPE_COUNT },
+        { "bf166", MMH_DTYPE_COUNT },     { "", MMH_DTYPE_COUNT },
+    };
+    (void)state;
+    for (size_t i = 0; i < MMH_COUNT_OF(names); i++)
+        assert_int_equal(mmh_dtype_find(names[i].name, strlen(names[i].name)), names[i].dtype);
+    assert_int_equal(mmh_dtype_find("f16\0", 4), MMH_DTYPE_COUNT);
+    assert_int_equal(mmh_dtype_find("f16xyz", 3), MMH_DTYPE_F16); /* name_bytes, not the NUL */
+}
+
+static void test_shape_bytes_never_overflow(void **state)
+{
+    static const uint64_t huge[] = { 1ull << 33, 1ull << 33 };
+    static const uint64_t empty[] = { 1ull << 40, 1ull << 40, 0 };
+    static const uint64_t odd[] = { 3 };
+    static const uint64_t most[] = { UINT64_MAX };
+    uint64_t bytes = 7;
+    (void)state;
+    assert_false(mmh_shape_bytes(&bytes, MMH_DTYPE_U8, 2, huge));
+    assert_false(mmh_shape_bytes(&bytes, MMH_DTYPE_F32, 1, most));
+    assert_false(mmh_shape_bytes(&bytes, MMH_DTYPE_COUNT, 1, odd));
+    assert_false(mmh_shape_bytes(&bytes, MMH_DTYPE_COUNT, 3, empty));
+    assert_true(mmh_shape_bytes(&bytes, MMH_DTYPE_F32, 3, empty) && bytes == 0);
+    assert_true(mmh_shape_bytes(&bytes, MMH_DTYPE_F64, 0, NULL) && bytes == 8);
+    assert_true(mmh_shape_bytes(&bytes, MMH_DTYPE_F4, 1, odd) && bytes == 2);
+    assert_true(mmh_shape_bytes(&bytes, MMH_DTYPE_F6_E2M3, 1, odd) && bytes == 3);
+    assert_true(mmh_shape_bytes(&bytes, MMH_DTYPE_U8, 1, most) && bytes == UINT64_MAX);
+    assert_true(mmh_shape_bytes(&bytes, MMH_DTYPE_U4, 1, most) && bytes == 1ull << 63);
+    assert_true(mmh_shape_bytes(&bytes, MMH_DTYPE_F6_E3M2, 1, most) &&
+                bytes == 0xc000000000000000u);
+}
+
+/* ---- maps ---- */
+
+static const uint64_t shapes[][3] = { { 4 }, { 2, 3 }, { 0, 5 }, { 1 }, { 7 } };
+
+/* A U8 tensor of one dimension. */
+static void add(struct mmh_extent_map *map, const char *name, uint64_t offset,
+                const uint64_t *elements)
+{
+    struct mmh_map_tensor tensor = { .name = name,
+                                     .dtype = MMH_DTYPE_U8,
+                                     .dimensions = 1,
+                                     .shape = elements,
+                                     .offset = offset,
+                                     .bytes = *elements };
+    assert_int_equal(mmh_extent_map_add(map, &tensor, NULL), MMH_OK);
+}
+
+static void test_map_of_a_file_without_tensors_is_one_opaque_extent(void **state)
+{
+    struct mmh_arena arena;
+    struct mmh_extent_map map;
+    (void)state;
+    mmh_arena_init(&arena, NULL);
+    mmh_extent_map_init(&map, &arena, 1000);
+    assert_int_equal(mmh_extent_map_finish(&map, NULL), MMH_OK);
+    assert_map_good(&map);
+    assert_int_equal(map.extent_count, 1);
+    mmh_extent_map_init(&map, &arena, 0);
+    assert_int_equal(mmh_extent_map_finish(&map, NULL), MMH_OK);
+    assert_map_good(&map);
+    assert_int_equal(map.extent_count, 0);
+    mmh_arena_release(&arena);
+}
+
+static void test_map_sorts_and_fills_gaps(void **state)
+{
+    struct mmh_arena arena;
+    struct mmh_extent_map map;
+    (void)state;
+    mmh_arena_init(&arena, NULL);
+    mmh_extent_map_init(&map, &arena, 30);
+    add(&map, "c", 20, &shapes[0][0]);
+    add(&map, "a", 3, &shapes[0][0]);
+    add(&map, "b", 7, &shapes[0][0]);
+    assert_int_equal(mmh_extent_map_finish(&map, NULL), MMH_OK);
+    assert_map_good(&map);
+    assert_int_equal(map.extent_count, 6); /* gap a b gap c gap */
+    assert_string_equal(map.extents[1].name, "a");
+    assert_string_equal(map.extents[2].name, "b");
+    assert_string_equal(map.extents[4].name, "c");
+    assert_int_equal(map.extents[5].offset, 24);
+    assert_int_equal(map.remark_count, 0);
+    mmh_arena_release(&arena);
+}
+
+static void test_map_keeps_every_name_of_tied_tensors(void **state)
+{
+    static const uint64_t two = 2;
+    struct mmh_map_tensor wide = { .name = "tied.wide",
+                                   .dtype = MMH_DTYPE_U16,
+                                   .dimensions = 1,
+                                   .shape = &two,
+                                   .offset = 8,
+                                   .bytes = 4 };
+    struct mmh_arena arena;
+    struct mmh_extent_map map;
+    (void)state;
+    mmh_arena_init(&arena, NULL);
+    mmh_extent_map_init(&map, &arena, 12);
+    add(&map, "embed", 8, &shapes[0][0]);
+    add(&map, "head", 8, &shapes[0][0]);
+    assert_int_equal(mmh_extent_map_add(&map, &wide, NULL), MMH_OK);
+    assert_int_equal(mmh_extent_map_finish(&map, NULL), MMH_OK);
+    assert_map_good(&map);
+    assert_int_equal(map.extent_count, 2);
+    assert_int_equal(map.extents[1].tensor_count, 3);
+    assert_int_equal(map.extents[1].dtype, MMH_DTYPE_U8); /* as the first says */
+    assert_string_equal(map.tensors[0].name, "embed");
+    assert_string_equal(map.tensors[1].name, "head");
+    assert_int_equal(map.tensors[2].dtype, MMH_DTYPE_U16);
+    mmh_arena_release(&arena);
+}
+
+static void test_map_leaves_out_what_overlaps(void **state)
+{
+    struct mmh_arena arena;
+    struct mmh_extent_map map;
+    (void)state;
+    mmh_arena_init(&arena, NULL);
+    mmh_extent_map_init(&map, &arena, 20);
+    add(&map, "late", 6, &shapes[0][0]);
+    add(&map, "short", 4, &shapes[3][0]);
+    add(&map, "long", 4, &shapes[0][0]);
+    add(&map, "none", 5, &shapes[2][0]); /* no bytes: overlaps nothing */
+    assert_int_equal(mmh_extent_map_finish(&map, NULL), MMH_OK);
+    assert_map_good(&map);
+    assert_int_equal(map.extent_count, 3);
+    assert_string_equal(map.extents[1].name, "long");
+    assert_int_equal(map.tensor_count, 2);
+    assert_int_equal(map.remark_count, 2);
+    mmh_arena_release(&arena);
+}
+
+static void test_map_leaves_out_what_cannot_be(void **state)
+{
+    static const uint64_t ones[65] = { 1 };
+    static const uint64_t huge[] = { 1ull << 33, 1ull << 33 };
+    static const uint64_t four = 4;
+    const struct mmh_map_tensor wrong[] = {
+        { .name = "opaque",
+          .dtype = MMH_DTYPE_OPAQUE,
+          .dimensions = 1,
+          .shape = &four,
+          .bytes = 4 },
+        { .name = "no type",
+          .dtype = MMH_DTYPE_COUNT,
+          .dimensions = 1,
+          .shape = &four,
+          .bytes = 4 },
+        { .name = "rank", .dtype = MMH_DTYPE_U8, .dimensions = 65, .shape = ones, .bytes = 0 },
+        { .name = "size", .dtype = MMH_DTYPE_U8, .dimensions = 1, .shape = &four, .bytes = 5 },
+        { .name = "wide", .dtype = MMH_DTYPE_U16, .dimensions = 1, .shape = &four, .bytes = 4 },
+        { .name = "huge", .dtype = MMH_DTYPE_U8, .dimensions = 2, .shape = huge, .bytes = 4 },
+        { .name = "end",
+          .dtype = MMH_DTYPE_U8,
+          .dimensions = 1,
+          .shape = &four,
+          .offset = 97,
+          .bytes = 4 },
+        { .name = "wrap",
+          .dtype = MMH_DTYPE_U8,
+          .dimensions = 1,
+          .shape = &four,
+          .offset = UINT64_MAX - 1,
+          .bytes = 4 },
+        { .name = "nothing past the end",
+          .dtype = MMH_DTYPE_U8,
+          .dimensions = 2,
+          .shape = shapes[2],
+          .offset = 101 },
+    };
+    struct mmh_arena arena;
+    struct mmh_extent_map map;
+    (void)state;
+    mmh_arena_init(&arena, NULL);
+    mmh_extent_map_init(&map, &arena, 100);
+    for (size_t i = 0; i < MMH_COUNT_OF(wrong); i++) {
+        assert_int_equal(mmh_extent_map_add(&map, &wrong[i], NULL), MMH_OK);
+        assert_int_equal(map.remark_count, i + 1);
+        assert_non_null(strstr(map.remarks[i], wrong[i].name));
+    }
+    assert_int_equal(mmh_extent_map_finish(&map, NULL), MMH_OK);
+    assert_map_good(&map);
+    assert_int_equal(map.extent_count, 1);
+    assert_int_equal(map.tensor_count, 0);
+    mmh_arena_release(&arena);
+}
+
+static void test_map_keeps_rank_64_and_tensors_without_bytes(void **state)
+{
+    uint64_t deep[64];
+    for (size_t i = 0; i < 64; i++)
+        deep[i] = i % 16 == 15 ? 2 : 1;
+    struct mmh_map_tensor tensor = { .name = "deep",
+                                     .dtype = MMH_DTYPE_F32,
+                                     .dimensions = 64,
+                                     .shape = deep,
+                                     .offset = 0,
+                                     .bytes = 64 };
+    struct mmh_map_tensor scalar = {
+        .name = "scalar", .dtype = MMH_DTYPE_F64, .offset = 64, .bytes = 8
+    };
+    struct mmh_arena arena;
+    struct mmh_extent_map map;
+    (void)state;
+    mmh_arena_init(&arena, NULL);
+    mmh_extent_map_init(&map, &arena, 72);
+    add(&map, "none at the end", 72, &shapes[2][0]);
+    assert_int_equal(mmh_extent_map_add(&map, &scalar, NULL), MMH_OK);
+    assert_int_equal(mmh_extent_map_add(&map, &tensor, NULL), MMH_OK);
+    add(&map, "none", 0, &shapes[2][0]);
+    assert_int_equal(mmh_extent_map_finish(&map, NULL), MMH_OK);
+    assert_map_good(&map);
+    assert_int_equal(map.remark_count, 0);
+    assert_int_equal(map.extent_count, 2);
+    assert_int_equal(map.tensor_count, 4);
+    assert_string_equal(map.tensors[0].name, "none");
+    assert_string_equal(map.tensors[3].name, "none at the end");
+    assert_int_equal(map.extents[0].dimensions, 64);
+    mmh_arena_release(&arena);
+}
+
+static void test_remarks_are_bounded_and_whole_characters(void **state)
+{
+    struct mmh_arena arena;
+    struct mmh_extent_map map;
+    char name[401];
+    (void)state;
+    for (size_t i = 0; i < 400; i += 2)
+        memcpy(name + i, "\xc3\xa9", 2); /* é */
+    name[400] = '\0';
+    mmh_arena_init(&arena, NULL);
+    mmh_extent_map_init(&map, &arena, 10);
+    memmove(name, name + 1, 400); /* so that the cut falls inside a character */
+    name[0] = 'x';
+    for (int i = 0; i < 1000; i++)
+        add(&map, name, 100, &shapes[0][0]);
+    assert_int_equal(map.remark_count, 1000);
+    for (size_t i = 0; i < MMH_MAP_REMARKS_MAX; i++) {
+        const char *cut = strstr(map.remarks[i], "\" reaches past");
+        assert_non_null(cut);
+        assert_true(cut[-1] == '\xa9' && cut[-2] == '\xc3');
+    }
+    assert_int_equal(mmh_extent_map_finish(&map, NULL), MMH_OK);
+    assert_map_good(&map);
+    mmh_arena_release(&arena);
+}
+
+static void test_map_remarks_on_equal_names(void **state)
+{
+    struct mmh_arena arena;
+    struct mmh_extent_map map;
+    (void)state;
+    mmh_arena_init(&arena, NULL);
+    mmh_extent_map_init(&map, &arena, 20);
+    add(&map, "a", 0, &shapes[0][0]);
+    add(&map, "b", 4, &shapes[0][0]);
+    add(&map, "a", 8, &shapes[0][0]);
+    assert_int_equal(mmh_extent_map_finish(&map, NULL), MMH_OK);
+    assert_map_good(&map);
+    assert_int_equal(map.tensor_count, 3);
+    assert_int_equal(map.remark_count, 1);
+    assert_string_equal(map.remarks[0], "two tensors are called \"a\"");
+    mmh_arena_release(&arena);
+}
+
+static void test_discard_forgets_all_but_remarks(void **state)
+{
+    struct mmh_arena arena;
+    struct mmh_extent_map map;
+    (void)state;
+    mmh_arena_init(&arena, NULL);
+    mmh_extent_map_init(&map, &arena, 20);
+    add(&map, "a", 0, &shapes[0][0]);
+    assert_int_equal(mmh_extent_map_add_metadata(&map, "k", "v", NULL), MMH_OK);
+    mmh_extent_map_remark(&map, "odd");
+    mmh_extent_map_discard(&map);
+    assert_int_equal(mmh_extent_map_add_metadata(&map, "first", "1", NULL), MMH_OK);
+    assert_int_equal(mmh_extent_map_add_metadata(&map, "second", "2", NULL), MMH_OK);
+    assert_int_equal(mmh_extent_map_finish(&map, NULL), MMH_OK);
+    assert_map_good(&map);
+    assert_int_equal(map.tensor_count, 0);
+    assert_int_equal(map.metadata_count, 2);
+    assert_string_equal(map.metadata[0].key, "first");
+    assert_string_equal(map.metadata[1].value, "2");
+    assert_int_equal(map.remark_count, 1);
+    mmh_arena_release(&arena);
+}
+
+static void test_hint_is_in_memory_order_and_in_scalars(void **state)
+{
+    static const uint64_t matrix[] = { 6, 8 };
+    static const uint64_t many[] = { 2, 3, 1, 5, 1, 1, 2, 2, 4, 7 };
+    struct mmh_extent extent = { .dtype = MMH_DTYPE_F32, .dimensions = 2, .shape = matrix };
+    uint64_t hint[MMH_HINT_DIMENSIONS];
+    (void)state;
+    assert_int_equal(mmh_extent_hint(hint, &extent), 2);
+    assert_true(hint[0] == 6 && hint[1] == 8);
+    extent.column_major = true;
+    assert_int_equal(mmh_extent_hint(hint, &extent), 2);
+    assert_true(hint[0] == 8 && hint[1] == 6);
+    extent.dtype = MMH_DTYPE_F6_E2M3; /* 6 of 6 bits end inside a byte */
+    assert_int_equal(mmh_extent_hint(hint, &extent), 0);
+    extent.column_major = false;
+    assert_int_equal(mmh_extent_hint(hint, &extent), 2);
+    assert_true(hint[0] == 6 && hint[1] == 6);
+    extent.dtype = MMH_DTYPE_F4;
+    assert_int_equal(mmh_extent_hint(hint, &extent), 2);
+    assert_true(hint[0] == 6 && hint[1] == 4);
+    extent.dtype = MMH_DTYPE_C64;
+    assert_int_equal(mmh_extent_hint(hint, &extent), 2);
+    assert_true(hint[0] == 6 && hint[1] == 16);
+    extent = (struct mmh_extent){ .dtype = MMH_DTYPE_U8, .dimensions = 10, .shape = many };
+    assert_int_equal(mmh_extent_hint(hint, &extent), 8);
+    assert_true(hint[0] == 6 && hint[1] == 5 && hint[6] == 4 && hint[7] == 7);
+    extent.dimensions = 0;
+    assert_int_equal(mmh_extent_hint(hint, &extent), 0);
+}
+
+/* Whatever is added, every byte of the file is in exactly one extent. */
+static void test_any_tensors_give_a_map_that_tiles_the_file(void **state)
+{
+    static const mmh_dtype some[] = { MMH_DTYPE_U8,  MMH_DTYPE_F16, MMH_DTYPE_F32,    MMH_DTYPE_F4,
+                                      MMH_DTYPE_C64, MMH_DTYPE_F64, MMH_DTYPE_F6_E2M3 };
+    (void)state;
+    for (int round = 0; round < 3000; round++) {
+        struct mmh_arena arena;
+        struct mmh_extent_map map;
+        uint64_t file_bytes = random_below(200);
+        size_t count = random_below(20);
+        mmh_arena_init(&arena, NULL);
+        mmh_extent_map_init(&map, &arena, file_bytes);
+        for (size_t i = 0; i < count; i++) {
+            struct mmh_map_tensor tensor = { .name = i % 3 ? "x" : "y",
+                                             .dtype = some[random_below(MMH_COUNT_OF(some))],
+                                             .big_endian = random_below(2),
+                                             .column_major = random_below(2),
+                                             .dimensions = (uint32_t)random_below(4) };
+            uint64_t *shape = mmh_arena_array(&arena, 4, sizeof *shape);
+            assert_non_null(shape);
+            for (size_t d = 0; d < 4; d++)
+                shape[d] = random_below(6);
+            tensor.shape = shape;
+            tensor.offset = random_below(40) * 8 % (file_bytes + 4);
+            if (!mmh_shape_bytes(&tensor.bytes, tensor.dtype, tensor.dimensions, shape))
+                fail();
+            tensor.bytes += !random_below(20);
+            assert_int_equal(mmh_extent_map_add(&map, &tensor, NULL), MMH_OK);
+        }
+        assert_int_equal(mmh_extent_map_finish(&map, NULL), MMH_OK);
+        assert_map_good(&map);
+        mmh_arena_release(&arena);
+    }
+}
+
+/* A million tensors, last first, half of them tied: sorted in n log n, memory in proportion. */
+static void test_a_million_tensors_are_mapped_quickly(void **state)
+{
+    enum { COUNT = 1000000 };
+    struct mmh_arena arena;
+    struct mmh_extent_map map;
+    (void)state;
+    mmh_arena_init(&arena, NULL);
+    mmh_extent_map_init(&map, &arena, 2 * COUNT);
+    for (uint64_t i = COUNT; i-- > 0;)
+        add(&map, "t", i / 2 * 4, &shapes[0][0]);
+    assert_int_equal(mmh_extent_map_finish(&map, NULL), MMH_OK);
+    assert_map_good(&map);
+    assert_int_equal(map.extent_count, COUNT / 2);
+    assert_int_equal(map.tensor_count, COUNT);
+    assert_true(arena.used < 300ull * COUNT);
+    mmh_arena_release(&arena);
+}
+
+/* ---- faults ---- */
+
+static size_t allocations_left;
+
+static void *fail_allocate(void *user, size_t alignment, size_t bytes)
+{
+    (void)user;
+    if (!allocations_left)
+        return NULL;
+    allocations_left--;
+    alignment = MMH_MAX(alignment, sizeof(void *));
+    void *memory = NULL;
+    return posix_memalign(&memory, alignment, bytes ? bytes : 1) ? NULL : memory;
+}
+
+static void fail_release(void *user, void *memory)
+{
+    (void)user;
+    free(memory);
+}
+
+static void test_without_memory_a_map_fails_cleanly(void **state)
+{
+    static const mmh_allocator allocator = { fail_allocate, fail_release, NULL };
+    bool done = false;
+    (void)state;
+    for (size_t n = 0; !done; n++) {
+        struct mmh_arena arena;
+        struct mmh_extent_map map;
+        mmh_error err = { 0 };
+        mmh_status status = MMH_OK;
+        allocations_left = n;
+        mmh_arena_init(&arena, &allocator);
+        mmh_extent_map_init(&map, &arena, 4000);
+        for (uint64_t i = 0; i < 1200 && status == MMH_OK; i++) {
+            struct mmh_map_tensor tensor = { .name = "t",
+                                             .dtype = MMH_DTYPE_U8,
+                                             .dimensions = 1,
+                                             .shape = shapes[0],
+                                             .offset = i * 4,
+                                             .bytes = 4 };
+            status = mmh_extent_map_add(&map, &tensor, &err);
+        }
+        if (status == MMH_OK)
+            status = mmh_extent_map_add_metadata(&map, "k", "v", &err);
+        if (status == MMH_OK)
+            status = mmh_extent_map_finish(&map, &err);
+        done = status == MMH_OK;
+        if (done)
+            assert_map_good(&map);
+        else
+            assert_int_equal(status, MMH_E_MEMORY);
+        assert_int_equal(status, err.status);
+        mmh_arena_release(&arena);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_every_dtype_has_a_name_that_finds_it),
+        cmocka_unit_test(test_codecs_see_scalars_of_1_2_4_or_8_bytes),
+        cmocka_unit_test(test_dtypes_answer_to_the_names_of_numpy_and_torch),
+        cmocka_unit_test(test_shape_bytes_never_overflow),
+        cmocka_unit_test(test_map_of_a_file_without_tensors_is_one_opaque_extent),
+        cmocka_unit_test(test_map_sorts_and_fills_gaps),
+        cmocka_unit_test(test_map_keeps_every_name_of_tied_tensors),
+        cmocka_unit_test(test_map_leaves_out_what_overlaps),
+        cmocka_unit_test(test_map_leaves_out_what_cannot_be),
+        cmocka_unit_test(test_map_keeps_rank_64_and_tensors_without_bytes),
+        cmocka_unit_test(test_remarks_are_bounded_and_whole_characters),
+        cmocka_unit_test(test_map_remarks_on_equal_names),
+        cmocka_unit_test(test_discard_forgets_all_but_remarks),
+        cmocka_unit_test(test_hint_is_in_memory_order_and_in_scalars),
+        cmocka_unit_test(test_any_tensors_give_a_map_that_tiles_the_file),
+        cmocka_unit_test(test_a_million_tensors_are_mapped_quickly),
+        cmocka_unit_test(test_without_memory_a_map_fails_cleanly),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
