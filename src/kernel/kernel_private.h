@@ -1,0 +1,123 @@
+/*
+ * What the files of the kernel room share: every implementation function and small helpers.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef MMH_KERNEL_PRIVATE_H
+#define MMH_KERNEL_PRIVATE_H
+
+#include "base/bits.h"
+#include "kernel/kernel.h"
+#include "kernel/kernel_rans.h"
+
+#define MMH_INLINE static inline __attribute__((always_inline))
+
+#define MMH_FLOAT_DECLARE(set)                                                                    \
+    size_t mmh_split_##set(uint8_t *symbols, const struct mmh_planes *planes,                     \
+                           uint8_t *const tails[3], uint32_t *patches, const uint8_t *src,        \
+                           size_t count, const struct mmh_split *split);                          \
+    void mmh_merge_##set(uint8_t *dst, const uint8_t *symbols, const struct mmh_planes *planes,   \
+                         const uint8_t *const tails[3], size_t count,                             \
+                         const struct mmh_split *split, unsigned stream);                         \
+    size_t mmh_pack_bits_##set(uint8_t *dst, const uint16_t *src, size_t count, unsigned bits);   \
+    size_t mmh_unpack_bits_##set(uint16_t *dst, const uint8_t *src, size_t count, unsigned bits); \
+    void mmh_bits_used_##set(uint64_t *any, uint64_t *all, const uint8_t *src, size_t count,      \
+                             unsigned element_bytes);                                             \
+    void mmh_swap_bytes_##set(uint8_t *dst, const uint8_t *src, size_t count,                     \
+                              unsigned element_bytes)
+
+#define MMH_TIERS_DECLARE(set)                                                               \
+    size_t mmh_tier_encode_##set(uint8_t *dst, uint16_t counts[MMH_TIER_MAX + 1],            \
+                                 const uint8_t *symbols, size_t count,                       \
+                                 const struct mmh_tiers *tiers, uint8_t *scratch);           \
+    bool mmh_tier_decode_##set(uint8_t *symbols, const uint8_t *src, const uint16_t *counts, \
+                               const struct mmh_tiers *tiers, uint8_t *scratch)
+
+void mmh_fence_c(void);
+void mmh_fence_avx2(void);
+void mmh_fence_avx512(void);
+MMH_FLOAT_DECLARE(c);
+MMH_FLOAT_DECLARE(avx2);
+MMH_FLOAT_DECLARE(avx512);
+MMH_TIERS_DECLARE(c);
+MMH_TIERS_DECLARE(avx2);
+MMH_TIERS_DECLARE(avx512);
+
+/* ---- floats ---- */
+
+/*
+ * Stored bits to raw bits and back without branches:
+ *   raw    = (stored & high) << shift | (stored & low) | sign
+ *   stored = (raw >> shift & high) | (raw & low)
+ */
+struct mmh_raw_form {
+    uint16_t high, low, sign;
+    uint8_t shift;
+};
+
+MMH_INLINE struct mmh_raw_form mmh_raw_form(const struct mmh_split *split)
+{
+    struct mmh_raw_form form = { 0xfffe, 1, 0, split->zero_low };
+    if (split->sign_mode)
+        form = (struct mmh_raw_form){ 0xffff, 0, split->sign_mode == 2,
+                                      (uint8_t)(split->zero_low + 1) };
+    return form;
+}
+
+/* Whether raw bits are stored as they are. */
+MMH_INLINE bool mmh_split_plain(const struct mmh_split *split)
+{
+    return !split->sign_mode && !split->zero_low;
+}
+
+/* Whether symbols may differ from their bytes. */
+MMH_INLINE bool mmh_split_windowed(const struct mmh_split *split)
+{
+    return split->window_base || split->raw_bits < 8;
+}
+
+/* Planes of `bits` bits of whole groups that lie one after another at `first`. */
+MMH_INLINE void mmh_planes_in_row(struct mmh_planes *planes, uint8_t *first, size_t groups,
+                                  unsigned bits)
+{
+    for (unsigned p = 0; p < 4; p++) {
+        planes->plane[p] = first;
+        if (bits & 8u >> p)
+            first += groups * (64u >> p);
+    }
+}
+
+/* ---- tiers ---- */
+
+/* Bytes of one bit plane of `entries` bits. */
+MMH_INLINE size_t mmh_tier_plane_bytes(size_t entries)
+{
+    return (entries + 31) / 32 * 4;
+}
+
+/* Whether the bits of a plane after its last entry are zero, as they must be. */
+MMH_INLINE bool mmh_tier_rest_zero(const uint8_t *plane, size_t entries)
+{
+    return entries % 32 == 0 || mmh_load32(plane + entries / 32 * 4) >> entries % 32 == 0;
+}
+
+/* Where the parts of a block lie. */
+struct mmh_tier_layout {
+    size_t plane[MMH_TIER_MAX]; /* plane 0 of each tier; plane 1 follows it */
+    size_t escapes;
+    size_t bytes;
+};
+
+MMH_INLINE void mmh_tier_layout(struct mmh_tier_layout *layout, const uint16_t *counts,
+                                unsigned tier_count)
+{
+    size_t at = 0;
+    for (unsigned k = 0; k < tier_count; k++) {
+        layout->plane[k] = at;
+        at += 2 * mmh_tier_plane_bytes(counts[k]);
+    }
+    layout->escapes = at;
+    layout->bytes = at + (size_t)mmh_round_up(counts[tier_count], 4);
+}
+
+#endif

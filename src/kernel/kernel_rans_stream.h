@@ -1,0 +1,136 @@
+/*
+ * What the SIMD decoders of rANS share: stripes on their way, and care near the end of the words.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef MMH_KERNEL_RANS_STREAM_H
+#define MMH_KERNEL_RANS_STREAM_H
+
+#include "kernel/kernel_private.h"
+
+#include <string.h>
+
+/* Before a loop of at most 16 rounds, their number known when this is compiled: no loop at all. */
+#if defined(__clang__)
+#define MMH_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define MMH_UNROLL _Pragma("GCC unroll 16")
+#endif
+
+enum { MMH_STREAMS_MAX = 4 }; /* stripes decoded side by side */
+
+struct mmh_stream {
+    const uint8_t *at;    /* the next word */
+    const uint8_t *limit; /* while at <= limit a group's loads stay inside */
+    const uint8_t *end;   /* where at must be after the last group */
+    uint8_t *symbols;
+    const uint8_t *ids;
+    size_t groups;        /* left */
+    bool in_tail;         /* at, limit and end point into tail */
+    uint32_t states[MMH_RANS_LANES];
+    uint8_t tail[4 * MMH_RANS_GROUP]; /* the last words, zeros after them */
+};
+
+/*
+ * Decode up to `groups` groups of each of some streams, fewer where one comes to its limit;
+ * returns how many. Moves `at` and states, leaves symbols, ids and groups alone. The vectors of a
+ * group load no more than MMH_RANS_GROUP words from where it begins.
+ */
+typedef size_t mmh_decode_groups(struct mmh_stream *const *streams, const uint32_t *tables,
+                                 unsigned bits, size_t groups);
+
+MMH_INLINE void mmh_stream_init(struct mmh_stream *stream, const struct mmh_rans_stripe *stripe)
+{
+    for (size_t lane = 0; lane < MMH_RANS_LANES; lane++)
+        stream->states[lane] = mmh_load32(stripe->states + 4 * lane);
+    stream->symbols = stripe->symbols;
+    stream->ids = stripe->ids;
+    stream->groups = stripe->count / MMH_RANS_GROUP + (stripe->count % MMH_RANS_GROUP != 0);
+    stream->at = stripe->words;
+    stream->end = stripe->words + 2 * stripe->word_count;
+    stream->limit = stream->end - 2 * MMH_MIN(stripe->word_count, (size_t)MMH_RANS_GROUP);
+    stream->in_tail = false;
+}
+
+/*
+ * With too few words left for any group, the rest moves to the stream's own buffer, zeros behind
+ * it: a group that begins at or before the end of the words stays in there, and one that begins
+ * behind it has taken words that do not exist.
+ */
+MMH_INLINE void mmh_stream_to_tail(struct mmh_stream *stream)
+{
+    const size_t left = (size_t)(stream->end - stream->at);
+    memset(stream->tail, 0, sizeof stream->tail);
+    if (left)
+        memcpy(stream->tail, stream->at, left);
+    stream->at = stream->tail;
+    stream->limit = stream->end = stream->tail + left;
+    stream->in_tail = true;
+}
+
+MMH_INLINE bool mmh_stream_is_right(const struct mmh_stream *stream)
+{
+    uint32_t wrong = stream->at != stream->end;
+    for (size_t lane = 0; lane < MMH_RANS_LANES; lane++)
+        wrong |= stream->states[lane] ^ UINT32_C(0x10000);
+    return !wrong;
+}
+
+/* Up to `side` streams that all have ids or all have none; shapes[with ids][streams - 1]. */
+MMH_INLINE bool mmh_streams_decode(struct mmh_stream *streams, size_t count,
+                                   const uint32_t *tables, unsigned bits,
+                                   mmh_decode_groups *const (*shapes)[MMH_STREAMS_MAX])
+{
+    for (;;) {
+        struct mmh_stream *busy[MMH_STREAMS_MAX];
+        size_t n = 0, groups = SIZE_MAX;
+        for (size_t i = 0; i < count; i++) {
+            if (!streams[i].groups)
+                continue;
+            busy[n++] = &streams[i];
+            groups = MMH_MIN(groups, streams[i].groups);
+        }
+        if (!n)
+            break;
+        for (size_t i = 0; i < n; i++) {
+            if (!busy[i]->in_tail && (size_t)(busy[i]->end - busy[i]->at) < 2 * MMH_RANS_GROUP)
+                mmh_stream_to_tail(busy[i]);
+            if (busy[i]->at > busy[i]->limit)
+                return false;
+        }
+        const size_t done = shapes[busy[0]->ids != NULL][n - 1](busy, tables, bits, groups);
+        for (size_t i = 0; i < n; i++) {
+            busy[i]->groups -= done;
+            busy[i]->symbols += done * MMH_RANS_GROUP;
+            if (busy[i]->ids)
+                busy[i]->ids += done * MMH_RANS_GROUP;
+        }
+    }
+    bool right = true;
+    for (size_t i = 0; i < count; i++)
+        right &= mmh_stream_is_right(&streams[i]);
+    return right;
+}
+
+/* rans_decode, `side` stripes at once. */
+MMH_INLINE bool mmh_stripes_decode(const struct mmh_rans_stripe *stripes, size_t stripe_count,
+                                   size_t side, const uint32_t *tables, unsigned bits,
+                                   mmh_decode_groups *const (*shapes)[MMH_STREAMS_MAX])
+{
+    struct mmh_stream streams[MMH_STREAMS_MAX];
+    bool right = true;
+    while (stripe_count) {
+        size_t n = 0;
+        for (; n < MMH_MIN(stripe_count, side); n++) {
+            if (!stripes[n].ids != !stripes[0].ids)
+                break;
+            mmh_stream_init(&streams[n], &stripes[n]);
+        }
+        right &= mmh_streams_decode(streams, n, tables, bits, shapes);
+        stripes += n;
+        stripe_count -= n;
+    }
+    return right;
+}
+
+#endif
