@@ -1,0 +1,56 @@
+/*
+ * Codec 7: the bytes of the elements regrouped by their place in the element, then zstd.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "codec/codec_zstd_private.h"
+
+/* dst[i][j] = src[j][i]; rows and columns of bytes, in tiles that stay in the cache. */
+static void transpose(uint8_t *dst, const uint8_t *src, size_t rows, size_t columns)
+{
+    enum { TILE = 4096 };
+    for (size_t first = 0; first < rows; first += TILE) {
+        size_t last = MMH_MIN(rows, first + TILE);
+        for (size_t c = 0; c < columns; c++)
+            for (size_t r = first; r < last; r++)
+                dst[c * rows + r] = src[r * columns + c];
+    }
+}
+
+static void untranspose(uint8_t *dst, const uint8_t *src, size_t rows, size_t columns)
+{
+    enum { TILE = 4096 };
+    for (size_t first = 0; first < rows; first += TILE) {
+        size_t last = MMH_MIN(rows, first + TILE);
+        for (size_t c = 0; c < columns; c++)
+            for (size_t r = first; r < last; r++)
+                dst[r * columns + c] = src[c * rows + r];
+    }
+}
+
+static mmh_status shuffle_encode(struct mmh_encode_job *job, mmh_error *err)
+{
+    uint8_t *planes = mmh_workspace_scratch(job->workspace, MMH_SCRATCH_SHUFFLE,
+                                            job->chunk->bytes);
+    if (!planes)
+        return mmh_fail(err, MMH_E_MEMORY, "shuffling %zu bytes", job->chunk->bytes);
+    transpose(planes, job->src, job->elements, job->element_bytes);
+    return mmh_zstd_encode(job->dst, MMH_MIN(job->room, job->limit), &job->bytes, job->workspace,
+                           planes, job->chunk->bytes, job->plan->zstd_level, err);
+}
+
+static mmh_status shuffle_decode(const struct mmh_decode_job *job, mmh_error *err)
+{
+    uint8_t *planes = mmh_workspace_scratch(job->workspace, MMH_SCRATCH_SHUFFLE,
+                                            job->chunk->bytes);
+    if (!planes)
+        return mmh_fail(err, MMH_E_MEMORY, "shuffling %zu bytes", job->chunk->bytes);
+    mmh_status status = mmh_zstd_decode(planes, job->chunk->bytes, job->workspace, job->src,
+                                        job->src_bytes, err);
+    if (!status)
+        untranspose(job->dst, planes, job->elements, job->element_bytes);
+    return status;
+}
+
+const struct mmh_codec mmh_codec_shuffle_zstd = { "shuffle-zstd", shuffle_encode,
+                                                  shuffle_decode };

@@ -1,0 +1,51 @@
+/*
+ * Codec 2: zstd frames.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "codec/codec_zstd_private.h"
+
+#include <zstd.h>
+
+mmh_status mmh_zstd_encode(uint8_t *dst, size_t room, size_t *dst_bytes,
+                           mmh_codec_workspace *workspace, const uint8_t *src, size_t bytes,
+                           int level, mmh_error *err)
+{
+    *dst_bytes = MMH_NO_FIT;
+    if (!workspace->zstd_encoder && !(workspace->zstd_encoder = ZSTD_createCCtx()))
+        return mmh_fail(err, MMH_E_MEMORY, "zstd encoder");
+    size_t result = ZSTD_compressCCtx(workspace->zstd_encoder, dst, room, src, bytes, level);
+    if (!ZSTD_isError(result))
+        *dst_bytes = result;
+    else if (room >= ZSTD_compressBound(bytes)) /* not for want of room, so for want of memory */
+        return mmh_fail(err, MMH_E_MEMORY, "zstd: %s", ZSTD_getErrorName(result));
+    return MMH_OK;
+}
+
+mmh_status mmh_zstd_decode(uint8_t *dst, size_t bytes, mmh_codec_workspace *workspace,
+                           const uint8_t *src, size_t src_bytes, mmh_error *err)
+{
+    if (!workspace->zstd_decoder && !(workspace->zstd_decoder = ZSTD_createDCtx()))
+        return mmh_fail(err, MMH_E_MEMORY, "zstd decoder");
+    size_t result = ZSTD_decompressDCtx(workspace->zstd_decoder, dst, bytes, src, src_bytes);
+    if (ZSTD_isError(result))
+        return mmh_fail(err, MMH_E_CORRUPT, "zstd: %s", ZSTD_getErrorName(result));
+    if (result != bytes)
+        return mmh_fail(err, MMH_E_CORRUPT, "zstd data holds %zu bytes instead of %zu", result,
+                        bytes);
+    return MMH_OK;
+}
+
+static mmh_status zstd_encode(struct mmh_encode_job *job, mmh_error *err)
+{
+    return mmh_zstd_encode(job->dst, MMH_MIN(job->room, job->limit), &job->bytes, job->workspace,
+                           job->src, job->chunk->bytes, job->plan->zstd_level, err);
+}
+
+static mmh_status zstd_decode(const struct mmh_decode_job *job, mmh_error *err)
+{
+    return mmh_zstd_decode(job->dst, job->chunk->bytes, job->workspace, job->src, job->src_bytes,
+                           err);
+}
+
+const struct mmh_codec mmh_codec_zstd = { "zstd", zstd_encode, zstd_decode };

@@ -1,0 +1,116 @@
+/*
+ * rANS symbol sections: stripes of 32 interleaved states.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * Source: Duda, arXiv:1311.2540 (rANS). Layout: docs/format.md section 10.
+ */
+#include "codec/codec_private.h"
+
+enum {
+    STRIPE_LOG2_MIN = 13,
+    STRIPE_LOG2_MAX = 18,
+    STATES_BYTES = 4 * MMH_RANS_LANES,
+    PADDING = 128,    /* a stripe is filled up to a multiple of so many symbols */
+    SIDE_BY_SIDE = 4, /* stripes that a kernel decodes together */
+};
+
+mmh_status mmh_rans_ids(uint8_t **ids, mmh_codec_workspace *workspace,
+                        const struct mmh_model *model, uint64_t first_element, size_t elements,
+                        mmh_error *err)
+{
+    *ids = NULL;
+    if (model->table_count == 1)
+        return MMH_OK;
+    if (first_element > model->elements || elements > model->elements - first_element)
+        return mmh_fail(err, MMH_E_CORRUPT, "a chunk reaches past its block of %llu elements",
+                        (unsigned long long)model->elements);
+    *ids = mmh_workspace_scratch(workspace, MMH_SCRATCH_IDS, elements + PADDING);
+    if (!*ids)
+        return mmh_fail(err, MMH_E_MEMORY, "table ids of %zu elements", elements);
+    mmh_views_classes(*ids, workspace->kernels, model->views, model->view_count, first_element,
+                      elements, model->map);
+    memset(*ids + elements, 0, PADDING);
+    return MMH_OK;
+}
+
+size_t mmh_rans_symbols_encode(uint8_t *dst, size_t room, mmh_codec_workspace *workspace,
+                               uint8_t *symbols, uint8_t *ids, size_t elements,
+                               const struct mmh_rans_encode_table *tables, unsigned bits,
+                               uint8_t filling, unsigned stripe_log2, mmh_status *status)
+{
+    size_t stripe = (size_t)1 << stripe_log2;
+    size_t stripes = mmh_divide_up(elements, stripe);
+    size_t used = 4 + 4 * stripes;
+    size_t word_room = mmh_round_up(MMH_MIN(stripe, elements), PADDING);
+    uint8_t *words = mmh_workspace_scratch(workspace, MMH_SCRATCH_SECTION, 2 * word_room);
+    *status = words ? MMH_OK : MMH_E_MEMORY;
+    if (!words || used > room)
+        return MMH_NO_FIT;
+    memset(symbols + elements, filling, (size_t)mmh_round_up(elements, PADDING) - elements);
+    if (ids)
+        memset(ids + elements, 0, (size_t)mmh_round_up(elements, PADDING) - elements);
+    dst[0] = (uint8_t)stripe_log2;
+    dst[1] = dst[2] = dst[3] = 0;
+    for (size_t s = 0; s < stripes; s++) {
+        size_t first = s << stripe_log2, count = MMH_MIN(stripe, elements - first);
+        uint8_t states[STATES_BYTES];
+        size_t n = workspace->kernels->rans_encode(states, words, word_room, symbols + first,
+                                                   ids ? ids + first : NULL, count, tables, bits);
+        size_t bytes = STATES_BYTES + 2 * (n + n % 2);
+        if (bytes > room - used)
+            return MMH_NO_FIT;
+        mmh_store32(dst + 4 + 4 * s, (uint32_t)n);
+        memcpy(dst + used, states, STATES_BYTES);
+        memcpy(dst + used + STATES_BYTES, words + 2 * (word_room - n), 2 * n);
+        if (n % 2)
+            mmh_store16(dst + used + STATES_BYTES + 2 * n, 0);
+        used += bytes;
+    }
+    return used;
+}
+
+mmh_status mmh_rans_symbols_decode(uint8_t *symbols, uint8_t *ids, size_t elements,
+                                   const uint8_t *src, size_t src_bytes,
+                                   const struct mmh_model *model,
+                                   const struct mmh_kernels *kernels, mmh_error *err)
+{
+    struct mmh_cursor in;
+    mmh_cursor_init(&in, src, src_bytes);
+    unsigned stripe_log2 = mmh_cursor_u8(&in);
+    bool zeros = mmh_cursor_u8(&in) == 0;
+    zeros = mmh_cursor_u16(&in) == 0 && zeros;
+    if (!zeros || stripe_log2 < STRIPE_LOG2_MIN || stripe_log2 > STRIPE_LOG2_MAX)
+        return mmh_fail(err, MMH_E_CORRUPT, "rans section: stripes of 2^%u symbols", stripe_log2);
+    size_t stripe = (size_t)1 << stripe_log2;
+    size_t stripes = mmh_divide_up(elements, stripe);
+    const uint8_t *lengths = mmh_cursor_bytes(&in, 4 * stripes);
+    bool right = true;
+    for (size_t s = 0; lengths && s < stripes && right;) {
+        struct mmh_rans_stripe batch[SIDE_BY_SIDE];
+        size_t n = 0;
+        for (; n < SIDE_BY_SIDE && s < stripes; n++, s++) {
+            size_t first = s << stripe_log2;
+            size_t words = mmh_load32(lengths + 4 * s);
+            if (words > mmh_cursor_left(&in) / 2)
+                return mmh_fail(err, MMH_E_CORRUPT, "rans stripe %zu claims %zu words in %zu bytes",
+                                s, words, mmh_cursor_left(&in));
+            batch[n] = (struct mmh_rans_stripe){
+                .symbols = symbols + first,
+                .ids = ids ? ids + first : NULL,
+                .count = MMH_MIN(stripe, elements - first),
+                .states = mmh_cursor_bytes(&in, STATES_BYTES),
+                .words = mmh_cursor_bytes(&in, 2 * words),
+                .word_count = words,
+            };
+            if (words % 2)
+                right = mmh_cursor_u16(&in) == 0 && right;
+        }
+        if (mmh_cursor_failed(&in))
+            break;
+        right = right && kernels->rans_decode(batch, n, model->tables, model->bits);
+    }
+    if (!right)
+        return mmh_fail(err, MMH_E_CORRUPT, "rans symbols are damaged");
+    return mmh_cursor_finish(&in, "rans section", err);
+}

@@ -1,0 +1,739 @@
+/*
+ * Tests of the codec room: every bit comes back, and no payload does harm.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdlib.h>
+
+#include "codec/codec_private.h"
+#include "guard.h"
+
+#define assert_ok(call) assert_int_equal(MMH_OK, call)
+
+/* ---- test data ---- */
+
+enum content {
+    RANDOM,        /* random bits */
+    WEIGHTS,       /* bell-shaped, rows and columns of different scale */
+    ODD,           /* NaN, infinities, -0, denormals, the largest and smallest */
+    CONSTANT,
+    ZERO,
+    SPARSE,        /* mostly zeros, no pattern */
+    STRIPES,       /* mostly zeros, a pattern */
+    FEW,           /* a dozen values */
+    CLEAN,         /* the low third of the bits zero */
+    CLEAN_ROWS,    /* the same in every other row */
+    POSITIVE,      /* constant sign */
+    TEXT,
+    CONTENT_COUNT
+};
+
+enum { COLUMNS = 192 };
+
+/* A bell-shaped value around 0 as a double's bits, cut down to the type. */
+static uint64_t weight_bits(mmh_dtype dtype, uint64_t *seed, double scale)
+{
+    double sum = 0;
+    for (int i = 0; i < 6; i++)
+        sum += (double)(int64_t)guard_random(seed) * 0x1p-63;
+    sum *= scale;
+    if (dtype == MMH_DTYPE_F64) {
+        uint64_t bits;
+        memcpy(&bits, &sum, sizeof bits);
+        return bits;
+    }
+    float single = (float)sum;
+    uint32_t bits;
+    memcpy(&bits, &single, sizeof bits);
+    if (dtype == MMH_DTYPE_F32)
+        return bits;
+    if (dtype == MMH_DTYPE_BF16)
+        return bits >> 16;
+    if (dtype == MMH_DTYPE_F16) { /* truncated; no denormals, no overflow */
+        int exponent = (int)(bits >> 23 & 255) - 112;
+        exponent = exponent < 1 ? 0 : exponent > 30 ? 30 : exponent;
+        return (bits >> 16 & 0x8000) | (uint64_t)exponent << 10 | (bits >> 13 & 0x3ff);
+    }
+    return (uint64_t)(int64_t)(sum * 40); /* integers, fp8: bytes around 0 */
+}
+
+static void fill(uint8_t *data, size_t elements, mmh_dtype dtype, enum content content,
+                 uint64_t seed)
+{
+    unsigned unit = mmh_dtype_scalar_bytes(dtype);
+    static const uint64_t odd[] = {
+        0x7fc0000000000001, 0x7f80000000000000, 0xff80000000000000, 0x8000000000000000,
+        0x0001000000000000, 0x807fffffffffffff, 0x7fffffffffffffff, 0xffffffffffffffff,
+        0x0000000000000001, 0x7c00000000000000, 0xfc01000000000000, 0x7ff0000000000001,
+    };
+    seed = seed * 2 + 0x9e3779b97f4a7c15u;
+    for (size_t i = 0; i < elements; i++) {
+        size_t row = i / COLUMNS, column = i % COLUMNS;
+        double scale = (double)(1 + row * 7 % 13) * (double)(1 + column * 5 % 11) * 0.01;
+        uint64_t bits = content == RANDOM ? guard_random(&seed)
+                                          : weight_bits(dtype, &seed, scale);
+        uint64_t low = ((uint64_t)1 << (unit * 8 / 3)) - 1;
+        switch (content) {
+        case ODD:
+            if (guard_random(&seed) % 3 == 0)
+                bits = odd[guard_random(&seed) % MMH_COUNT_OF(odd)] >> (64 - 8 * unit);
+            break;
+        case CONSTANT: bits = 0x3f2a3f2a3f2a3f2a; break;
+        case ZERO: bits = 0; break;
+        case SPARSE: bits = guard_random(&seed) % 10 ? 0 : bits; break;
+        case STRIPES: bits = i / 32 % 8 ? 0 : bits; break;
+        case FEW: bits = (guard_random(&seed) % 12) * 0x0123456789abcdef; break;
+        case CLEAN: bits &= ~low; break;
+        case CLEAN_ROWS: bits &= row % 2 ? UINT64_MAX : ~low; break;
+        case POSITIVE: bits &= ~((uint64_t)1 << (8 * unit - 1)); break;
+        case TEXT: bits = (uint64_t)"the quick brown fox jumps over the lazy dog "[i % 44]; break;
+        default: break;
+        }
+        for (unsigned b = 0; b < unit; b++)
+            data[i * unit + b] = (uint8_t)(bits >> 8 * b);
+    }
+}
+
+static const mmh_dtype dtypes[] = {
+    MMH_DTYPE_OPAQUE, MMH_DTYPE_BOOL, MMH_DTYPE_U8,  MMH_DTYPE_I8,  MMH_DTYPE_U16,
+    MMH_DTYPE_I16,    MMH_DTYPE_U32,  MMH_DTYPE_I32, MMH_DTYPE_U64, MMH_DTYPE_I64,
+    MMH_DTYPE_F16,    MMH_DTYPE_BF16, MMH_DTYPE_F32, MMH_DTYPE_F64, MMH_DTYPE_F8_E4M3,
+    MMH_DTYPE_F8_E5M2, MMH_DTYPE_F8_E8M0, MMH_DTYPE_F8_E4M3FNUZ, MMH_DTYPE_F8_E5M2FNUZ,
+};
+
+/* ---- a block, encoded ---- */
+
+enum { CHUNKS_MAX = 8 };
+
+struct coded {
+    mmh_dtype dtype;
+    size_t elements, bytes;
+    uint8_t *data;
+    uint8_t *model;
+    size_t model_bytes;
+    size_t chunks;
+    struct mmh_chunk chunk[CHUNKS_MAX];
+    unsigned codec[CHUNKS_MAX];
+    uint8_t *payload[CHUNKS_MAX];
+    size_t payload_bytes[CHUNKS_MAX];
+};
+
+static void *copy_of(const void *data, size_t bytes)
+{
+    uint8_t *copy = malloc(bytes + !bytes);
+    assert_non_null(copy);
+    if (bytes)
+        memcpy(copy, data, bytes);
+    return copy;
+}
+
+/* Encode a block of COLUMNS-wide rows, buffers guarded. */
+static void encode_block(struct coded *coded, mmh_codec_workspace *workspace, mmh_dtype dtype,
+                         size_t elements, enum content content, int level, uint64_t first,
+                         bool check)
+{
+    mmh_error err = { 0 };
+    unsigned unit = mmh_dtype_scalar_bytes(dtype);
+    *coded = (struct coded){ .dtype = dtype, .elements = elements, .bytes = elements * unit };
+    struct guard src;
+    guard_init(&src, coded->bytes);
+    fill(src.at, elements, dtype, content, elements * 31 + (uint64_t)content);
+    guard_freeze(&src);
+    coded->data = copy_of(src.at, coded->bytes);
+
+    const struct mmh_block_part part = { .elements = elements, .tensor_first = first,
+                                         .dimensions = 2,
+                                         .shape = { (first + elements) / COLUMNS + 1, COLUMNS } };
+    struct mmh_block_hint hint = { .dtype = dtype, .parts = &part, .part_count = 1,
+                                   .level = level };
+    const struct mmh_block_plan *plan;
+    const uint8_t *model;
+    uint64_t floor_bits;
+    assert_ok(mmh_block_plan_make(&plan, &model, &coded->model_bytes, &floor_bits, workspace,
+                                  src.at, coded->bytes, &hint, &err));
+    assert_true(floor_bits <= 8 * (uint64_t)coded->bytes + 64);
+    if (coded->model_bytes)
+        coded->model = copy_of(model, coded->model_bytes);
+    size_t step = dtype == MMH_DTYPE_OPAQUE ? (size_t)MMH_OPAQUE_CHUNK_BYTES
+                                            : (size_t)MMH_CHUNK_ELEMENTS * unit;
+    for (size_t at = 0; at < coded->bytes || !coded->chunks; at += step) {
+        size_t c = coded->chunks++;
+        assert_true(c < CHUNKS_MAX);
+        coded->chunk[c] = (struct mmh_chunk){ .dtype = dtype,
+                                              .first_element = at / unit,
+                                              .bytes = MMH_MIN(step, coded->bytes - at) };
+        struct guard dst;
+        guard_init(&dst, mmh_chunk_bound(coded->chunk[c].bytes));
+        assert_ok(mmh_chunk_encode(dst.at, &coded->payload_bytes[c], &coded->codec[c], workspace,
+                                   plan, src.at + at, &coded->chunk[c], check, &err));
+        assert_true(coded->payload_bytes[c] <= coded->chunk[c].bytes);
+        coded->payload[c] = copy_of(dst.at, coded->payload_bytes[c]);
+        guard_release(&dst);
+    }
+    guard_release(&src);
+}
+
+static void release_block(struct coded *coded)
+{
+    for (size_t c = 0; c < coded->chunks; c++)
+        free(coded->payload[c]);
+    free(coded->model);
+    free(coded->data);
+}
+
+/* Decode every chunk, by itself and in any order, from guarded payloads into guarded memory. */
+static void assert_decodes(const struct coded *coded, mmh_codec_workspace *workspace, bool stream)
+{
+    mmh_error err = { 0 };
+    mmh_model *model = NULL;
+    unsigned unit = mmh_dtype_scalar_bytes(coded->dtype);
+    if (coded->model_bytes) {
+        struct guard payload;
+        guard_copy(&payload, coded->model, coded->model_bytes);
+        assert_ok(mmh_model_create(&model, payload.at, coded->model_bytes, coded->elements, NULL,
+                                   &err));
+        guard_release(&payload);
+    }
+    for (size_t i = coded->chunks; i--;) {
+        struct guard src, dst;
+        guard_copy(&src, coded->payload[i], coded->payload_bytes[i]);
+        guard_freeze(&src);
+        guard_init(&dst, coded->chunk[i].bytes);
+        mmh_status status = mmh_chunk_decode(dst.at, workspace, &coded->chunk[i], coded->codec[i],
+                                             src.at, coded->payload_bytes[i], model, stream, &err);
+        if (status)
+            print_error("%s\n", err.message);
+        assert_ok(status);
+        assert_memory_equal(dst.at, coded->data + coded->chunk[i].first_element * unit,
+                            coded->chunk[i].bytes);
+        guard_release(&src);
+        guard_release(&dst);
+    }
+    mmh_model_destroy(model);
+}
+
+static mmh_codec_workspace *new_workspace(void)
+{
+    mmh_codec_workspace *workspace;
+    assert_ok(mmh_codec_workspace_create(&workspace, NULL, NULL));
+    return workspace;
+}
+
+/* ---- promises ---- */
+
+/* Every codec returns every bit, for each dtype it takes, at the awkward lengths. */
+static void test_codec_returns_every_bit(void **state)
+{
+    static const size_t lengths[] = { 0,    1,    2,    7,    63,   64,    65,    127,   128,
+                                      129,  191,  500,  2047, 8191, 8192,  8193,  20000, 32767,
+                                      32768, 65535, 65537 };
+    static const int levels[] = { 1, 2, 3, 4, 5, 6 };
+    (void)state;
+    mmh_codec_workspace *workspace = new_workspace();
+    bool seen[MMH_CODEC_COUNT] = { false };
+    for (size_t d = 0; d < MMH_COUNT_OF(dtypes); d++)
+        for (size_t l = 0; l < MMH_COUNT_OF(levels); l++)
+            for (int content = 0; content < CONTENT_COUNT; content++)
+                for (size_t i = 0; i < MMH_COUNT_OF(lengths); i++) {
+                    if (lengths[i] > 9000 && (i + l + (size_t)content) % 4)
+                        continue; /* the long ones in turn */
+                    struct coded coded;
+                    encode_block(&coded, workspace, dtypes[d], lengths[i],
+                                 (enum content)content, levels[l], i % 2 ? 0 : 77, i % 2);
+                    for (size_t c = 0; c < coded.chunks; c++)
+                        seen[coded.codec[c]] = true;
+                    assert_decodes(&coded, workspace, i % 2 == 0);
+                    release_block(&coded);
+                }
+    for (unsigned id = 0; id < MMH_CODEC_COUNT; id++)
+        if (id != MMH_CODEC_MODEL && id != MMH_CODEC_LZMA && !seen[id])
+            fail_msg("codec %s was never chosen", mmh_codec_name(id));
+    mmh_codec_workspace_destroy(workspace);
+}
+
+/* Blocks of several chunks share a model; each chunk decodes alone. */
+static void test_codec_chunks_share_a_model(void **state)
+{
+    static const enum content contents[] = { WEIGHTS, ODD, SPARSE, CLEAN_ROWS, POSITIVE };
+    static const mmh_dtype types[] = { MMH_DTYPE_BF16, MMH_DTYPE_F16, MMH_DTYPE_F32,
+                                       MMH_DTYPE_F64, MMH_DTYPE_I8, MMH_DTYPE_F8_E4M3 };
+    (void)state;
+    mmh_codec_workspace *workspace = new_workspace(), *other = new_workspace();
+    for (int level = 1; level <= 9; level++)
+        for (size_t i = 0; i < MMH_COUNT_OF(types); i++) {
+            struct coded coded;
+            encode_block(&coded, workspace, types[i], 2 * MMH_CHUNK_ELEMENTS + 4321,
+                         contents[(i + (size_t)level) % MMH_COUNT_OF(contents)], level, 12345,
+                         level % 2);
+            assert_decodes(&coded, other, level % 2);
+            release_block(&coded);
+        }
+    mmh_codec_workspace_destroy(workspace);
+    mmh_codec_workspace_destroy(other);
+}
+
+/* LZMA and zstd take what is opaque, at level 9 whichever is smaller. */
+static void test_codec_packs_opaque_bytes(void **state)
+{
+    (void)state;
+    mmh_codec_workspace *workspace = new_workspace();
+    for (int level = 1; level <= 9; level++) {
+        struct coded coded;
+        encode_block(&coded, workspace, MMH_DTYPE_OPAQUE, 3000000, level % 2 ? TEXT : FEW, level,
+                     0, true);
+        assert_true(coded.payload_bytes[0] < coded.bytes / 2);
+        assert_decodes(&coded, workspace, false);
+        release_block(&coded);
+    }
+    mmh_codec_workspace_destroy(workspace);
+}
+
+/* Every kernel set and every workspace, new or used, writes the same bytes. */
+static void test_codec_bytes_are_the_same_everywhere(void **state)
+{
+    (void)state;
+    mmh_codec_workspace *used = new_workspace();
+    for (size_t d = 0; d < MMH_COUNT_OF(dtypes); d++)
+        for (int level = 1; level <= 7; level++) {
+            enum content content = (enum content)(((int)d + level) % CONTENT_COUNT);
+            if (level == 5)
+                content = WEIGHTS;
+            size_t elements = level == 5 ? MMH_CHUNK_ELEMENTS + 1000 : 30000;
+            struct coded first;
+            mmh_workspace_set_kernels(used, mmh_kernels_at(0));
+            encode_block(&first, used, dtypes[d], elements, content, level, 5, false);
+            const struct mmh_kernels *kernels;
+            for (size_t k = 0; (kernels = mmh_kernels_at(k)) != NULL; k++) {
+                mmh_codec_workspace *fresh = new_workspace();
+                struct coded again;
+                mmh_workspace_set_kernels(fresh, kernels);
+                encode_block(&again, fresh, dtypes[d], elements, content, level, 5, false);
+                assert_int_equal(first.model_bytes, again.model_bytes);
+                if (first.model_bytes)
+                    assert_memory_equal(first.model, again.model, first.model_bytes);
+                assert_int_equal(first.chunks, again.chunks);
+                for (size_t c = 0; c < first.chunks; c++) {
+                    assert_int_equal(first.codec[c], again.codec[c]);
+                    assert_int_equal(first.payload_bytes[c], again.payload_bytes[c]);
+                    assert_memory_equal(first.payload[c], again.payload[c],
+                                        first.payload_bytes[c]);
+                }
+                assert_decodes(&first, fresh, true);
+                release_block(&again);
+                mmh_codec_workspace_destroy(fresh);
+            }
+            release_block(&first);
+        }
+    mmh_codec_workspace_destroy(used);
+}
+
+/* Weights get smaller with the level, and none grows. */
+static void test_codec_levels_pay(void **state)
+{
+    (void)state;
+    mmh_codec_workspace *workspace = new_workspace();
+    size_t bytes[10] = { 0 };
+    for (int level = 1; level <= 9; level++) {
+        struct coded coded;
+        encode_block(&coded, workspace, MMH_DTYPE_BF16, MMH_CHUNK_ELEMENTS, WEIGHTS, level, 0,
+                     true);
+        bytes[level] = coded.payload_bytes[0] + coded.model_bytes;
+        release_block(&coded);
+    }
+    assert_true(bytes[1] < MMH_CHUNK_ELEMENTS * 2 * 3 / 4);
+    assert_true(bytes[3] <= bytes[2] && bytes[2] <= bytes[1]);
+    assert_true(bytes[4] < bytes[2]);
+    assert_true(bytes[5] < bytes[4]);
+    assert_true(bytes[9] <= bytes[5]);
+    mmh_codec_workspace_destroy(workspace);
+}
+
+/* Integer logarithms are those of mathematics, near enough, and monotonic. */
+static void test_codec_cost_is_a_logarithm(void **state)
+{
+    (void)state;
+    assert_int_equal(mmh_cost_log2(1), 0);
+    for (unsigned b = 0; b < 32; b++)
+        assert_int_equal(mmh_cost_log2((uint32_t)1 << b), b << 16);
+    assert_int_equal(mmh_cost_log2(3), 103872);    /* 1.5849625 * 65536 */
+    assert_int_equal(mmh_cost_log2(1000), 653118); /* 9.9657843 * 65536 */
+    for (uint32_t x = 1; x < 100000; x++)
+        assert_true(mmh_cost_log2(x + 1) >= mmh_cost_log2(x));
+    for (uint32_t x = 1 << 20; x < UINT32_MAX - (1 << 20); x += 1 << 20)
+        assert_true(mmh_cost_log2(x + (1 << 20)) >= mmh_cost_log2(x));
+}
+
+/* Frequencies add up, and none is the whole table, for any counts. */
+static void test_model_frequencies_add_up(void **state)
+{
+    uint64_t seed = 7;
+    (void)state;
+    for (int round = 0; round < 3000; round++) {
+        uint32_t counts[256] = { 0 };
+        unsigned symbols = (unsigned)(guard_random(&seed) % 257);
+        for (unsigned i = 0; i < symbols; i++)
+            counts[guard_random(&seed) % 256] =
+                (uint32_t)(guard_random(&seed) >> (40 + guard_random(&seed) % 24));
+        unsigned bits = 8 + (unsigned)(guard_random(&seed) % 5);
+        unsigned patch = round % 2 ? 48 : 0;
+        uint16_t frequency[256];
+        if (bits == 8 && !patch)
+            bits = 9; /* every symbol must have a slot */
+        mmh_model_normalise(frequency, counts, bits, patch);
+        uint32_t sum = 0;
+        for (unsigned s = 0; s < 256; s++) {
+            assert_true(frequency[s] < 1u << bits);
+            assert_true(patch || frequency[s] || !counts[s]);
+            sum += frequency[s];
+        }
+        assert_int_equal(sum, 1u << bits);
+    }
+}
+
+/* A model reads back as it was written. */
+static void test_model_round_trip(void **state)
+{
+    uint64_t seed = 99;
+    (void)state;
+    mmh_codec_workspace *workspace = new_workspace();
+    for (int round = 0; round < 300; round++) {
+        unsigned tables = 1 + (unsigned)(guard_random(&seed) % 33);
+        unsigned bits = 9 + (unsigned)(guard_random(&seed) % 4);
+        uint64_t columns = 1 + guard_random(&seed) % 300;
+        uint64_t phase = guard_random(&seed) % columns, elements = 1 + guard_random(&seed) % 9999;
+        uint64_t rows = (phase + elements + columns - 1) / columns;
+        uint16_t frequency[64][256];
+        int8_t *column = calloc(columns + MMH_KERNEL_SLACK, 1);
+        int8_t *row = calloc(rows + MMH_KERNEL_SLACK, 1);
+        for (uint64_t i = 0; i < columns; i++)
+            column[i] = (int8_t)(guard_random(&seed) % 128 - 64);
+        for (uint64_t i = 0; i < rows; i++)
+            row[i] = (int8_t)(guard_random(&seed) % (1 + (uint64_t)round % 20) - 3);
+        struct mmh_view view = { .elements = elements, .columns = columns, .phase = phase,
+                                 .rows = rows, .column = round % 2 ? column : NULL,
+                                 .row = round % 3 ? row : NULL };
+        struct mmh_model_draft draft = { .kind = round % 5 ? MMH_MODEL_RANS : MMH_MODEL_SHIFTS,
+                                         .bits = bits, .table_count = tables,
+                                         .elements = elements, .views = &view,
+                                         .view_count = 1, .frequency = frequency };
+        if (draft.kind == MMH_MODEL_SHIFTS)
+            draft.bits = draft.table_count = tables = 0;
+        unsigned bound = 0;
+        for (unsigned t = 0; t < tables; t++) {
+            uint32_t counts[256] = { 0 };
+            for (unsigned i = 0; i < 80; i++)
+                counts[guard_random(&seed) % 256] = (uint32_t)(guard_random(&seed) % 1000);
+            mmh_model_normalise(frequency[t], counts, bits, 0);
+            bound += 1 + (unsigned)(guard_random(&seed) % 2 && bound + 2 * (tables - t) < 62);
+            if (t)
+                draft.bounds[t - 1] = (uint8_t)bound;
+        }
+        const uint8_t *payload;
+        size_t payload_bytes = mmh_model_write(workspace, &payload, &draft);
+        mmh_model *model;
+        mmh_error err = { 0 };
+        struct guard guard;
+        guard_copy(&guard, payload, payload_bytes);
+        assert_ok(mmh_model_create(&model, guard.at, payload_bytes, elements, NULL, &err));
+        assert_int_equal(model->table_count, tables);
+        assert_int_equal(model->view_count, 1);
+        if (view.column)
+            assert_memory_equal(model->views[0].column, column, columns);
+        if (view.row)
+            assert_memory_equal(model->views[0].row, row, rows);
+        for (unsigned t = 0; t < tables; t++) {
+            uint32_t start = 0;
+            for (unsigned s = 0; s < 256; s++)
+                for (unsigned i = 0; i < frequency[t][s]; i++, start++)
+                    assert_int_equal(model->tables[((size_t)t << bits) + start],
+                                     s << 24 | (uint32_t)frequency[t][s] << 12 | i);
+        }
+        uint8_t map[MMH_CLASS_BINS];
+        mmh_model_map(map, draft.bounds, tables);
+        assert_memory_equal(map, model->map, sizeof map);
+        mmh_model_destroy(model);
+
+        /* Cut anywhere, or one byte longer, it is refused. */
+        uint8_t *longer = calloc(payload_bytes + 1, 1);
+        assert_non_null(longer);
+        memcpy(longer, payload, payload_bytes);
+        assert_int_equal(MMH_E_CORRUPT, mmh_model_create(&model, longer, payload_bytes + 1,
+                                                         elements, NULL, &err));
+        for (size_t n = 0; n < payload_bytes; n += 1 + payload_bytes / 50) {
+            struct guard cut;
+            guard_copy(&cut, payload, n);
+            assert_int_equal(MMH_E_CORRUPT,
+                             mmh_model_create(&model, cut.at, n, elements, NULL, NULL));
+            assert_null(model);
+            guard_release(&cut);
+        }
+        free(longer);
+        guard_release(&guard);
+        free(column);
+        free(row);
+    }
+    mmh_codec_workspace_destroy(workspace);
+}
+
+/* Whatever a payload holds, nothing outside the buffers is touched, and it fails or decodes. */
+static void assert_harmless(const struct coded *coded, const mmh_model *model, size_t c,
+                            unsigned codec, const uint8_t *payload, size_t bytes,
+                            mmh_codec_workspace *workspace)
+{
+    struct guard src, dst;
+    mmh_error err = { 0 };
+    guard_copy(&src, payload, bytes);
+    guard_freeze(&src);
+    guard_init(&dst, coded->chunk[c].bytes);
+    mmh_status status = mmh_chunk_decode(dst.at, workspace, &coded->chunk[c], codec, src.at, bytes,
+                                         model, bytes % 2, &err);
+    if (status != MMH_OK && status != MMH_E_CORRUPT)
+        fail_msg("status %d: %s", (int)status, err.message);
+    assert_true((status != MMH_OK) == (err.message[0] != 0));
+    guard_release(&src);
+    guard_release(&dst);
+}
+
+static void test_codec_survives_hostile_payloads(void **state)
+{
+    static const struct {
+        mmh_dtype dtype;
+        enum content content;
+        int level;
+    } cases[] = {
+        { MMH_DTYPE_BF16, WEIGHTS, 1 }, { MMH_DTYPE_BF16, ODD, 2 },
+        { MMH_DTYPE_BF16, WEIGHTS, 3 }, { MMH_DTYPE_BF16, WEIGHTS, 4 },
+        { MMH_DTYPE_F16, WEIGHTS, 5 },  { MMH_DTYPE_F32, CLEAN_ROWS, 5 },
+        { MMH_DTYPE_F64, CLEAN_ROWS, 5 }, { MMH_DTYPE_F64, ODD, 1 },
+        { MMH_DTYPE_F32, SPARSE, 5 },   { MMH_DTYPE_F32, STRIPES, 1 },
+        { MMH_DTYPE_I8, WEIGHTS, 5 },   { MMH_DTYPE_U8, STRIPES, 5 },
+        { MMH_DTYPE_I32, FEW, 5 },      { MMH_DTYPE_OPAQUE, TEXT, 9 },
+        { MMH_DTYPE_BF16, CONSTANT, 5 }, { MMH_DTYPE_F32, POSITIVE, 6 },
+    };
+    static const size_t lengths[] = { 70, 3000, 20011 };
+    (void)state;
+    mmh_codec_workspace *workspace = new_workspace();
+    uint64_t seed = 4711;
+    for (size_t i = 0; i < MMH_COUNT_OF(cases); i++)
+        for (size_t l = 0; l < MMH_COUNT_OF(lengths); l++)
+            for (size_t k = 0; mmh_kernels_at(k); k++) {
+                struct coded coded;
+                mmh_workspace_set_kernels(workspace, mmh_kernels_at(k));
+                encode_block(&coded, workspace, cases[i].dtype, lengths[l], cases[i].content,
+                             cases[i].level, 3, true);
+                mmh_model *model = NULL;
+                if (coded.model_bytes)
+                    assert_ok(mmh_model_create(&model, coded.model, coded.model_bytes,
+                                               coded.elements, NULL, NULL));
+                size_t bytes = coded.payload_bytes[0];
+                for (size_t n = 0; n < bytes; n += 1 + bytes / 40)
+                    assert_harmless(&coded, model, 0, coded.codec[0], coded.payload[0], n,
+                                    workspace);
+                uint8_t *bad = malloc(bytes + 64);
+                for (int round = 0; round < 200; round++) {
+                    memcpy(bad, coded.payload[0], bytes);
+                    memset(bad + bytes, round, 64);
+                    size_t near = round % 3 ? MMH_MIN(bytes, 64u) : bytes;
+                    for (int flips = 1 + round % 4; flips--;)
+                        bad[guard_random(&seed) % near] = (uint8_t)guard_random(&seed);
+                    assert_harmless(&coded, model, 0, coded.codec[0], bad,
+                                    round % 7 ? bytes : bytes + (size_t)round % 64, workspace);
+                    assert_harmless(&coded, round % 2 ? model : NULL, 0,
+                                    (unsigned)round % (MMH_CODEC_MODEL), bad, bytes, workspace);
+                }
+                /* Hostile models: what reads is used. */
+                for (int round = 0; round < 200 && coded.model_bytes; round++) {
+                    uint8_t *worse = copy_of(coded.model, coded.model_bytes);
+                    size_t near = round % 2 ? MMH_MIN(coded.model_bytes, 24u) : coded.model_bytes;
+                    for (int flips = 1 + round % 3; flips--;)
+                        worse[guard_random(&seed) % near] ^= (uint8_t)guard_random(&seed);
+                    struct guard guard;
+                    mmh_model *other = NULL;
+                    guard_copy(&guard, worse, coded.model_bytes);
+                    if (!mmh_model_create(&other, guard.at, coded.model_bytes, coded.elements,
+                                          NULL, NULL))
+                        assert_harmless(&coded, other, 0, coded.codec[0], coded.payload[0], bytes,
+                                        workspace);
+                    mmh_model_destroy(other);
+                    guard_release(&guard);
+                    free(worse);
+                }
+                free(bad);
+                mmh_model_destroy(model);
+                release_block(&coded);
+            }
+    mmh_codec_workspace_destroy(workspace);
+}
+
+/* A chunk that says it lies elsewhere in its block, or is of another size or type, is refused or
+ * decodes to something; it does no harm. */
+static void test_codec_survives_wrong_chunks(void **state)
+{
+    (void)state;
+    mmh_codec_workspace *workspace = new_workspace();
+    for (int level = 3; level <= 5; level++) {
+        struct coded coded;
+        encode_block(&coded, workspace, MMH_DTYPE_BF16, 30000, WEIGHTS, level, 0, true);
+        mmh_model *model = NULL;
+        if (coded.model_bytes)
+            assert_ok(mmh_model_create(&model, coded.model, coded.model_bytes, coded.elements,
+                                       NULL, NULL));
+        static const uint64_t firsts[] = { 1, 2, 30000, MMH_CHUNK_ELEMENTS, UINT64_MAX,
+                                           UINT64_MAX - 100 };
+        for (size_t i = 0; i < MMH_COUNT_OF(firsts); i++) {
+            coded.chunk[0].first_element = firsts[i];
+            assert_harmless(&coded, model, 0, coded.codec[0], coded.payload[0],
+                            coded.payload_bytes[0], workspace);
+        }
+        coded.chunk[0].first_element = 0;
+        for (size_t d = 0; d < MMH_COUNT_OF(dtypes); d++) {
+            coded.chunk[0].dtype = dtypes[d];
+            assert_harmless(&coded, model, 0, coded.codec[0], coded.payload[0],
+                            coded.payload_bytes[0], workspace);
+        }
+        coded.chunk[0].dtype = MMH_DTYPE_BF16;
+        static const size_t sizes[] = { 0, 1, 2, 59998, 60002, 1 << 21 };
+        for (size_t i = 0; i < MMH_COUNT_OF(sizes); i++) {
+            coded.chunk[0].bytes = sizes[i];
+            assert_harmless(&coded, model, 0, coded.codec[0], coded.payload[0],
+                            coded.payload_bytes[0], workspace);
+        }
+        mmh_model_destroy(model);
+        release_block(&coded);
+    }
+    mmh_codec_workspace_destroy(workspace);
+}
+
+static void test_codec_refuses_unknown_codecs(void **state)
+{
+    (void)state;
+    mmh_codec_workspace *workspace = new_workspace();
+    struct mmh_chunk chunk = { .dtype = MMH_DTYPE_U8, .bytes = 1 };
+    uint8_t byte = 0;
+    static const unsigned ids[] = { MMH_CODEC_MODEL, 9, 127, 128, 255, 70000 };
+    for (size_t i = 0; i < MMH_COUNT_OF(ids); i++) {
+        mmh_error err = { 0 };
+        assert_int_equal(MMH_E_UNSUPPORTED, mmh_chunk_decode(&byte, workspace, &chunk, ids[i],
+                                                             &byte, 1, NULL, false, &err));
+        assert_string_not_equal(err.message, "");
+    }
+    assert_string_equal(mmh_codec_name(MMH_CODEC_MODEL), "model");
+    assert_string_equal(mmh_codec_name(MMH_CODEC_FLOAT), "float");
+    assert_null(mmh_codec_name(MMH_CODEC_COUNT));
+    mmh_codec_workspace_destroy(workspace);
+}
+
+/* ---- memory that runs out ---- */
+
+struct failing {
+    mmh_allocator allocator;
+    uint64_t left;  /* allocations until all fail */
+    int64_t live;
+};
+
+static void *failing_allocate(void *user, size_t alignment, size_t bytes)
+{
+    struct failing *failing = user;
+    void *memory = NULL;
+    if (!failing->left)
+        return NULL;
+    failing->left--;
+    if (posix_memalign(&memory, alignment, bytes))
+        return NULL;
+    failing->live++;
+    return memory;
+}
+
+static void failing_release(void *user, void *memory)
+{
+    ((struct failing *)user)->live--;
+    free(memory);
+}
+
+/* Fail the nth allocation for n = 0, 1, ... until all goes well: an error each time, no leak. */
+static void test_codec_survives_lack_of_memory(void **state)
+{
+    static const struct {
+        mmh_dtype dtype;
+        enum content content;
+        int level;
+    } cases[] = { { MMH_DTYPE_F32, CLEAN_ROWS, 6 }, { MMH_DTYPE_BF16, WEIGHTS, 3 },
+                  { MMH_DTYPE_F16, SPARSE, 5 },     { MMH_DTYPE_I8, WEIGHTS, 5 },
+                  { MMH_DTYPE_I32, FEW, 5 },        { MMH_DTYPE_OPAQUE, TEXT, 9 } };
+    (void)state;
+    for (size_t i = 0; i < MMH_COUNT_OF(cases); i++) {
+        bool done = false;
+        for (uint64_t n = 0; !done; n++) {
+            struct failing failing = { .left = n };
+            failing.allocator = (mmh_allocator){ failing_allocate, failing_release, &failing };
+            mmh_codec_workspace *workspace = NULL;
+            size_t elements = 20000, unit = mmh_dtype_scalar_bytes(cases[i].dtype);
+            uint8_t *data = malloc(elements * unit);
+            uint8_t *dst = malloc(mmh_chunk_bound(elements * unit));
+            uint8_t *back = malloc(elements * unit);
+            fill(data, elements, cases[i].dtype, cases[i].content, 1);
+            const struct mmh_block_part part = { .elements = elements, .dimensions = 2,
+                                                 .shape = { elements / COLUMNS + 1, COLUMNS } };
+            struct mmh_block_hint hint = { .dtype = cases[i].dtype, .parts = &part,
+                                           .part_count = 1, .level = cases[i].level };
+            struct mmh_chunk chunk = { .dtype = cases[i].dtype, .bytes = elements * unit };
+            const struct mmh_block_plan *plan;
+            const uint8_t *payload;
+            size_t payload_bytes = 0, dst_bytes = 0;
+            uint64_t floor_bits;
+            unsigned codec = 0;
+            mmh_model *model = NULL;
+            mmh_error err = { 0 };
+            mmh_status status = mmh_codec_workspace_create(&workspace, &failing.allocator, &err);
+            if (!status)
+                status = mmh_block_plan_make(&plan, &payload, &payload_bytes, &floor_bits,
+                                             workspace, data, chunk.bytes, &hint, &err);
+            if (!status)
+                status = mmh_chunk_encode(dst, &dst_bytes, &codec, workspace, plan, data, &chunk,
+                                          true, &err);
+            if (!status && payload_bytes)
+                status = mmh_model_create(&model, payload, payload_bytes, elements,
+                                          &failing.allocator, &err);
+            if (!status)
+                status = mmh_chunk_decode(back, workspace, &chunk, codec, dst, dst_bytes, model,
+                                          false, &err);
+            if (status)
+                assert_int_equal(status, MMH_E_MEMORY);
+            else
+                assert_memory_equal(back, data, chunk.bytes);
+            done = !status;
+            mmh_model_destroy(model);
+            mmh_codec_workspace_destroy(workspace);
+            assert_int_equal(failing.live, 0);
+            free(data);
+            free(dst);
+            free(back);
+        }
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_codec_returns_every_bit),
+        cmocka_unit_test(test_codec_chunks_share_a_model),
+        cmocka_unit_test(test_codec_packs_opaque_bytes),
+        cmocka_unit_test(test_codec_bytes_are_the_same_everywhere),
+        cmocka_unit_test(test_codec_levels_pay),
+        cmocka_unit_test(test_codec_cost_is_a_logarithm),
+        cmocka_unit_test(test_model_frequencies_add_up),
+        cmocka_unit_test(test_model_round_trip),
+        cmocka_unit_test(test_codec_survives_hostile_payloads),
+        cmocka_unit_test(test_codec_survives_wrong_chunks),
+        cmocka_unit_test(test_codec_refuses_unknown_codecs),
+        cmocka_unit_test(test_codec_survives_lack_of_memory),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
