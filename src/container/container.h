@@ -1,0 +1,188 @@
+/*
+ * The container room's door: the bytes of docs/format.md sections 1 to 6.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * The writer appends; the reader gives the parsed index. Chunk payloads pass through as bytes.
+ */
+#ifndef MMH_CONTAINER_H
+#define MMH_CONTAINER_H
+
+#include "base/arena.h"
+#include "base/cursor.h"
+#include "crypto/hash.h"
+#include "tensor/dtype.h"
+
+enum {
+    MMH_FORMAT_MAJOR = 3,
+    MMH_FORMAT_MINOR = 0,
+    MMH_FORMAT_DRAFT = 1,
+    MMH_CONTAINER_MIN_BYTES = 128 + 2 * 256, /* header and two footers */
+    MMH_CHUNK_BYTES_MAX = 1 << 24,           /* decoded */
+    MMH_SEGMENT_BYTES = 4 << 20,             /* stored chunks of a block that get device alignment */
+    MMH_SEGMENT_ALIGNMENT = 4096,
+    MMH_CHUNK_ALIGNMENT = 128,
+    MMH_SMALL_ALIGNMENT = 8,
+    MMH_DIMENSIONS_MAX = 64
+};
+
+/* ---- writing ---- */
+
+typedef struct mmh_container_writer mmh_container_writer;
+
+/* Where the bytes go, in order. */
+typedef mmh_status mmh_container_sink(void *context, const void *data, size_t bytes,
+                                      mmh_error *err);
+
+struct mmh_container_options {
+    unsigned hash_suite;
+    uint8_t level;           /* informative */
+    const char *writer;      /* informative: "mmh 3.0.0" */
+    bool times;              /* modification times are kept */
+};
+
+/* One chunk of a block: stored bytes, their hash (mmh_hash with MMH_DOMAIN_CHUNK), its codec. */
+struct mmh_stored_chunk {
+    const uint8_t *data;
+    uint32_t bytes;
+    uint8_t codec_id;
+    uint8_t hash[MMH_HASH_BYTES];
+};
+
+struct mmh_block_record {
+    mmh_dtype dtype;          /* a scalar */
+    bool big_endian;
+    uint64_t bytes;
+    uint32_t chunk_bytes;
+    uint64_t floor_bytes;
+    const struct mmh_stored_chunk *model;   /* NULL: none */
+    const struct mmh_stored_chunk *chunks;  /* [ceil(bytes / chunk_bytes)] */
+};
+
+struct mmh_metadata_entry {
+    const char *key, *value;
+};
+
+struct mmh_file_record {
+    const char *name;
+    mmh_file_kind kind;
+    uint8_t format;           /* enum mmh_format_id */
+    uint32_t mode;
+    bool has_time;
+    int64_t time_seconds;
+    uint64_t bytes;                         /* regular */
+    uint8_t digest[MMH_HASH_BYTES];
+    uint64_t block_count;
+    const char *target;                     /* symlink */
+    const struct mmh_metadata_entry *metadata;
+    size_t metadata_count;
+};
+
+struct mmh_tensor_record {
+    uint64_t file;
+    const char *name;
+    mmh_dtype dtype;
+    bool big_endian;
+    bool column_major;
+    uint32_t dimensions;
+    const uint64_t *shape;
+    uint64_t offset, bytes;
+};
+
+struct mmh_container_totals {
+    uint64_t container_bytes, chunk_count, shared_chunks, shared_bytes, index_bytes, floor_bytes;
+    uint8_t root[MMH_HASH_BYTES];
+};
+
+mmh_status mmh_container_writer_create(mmh_container_writer **writer,
+                                       const struct mmh_container_options *options,
+                                       mmh_container_sink *sink, void *sink_context,
+                                       const mmh_allocator *allocator, mmh_error *err);
+void mmh_container_writer_destroy(mmh_container_writer *writer); /* may be NULL */
+
+/* Blocks in file order, then files in order of name, tensors in file order, then finish. */
+mmh_status mmh_container_write_block(mmh_container_writer *writer,
+                                     const struct mmh_block_record *block, mmh_error *err);
+mmh_status mmh_container_write_file(mmh_container_writer *writer,
+                                    const struct mmh_file_record *file, mmh_error *err);
+mmh_status mmh_container_write_tensor(mmh_container_writer *writer,
+                                      const struct mmh_tensor_record *tensor, mmh_error *err);
+mmh_status mmh_container_finish(mmh_container_writer *writer,
+                                struct mmh_container_totals *totals, mmh_error *err);
+uint64_t mmh_container_written(const mmh_container_writer *writer);
+
+/* ---- reading ---- */
+
+struct mmh_chunk_entry {
+    uint64_t offset;
+    uint32_t bytes;      /* stored */
+    uint8_t codec_id;
+    const uint8_t *hash;
+};
+
+struct mmh_block_entry {
+    mmh_dtype dtype;
+    bool big_endian;
+    bool has_model;
+    uint32_t chunk_bytes;
+    uint32_t model;          /* chunk number, if has_model */
+    uint64_t bytes;
+    uint64_t file_offset;
+    uint64_t file;
+    uint64_t floor_bytes;
+    uint64_t first_ref;      /* into index.refs; ceil(bytes / chunk_bytes) of them */
+};
+
+struct mmh_file_entry {
+    struct mmh_file_record record;   /* strings in the arena */
+    uint64_t first_block;
+    uint64_t first_tensor, tensor_count;
+};
+
+struct mmh_index {
+    const char *writer;
+    uint8_t level;
+    uint64_t chunk_count, block_count, file_count, tensor_count, ref_count;
+    struct mmh_chunk_entry *chunks;
+    struct mmh_block_entry *blocks;
+    uint32_t *refs;
+    struct mmh_file_entry *files;
+    struct mmh_tensor_record *tensors;
+};
+
+/* Random access to the container. */
+typedef mmh_status mmh_container_read_at(void *context, void *dst, uint64_t offset, size_t bytes,
+                                         mmh_error *err);
+
+typedef struct mmh_container_reader {
+    unsigned hash_suite;
+    uint16_t major, minor;
+    uint64_t container_bytes, index_bytes;
+    uint8_t root[MMH_HASH_BYTES];
+    unsigned mended;         /* MMH_MENDED_..., MMH_SPARE_DAMAGED */
+    struct mmh_index index;
+    struct mmh_arena arena;
+} mmh_container_reader;
+
+/*
+ * Read and check footer, header and index. Damage that the spare copies make good is mended and
+ * noted in reader->mended; with `spares` the spare copies are checked as well even when nothing
+ * is wrong with the first ones (verify does).
+ *
+ *   limit_bytes   refuse an index that decodes to more (MMH_E_LIMIT)
+ *
+ * Everything in the index has been checked for consistency: offsets, sizes, names, references.
+ */
+mmh_status mmh_container_open(mmh_container_reader *reader, mmh_container_read_at *read,
+                              void *read_context, uint64_t container_bytes, uint64_t limit_bytes,
+                              bool spares, const mmh_allocator *allocator, mmh_error *err);
+void mmh_container_close(mmh_container_reader *reader);
+
+/* Check a stored chunk that was read: MMH_E_CORRUPT if its hash is another. */
+mmh_status mmh_container_check_chunk(const mmh_container_reader *reader, uint64_t chunk,
+                                     const uint8_t *data, mmh_error *err);
+
+/* The container's magic, for telling containers from other files. */
+bool mmh_container_magic(const uint8_t *data, size_t bytes);
+
+#endif

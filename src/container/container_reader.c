@@ -1,0 +1,768 @@
+/*
+ * The container reader: finds footer, header and index, mends them from their spares, and checks
+ * all that the index says before anyone relies on it.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include <string.h>
+
+#include <zstd.h>
+
+#include "base/bits.h"
+#include "container/layout.h"
+#include "tensor/extent.h"
+
+enum {
+    SCAN_BYTES = 1 << 20,              /* of the container's end that are searched at a time */
+    PAGES_MAX = 1 << 20
+};
+
+/* ---- the footer ---- */
+
+struct source {
+    mmh_container_read_at *read;
+    void *context;
+    uint64_t bytes;
+};
+
+static mmh_status source_read(const struct source *source, void *dst, uint64_t offset,
+                              size_t bytes, mmh_error *err)
+{
+    return source->read(source->context, dst, offset, bytes, err);
+}
+
+/*
+ * Look backwards for a spare footer. It is an answer only if it stands where it says; its
+ * container may have been cut short, so its size need not be the file's.
+ */
+static mmh_status find_spare(struct mmh_footer *footer, bool *found, const struct source *source,
+                             const mmh_allocator *allocator, mmh_error *err)
+{
+    *found = false;
+    uint8_t *window = mmh_alloc(allocator, 0, SCAN_BYTES + MMH_FOOTER_BYTES);
+    if (!window)
+        return mmh_fail(err, MMH_E_MEMORY, "no memory to look for the spare footer");
+    mmh_status status = MMH_OK;
+    for (uint64_t end = source->bytes; end >= MMH_CONTAINER_MIN_BYTES && !*found;) {
+        uint64_t begin = end > SCAN_BYTES ? end - SCAN_BYTES : 0;
+        uint64_t stop = end + MMH_FOOTER_BYTES < source->bytes ? end + MMH_FOOTER_BYTES
+                                                               : source->bytes;
+        status = source_read(source, window, begin, (size_t)(stop - begin), err);
+        if (status != MMH_OK)
+            break;
+        for (uint64_t at = stop - MMH_FOOTER_BYTES + 1; at-- > begin;) {
+            const uint8_t *candidate = window + (at - begin);
+            if (candidate[0] == 'M' && mmh_footer_read(footer, candidate) &&
+                footer->trailer + footer->trailer_bytes == at) {
+                *found = true;
+                break;
+            }
+        }
+        end = begin;
+    }
+    mmh_free(allocator, window);
+    return status;
+}
+
+static mmh_status read_footer(struct mmh_footer *footer, unsigned *mended,
+                              const struct source *source, bool spares,
+                              const mmh_allocator *allocator, mmh_error *err)
+{
+    uint8_t bytes[MMH_FOOTER_BYTES];
+    mmh_status status = source_read(source, bytes, source->bytes - MMH_FOOTER_BYTES,
+                                    MMH_FOOTER_BYTES, err);
+    if (status != MMH_OK)
+        return status;
+    if (mmh_footer_read(footer, bytes) && footer->container_bytes == source->bytes) {
+        if (!spares)
+            return MMH_OK;
+        uint8_t spare[MMH_FOOTER_BYTES];
+        status = source_read(source, spare, footer->trailer + footer->trailer_bytes,
+                             MMH_FOOTER_BYTES, err);
+        if (status == MMH_OK && memcmp(spare, bytes, MMH_FOOTER_BYTES) != 0)
+            *mended |= MMH_SPARE_DAMAGED;
+        return status;
+    }
+    bool found;
+    status = find_spare(footer, &found, source, allocator, err);
+    if (status != MMH_OK)
+        return status;
+    if (!found)
+        return mmh_fail(err, MMH_E_CORRUPT, "no footer: the end is damaged or missing");
+    *mended |= MMH_MENDED_FOOTER;
+    return MMH_OK;
+}
+
+/* ---- the header ---- */
+
+/* A sound header that says "not for you" is believed before any footer is looked for: another
+ * version may end differently. */
+static mmh_status peek_header(const struct source *source, mmh_error *err)
+{
+    uint8_t header[MMH_HEADER_BYTES];
+    unsigned hash_suite;
+    mmh_status status = source_read(source, header, 0, MMH_HEADER_BYTES, err);
+    if (status == MMH_OK && mmh_header_crc_right(header) &&
+        mmh_container_magic(header, MMH_HEADER_BYTES))
+        status = mmh_header_check(header, &hash_suite, err);
+    return status;
+}
+
+static mmh_status read_header(const struct mmh_footer *footer, unsigned *hash_suite,
+                              unsigned *mended, const struct source *source, mmh_error *err)
+{
+    uint8_t header[MMH_HEADER_BYTES];
+    mmh_status status = source_read(source, header, 0, MMH_HEADER_BYTES, err);
+    if (status != MMH_OK)
+        return status;
+    if (memcmp(header, footer->header, MMH_HEADER_BYTES) != 0) {
+        if (mmh_header_crc_right(header) && mmh_container_magic(header, MMH_HEADER_BYTES))
+            return mmh_fail(err, MMH_E_CORRUPT, "header and footer are of different containers");
+        *mended |= MMH_MENDED_HEADER;
+    }
+    return mmh_header_check(footer->header, hash_suite, err);
+}
+
+/* ---- pages ---- */
+
+struct page_table {
+    const uint8_t *entries;
+    uint32_t count;
+    uint64_t decoded_bytes;
+};
+
+static uint32_t page_stored(const struct page_table *table, uint32_t page)
+{
+    return mmh_load32(table->entries + (size_t)page * MMH_PAGE_ENTRY_BYTES);
+}
+
+static uint32_t page_decoded(const struct page_table *table, uint32_t page)
+{
+    return mmh_load32(table->entries + (size_t)page * MMH_PAGE_ENTRY_BYTES + 4);
+}
+
+/* The table's sizes add up to the index as stored, and decode to full pages. */
+static bool page_table_fits(struct page_table *table, const struct mmh_footer *footer)
+{
+    uint64_t stored = footer->table_bytes;
+    table->decoded_bytes = 0;
+    for (uint32_t i = 0; i < table->count; i++) {
+        uint32_t bytes = page_stored(table, i), decoded = page_decoded(table, i);
+        if (!bytes || bytes > decoded || !decoded || decoded > MMH_PAGE_BYTES ||
+            (i + 1 < table->count && decoded != MMH_PAGE_BYTES))
+            return false;
+        stored += bytes;
+        table->decoded_bytes += decoded;
+    }
+    return table->count && stored == footer->index_bytes;
+}
+
+/* Read the page table of one copy of the index into entries; *right: it has the footer's root. */
+static mmh_status read_table(uint8_t *entries, bool *right, const struct source *source,
+                             uint64_t at, const struct mmh_footer *footer, unsigned hash_suite,
+                             mmh_error *err)
+{
+    *right = false;
+    if (at + footer->table_bytes > source->bytes)
+        return MMH_OK;
+    mmh_status status = source_read(source, entries, at, footer->table_bytes, err);
+    if (status != MMH_OK)
+        return status;
+    uint8_t root[MMH_HASH_BYTES];
+    status = mmh_root_hash(root, hash_suite, footer->header, entries, footer->table_bytes, err);
+    *right = status == MMH_OK && memcmp(root, footer->root, MMH_HASH_BYTES) == 0;
+    return status;
+}
+
+/* Read one page of one copy into stored[]; *right: it has the hash that the table says. */
+static mmh_status read_page(uint8_t *stored, bool *right, const struct source *source,
+                            uint64_t at, const struct page_table *table, uint32_t page,
+                            unsigned hash_suite, mmh_error *err)
+{
+    uint32_t bytes = page_stored(table, page);
+    *right = false;
+    if (at + bytes > source->bytes)
+        return MMH_OK;
+    mmh_status status = source_read(source, stored, at, bytes, err);
+    if (status != MMH_OK)
+        return status;
+    uint8_t hash[MMH_HASH_BYTES];
+    status = mmh_hash(hash, hash_suite, MMH_DOMAIN_PAGE, stored, bytes, err);
+    *right = status == MMH_OK &&
+             memcmp(hash, table->entries + (size_t)page * MMH_PAGE_ENTRY_BYTES + 8,
+                    MMH_HASH_BYTES) == 0;
+    return status;
+}
+
+/* Both copies of the pages, the first where it is right; decoded into index[]. */
+static mmh_status read_pages(uint8_t *index, unsigned *mended, const struct source *source,
+                             const struct mmh_footer *footer, const struct page_table *table,
+                             unsigned hash_suite, bool spares, uint8_t *stored,
+                             mmh_error *err)
+{
+    uint64_t within = footer->table_bytes;
+    for (uint32_t page = 0; page < table->count; page++) {
+        bool right = false, spare = false;
+        mmh_status status;
+        if (spares) {
+            status = read_page(stored, &spare, source, footer->index_b + within, table, page,
+                               hash_suite, err);
+            if (status != MMH_OK)
+                return status;
+            if (!spare)
+                *mended |= MMH_SPARE_DAMAGED;
+        }
+        status = read_page(stored, &right, source, footer->index_a + within, table, page,
+                           hash_suite, err);
+        if (status != MMH_OK)
+            return status;
+        if (!right) {
+            status = read_page(stored, &right, source, footer->index_b + within, table, page,
+                               hash_suite, err);
+            if (status != MMH_OK)
+                return status;
+            if (!right)
+                return mmh_fail(err, MMH_E_CORRUPT, "both copies of index page %u are damaged",
+                                page);
+            *mended |= MMH_MENDED_INDEX;
+        }
+        uint32_t bytes = page_stored(table, page), decoded = page_decoded(table, page);
+        uint8_t *dst = index + (size_t)page * MMH_PAGE_BYTES;
+        if (bytes == decoded) {
+            memcpy(dst, stored, bytes);
+        } else {
+            size_t got = ZSTD_decompress(dst, decoded, stored, bytes);
+            if (ZSTD_isError(got) || got != decoded)
+                return mmh_fail(err, MMH_E_CORRUPT, "index page %u does not decode", page);
+        }
+        within += bytes;
+    }
+    return MMH_OK;
+}
+
+/* ---- the index ---- */
+
+static int64_t cursor_svarint(struct mmh_cursor *in)
+{
+    uint64_t value = mmh_cursor_varint(in);
+    return (int64_t)(value >> 1) ^ -(int64_t)(value & 1);
+}
+
+/* A count of things that take at least `least` bytes each: bounds the allocation too. */
+static mmh_status read_count(uint64_t *count, struct mmh_cursor *in, size_t least,
+                             const char *what, mmh_error *err)
+{
+    *count = mmh_cursor_varint(in);
+    if (*count > mmh_cursor_left(in) / least)
+        return mmh_fail(err, MMH_E_CORRUPT, "index claims %llu %s in %zu bytes",
+                        (unsigned long long)*count, what, mmh_cursor_left(in));
+    return MMH_OK;
+}
+
+static const char *read_string(struct mmh_cursor *in, struct mmh_arena *arena, mmh_error *err)
+{
+    uint64_t bytes = mmh_cursor_varint(in);
+    if (bytes > mmh_cursor_left(in)) {
+        mmh_fail(err, MMH_E_CORRUPT, "a string of %llu bytes runs out of the index",
+                 (unsigned long long)bytes);
+        return NULL;
+    }
+    const uint8_t *text = mmh_cursor_bytes(in, (size_t)bytes);
+    if (bytes && memchr(text, 0, (size_t)bytes)) {
+        mmh_fail(err, MMH_E_CORRUPT, "a string in the index holds a zero byte");
+        return NULL;
+    }
+    const char *copy = mmh_arena_string(arena, (const char *)text, (size_t)bytes);
+    if (!copy)
+        mmh_fail(err, MMH_E_MEMORY, "no memory for the index");
+    return copy;
+}
+
+static mmh_status read_chunks(mmh_container_reader *reader, struct mmh_cursor *in,
+                              uint64_t data_end, mmh_error *err)
+{
+    struct mmh_index *index = &reader->index;
+    mmh_status status = read_count(&index->chunk_count, in, 3 + MMH_HASH_BYTES, "chunks", err);
+    if (status != MMH_OK)
+        return status;
+    if (index->chunk_count >= UINT32_MAX)
+        return mmh_fail(err, MMH_E_CORRUPT, "index claims too many chunks");
+    size_t count = (size_t)index->chunk_count;
+    index->chunks = mmh_arena_array(&reader->arena, count, sizeof *index->chunks);
+    if (count && !index->chunks)
+        return mmh_fail(err, MMH_E_MEMORY, "index of %zu chunks", count);
+    for (size_t i = 0; i < count; i++)
+        index->chunks[i].codec_id = mmh_cursor_u8(in);
+    for (size_t i = 0; i < count; i++) {
+        uint64_t bytes = mmh_cursor_varint(in);
+        if (bytes > 2 * (uint64_t)MMH_CHUNK_BYTES_MAX)
+            return mmh_fail(err, MMH_E_CORRUPT, "chunk %zu claims %llu bytes", i,
+                            (unsigned long long)bytes);
+        index->chunks[i].bytes = (uint32_t)bytes;
+    }
+    uint64_t end = MMH_HEADER_BYTES;
+    for (size_t i = 0; i < count; i++) {
+        uint64_t gap = mmh_cursor_varint(in);
+        if (gap > data_end - end || index->chunks[i].bytes > data_end - end - gap)
+            return mmh_fail(err, MMH_E_CORRUPT, "chunk %zu lies outside the container", i);
+        index->chunks[i].offset = end + gap;
+        end += gap + index->chunks[i].bytes;
+    }
+    const uint8_t *hashes = mmh_cursor_bytes(in, count * MMH_HASH_BYTES);
+    if (!hashes)
+        return mmh_cursor_finish_prefix(in, "chunk table", err);
+    uint8_t *copy = mmh_arena_alloc(&reader->arena, 8, count * MMH_HASH_BYTES);
+    if (!copy)
+        return mmh_fail(err, MMH_E_MEMORY, "index of %zu chunks", count);
+    memcpy(copy, hashes, count * MMH_HASH_BYTES);
+    for (size_t i = 0; i < count; i++)
+        index->chunks[i].hash = copy + i * MMH_HASH_BYTES;
+    return mmh_cursor_finish_prefix(in, "chunk table", err);
+}
+
+/* One chunk number; every reference takes a byte of the index at least, which bounds refs. */
+static mmh_status read_ref(uint32_t *ref, uint64_t *next, struct mmh_cursor *in,
+                           uint64_t chunk_count, mmh_error *err)
+{
+    int64_t step = cursor_svarint(in), number = (int64_t)*next;
+    if (step < -number || step >= (int64_t)chunk_count - number)
+        return mmh_fail(err, MMH_E_CORRUPT, "a block names a chunk that does not exist");
+    *ref = (uint32_t)(number + step);
+    *next = (uint64_t)*ref + 1;
+    return MMH_OK;
+}
+
+static mmh_status read_blocks(mmh_container_reader *reader, struct mmh_cursor *in,
+                              mmh_error *err)
+{
+    struct mmh_index *index = &reader->index;
+    mmh_status status = read_count(&index->block_count, in, 6, "blocks", err);
+    if (status != MMH_OK)
+        return status;
+    size_t count = (size_t)index->block_count;
+    index->blocks = mmh_arena_array(&reader->arena, count, sizeof *index->blocks);
+    size_t refs_room = mmh_cursor_left(in);
+    index->refs = mmh_arena_array(&reader->arena, refs_room, sizeof *index->refs);
+    if ((count && !index->blocks) || (refs_room && !index->refs))
+        return mmh_fail(err, MMH_E_MEMORY, "index of %zu blocks", count);
+    uint64_t next = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct mmh_block_entry *block = &index->blocks[i];
+        block->dtype = mmh_cursor_u8(in);
+        unsigned flags = mmh_cursor_u8(in);
+        block->bytes = mmh_cursor_varint(in);
+        uint64_t chunk_bytes = mmh_cursor_varint(in);
+        if (mmh_cursor_failed(in))
+            break;
+        if (flags & ~(unsigned)MMH_BLOCK_FLAGS)
+            return mmh_fail(err, MMH_E_UNSUPPORTED, "block %zu has unknown flags 0x%x", i, flags);
+        if (!mmh_dtype_bits(block->dtype))
+            return mmh_fail(err, MMH_E_UNSUPPORTED, "block %zu has unknown element type %u", i,
+                            (unsigned)block->dtype);
+        unsigned scalar_bytes = mmh_dtype_scalar_bytes(block->dtype);
+        if (!block->bytes || !chunk_bytes || chunk_bytes > MMH_CHUNK_BYTES_MAX ||
+            mmh_dtype_scalar(block->dtype) != block->dtype || block->bytes % scalar_bytes ||
+            chunk_bytes % scalar_bytes ||
+            (block->dtype != MMH_DTYPE_OPAQUE && block->bytes > chunk_bytes &&
+             chunk_bytes != (uint64_t)scalar_bytes << 18))
+            return mmh_fail(err, MMH_E_CORRUPT, "block %zu has impossible sizes", i);
+        block->chunk_bytes = (uint32_t)chunk_bytes;
+        block->big_endian = flags & MMH_BLOCK_BIG_ENDIAN;
+        block->has_model = flags & MMH_BLOCK_MODEL;
+        if (block->has_model) {
+            status = read_ref(&block->model, &next, in, index->chunk_count, err);
+            if (status != MMH_OK)
+                return status;
+        }
+        uint64_t refs = mmh_divide_up(block->bytes, chunk_bytes);
+        if (refs > mmh_cursor_left(in) || refs > refs_room - index->ref_count)
+            return mmh_fail(err, MMH_E_CORRUPT, "block %zu claims %llu chunks", i,
+                            (unsigned long long)refs);
+        block->first_ref = index->ref_count;
+        for (uint64_t r = 0; r < refs; r++) {
+            status = read_ref(&index->refs[index->ref_count++], &next, in, index->chunk_count,
+                              err);
+            if (status != MMH_OK)
+                return status;
+        }
+        block->floor_bytes = mmh_cursor_varint(in);
+    }
+    return mmh_cursor_finish_prefix(in, "block table", err);
+}
+
+/* Relative, no empty part, no "." or "..", no backslash tricks are needed on POSIX. */
+static bool name_is_safe(const char *name)
+{
+    if (strcmp(name, ".") == 0)
+        return true;
+    for (const char *part = name;;) {
+        size_t length = strcspn(part, "/");
+        if (length == 0 || (length == 1 && part[0] == '.') ||
+            (length == 2 && part[0] == '.' && part[1] == '.'))
+            return false;
+        if (!part[length])
+            return true;
+        part += length + 1;
+    }
+}
+
+/* Whether `name` lies beneath `parent`. */
+static bool name_is_beneath(const char *name, const char *parent)
+{
+    size_t length = strlen(parent);
+    return strncmp(name, parent, length) == 0 && name[length] == '/';
+}
+
+static mmh_status read_metadata(struct mmh_file_record *record, struct mmh_cursor *in,
+                                struct mmh_arena *arena, mmh_error *err)
+{
+    uint64_t count;
+    mmh_status status = read_count(&count, in, 2, "metadata entries", err);
+    if (status != MMH_OK)
+        return status;
+    struct mmh_metadata_entry *entries = mmh_arena_array(arena, (size_t)count, sizeof *entries);
+    if (count && !entries)
+        return mmh_fail(err, MMH_E_MEMORY, "no memory for the index");
+    for (uint64_t i = 0; i < count; i++) {
+        entries[i].key = read_string(in, arena, err);
+        if (!entries[i].key)
+            return err ? err->status : MMH_E_CORRUPT;
+        entries[i].value = read_string(in, arena, err);
+        if (!entries[i].value)
+            return err ? err->status : MMH_E_CORRUPT;
+    }
+    record->metadata = entries;
+    record->metadata_count = (size_t)count;
+    return MMH_OK;
+}
+
+/* Names before this one that could hold it: the chain of symlinks and files is short, as names
+ * are sorted and a name's parents come before it. */
+static mmh_status check_parents(const struct mmh_index *index, size_t file, mmh_error *err)
+{
+    const char *name = index->files[file].record.name;
+    if (file == 0)
+        return MMH_OK;
+    if (strcmp(index->files[file - 1].record.name, name) >= 0)
+        return mmh_fail(err, MMH_E_CORRUPT, "file names are not sorted or not unique: \"%s\"",
+                        name);
+    /* Names with the parent as their prefix sort behind it, so walk back through each parent by
+     * binary search. */
+    for (const char *slash = strchr(name, '/'); slash; slash = strchr(slash + 1, '/')) {
+        size_t length = (size_t)(slash - name), low = 0, high = file;
+        while (low < high) {
+            size_t middle = low + (high - low) / 2;
+            const char *other = index->files[middle].record.name;
+            int order = strncmp(other, name, length);
+            if (order == 0 && other[length])
+                order = 1;
+            if (order == 0) {
+                if (index->files[middle].record.kind != MMH_FILE_FOLDER &&
+                    name_is_beneath(name, other))
+                    return mmh_fail(err, MMH_E_CORRUPT, "\"%s\" lies beneath a file or symlink",
+                                    name);
+                break;
+            }
+            if (order < 0)
+                low = middle + 1;
+            else
+                high = middle;
+        }
+    }
+    return MMH_OK;
+}
+
+static mmh_status read_files(mmh_container_reader *reader, struct mmh_cursor *in, mmh_error *err)
+{
+    struct mmh_index *index = &reader->index;
+    struct mmh_arena *arena = &reader->arena;
+    mmh_status status = read_count(&index->file_count, in, 6, "files", err);
+    if (status != MMH_OK)
+        return status;
+    size_t count = (size_t)index->file_count;
+    index->files = mmh_arena_array(arena, count, sizeof *index->files);
+    if (count && !index->files)
+        return mmh_fail(err, MMH_E_MEMORY, "index of %zu files", count);
+    uint64_t next_block = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct mmh_file_entry *file = &index->files[i];
+        struct mmh_file_record *record = &file->record;
+        record->name = read_string(in, arena, err);
+        if (!record->name)
+            return err ? err->status : MMH_E_CORRUPT;
+        record->kind = mmh_cursor_u8(in);
+        record->format = mmh_cursor_u8(in);
+        uint64_t mode = mmh_cursor_varint(in);
+        uint64_t time = mmh_cursor_varint(in);
+        record->has_time = time != 0;
+        record->time_seconds = time ? (int64_t)(time - 1) : 0;
+        if (mmh_cursor_failed(in))
+            break;
+        if (!name_is_safe(record->name))
+            return mmh_fail(err, MMH_E_CORRUPT, "unsafe file name \"%s\"", record->name);
+        status = check_parents(index, i, err);
+        if (status != MMH_OK)
+            return status;
+        if (mode > 07777 || record->kind > MMH_FILE_SYMLINK || record->time_seconds < 0 ||
+            (strcmp(record->name, ".") == 0 && record->kind != MMH_FILE_FOLDER))
+            return mmh_fail(err, MMH_E_CORRUPT, "impossible entry for \"%s\"", record->name);
+        record->mode = (uint32_t)mode;
+        file->first_block = next_block;
+        if (record->kind == MMH_FILE_REGULAR) {
+            record->bytes = mmh_cursor_varint(in);
+            mmh_cursor_copy(in, record->digest, MMH_HASH_BYTES);
+            record->block_count = mmh_cursor_varint(in);
+            if (record->block_count > index->block_count - next_block)
+                return mmh_fail(err, MMH_E_CORRUPT, "\"%s\" claims blocks that do not exist",
+                                record->name);
+            uint64_t offset = 0;
+            for (uint64_t b = 0; b < record->block_count; b++) {
+                struct mmh_block_entry *block = &index->blocks[next_block + b];
+                block->file = i;
+                block->file_offset = offset;
+                if (block->bytes > record->bytes - offset)
+                    return mmh_fail(err, MMH_E_CORRUPT, "blocks of \"%s\" exceed its size",
+                                    record->name);
+                offset += block->bytes;
+            }
+            if (offset != record->bytes)
+                return mmh_fail(err, MMH_E_CORRUPT, "blocks of \"%s\" do not fill it",
+                                record->name);
+            next_block += record->block_count;
+        } else if (record->kind == MMH_FILE_SYMLINK) {
+            record->target = read_string(in, arena, err);
+            if (!record->target)
+                return err ? err->status : MMH_E_CORRUPT;
+        }
+        status = read_metadata(record, in, arena, err);
+        if (status != MMH_OK)
+            return status;
+    }
+    status = mmh_cursor_finish_prefix(in, "file table", err);
+    if (status == MMH_OK && next_block != index->block_count)
+        status = mmh_fail(err, MMH_E_CORRUPT, "blocks that belong to no file");
+    return status;
+}
+
+static mmh_status read_tensors(mmh_container_reader *reader, struct mmh_cursor *in,
+                               mmh_error *err)
+{
+    struct mmh_index *index = &reader->index;
+    struct mmh_arena *arena = &reader->arena;
+    mmh_status status = read_count(&index->tensor_count, in, 7, "tensors", err);
+    if (status != MMH_OK)
+        return status;
+    size_t count = (size_t)index->tensor_count;
+    index->tensors = mmh_arena_array(arena, count, sizeof *index->tensors);
+    if (count && !index->tensors)
+        return mmh_fail(err, MMH_E_MEMORY, "index of %zu tensors", count);
+    uint64_t number = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct mmh_tensor_record *tensor = &index->tensors[i];
+        uint64_t step = mmh_cursor_varint(in);
+        if (step >= index->file_count || number + step >= index->file_count)
+            return mmh_fail(err, MMH_E_CORRUPT, "tensor %zu belongs to no file", i);
+        number += step;
+        struct mmh_file_entry *file = &index->files[number];
+        tensor->file = number;
+        tensor->name = read_string(in, arena, err);
+        if (!tensor->name)
+            return err ? err->status : MMH_E_CORRUPT;
+        tensor->dtype = mmh_cursor_u8(in);
+        unsigned flags = mmh_cursor_u8(in);
+        tensor->dimensions = mmh_cursor_u8(in);
+        if (flags & ~(unsigned)MMH_TENSOR_FLAGS)
+            return mmh_fail(err, MMH_E_UNSUPPORTED, "tensor \"%s\" has unknown flags 0x%x",
+                            tensor->name, flags);
+        tensor->big_endian = flags & MMH_TENSOR_BIG_ENDIAN;
+        tensor->column_major = flags & MMH_TENSOR_COLUMN_MAJOR;
+        if (tensor->dimensions > MMH_DIMENSIONS_MAX ||
+            tensor->dimensions > mmh_cursor_left(in) || !mmh_dtype_bits(tensor->dtype))
+            return mmh_fail(err, MMH_E_CORRUPT, "tensor \"%s\" has an impossible shape or type",
+                            tensor->name);
+        uint64_t *shape = mmh_arena_array(arena, tensor->dimensions, sizeof *shape);
+        if (tensor->dimensions && !shape)
+            return mmh_fail(err, MMH_E_MEMORY, "index of %zu tensors", count);
+        for (uint32_t d = 0; d < tensor->dimensions; d++)
+            shape[d] = mmh_cursor_varint(in);
+        tensor->shape = shape;
+        tensor->offset = mmh_cursor_varint(in);
+        tensor->bytes = mmh_cursor_varint(in);
+        if (mmh_cursor_failed(in))
+            break;
+        uint64_t bytes;
+        if (file->record.kind != MMH_FILE_REGULAR || tensor->offset > file->record.bytes ||
+            tensor->bytes > file->record.bytes - tensor->offset ||
+            (tensor->dtype != MMH_DTYPE_OPAQUE &&
+             (!mmh_shape_bytes(&bytes, tensor->dtype, tensor->dimensions, shape) ||
+              bytes != tensor->bytes)))
+            return mmh_fail(err, MMH_E_CORRUPT, "tensor \"%s\" does not fit its file",
+                            tensor->name);
+        if (!file->tensor_count++)
+            file->first_tensor = i;
+    }
+    return mmh_cursor_finish_prefix(in, "tensor table", err);
+}
+
+static mmh_status read_extensions(struct mmh_cursor *in, mmh_error *err)
+{
+    uint64_t count;
+    mmh_status status = read_count(&count, in, 2, "extensions", err);
+    for (uint64_t i = 0; i < count && status == MMH_OK; i++) {
+        uint64_t type = mmh_cursor_varint(in);
+        uint64_t bytes = mmh_cursor_varint(in);
+        if (bytes > mmh_cursor_left(in))
+            return mmh_fail(err, MMH_E_CORRUPT, "an extension runs out of the index");
+        mmh_cursor_skip(in, (size_t)bytes);
+        if (type & 1)
+            status = mmh_fail(err, MMH_E_UNSUPPORTED, "the index needs extension %llu",
+                              (unsigned long long)type);
+    }
+    return status;
+}
+
+static mmh_status parse_index(mmh_container_reader *reader, const uint8_t *data, size_t bytes,
+                              uint64_t data_end, mmh_error *err)
+{
+    struct mmh_cursor in;
+    mmh_cursor_init(&in, data, bytes);
+    uint32_t version = mmh_cursor_u32(&in);
+    if (version != MMH_INDEX_VERSION)
+        return mmh_fail(err, MMH_E_UNSUPPORTED, "index version %u", (unsigned)version);
+    reader->index.writer = read_string(&in, &reader->arena, err);
+    if (!reader->index.writer)
+        return err ? err->status : MMH_E_CORRUPT;
+    reader->index.level = mmh_cursor_u8(&in);
+    mmh_status status = read_chunks(reader, &in, data_end, err);
+    if (status == MMH_OK)
+        status = read_blocks(reader, &in, err);
+    if (status == MMH_OK)
+        status = read_files(reader, &in, err);
+    if (status == MMH_OK)
+        status = read_tensors(reader, &in, err);
+    if (status == MMH_OK)
+        status = read_extensions(&in, err);
+    if (status == MMH_OK)
+        status = mmh_cursor_finish(&in, "index", err);
+    return status;
+}
+
+static mmh_status read_index(mmh_container_reader *reader, const struct source *source,
+                             const struct mmh_footer *footer, uint64_t limit_bytes, bool spares,
+                             const mmh_allocator *allocator, mmh_error *err)
+{
+    uint8_t *entries = NULL, *index = NULL, *stored = NULL;
+    bool right = false, spare = false;
+    mmh_status status = MMH_OK;
+    if (footer->page_count > PAGES_MAX || footer->index_a + footer->table_bytes > source->bytes)
+        return mmh_fail(err, MMH_E_CORRUPT, "the index lies outside the container");
+    entries = mmh_alloc(allocator, 0, footer->table_bytes);
+    if (!entries) {
+        status = mmh_fail(err, MMH_E_MEMORY, "page table of %u pages", footer->page_count);
+        goto done;
+    }
+    if (spares) {
+        status = read_table(entries, &spare, source, footer->index_b, footer, reader->hash_suite,
+                            err);
+        if (!spare)
+            reader->mended |= MMH_SPARE_DAMAGED;
+    }
+    if (status == MMH_OK)
+        status = read_table(entries, &right, source, footer->index_a, footer, reader->hash_suite,
+                            err);
+    if (status == MMH_OK && !right) {
+        status = read_table(entries, &right, source, footer->index_b, footer, reader->hash_suite,
+                            err);
+        reader->mended |= MMH_MENDED_INDEX;
+    }
+    if (status != MMH_OK)
+        goto done;
+    if (!right) {
+        status = mmh_fail(err, MMH_E_CORRUPT, "both copies of the index are damaged");
+        goto done;
+    }
+    struct page_table table = { entries, footer->page_count, 0 };
+    if (!page_table_fits(&table, footer)) {
+        status = mmh_fail(err, MMH_E_CORRUPT, "the page table is inconsistent");
+        goto done;
+    }
+    if (table.decoded_bytes > limit_bytes) {
+        status = mmh_fail(err, MMH_E_LIMIT, "an index of %llu bytes is over the limit of %llu",
+                          (unsigned long long)table.decoded_bytes,
+                          (unsigned long long)limit_bytes);
+        goto done;
+    }
+    index = mmh_alloc(allocator, 0, (size_t)table.decoded_bytes);
+    stored = mmh_alloc(allocator, 0, MMH_PAGE_BYTES);
+    if (!index || !stored) {
+        status = mmh_fail(err, MMH_E_MEMORY, "index of %llu bytes",
+                          (unsigned long long)table.decoded_bytes);
+        goto done;
+    }
+    status = read_pages(index, &reader->mended, source, footer, &table, reader->hash_suite,
+                        spares, stored, err);
+    if (status == MMH_OK)
+        status = parse_index(reader, index, (size_t)table.decoded_bytes, footer->index_a, err);
+done:
+    mmh_free(allocator, stored);
+    mmh_free(allocator, index);
+    mmh_free(allocator, entries);
+    return status;
+}
+
+/* ---- the door ---- */
+
+mmh_status mmh_container_open(mmh_container_reader *reader, mmh_container_read_at *read,
+                              void *read_context, uint64_t container_bytes, uint64_t limit_bytes,
+                              bool spares, const mmh_allocator *allocator, mmh_error *err)
+{
+    mmh_error local = { 0 };
+    memset(reader, 0, sizeof *reader);
+    mmh_arena_init(&reader->arena, allocator);
+    struct source source = { read, read_context, container_bytes };
+    struct mmh_footer footer;
+    mmh_status status;
+    if (container_bytes < MMH_CONTAINER_MIN_BYTES)
+        status = mmh_fail(&local, MMH_E_CORRUPT, "%llu bytes are too few for a container",
+                          (unsigned long long)container_bytes);
+    else
+        status = peek_header(&source, &local);
+    if (status == MMH_OK)
+        status = read_footer(&footer, &reader->mended, &source, spares, allocator, &local);
+    if (status == MMH_OK)
+        status = read_header(&footer, &reader->hash_suite, &reader->mended, &source, &local);
+    if (status == MMH_OK) {
+        reader->major = mmh_load16(footer.header + 8);
+        reader->minor = mmh_load16(footer.header + 10);
+        reader->container_bytes = container_bytes;
+        reader->index_bytes = footer.index_bytes;
+        memcpy(reader->root, footer.root, MMH_HASH_BYTES);
+        status = read_index(reader, &source, &footer, limit_bytes, spares, allocator, &local);
+    }
+    if (status != MMH_OK) {
+        mmh_container_close(reader);
+        return mmh_fail(err, status, "%s", local.message);
+    }
+    return MMH_OK;
+}
+
+void mmh_container_close(mmh_container_reader *reader)
+{
+    mmh_arena_release(&reader->arena);
+}
+
+mmh_status mmh_container_check_chunk(const mmh_container_reader *reader, uint64_t chunk,
+                                     const uint8_t *data, mmh_error *err)
+{
+    const struct mmh_chunk_entry *entry = &reader->index.chunks[chunk];
+    uint8_t hash[MMH_HASH_BYTES];
+    mmh_status status = mmh_hash(hash, reader->hash_suite, MMH_DOMAIN_CHUNK, data, entry->bytes,
+                                 err);
+    if (status != MMH_OK)
+        return status;
+    if (memcmp(hash, entry->hash, MMH_HASH_BYTES) != 0)
+        return mmh_fail(err, MMH_E_CORRUPT, "chunk %llu is damaged (offset 0x%llx, %u bytes)",
+                        (unsigned long long)chunk, (unsigned long long)entry->offset,
+                        (unsigned)entry->bytes);
+    return MMH_OK;
+}

@@ -1,0 +1,52 @@
+/*
+ * What the container's writer and reader share: fixed structures of docs/format.md.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef MMH_LAYOUT_H
+#define MMH_LAYOUT_H
+
+#include "container/container.h"
+
+enum {
+    MMH_HEADER_BYTES = 128,
+    MMH_FOOTER_BYTES = 256,
+    MMH_PAGE_BYTES = 1 << 18,     /* decoded */
+    MMH_PAGE_ENTRY_BYTES = 40,
+    MMH_INDEX_VERSION = 1
+};
+
+#define MMH_HEADER_MAGIC "\x89MMH\r\n\x1a\n"
+#define MMH_FOOTER_MAGIC "MMHFOOT\n"
+
+enum { MMH_OPTIONAL_TIMES = 1u << 2 };
+enum { MMH_REQUIRED_KNOWN = 0 };     /* required features that this reader knows */
+enum { MMH_BLOCK_BIG_ENDIAN = 1, MMH_BLOCK_MODEL = 2, MMH_BLOCK_FLAGS = 3 };
+enum { MMH_TENSOR_BIG_ENDIAN = 1, MMH_TENSOR_COLUMN_MAJOR = 2, MMH_TENSOR_FLAGS = 3 };
+
+struct mmh_footer {
+    uint64_t container_bytes, index_a, index_b, index_bytes, trailer, trailer_bytes;
+    uint32_t table_bytes, page_count;
+    uint8_t root[MMH_HASH_BYTES];
+    uint8_t header[MMH_HEADER_BYTES];
+};
+
+void mmh_footer_write(uint8_t out[MMH_FOOTER_BYTES], const struct mmh_footer *footer);
+
+/* False unless magic and CRC are right and offsets fit as section 4 says; `end` is where the
+ * footer ends. */
+bool mmh_footer_read(struct mmh_footer *footer, const uint8_t in[MMH_FOOTER_BYTES]);
+
+void mmh_header_write(uint8_t out[MMH_HEADER_BYTES], const struct mmh_container_options *options);
+
+/* Check the header: CRC first, then magic, version, features, suites. */
+mmh_status mmh_header_check(const uint8_t in[MMH_HEADER_BYTES], unsigned *hash_suite,
+                            mmh_error *err);
+bool mmh_header_crc_right(const uint8_t in[MMH_HEADER_BYTES]);
+
+/* The Merkle root over header and page table. */
+mmh_status mmh_root_hash(uint8_t root[MMH_HASH_BYTES], unsigned suite,
+                         const uint8_t header[MMH_HEADER_BYTES], const uint8_t *table,
+                         size_t table_bytes, mmh_error *err);
+
+#endif

@@ -1,0 +1,55 @@
+/*
+ * The hash suites: BLAKE3 (libblake3) and SHA-256 (OpenSSL).
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef MMH_HASH_H
+#define MMH_HASH_H
+
+#include "base/status.h"
+
+enum { MMH_HASH_BYTES = 32 };
+
+enum mmh_hash_suite { /* ids are on disk: never reused */
+    MMH_HASH_BLAKE3 = 1,
+    MMH_HASH_SHA256 = 2,
+    MMH_HASH_SHA384 = 3 /* reserved */
+};
+
+/* What is hashed: the first byte of every hashed string (docs/format.md section 3). */
+enum mmh_hash_domain {
+    MMH_DOMAIN_CHUNK = 0,
+    MMH_DOMAIN_PAGE = 1,
+    MMH_DOMAIN_ROOT = 2,
+    MMH_DOMAIN_CONTENT = 3,
+    MMH_DOMAIN_SLICE = 4
+};
+
+/* An incremental hash: init, update, final; nothing to release afterwards. After a failed
+ * init or update only mmh_hasher_abandon. */
+typedef struct mmh_hasher {
+    unsigned suite;
+    void *openssl;                              /* EVP_MD_CTX of the SHA suites */
+    _Alignas(16) unsigned char blake3[2048];    /* blake3_hasher */
+} mmh_hasher;
+
+/* "blake3", "sha256"; NULL for a number that is no suite. */
+const char *mmh_hash_suite_name(unsigned suite);
+
+/* Whether this build can compute it. */
+bool mmh_hash_suite_available(unsigned suite);
+
+/* The suite that pack uses by default: BLAKE3 where the build has it. */
+unsigned mmh_hash_suite_default(void);
+
+mmh_status mmh_hasher_init(mmh_hasher *hasher, unsigned suite, enum mmh_hash_domain domain,
+                           mmh_error *err);
+mmh_status mmh_hasher_update(mmh_hasher *hasher, const void *data, size_t bytes, mmh_error *err);
+mmh_status mmh_hasher_final(mmh_hasher *hasher, uint8_t digest[MMH_HASH_BYTES], mmh_error *err);
+void mmh_hasher_abandon(mmh_hasher *hasher);
+
+/* All three in one. */
+mmh_status mmh_hash(uint8_t digest[MMH_HASH_BYTES], unsigned suite, enum mmh_hash_domain domain,
+                    const void *data, size_t bytes, mmh_error *err);
+
+#endif
