@@ -1,0 +1,98 @@
+/*
+ * What the files of the engine share: the context, worker state, ranges of containers.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * The engine implements include/mmh.h on top of every other room.
+ */
+#ifndef MMH_ENGINE_H
+#define MMH_ENGINE_H
+
+#include <stdatomic.h>
+
+#include "base/io.h"
+#include "base/pool.h"
+#include "codec/codec.h"
+#include "container/container.h"
+
+/* Times of the stages of a call, summed over the workers. */
+struct mmh_stage_times {
+    atomic_uint_fast64_t read_ns, plan_ns, encode_ns, check_ns, hash_ns, decode_ns, write_ns;
+};
+
+/* One worker's buffers; grown when first needed, kept with the context. */
+struct mmh_worker {
+    mmh_codec_workspace *codec;
+    uint8_t *stored;    /* [stored_room] a chunk as stored */
+    size_t stored_room;
+    uint8_t *decoded;   /* [decoded_room] a chunk or more, decoded */
+    size_t decoded_room;
+};
+
+struct mmh_context {
+    mmh_allocator allocator_copy;
+    const mmh_allocator *allocator; /* NULL: the system's */
+    mmh_limits limits;
+    mmh_pool *pool;
+    struct mmh_worker *workers;     /* [mmh_pool_threads(pool)] */
+
+    mmh_progress_fn progress;
+    void *progress_user;
+    mmh_progress state;             /* stage, name and total of the running call */
+    atomic_uint_fast64_t done_bytes, stored_bytes;
+    uint64_t last_report_ns;
+    struct mmh_stage_times times;
+};
+
+/* Begin a call: progress is told the stage and the total; times are zero. */
+void mmh_context_begin(mmh_context *context, const char *stage, uint64_t total_bytes);
+/* End it: a last report when it went well. */
+void mmh_context_end(mmh_context *context, mmh_status status);
+
+/* Add the time since `begin_ns` to a stage. Returns the clock. */
+uint64_t mmh_stage_add(atomic_uint_fast64_t *stage, uint64_t begin_ns);
+
+/* Options by struct_size: copy what the caller's struct has into `options` [bytes], which holds
+ * the defaults (zeros). */
+void mmh_options_copy(void *options, size_t bytes, const void *from);
+/* The same outwards: fill a report as far as the caller's struct_size goes. */
+void mmh_report_copy(void *to, const void *report, size_t bytes);
+
+mmh_status mmh_worker_room(mmh_context *context, struct mmh_worker *worker, size_t stored_bytes,
+                           size_t decoded_bytes, mmh_error *err);
+
+/* Whether a symlink called `name` points to something beneath the folder that its name is
+ * relative to: pack follows those that do not, unpack refuses them. */
+bool mmh_target_stays_inside(const char *name, const char *target);
+
+/* ---- containers ---- */
+
+struct mmh_reader {
+    mmh_context *context;
+    mmh_input *input;
+    mmh_container_reader container;
+    mmh_usage *by_dtype, *by_codec;
+    size_t by_dtype_count, by_codec_count;
+    uint64_t original_bytes, floor_bytes;
+};
+
+mmh_status mmh_reader_open(mmh_context *context, const char *path, bool spares,
+                           mmh_reader **reader, mmh_error *err);
+
+/* Read and check the stored bytes of a chunk into the worker's `stored`. */
+mmh_status mmh_reader_fetch(mmh_reader *reader, struct mmh_worker *worker, uint64_t chunk,
+                            mmh_error *err);
+
+/* The model of a block, or NULL if it has none; for mmh_model_destroy. */
+mmh_status mmh_reader_model(mmh_reader *reader, struct mmh_worker *worker, uint64_t block,
+                            mmh_model **model, mmh_error *err);
+
+/* Decode chunk number `index` of a block into dst: original file bytes. *bytes: how many. */
+mmh_status mmh_reader_chunk(mmh_reader *reader, struct mmh_worker *worker, uint64_t block,
+                            uint64_t index, const mmh_model *model, uint8_t *dst, size_t *bytes,
+                            bool stream, mmh_error *err);
+
+/* Decoded bytes of chunk number `index` of a block. */
+size_t mmh_block_chunk_bytes(const struct mmh_block_entry *block, uint64_t index);
+
+#endif

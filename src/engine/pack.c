@@ -1,0 +1,486 @@
+/*
+ * Pack: blocks are read, planned, encoded, checked and hashed by workers, and written in order.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/bits.h"
+#include "engine/plan.h"
+#include "integrity/digest.h"
+#include "kernel/kernel.h"
+
+enum { DEFAULT_LEVEL = 5 };
+
+/* What one block becomes, from its worker to the ordered writer. */
+struct slot {
+    uint8_t *raw, *swapped, *encoded, *hashes;
+    size_t raw_room, swapped_room, encoded_room, hashes_room;
+    uint8_t *model_bytes;
+    size_t model_room;
+    struct mmh_stored_chunk model;
+    bool has_model;
+    struct mmh_stored_chunk *chunks;
+    size_t chunks_room;
+    uint64_t floor_bytes;
+};
+
+struct packing {
+    mmh_context *context;
+    const mmh_pack_options *options;
+    unsigned hash_suite;
+    struct mmh_plan plan;
+    struct mmh_arena arena;
+    mmh_container_writer *writer;
+    struct slot *slots;
+    size_t window;
+    /* the ordered side */
+    size_t file;            /* the file whose blocks are being written */
+    bool file_open;         /* its digest has begun */
+    mmh_digest *digest;
+    mmh_output *output;
+    uint64_t tensor_count;
+};
+
+static mmh_status slot_room(struct packing *packing, uint8_t **buffer, size_t *room, size_t bytes,
+                            mmh_error *err)
+{
+    if (*room >= bytes && *buffer)
+        return MMH_OK;
+    mmh_free(packing->context->allocator, *buffer);
+    *room = 0;
+    *buffer = mmh_alloc(packing->context->allocator, 64, bytes);
+    if (!*buffer)
+        return mmh_fail(err, MMH_E_MEMORY, "no memory for a block of %zu bytes", bytes);
+    *room = bytes;
+    return MMH_OK;
+}
+
+static void slots_release(struct packing *packing)
+{
+    const mmh_allocator *allocator = packing->context->allocator;
+    for (size_t i = 0; packing->slots && i < packing->window; i++) {
+        struct slot *slot = &packing->slots[i];
+        mmh_free(allocator, slot->raw);
+        mmh_free(allocator, slot->swapped);
+        mmh_free(allocator, slot->encoded);
+        mmh_free(allocator, slot->hashes);
+        mmh_free(allocator, slot->model_bytes);
+        mmh_free(allocator, slot->chunks);
+    }
+    mmh_free(allocator, packing->slots);
+}
+
+/* ---- the workers' side ---- */
+
+static mmh_status read_block(struct packing *packing, const struct mmh_plan_block *block,
+                             struct slot *slot, mmh_error *err)
+{
+    const struct mmh_plan_file *file = &packing->plan.files[block->file];
+    mmh_input *input;
+    mmh_status status = slot_room(packing, &slot->raw, &slot->raw_room, (size_t)block->bytes, err);
+    if (status == MMH_OK)
+        status = mmh_input_open(&input, file->path, packing->context->allocator, err);
+    if (status != MMH_OK)
+        return status;
+    const struct mmh_path_info *now = mmh_input_info(input);
+    if (mmh_input_bytes(input) != file->info.bytes ||
+        now->mtime_seconds != file->info.mtime_seconds ||
+        now->mtime_nanoseconds != file->info.mtime_nanoseconds)
+        status = mmh_fail(err, MMH_E_IO, "\"%s\" changed while it was being packed", file->path);
+    else
+        status = mmh_input_read(input, slot->raw, block->offset, (size_t)block->bytes, err);
+    mmh_input_close(input);
+    return status;
+}
+
+/* Decode what was encoded, with the model as stored, and compare. A chunk that does not come
+ * back (a defect of a codec, never of the data) is stored as it is. */
+static mmh_status check_chunk(struct packing *packing, struct mmh_worker *worker,
+                              const struct mmh_chunk *chunk, const uint8_t *src,
+                              uint8_t *encoded, size_t *encoded_bytes, unsigned *codec_id,
+                              const mmh_model *model, mmh_error *err)
+{
+    mmh_status status = mmh_worker_room(packing->context, worker, 0, chunk->bytes, err);
+    if (status != MMH_OK)
+        return status;
+    status = mmh_chunk_decode(worker->decoded, worker->codec, chunk, *codec_id, encoded,
+                              *encoded_bytes, model, false, NULL);
+    if (status == MMH_E_MEMORY)
+        return mmh_fail(err, status, "no memory to check a chunk");
+    if (status != MMH_OK || memcmp(worker->decoded, src, chunk->bytes) != 0) {
+        memcpy(encoded, src, chunk->bytes);
+        *encoded_bytes = chunk->bytes;
+        *codec_id = MMH_CODEC_STORE;
+    }
+    return MMH_OK;
+}
+
+static mmh_status encode_block(struct packing *packing, const struct mmh_plan_block *block,
+                               struct slot *slot, const uint8_t *data, struct mmh_worker *worker,
+                               mmh_error *err)
+{
+    struct mmh_stage_times *times = &packing->context->times;
+    const struct mmh_block_plan *plan;
+    const uint8_t *model_bytes = NULL;
+    size_t model_length = 0, chunk_count = (size_t)mmh_divide_up(block->bytes, block->chunk_bytes);
+    uint64_t floor_bits = 0, clock = mmh_clock_ns();
+    mmh_model *model = NULL;
+    unsigned scalar_bytes = mmh_dtype_scalar_bytes(block->hint.dtype);
+    slot->has_model = false;
+
+    mmh_status status = mmh_worker_room(packing->context, worker, 0, 0, err);
+    if (status == MMH_OK)
+        status = mmh_block_plan_make(&plan, &model_bytes, &model_length, &floor_bits,
+                                     worker->codec, data, (size_t)block->bytes, &block->hint, err);
+    if (status != MMH_OK)
+        return status;
+    slot->floor_bytes = (floor_bits + 7) / 8;
+    if (model_bytes) {
+        status = slot_room(packing, &slot->model_bytes, &slot->model_room, model_length, err);
+        if (status != MMH_OK)
+            return status;
+        memcpy(slot->model_bytes, model_bytes, model_length);
+        slot->has_model = true;
+        slot->model = (struct mmh_stored_chunk){ .data = slot->model_bytes,
+                                                 .bytes = (uint32_t)model_length,
+                                                 .codec_id = MMH_CODEC_MODEL };
+        status = mmh_hash(slot->model.hash, packing->hash_suite, MMH_DOMAIN_CHUNK,
+                          slot->model_bytes, model_length, err);
+        if (status == MMH_OK)
+            status = mmh_model_create(&model, slot->model_bytes, model_length,
+                                      block->bytes / scalar_bytes, packing->context->allocator,
+                                      err);
+        if (status != MMH_OK)
+            return status;
+    }
+    clock = mmh_stage_add(&times->plan_ns, clock);
+
+    uint8_t *chunks = (uint8_t *)(void *)slot->chunks;
+    status = slot_room(packing, &slot->encoded, &slot->encoded_room,
+                       chunk_count * mmh_chunk_bound(block->chunk_bytes), err);
+    if (status == MMH_OK)
+        status = slot_room(packing, &chunks, &slot->chunks_room,
+                           chunk_count * sizeof *slot->chunks, err);
+    slot->chunks = (struct mmh_stored_chunk *)(void *)chunks;
+    uint8_t *next = slot->encoded;
+    for (size_t i = 0; i < chunk_count && status == MMH_OK; i++) {
+        uint64_t begin = (uint64_t)i * block->chunk_bytes;
+        struct mmh_chunk chunk = {
+            .dtype = block->hint.dtype,
+            .first_element = begin / scalar_bytes,
+            .bytes = block->bytes - begin < block->chunk_bytes ? (size_t)(block->bytes - begin)
+                                                               : block->chunk_bytes,
+        };
+        size_t bytes;
+        unsigned codec_id;
+        clock = mmh_clock_ns();
+        status = mmh_chunk_encode(next, &bytes, &codec_id, worker->codec, plan, data + begin,
+                                  &chunk, false, err);
+        clock = mmh_stage_add(&times->encode_ns, clock);
+        if (status == MMH_OK && !packing->options->skip_check) {
+            status = check_chunk(packing, worker, &chunk, data + begin, next, &bytes, &codec_id,
+                                 model, err);
+            clock = mmh_stage_add(&times->check_ns, clock);
+        }
+        if (status != MMH_OK)
+            break;
+        slot->chunks[i] = (struct mmh_stored_chunk){ .data = next, .bytes = (uint32_t)bytes,
+                                                     .codec_id = (uint8_t)codec_id };
+        status = mmh_hash(slot->chunks[i].hash, packing->hash_suite, MMH_DOMAIN_CHUNK, next, bytes,
+                          err);
+        mmh_stage_add(&times->hash_ns, clock);
+        next += bytes;
+    }
+    mmh_model_destroy(model);
+    return status;
+}
+
+static mmh_status produce(void *context, size_t job, unsigned worker_index, mmh_error *err)
+{
+    struct packing *packing = context;
+    struct mmh_stage_times *times = &packing->context->times;
+    const struct mmh_plan_block *block = &packing->plan.blocks[job];
+    const struct mmh_plan_file *file = &packing->plan.files[block->file];
+    struct slot *slot = &packing->slots[job % packing->window];
+    uint64_t clock = mmh_clock_ns();
+
+    mmh_status status = read_block(packing, block, slot, err);
+    if (status != MMH_OK)
+        return status;
+    clock = mmh_stage_add(&times->read_ns, clock);
+    size_t slices = mmh_slices_inside(block->offset, (size_t)block->bytes, file->info.bytes);
+    status = slot_room(packing, &slot->hashes, &slot->hashes_room, slices * MMH_HASH_BYTES, err);
+    if (status == MMH_OK)
+        status = mmh_slices_hash(slot->hashes, packing->hash_suite, slot->raw, block->offset,
+                                 (size_t)block->bytes, file->info.bytes, err);
+    if (status != MMH_OK)
+        return status;
+    mmh_stage_add(&times->hash_ns, clock);
+    const uint8_t *data = slot->raw;
+    if (block->big_endian) {
+        /* The ordered side still needs the ends of the original bytes, so not in place. */
+        unsigned scalar_bytes = mmh_dtype_scalar_bytes(block->hint.dtype);
+        status = slot_room(packing, &slot->swapped, &slot->swapped_room, (size_t)block->bytes,
+                           err);
+        if (status != MMH_OK)
+            return status;
+        mmh_kernels_get()->swap_bytes(slot->swapped, slot->raw,
+                                      (size_t)block->bytes / scalar_bytes, scalar_bytes);
+        data = slot->swapped;
+    }
+    return encode_block(packing, block, slot, data, &packing->context->workers[worker_index], err);
+}
+
+/* ---- the ordered side ---- */
+
+static mmh_status sink(void *context, const void *data, size_t bytes, mmh_error *err)
+{
+    struct packing *packing = context;
+    uint64_t clock = mmh_clock_ns();
+    mmh_status status = mmh_output_append(packing->output, data, bytes, err);
+    mmh_stage_add(&packing->context->times.write_ns, clock);
+    atomic_fetch_add(&packing->context->stored_bytes, bytes);
+    return status;
+}
+
+/* End the current file: its record goes into the index. */
+static mmh_status finish_file(struct packing *packing, mmh_error *err)
+{
+    const struct mmh_plan_file *file = &packing->plan.files[packing->file];
+    struct mmh_file_record record = {
+        .name = file->name,
+        .mode = file->info.mode,
+        .has_time = packing->options->keep_times,
+        .time_seconds = file->info.mtime_seconds,
+    };
+    mmh_status status = MMH_OK;
+    struct mmh_metadata_entry *metadata = NULL;
+    switch (file->info.kind) {
+    case MMH_PATH_FILE:
+        record.kind = MMH_FILE_REGULAR;
+        record.format = file->map.format;
+        record.bytes = file->info.bytes;
+        record.block_count = file->block_count;
+        if (!packing->file_open)
+            status = mmh_digest_init(packing->digest, packing->hash_suite, record.bytes, err);
+        packing->file_open = false;
+        if (status == MMH_OK)
+            status = mmh_digest_final(packing->digest, record.digest, err);
+        break;
+    case MMH_PATH_FOLDER:
+        record.kind = MMH_FILE_FOLDER;
+        break;
+    default:
+        record.kind = MMH_FILE_SYMLINK;
+        record.target = file->info.target;
+        break;
+    }
+    if (status == MMH_OK && file->map.metadata_count) {
+        metadata = mmh_alloc_array(packing->context->allocator, file->map.metadata_count,
+                                   sizeof *metadata);
+        if (!metadata)
+            return mmh_fail(err, MMH_E_MEMORY, "no memory for the metadata of \"%s\"",
+                            file->path);
+        for (size_t i = 0; i < file->map.metadata_count; i++) {
+            metadata[i].key = file->map.metadata[i].key;
+            metadata[i].value = file->map.metadata[i].value;
+        }
+        record.metadata = metadata;
+        record.metadata_count = file->map.metadata_count;
+    }
+    if (status == MMH_OK)
+        status = mmh_container_write_file(packing->writer, &record, err);
+    mmh_free(packing->context->allocator, metadata);
+    packing->file++;
+    return status;
+}
+
+static mmh_status consume(void *context, size_t job, mmh_error *err)
+{
+    struct packing *packing = context;
+    const struct mmh_plan_block *block = &packing->plan.blocks[job];
+    struct slot *slot = &packing->slots[job % packing->window];
+    mmh_status status = MMH_OK;
+    while (packing->file < block->file && status == MMH_OK)
+        status = finish_file(packing, err);
+    const struct mmh_plan_file *file = &packing->plan.files[packing->file];
+    packing->context->state.name = file->name;
+    if (status == MMH_OK && !packing->file_open) {
+        status = mmh_digest_init(packing->digest, packing->hash_suite, file->info.bytes, err);
+        packing->file_open = status == MMH_OK;
+    }
+    if (status == MMH_OK)
+        status = mmh_digest_add(packing->digest, slot->raw, (size_t)block->bytes, slot->hashes,
+                                err);
+    struct mmh_block_record record = {
+        .dtype = block->hint.dtype,
+        .big_endian = block->big_endian,
+        .bytes = block->bytes,
+        .chunk_bytes = block->chunk_bytes,
+        .floor_bytes = slot->floor_bytes,
+        .model = slot->has_model ? &slot->model : NULL,
+        .chunks = slot->chunks,
+    };
+    if (status == MMH_OK)
+        status = mmh_container_write_block(packing->writer, &record, err);
+    atomic_fetch_add(&packing->context->done_bytes, block->bytes);
+    return status;
+}
+
+static mmh_status write_tensors(struct packing *packing, mmh_error *err)
+{
+    for (size_t i = 0; i < packing->plan.file_count; i++) {
+        const struct mmh_plan_file *file = &packing->plan.files[i];
+        if (file->info.kind != MMH_PATH_FILE)
+            continue;
+        for (size_t t = 0; t < file->map.tensor_count; t++) {
+            const struct mmh_map_tensor *tensor = &file->map.tensors[t];
+            struct mmh_tensor_record record = {
+                .file = i,
+                .name = tensor->name,
+                .dtype = tensor->dtype,
+                .big_endian = tensor->big_endian,
+                .column_major = tensor->column_major,
+                .dimensions = tensor->dimensions,
+                .shape = tensor->shape,
+                .offset = tensor->offset,
+                .bytes = tensor->bytes,
+            };
+            mmh_status status = mmh_container_write_tensor(packing->writer, &record, err);
+            if (status != MMH_OK)
+                return status;
+        }
+        packing->tensor_count += file->map.tensor_count;
+    }
+    return MMH_OK;
+}
+
+/* ---- the calls ---- */
+
+static mmh_status pack(struct packing *packing, struct mmh_container_totals *totals,
+                       mmh_error *err)
+{
+    mmh_context *context = packing->context;
+    struct mmh_container_options options = {
+        .hash_suite = packing->hash_suite,
+        .level = (uint8_t)packing->options->level,
+        .writer = "mmh " MMH_VERSION_STRING,
+        .times = packing->options->keep_times,
+    };
+    mmh_status status = mmh_container_writer_create(&packing->writer, &options, sink, packing,
+                                                    context->allocator, err);
+    if (status != MMH_OK)
+        return status;
+    packing->window = mmh_pool_threads(context->pool) + (mmh_pool_threads(context->pool) > 1);
+    packing->slots = mmh_alloc_array(context->allocator, packing->window, sizeof *packing->slots);
+    packing->digest = mmh_alloc(context->allocator, 64, sizeof *packing->digest);
+    if (!packing->slots || !packing->digest)
+        return mmh_fail(err, MMH_E_MEMORY, "no memory to pack");
+    status = mmh_pool_ordered(context->pool, packing->plan.block_count, packing->window, produce,
+                              consume, packing, err);
+    while (packing->file < packing->plan.file_count && status == MMH_OK)
+        status = finish_file(packing, err);
+    if (status == MMH_OK)
+        status = write_tensors(packing, err);
+    if (status == MMH_OK)
+        status = mmh_container_finish(packing->writer, totals, err);
+    return status;
+}
+
+static mmh_status check_options(mmh_pack_options *options, const mmh_pack_options *given,
+                                unsigned *hash_suite, mmh_error *err)
+{
+    mmh_options_copy(options, sizeof *options, given);
+    if (!options->level)
+        options->level = DEFAULT_LEVEL;
+    if (options->level < 1 || options->level > 9)
+        return mmh_fail(err, MMH_E_USAGE, "level %d: levels are 1 to 9", options->level);
+    *hash_suite = options->sha256 ? MMH_HASH_SHA256 : mmh_hash_suite_default();
+    return MMH_OK;
+}
+
+static mmh_status pack_to(mmh_context *context, const char *const *inputs, size_t input_count,
+                          const char *path, int descriptor, const mmh_pack_options *given,
+                          mmh_pack_report *report, mmh_error *err)
+{
+    mmh_pack_options options = { 0 };
+    struct packing packing = { .context = context, .options = &options };
+    struct mmh_container_totals totals = { 0 };
+    uint64_t begin = mmh_clock_ns(), sync_ns = 0;
+    mmh_status status = check_options(&options, given, &packing.hash_suite, err);
+    if (status != MMH_OK)
+        return status;
+    mmh_arena_init(&packing.arena, context->allocator);
+    mmh_context_begin(context, "pack", 0);
+    if (path && !options.overwrite) { /* before any work is done; commit asks again */
+        struct mmh_path_info info;
+        status = mmh_path_stat(&info, path, false, err);
+        if (status == MMH_OK && info.kind != MMH_PATH_NONE)
+            status = mmh_fail(err, MMH_E_USAGE, "\"%s\" exists", path);
+    }
+    if (status == MMH_OK)
+        status = mmh_plan_make(&packing.plan, context, &packing.arena, inputs, input_count, path,
+                               &options, err);
+    if (status == MMH_OK) {
+        context->state.total_bytes = packing.plan.total_bytes;
+        struct mmh_output_options out = { .overwrite = options.overwrite };
+        status = path ? mmh_output_create(&packing.output, path, &out, context->allocator, err)
+                      : mmh_output_open_descriptor(&packing.output, descriptor, "output",
+                                                   context->allocator, err);
+    }
+    if (status == MMH_OK)
+        status = pack(&packing, &totals, err);
+    if (status == MMH_OK) {
+        uint64_t clock = mmh_clock_ns();
+        status = mmh_output_commit(packing.output, err);
+        sync_ns = mmh_clock_ns() - clock;
+    }
+    if (status == MMH_OK && report) {
+        struct mmh_stage_times *times = &context->times;
+        mmh_pack_report done = {
+            .original_bytes = packing.plan.total_bytes,
+            .stored_bytes = totals.container_bytes,
+            .floor_bytes = totals.floor_bytes,
+            .file_count = packing.plan.file_count,
+            .tensor_count = packing.tensor_count,
+            .chunk_count = totals.chunk_count,
+            .shared_chunks = totals.shared_chunks,
+            .shared_bytes = totals.shared_bytes,
+            .read_ns = times->read_ns,
+            .plan_ns = times->plan_ns,
+            .encode_ns = times->encode_ns,
+            .check_ns = times->check_ns,
+            .hash_ns = times->hash_ns,
+            .write_ns = times->write_ns,
+            .sync_ns = sync_ns,
+            .wall_ns = mmh_clock_ns() - begin,
+        };
+        mmh_report_copy(report, &done, sizeof done);
+    }
+    mmh_context_end(context, status);
+    if (packing.file_open)
+        mmh_digest_abandon(packing.digest);
+    mmh_output_close(packing.output);
+    mmh_container_writer_destroy(packing.writer);
+    slots_release(&packing);
+    mmh_free(context->allocator, packing.digest);
+    mmh_arena_release(&packing.arena);
+    return status;
+}
+
+mmh_status mmh_pack(mmh_context *context, const char *const *inputs, size_t input_count,
+                    const char *output, const mmh_pack_options *options, mmh_pack_report *report,
+                    mmh_error *err)
+{
+    return pack_to(context, inputs, input_count, output, -1, options, report, err);
+}
+
+mmh_status mmh_pack_to_descriptor(mmh_context *context, const char *const *inputs,
+                                  size_t input_count, int descriptor,
+                                  const mmh_pack_options *options, mmh_pack_report *report,
+                                  mmh_error *err)
+{
+    return pack_to(context, inputs, input_count, NULL, descriptor, options, report, err);
+}

@@ -1,0 +1,399 @@
+/*
+ * Planning a pack: inputs become files, extents become blocks.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "engine/plan.h"
+
+#include "base/cursor.h"
+#include "engine/survey.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    SHARED_FROM_LEVEL = 5,       /* from this level on tables are shared by ... */
+    SHARED_BYTES = 1 << 20,      /* ... neighbours of one type below this; equal ones among larger */
+    SMALL_BYTES = 1 << 16,       /* tensors are stored once. Below that level: below this. */
+    JOINED_MAX = 4096,           /* tensors in one block */
+    MINOR_BYTES = 2048,          /* tensors below this join whatever is beside them */
+    TINY_BYTES = 512,            /* typed runs below this are opaque: a chunk costs about 50 bytes */
+    OPAQUE_CHUNK_HIGH_LEVEL = 7  /* from this level on opaque chunks are as large as may be */
+};
+
+/* ---- files ---- */
+
+static const char *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const struct mmh_plan_file *)a)->name,
+                  ((const struct mmh_plan_file *)b)->name);
+}
+
+/* Where an entry of a unit is. */
+static const char *entry_path(struct mmh_arena *arena, const char *root, const char *path)
+{
+    if (!*root)
+        return mmh_arena_format(arena, "%s", path);
+    if (!*path)
+        return mmh_arena_format(arena, "%s", root);
+    return mmh_arena_format(arena, "%s/%s", strcmp(root, "/") == 0 ? "" : root, path);
+}
+
+/* A folder's own name, for when several inputs share a container: "models/" gives "models". */
+static const char *folder_name(struct mmh_arena *arena, const char *path)
+{
+    size_t bytes = strlen(path);
+    while (bytes > 1 && path[bytes - 1] == '/')
+        bytes--;
+    char *copy = mmh_arena_string(arena, path, bytes);
+    return copy ? base_name(copy) : NULL;
+}
+
+struct listing {
+    struct mmh_unit unit;
+    const char *prefix;      /* NULL: names as they are */
+    bool folder;             /* the unit is a folder with this info */
+    struct mmh_path_info info;
+};
+
+static mmh_status list_inputs(struct mmh_plan *plan, struct mmh_arena *arena,
+                              const char *const *inputs, size_t input_count, const char *output,
+                              const mmh_pack_options *options, mmh_error *err)
+{
+    struct mmh_path_info out_info = { 0 };
+    struct listing *listings = mmh_arena_array(arena, input_count, sizeof *listings);
+    size_t room = input_count;
+    if (!listings)
+        return mmh_fail(err, MMH_E_MEMORY, "no memory to list the inputs");
+    if (output) {
+        mmh_status status = mmh_path_stat(&out_info, output, true, err);
+        if (status != MMH_OK)
+            return status;
+    }
+    for (size_t i = 0; i < input_count; i++) {
+        struct listing *listing = &listings[i];
+        mmh_status status = mmh_path_stat(&listing->info, inputs[i], true, err);
+        if (status == MMH_OK)
+            status = mmh_unit_list(&listing->unit, arena, inputs[i], options->alone, err);
+        if (status != MMH_OK)
+            return status;
+        if (listing->unit.missing_count)
+            return mmh_fail(err, MMH_E_USAGE,
+                            "\"%s\" refers to %zu files that are not there (the first: \"%s\")",
+                            inputs[i], listing->unit.missing_count, listing->unit.missing[0]);
+        listing->folder = listing->info.kind == MMH_PATH_FOLDER;
+        if (listing->folder && input_count > 1) {
+            listing->prefix = folder_name(arena, inputs[i]);
+            if (!listing->prefix)
+                return mmh_fail(err, MMH_E_MEMORY, "no memory to list the inputs");
+        }
+        room += listing->unit.entry_count;
+    }
+    plan->files = mmh_arena_array(arena, room, sizeof *plan->files);
+    if (!plan->files)
+        return mmh_fail(err, MMH_E_MEMORY, "no memory to list %zu files", room);
+    for (size_t i = 0; i < input_count; i++) {
+        const struct listing *listing = &listings[i];
+        const struct mmh_unit *unit = &listing->unit;
+        if (listing->folder) {
+            struct mmh_plan_file *file = &plan->files[plan->file_count++];
+            file->name = listing->prefix ? listing->prefix : ".";
+            file->path = unit->root;
+            file->info = listing->info;
+        }
+        for (size_t e = 0; e < unit->entry_count; e++) {
+            const struct mmh_path_info *info = &unit->entries[e];
+            if (output && out_info.kind == MMH_PATH_FILE && info->device == out_info.device &&
+                info->inode == out_info.inode) {
+                if (!listing->folder)
+                    return mmh_fail(err, MMH_E_USAGE, "\"%s\" is input and output", output);
+                continue;
+            }
+            struct mmh_plan_file *file = &plan->files[plan->file_count++];
+            file->name = listing->prefix
+                             ? mmh_arena_format(arena, "%s/%s", listing->prefix, info->path)
+                             : info->path;
+            file->path = entry_path(arena, unit->root, info->path);
+            file->info = *info;
+            if (!file->name || !file->path)
+                return mmh_fail(err, MMH_E_MEMORY, "no memory to list the inputs");
+            if (info->kind == MMH_PATH_SYMLINK &&
+                !mmh_target_stays_inside(info->path, info->target)) {
+                /* A hub's snapshot folder links to its blobs: what counts is what they hold. */
+                mmh_status status = mmh_path_stat(&file->info, file->path, true, err);
+                if (status != MMH_OK)
+                    return status;
+                if (file->info.kind != MMH_PATH_FILE)
+                    return mmh_fail(err, MMH_E_USAGE,
+                                    "symlink \"%s\" points outside the folder, and not to a file",
+                                    file->path);
+            }
+            if (file->info.kind == MMH_PATH_OTHER)
+                return mmh_fail(err, MMH_E_USAGE,
+                                "\"%s\" is neither file, folder nor symlink", file->path);
+        }
+    }
+    qsort(plan->files, plan->file_count, sizeof *plan->files, by_name);
+    for (size_t i = 1; i < plan->file_count; i++)
+        if (strcmp(plan->files[i - 1].name, plan->files[i].name) == 0)
+            return mmh_fail(err, MMH_E_USAGE, "two inputs would be called \"%s\"",
+                            plan->files[i].name);
+    return MMH_OK;
+}
+
+/* ---- blocks ---- */
+
+/* Blocks and the parts of them while they are found; moved into the arena when complete. */
+struct block_list {
+    struct mmh_buffer blocks;   /* struct mmh_plan_block[], hint.parts not set yet */
+    struct mmh_buffer parts;    /* struct mmh_block_part[], of the blocks in order */
+};
+
+static size_t part_count(const struct block_list *list)
+{
+    return list->parts.bytes / sizeof(struct mmh_block_part);
+}
+
+/* A run of extents that will be coded as one: at first each extent by itself. */
+struct run {
+    uint64_t offset, bytes;
+    mmh_dtype dtype;
+    bool big_endian;
+    const struct mmh_survey *survey;
+    size_t extents;             /* that it is made of */
+    struct mmh_block_part part; /* of the first; further ones are in the list already */
+};
+
+static struct run run_of_extent(const struct mmh_extent *extent, const struct mmh_survey *survey)
+{
+    struct run run = { .offset = extent->offset, .bytes = extent->bytes, .extents = 1,
+                       .survey = survey };
+    run.dtype = mmh_dtype_scalar(extent->dtype);
+    unsigned scalar_bytes = mmh_dtype_scalar_bytes(run.dtype);
+    if (extent->bytes % scalar_bytes)
+        run.dtype = MMH_DTYPE_OPAQUE;
+    if (run.dtype == MMH_DTYPE_OPAQUE)
+        return run;
+    run.big_endian = extent->big_endian && scalar_bytes > 1;
+    run.part.elements = extent->bytes / scalar_bytes;
+    run.part.dimensions = mmh_extent_hint(run.part.shape, extent);
+    return run;
+}
+
+/* Whether the next extent is better coded together with the run before it: then they share
+ * tables, and each keeps its own rows and columns. */
+static bool runs_join(const struct run *run, const struct run *next, int level)
+{
+    if (run->dtype != next->dtype || run->big_endian != next->big_endian)
+        return false;
+    if (run->dtype == MMH_DTYPE_OPAQUE)
+        return true;
+    if (!run->survey->seen || !next->survey->seen)
+        return false;
+    if (run->bytes >= MINOR_BYTES && next->bytes >= MINOR_BYTES &&
+        (run->survey->alone || next->survey->alone ||
+         memcmp(run->survey->signature, next->survey->signature,
+                sizeof next->survey->signature) != 0))
+        return false;
+    uint64_t small = level >= SHARED_FROM_LEVEL ? SHARED_BYTES : SMALL_BYTES;
+    return next->bytes < small && (run->extents > 1 || run->bytes < small) &&
+           run->bytes + next->bytes <= MMH_BLOCK_BYTES_MAX && run->extents < JOINED_MAX;
+}
+
+/* Cut a run into blocks of whole chunks. */
+static void add_run(struct block_list *list, const struct run *run, size_t file, int level,
+                    size_t first_part)
+{
+    unsigned scalar_bytes = mmh_dtype_scalar_bytes(run->dtype);
+    uint64_t chunk_bytes = run->dtype != MMH_DTYPE_OPAQUE
+                               ? (uint64_t)scalar_bytes * MMH_CHUNK_ELEMENTS
+                           : level >= OPAQUE_CHUNK_HIGH_LEVEL ? MMH_OPAQUE_CHUNK_BYTES_MAX
+                                                              : MMH_OPAQUE_CHUNK_BYTES;
+    for (uint64_t done = 0; done < run->bytes;) {
+        uint64_t left = run->bytes - done;
+        struct mmh_plan_block block = {
+            .file = file,
+            .offset = run->offset + done,
+            .bytes = left < MMH_BLOCK_BYTES_MAX ? left : MMH_BLOCK_BYTES_MAX,
+            .chunk_bytes = (uint32_t)chunk_bytes,
+            .big_endian = run->big_endian,
+            .hint = { .dtype = run->dtype, .level = level },
+        };
+        if (block.bytes < chunk_bytes)
+            block.chunk_bytes = (uint32_t)block.bytes;
+        if (run->extents == 1 && run->dtype != MMH_DTYPE_OPAQUE) { /* maybe a part of a tensor */
+            struct mmh_block_part part = run->part;
+            part.tensor_first = done / scalar_bytes;
+            part.elements = block.bytes / scalar_bytes;
+            mmh_buffer_bytes(&list->parts, &part, sizeof part);
+            block.hint.part_count = 1;
+        } else if (run->dtype != MMH_DTYPE_OPAQUE) { /* joined: it is one block */
+            block.hint.part_count = part_count(list) - first_part;
+        }
+        mmh_buffer_bytes(&list->blocks, &block, sizeof block);
+        done += block.bytes;
+    }
+}
+
+/* End a run. One that is too small for a chunk of its own is opaque, and may join what is. */
+static void end_run(struct block_list *list, struct run *run, struct run *pending, size_t file,
+                    int level, size_t first_part)
+{
+    if (run->bytes < TINY_BYTES && run->dtype != MMH_DTYPE_OPAQUE) {
+        run->dtype = MMH_DTYPE_OPAQUE;
+        run->big_endian = false;
+        list->parts.bytes = first_part * sizeof(struct mmh_block_part);
+    }
+    if (run->dtype == MMH_DTYPE_OPAQUE) {
+        if (pending->bytes)
+            pending->bytes += run->bytes;
+        else
+            *pending = *run;
+        return;
+    }
+    if (pending->bytes)
+        add_run(list, pending, file, level, first_part);
+    pending->bytes = 0;
+    add_run(list, run, file, level, first_part);
+}
+
+static mmh_status plan_blocks(struct block_list *list, const struct mmh_extent_map *map,
+                              const struct mmh_survey *survey, size_t file, int level,
+                              mmh_error *err)
+{
+    struct run run = { 0 }, pending = { 0 }; /* pending: opaque bytes before the run */
+    size_t first_part = part_count(list);
+    for (size_t i = 0; i < map->extent_count; i++) {
+        struct run next = run_of_extent(&map->extents[i], &survey[i]);
+        if (run.bytes && runs_join(&run, &next, level)) {
+            if (run.extents == 1 && run.dtype != MMH_DTYPE_OPAQUE)
+                mmh_buffer_bytes(&list->parts, &run.part, sizeof run.part);
+            if (run.dtype != MMH_DTYPE_OPAQUE)
+                mmh_buffer_bytes(&list->parts, &next.part, sizeof next.part);
+            if (run.bytes < MINOR_BYTES)
+                run.survey = next.survey; /* the run is now mostly this */
+            run.bytes += next.bytes;
+            run.extents++;
+            continue;
+        }
+        if (run.bytes)
+            end_run(list, &run, &pending, file, level, first_part);
+        run = next;
+        first_part = part_count(list);
+    }
+    if (run.bytes)
+        end_run(list, &run, &pending, file, level, first_part);
+    if (pending.bytes)
+        add_run(list, &pending, file, level, part_count(list));
+    if (list->blocks.failed || list->parts.failed)
+        return mmh_fail(err, MMH_E_MEMORY, "no memory to plan the blocks of a file");
+    return MMH_OK;
+}
+
+/* Move the lists into the arena, and point the blocks at their parts. */
+static mmh_status keep_blocks(struct mmh_plan *plan, struct mmh_arena *arena,
+                              const struct block_list *list, mmh_error *err)
+{
+    size_t parts = part_count(list);
+    plan->block_count = list->blocks.bytes / sizeof *plan->blocks;
+    plan->blocks = mmh_arena_array(arena, plan->block_count, sizeof *plan->blocks);
+    struct mmh_block_part *part = mmh_arena_array(arena, parts, sizeof *part);
+    if (!plan->blocks || !part)
+        return mmh_fail(err, MMH_E_MEMORY, "no memory to plan %zu blocks", plan->block_count);
+    if (list->blocks.bytes)
+        memcpy(plan->blocks, list->blocks.data, list->blocks.bytes);
+    if (list->parts.bytes)
+        memcpy(part, list->parts.data, list->parts.bytes);
+    for (size_t i = 0; i < plan->block_count; i++) {
+        plan->blocks[i].hint.parts = part;
+        part += plan->blocks[i].hint.part_count;
+    }
+    return MMH_OK;
+}
+
+static mmh_status map_file(struct mmh_plan_file *file, struct mmh_arena *arena,
+                           const mmh_pack_options *options, const mmh_allocator *allocator,
+                           mmh_error *err)
+{
+    mmh_input *input;
+    mmh_status status = mmh_input_open(&input, file->path, allocator, err);
+    if (status != MMH_OK)
+        return status;
+    struct mmh_format_options format = {
+        .raw_dtype = options->raw_dtype,
+        .raw_dimensions = (uint32_t)options->raw_dimensions,
+        .raw_shape = options->raw_shape,
+    };
+    struct mmh_source source = mmh_source_of_input(input);
+    file->info.bytes = mmh_input_bytes(input);
+    mmh_extent_map_init(&file->map, arena, source.bytes);
+    status = mmh_format_detect_and_map(&file->map, &source, &format, err);
+    mmh_input_close(input);
+    return status;
+}
+
+/* Survey the files, and cut them into blocks. */
+static mmh_status plan_files(struct mmh_plan *plan, struct mmh_arena *arena,
+                             struct block_list *list, mmh_context *context, int level,
+                             mmh_error *err)
+{
+    struct mmh_survey **surveys = mmh_arena_array(arena, plan->file_count, sizeof *surveys);
+    size_t *counts = mmh_arena_array(arena, plan->file_count, sizeof *counts);
+    uint64_t limit = level >= SHARED_FROM_LEVEL ? SHARED_BYTES : SMALL_BYTES;
+    mmh_status status = MMH_OK;
+    if (!surveys || !counts)
+        return mmh_fail(err, MMH_E_MEMORY, "no memory to plan %zu files", plan->file_count);
+    for (size_t i = 0; i < plan->file_count && status == MMH_OK; i++) {
+        struct mmh_plan_file *file = &plan->files[i];
+        if (file->info.kind != MMH_PATH_FILE)
+            continue;
+        counts[i] = file->map.extent_count;
+        surveys[i] = mmh_arena_array(arena, counts[i], sizeof **surveys);
+        if (!surveys[i])
+            return mmh_fail(err, MMH_E_MEMORY, "no memory to plan %zu tensors", counts[i]);
+        status = mmh_survey_file(surveys[i], context, file->path, &file->map, limit, err);
+    }
+    if (status == MMH_OK)
+        status = mmh_survey_equal(surveys, counts, plan->file_count, context->allocator, err);
+    for (size_t i = 0; i < plan->file_count && status == MMH_OK; i++) {
+        struct mmh_plan_file *file = &plan->files[i];
+        file->first_block = list->blocks.bytes / sizeof *plan->blocks;
+        if (file->info.kind == MMH_PATH_FILE)
+            status = plan_blocks(list, &file->map, surveys[i], i, level, err);
+        file->block_count = list->blocks.bytes / sizeof *plan->blocks - file->first_block;
+    }
+    return status;
+}
+
+mmh_status mmh_plan_make(struct mmh_plan *plan, mmh_context *context, struct mmh_arena *arena,
+                         const char *const *inputs, size_t input_count, const char *output,
+                         const mmh_pack_options *options, mmh_error *err)
+{
+    struct block_list list;
+    memset(plan, 0, sizeof *plan);
+    mmh_buffer_init(&list.blocks, context->allocator);
+    mmh_buffer_init(&list.parts, context->allocator);
+    if (!input_count)
+        return mmh_fail(err, MMH_E_USAGE, "nothing to pack");
+    mmh_status status = list_inputs(plan, arena, inputs, input_count, output, options, err);
+    for (size_t i = 0; i < plan->file_count && status == MMH_OK; i++) {
+        struct mmh_plan_file *file = &plan->files[i];
+        if (file->info.kind != MMH_PATH_FILE)
+            continue;
+        status = map_file(file, arena, options, context->allocator, err);
+        plan->total_bytes += file->info.bytes;
+    }
+    if (status == MMH_OK)
+        status = plan_files(plan, arena, &list, context, options->level, err);
+    if (status == MMH_OK)
+        status = keep_blocks(plan, arena, &list, err);
+    mmh_buffer_release(&list.blocks);
+    mmh_buffer_release(&list.parts);
+    return status;
+}

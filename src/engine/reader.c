@@ -1,0 +1,611 @@
+/*
+ * Open containers: what is inside, and loading tensors, slices and bytes of files.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/bits.h"
+#include "engine/engine.h"
+#include "format/format.h"
+#include "kernel/kernel.h"
+
+static mmh_status read_at(void *context, void *dst, uint64_t offset, size_t bytes, mmh_error *err)
+{
+    return mmh_input_read(context, dst, offset, bytes, err);
+}
+
+/* Sum what every block takes, by element type and by codec. */
+static mmh_status sum_usage(mmh_reader *reader, mmh_error *err)
+{
+    const struct mmh_index *index = &reader->container.index;
+    reader->by_dtype = mmh_arena_array(&reader->container.arena, MMH_DTYPE_COUNT,
+                                       sizeof *reader->by_dtype);
+    reader->by_codec = mmh_arena_array(&reader->container.arena, 256, sizeof *reader->by_codec);
+    if (!reader->by_dtype || !reader->by_codec)
+        return mmh_fail(err, MMH_E_MEMORY, "no memory for an open container");
+    for (uint64_t i = 0; i < index->block_count; i++) {
+        const struct mmh_block_entry *block = &index->blocks[i];
+        mmh_usage *type = &reader->by_dtype[block->dtype];
+        reader->original_bytes += block->bytes;
+        reader->floor_bytes += block->floor_bytes;
+        type->floor_bytes += block->floor_bytes;
+        type->original_bytes += block->bytes;
+        uint64_t count = mmh_divide_up(block->bytes, block->chunk_bytes);
+        for (uint64_t c = 0; c < count; c++) {
+            const struct mmh_chunk_entry *chunk = &index->chunks[index->refs[block->first_ref + c]];
+            mmh_usage *codec = &reader->by_codec[chunk->codec_id];
+            codec->original_bytes += mmh_block_chunk_bytes(block, c);
+            codec->stored_bytes += chunk->bytes;
+            codec->chunk_count++;
+            type->stored_bytes += chunk->bytes;
+            type->chunk_count++;
+        }
+        if (block->has_model) {
+            const struct mmh_chunk_entry *model = &index->chunks[block->model];
+            type->stored_bytes += model->bytes;
+            reader->by_codec[model->codec_id].stored_bytes += model->bytes;
+            reader->by_codec[model->codec_id].chunk_count++;
+        }
+    }
+    /* Keep what occurs, with its name. */
+    for (unsigned i = 0; i < MMH_DTYPE_COUNT; i++)
+        if (reader->by_dtype[i].chunk_count) {
+            mmh_usage usage = reader->by_dtype[i];
+            usage.name = mmh_dtype_text((mmh_dtype)i);
+            reader->by_dtype[reader->by_dtype_count++] = usage;
+        }
+    for (unsigned i = 0; i < 256; i++)
+        if (reader->by_codec[i].chunk_count) {
+            mmh_usage usage = reader->by_codec[i];
+            usage.name = mmh_codec_name(i) ? mmh_codec_name(i) : "unknown";
+            reader->by_codec[reader->by_codec_count++] = usage;
+        }
+    return MMH_OK;
+}
+
+mmh_status mmh_reader_open(mmh_context *context, const char *path, bool spares,
+                           mmh_reader **out, mmh_error *err)
+{
+    *out = NULL;
+    mmh_error local = { 0 };
+    mmh_reader *reader = mmh_alloc_array(context->allocator, 1, sizeof *reader);
+    if (!reader)
+        return mmh_fail(err, MMH_E_MEMORY, "no memory for an open container");
+    reader->context = context;
+    mmh_status status = mmh_input_open(&reader->input, path, context->allocator, err);
+    if (status != MMH_OK) {
+        mmh_free(context->allocator, reader);
+        return status;
+    }
+    mmh_input_advise(reader->input, MMH_ACCESS_RANDOM);
+    status = mmh_container_open(&reader->container, read_at, reader->input,
+                                mmh_input_bytes(reader->input), context->limits.index_bytes,
+                                spares, context->allocator, &local);
+    if (status != MMH_OK) {
+        mmh_input_close(reader->input);
+        mmh_free(context->allocator, reader);
+        return mmh_fail(err, status, "%s: %s", path, local.message);
+    }
+    status = sum_usage(reader, err);
+    if (status != MMH_OK) {
+        mmh_close(reader);
+        return status;
+    }
+    *out = reader;
+    return MMH_OK;
+}
+
+mmh_status mmh_open(mmh_context *context, const char *container, mmh_reader **reader,
+                    mmh_error *err)
+{
+    return mmh_reader_open(context, container, false, reader, err);
+}
+
+void mmh_close(mmh_reader *reader)
+{
+    if (!reader)
+        return;
+    mmh_container_close(&reader->container);
+    mmh_input_close(reader->input);
+    mmh_free(reader->context->allocator, reader);
+}
+
+/* ---- what is inside ---- */
+
+mmh_status mmh_container(mmh_reader *reader, mmh_container_info *out, mmh_error *err)
+{
+    (void)err;
+    const mmh_container_reader *container = &reader->container;
+    mmh_container_info info = {
+        .format_major = container->major,
+        .format_minor = container->minor,
+        .hash_suite = mmh_hash_suite_name(container->hash_suite),
+        .writer = container->index.writer,
+        .level = container->index.level,
+        .container_bytes = container->container_bytes,
+        .original_bytes = reader->original_bytes,
+        .index_bytes = container->index_bytes,
+        .floor_bytes = reader->floor_bytes,
+        .file_count = container->index.file_count,
+        .tensor_count = container->index.tensor_count,
+        .block_count = container->index.block_count,
+        .chunk_count = container->index.chunk_count,
+        .mended = container->mended,
+        .by_dtype = reader->by_dtype,
+        .by_dtype_count = reader->by_dtype_count,
+        .by_codec = reader->by_codec,
+        .by_codec_count = reader->by_codec_count,
+    };
+    memcpy(info.root, container->root, sizeof info.root);
+    mmh_report_copy(out, &info, sizeof info);
+    return MMH_OK;
+}
+
+/* The block that holds a byte of a file. */
+static uint64_t block_at(const mmh_reader *reader, const struct mmh_file_entry *file,
+                         uint64_t offset)
+{
+    uint64_t low = file->first_block, high = low + file->record.block_count;
+    while (high - low > 1) {
+        uint64_t middle = low + (high - low) / 2;
+        if (reader->container.index.blocks[middle].file_offset <= offset)
+            low = middle;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* Share of the stored chunks that a byte range of a file takes, in proportion. */
+static uint64_t range_stored(const mmh_reader *reader, const struct mmh_file_entry *file,
+                             uint64_t offset, uint64_t bytes)
+{
+    const struct mmh_index *index = &reader->container.index;
+    uint64_t stored = 0, end = offset + bytes;
+    if (!bytes)
+        return 0;
+    for (uint64_t b = block_at(reader, file, offset);
+         b < file->first_block + file->record.block_count && index->blocks[b].file_offset < end;
+         b++) {
+        const struct mmh_block_entry *block = &index->blocks[b];
+        uint64_t from = offset > block->file_offset ? offset - block->file_offset : 0;
+        uint64_t to = end - block->file_offset < block->bytes ? end - block->file_offset
+                                                              : block->bytes;
+        for (uint64_t c = from / block->chunk_bytes; c * block->chunk_bytes < to; c++) {
+            uint64_t begin = c * block->chunk_bytes, length = mmh_block_chunk_bytes(block, c);
+            uint64_t first = begin > from ? begin : from;
+            uint64_t last = begin + length < to ? begin + length : to;
+            const struct mmh_chunk_entry *chunk = &index->chunks[index->refs[block->first_ref + c]];
+            stored += (uint64_t)((double)chunk->bytes * (double)(last - first) / (double)length);
+        }
+        if (block->has_model)
+            stored += (uint64_t)((double)index->chunks[block->model].bytes * (double)(to - from) /
+                                 (double)block->bytes);
+    }
+    return stored;
+}
+
+mmh_status mmh_file(mmh_reader *reader, uint64_t file, mmh_file_info *out, mmh_error *err)
+{
+    if (file >= reader->container.index.file_count)
+        return mmh_fail(err, MMH_E_USAGE, "there is no file %" PRIu64, file);
+    const struct mmh_file_entry *entry = &reader->container.index.files[file];
+    mmh_file_info info = {
+        .name = entry->record.name,
+        .kind = entry->record.kind,
+        .mode = entry->record.mode,
+        .bytes = entry->record.bytes,
+        .format = mmh_format_name(entry->record.format),
+        .link_target = entry->record.target,
+        .digest = entry->record.digest,
+        .digest_bytes = entry->record.kind == MMH_FILE_REGULAR ? MMH_HASH_BYTES : 0,
+        .tensor_count = entry->tensor_count,
+        .stored_bytes = range_stored(reader, entry, 0, entry->record.bytes),
+    };
+    mmh_report_copy(out, &info, sizeof info);
+    return MMH_OK;
+}
+
+static mmh_status get_tensor(mmh_reader *reader, uint64_t tensor,
+                             const struct mmh_tensor_record **record, mmh_error *err)
+{
+    if (tensor >= reader->container.index.tensor_count)
+        return mmh_fail(err, MMH_E_USAGE, "there is no tensor %" PRIu64, tensor);
+    *record = &reader->container.index.tensors[tensor];
+    return MMH_OK;
+}
+
+mmh_status mmh_tensor(mmh_reader *reader, uint64_t tensor, mmh_tensor_info *out, mmh_error *err)
+{
+    const struct mmh_tensor_record *record = NULL;
+    mmh_status status = get_tensor(reader, tensor, &record, err);
+    if (status != MMH_OK)
+        return status;
+    mmh_tensor_info info = {
+        .name = record->name,
+        .dtype = record->dtype,
+        .big_endian = record->big_endian,
+        .column_major = record->column_major,
+        .dimensions = record->dimensions,
+        .shape = record->shape,
+        .bytes = record->bytes,
+        .file = record->file,
+        .file_offset = record->offset,
+        .stored_bytes = range_stored(reader, &reader->container.index.files[record->file],
+                                     record->offset, record->bytes),
+    };
+    mmh_report_copy(out, &info, sizeof info);
+    return MMH_OK;
+}
+
+mmh_status mmh_find(mmh_reader *reader, const char *name, uint64_t *tensor, mmh_error *err)
+{
+    const struct mmh_index *index = &reader->container.index;
+    for (uint64_t i = 0; i < index->tensor_count; i++)
+        if (strcmp(index->tensors[i].name, name) == 0) {
+            *tensor = i;
+            return MMH_OK;
+        }
+    for (uint64_t i = 0; i < index->tensor_count; i++) {
+        const char *file = index->files[index->tensors[i].file].record.name;
+        size_t bytes = strlen(file);
+        if (strncmp(name, file, bytes) == 0 && name[bytes] == ':' &&
+            strcmp(name + bytes + 1, index->tensors[i].name) == 0) {
+            *tensor = i;
+            return MMH_OK;
+        }
+    }
+    return mmh_fail(err, MMH_E_USAGE, "there is no tensor \"%s\"", name);
+}
+
+mmh_status mmh_metadata(mmh_reader *reader, uint64_t file, uint64_t entry, const char **key,
+                        const char **value, mmh_error *err)
+{
+    if (file >= reader->container.index.file_count)
+        return mmh_fail(err, MMH_E_USAGE, "there is no file %" PRIu64, file);
+    const struct mmh_file_record *record = &reader->container.index.files[file].record;
+    if (entry >= record->metadata_count)
+        return mmh_fail(err, MMH_E_USAGE, "there is no metadata entry %" PRIu64, entry);
+    *key = record->metadata[entry].key;
+    *value = record->metadata[entry].value;
+    return MMH_OK;
+}
+
+/* ---- chunks ---- */
+
+size_t mmh_block_chunk_bytes(const struct mmh_block_entry *block, uint64_t index)
+{
+    uint64_t left = block->bytes - index * block->chunk_bytes;
+    return left < block->chunk_bytes ? (size_t)left : block->chunk_bytes;
+}
+
+mmh_status mmh_reader_fetch(mmh_reader *reader, struct mmh_worker *worker, uint64_t chunk,
+                            mmh_error *err)
+{
+    struct mmh_stage_times *times = &reader->context->times;
+    const struct mmh_chunk_entry *entry = &reader->container.index.chunks[chunk];
+    mmh_status status = mmh_worker_room(reader->context, worker, entry->bytes, 0, err);
+    if (status != MMH_OK)
+        return status;
+    uint64_t clock = mmh_clock_ns();
+    status = mmh_input_read(reader->input, worker->stored, entry->offset, entry->bytes, err);
+    if (status != MMH_OK)
+        return status;
+    clock = mmh_stage_add(&times->read_ns, clock);
+    status = mmh_container_check_chunk(&reader->container, chunk, worker->stored, err);
+    mmh_stage_add(&times->hash_ns, clock);
+    atomic_fetch_add_explicit(&reader->context->stored_bytes, entry->bytes, memory_order_relaxed);
+    return status;
+}
+
+mmh_status mmh_reader_model(mmh_reader *reader, struct mmh_worker *worker, uint64_t block,
+                            mmh_model **model, mmh_error *err)
+{
+    const struct mmh_block_entry *entry = &reader->container.index.blocks[block];
+    *model = NULL;
+    if (!entry->has_model)
+        return MMH_OK;
+    const struct mmh_chunk_entry *chunk = &reader->container.index.chunks[entry->model];
+    if (chunk->codec_id != MMH_CODEC_MODEL)
+        return mmh_fail(err, MMH_E_CORRUPT, "the model of block %" PRIu64 " is no model", block);
+    mmh_status status = mmh_reader_fetch(reader, worker, entry->model, err);
+    if (status != MMH_OK)
+        return status;
+    return mmh_model_create(model, worker->stored, chunk->bytes,
+                            entry->bytes / mmh_dtype_scalar_bytes(entry->dtype),
+                            reader->context->allocator, err);
+}
+
+/* Name the tensor (or file) that a chunk belongs to, for messages. */
+static const char *chunk_owner(const mmh_reader *reader, const struct mmh_block_entry *block,
+                               uint64_t begin)
+{
+    const struct mmh_index *index = &reader->container.index;
+    const struct mmh_file_entry *file = &index->files[block->file];
+    for (uint64_t i = file->first_tensor; i < file->first_tensor + file->tensor_count; i++) {
+        const struct mmh_tensor_record *tensor = &index->tensors[i];
+        if (begin >= tensor->offset && begin - tensor->offset < tensor->bytes)
+            return tensor->name;
+    }
+    return file->record.name;
+}
+
+mmh_status mmh_reader_chunk(mmh_reader *reader, struct mmh_worker *worker, uint64_t block,
+                            uint64_t index, const mmh_model *model, uint8_t *dst, size_t *bytes,
+                            bool stream, mmh_error *err)
+{
+    const struct mmh_block_entry *entry = &reader->container.index.blocks[block];
+    uint64_t number = reader->container.index.refs[entry->first_ref + index];
+    const struct mmh_chunk_entry *stored = &reader->container.index.chunks[number];
+    mmh_error local = { 0 };
+    *bytes = mmh_block_chunk_bytes(entry, index);
+    mmh_status status = mmh_reader_fetch(reader, worker, number, &local);
+    if (status == MMH_OK) {
+        uint64_t clock = mmh_clock_ns();
+        unsigned scalar_bytes = mmh_dtype_scalar_bytes(entry->dtype);
+        struct mmh_chunk chunk = {
+            .dtype = entry->dtype,
+            .first_element = index * (entry->chunk_bytes / scalar_bytes),
+            .bytes = *bytes,
+        };
+        status = mmh_chunk_decode(dst, worker->codec, &chunk, stored->codec_id, worker->stored,
+                                  stored->bytes, model, stream && !entry->big_endian, &local);
+        if (status == MMH_OK && entry->big_endian && scalar_bytes > 1)
+            mmh_kernels_get()->swap_bytes(dst, dst, *bytes / scalar_bytes, scalar_bytes);
+        mmh_stage_add(&reader->context->times.decode_ns, clock);
+    }
+    if (status == MMH_OK)
+        return MMH_OK;
+    if (status != MMH_E_CORRUPT)
+        return mmh_fail(err, status, "%s", local.message);
+    return mmh_fail(err, status, "\"%s\": %s",
+                    chunk_owner(reader, entry, entry->file_offset + index * entry->chunk_bytes),
+                    local.message);
+}
+
+/* ---- ranges ---- */
+
+/* A chunk that a range needs. */
+struct range_job {
+    uint64_t block, index;      /* chunk number in its block */
+    uint64_t begin;             /* in the file */
+    mmh_model **model;          /* shared by the jobs of a block; read by the first */
+};
+
+struct range {
+    mmh_reader *reader;
+    uint64_t offset, bytes;
+    uint8_t *destination;
+    struct range_job *jobs;
+};
+
+static mmh_status range_chunk(void *context, size_t job, unsigned worker_index, mmh_error *err)
+{
+    struct range *range = context;
+    mmh_reader *reader = range->reader;
+    struct mmh_worker *worker = &reader->context->workers[worker_index];
+    const struct range_job *part = &range->jobs[job];
+    const struct mmh_block_entry *block = &reader->container.index.blocks[part->block];
+    size_t bytes = mmh_block_chunk_bytes(block, part->index);
+    bool whole = part->begin >= range->offset &&
+                 part->begin + bytes <= range->offset + range->bytes;
+    mmh_status status = mmh_worker_room(reader->context, worker, 0, whole ? 0 : bytes, err);
+    if (status != MMH_OK)
+        return status;
+    uint8_t *dst = whole ? range->destination + (part->begin - range->offset) : worker->decoded;
+    status = mmh_reader_chunk(reader, worker, part->block, part->index, *part->model, dst, &bytes,
+                              range->bytes >= (UINT64_C(32) << 20), err);
+    if (status != MMH_OK || whole)
+        return status;
+    uint64_t from = part->begin > range->offset ? part->begin : range->offset;
+    uint64_t chunk_end = part->begin + bytes, range_end = range->offset + range->bytes;
+    uint64_t to = chunk_end < range_end ? chunk_end : range_end;
+    memcpy(range->destination + (from - range->offset), worker->decoded + (from - part->begin),
+           (size_t)(to - from));
+    return MMH_OK;
+}
+
+mmh_status mmh_read(mmh_reader *reader, uint64_t file, uint64_t offset, void *destination,
+                    size_t bytes, mmh_error *err)
+{
+    const struct mmh_index *index = &reader->container.index;
+    mmh_context *context = reader->context;
+    if (file >= index->file_count)
+        return mmh_fail(err, MMH_E_USAGE, "there is no file %" PRIu64, file);
+    const struct mmh_file_entry *entry = &index->files[file];
+    if (offset > entry->record.bytes || bytes > entry->record.bytes - offset)
+        return mmh_fail(err, MMH_E_USAGE, "\"%s\" has %" PRIu64 " bytes", entry->record.name,
+                        entry->record.bytes);
+    if (!bytes)
+        return MMH_OK;
+
+    struct range range = { .reader = reader, .offset = offset, .bytes = bytes,
+                           .destination = destination };
+    uint64_t first = block_at(reader, entry, offset), last = first;
+    size_t count = 0;
+    for (; last < entry->first_block + entry->record.block_count &&
+           index->blocks[last].file_offset < offset + bytes; last++)
+        count += (size_t)mmh_divide_up(index->blocks[last].bytes,
+                                       index->blocks[last].chunk_bytes);
+    size_t blocks = (size_t)(last - first), jobs = 0;
+    mmh_status status = MMH_OK;
+    mmh_model **models = mmh_alloc_array(context->allocator, blocks, sizeof *models);
+    range.jobs = mmh_alloc_array(context->allocator, count, sizeof *range.jobs);
+    if (!models || !range.jobs) {
+        status = mmh_fail(err, MMH_E_MEMORY, "no memory to load %zu chunks", count);
+        goto done;
+    }
+    for (size_t b = 0; b < blocks && status == MMH_OK; b++) {
+        const struct mmh_block_entry *block = &index->blocks[first + b];
+        status = mmh_reader_model(reader, &context->workers[0], first + b, &models[b], err);
+        uint64_t chunks = mmh_divide_up(block->bytes, block->chunk_bytes);
+        for (uint64_t c = 0; c < chunks; c++) {
+            uint64_t begin = block->file_offset + c * block->chunk_bytes;
+            if (begin + mmh_block_chunk_bytes(block, c) <= offset || begin >= offset + bytes)
+                continue;
+            range.jobs[jobs++] = (struct range_job){ .block = first + b, .index = c,
+                                                     .begin = begin, .model = &models[b] };
+        }
+    }
+    if (status == MMH_OK)
+        status = mmh_pool_run(context->pool, jobs, range_chunk, &range, err);
+done:
+    for (size_t b = 0; models && b < blocks; b++)
+        mmh_model_destroy(models[b]);
+    mmh_free(context->allocator, models);
+    mmh_free(context->allocator, range.jobs);
+    return status;
+}
+
+/* ---- tensors ---- */
+
+/* From the file's byte order to the host's, in place. */
+static void to_host_order(void *data, size_t bytes, const struct mmh_tensor_record *tensor)
+{
+    const uint16_t probe = 1;
+    bool host_is_big = *(const uint8_t *)&probe == 0;
+    unsigned scalar_bytes = mmh_dtype_scalar_bytes(mmh_dtype_scalar(tensor->dtype));
+    if (tensor->big_endian != host_is_big && scalar_bytes > 1)
+        mmh_kernels_get()->swap_bytes(data, data, bytes / scalar_bytes, scalar_bytes);
+}
+
+mmh_status mmh_load(mmh_reader *reader, uint64_t tensor, void *destination,
+                    size_t destination_bytes, mmh_error *err)
+{
+    const struct mmh_tensor_record *record = NULL;
+    mmh_status status = get_tensor(reader, tensor, &record, err);
+    if (status != MMH_OK)
+        return status;
+    if (record->bytes > destination_bytes)
+        return mmh_fail(err, MMH_E_USAGE, "tensor \"%s\" takes %" PRIu64 " bytes, not %zu",
+                        record->name, record->bytes, destination_bytes);
+    mmh_context_begin(reader->context, "load", record->bytes);
+    status = mmh_read(reader, record->file, record->offset, destination, (size_t)record->bytes,
+                      err);
+    if (status == MMH_OK)
+        to_host_order(destination, (size_t)record->bytes, record);
+    mmh_context_end(reader->context, status);
+    return status;
+}
+
+/* The chunk that a slice is being copied from. */
+struct slice_window {
+    uint64_t begin, end;    /* in the file; empty at first */
+    uint64_t block;
+    bool has_block;
+    mmh_model *model;
+};
+
+/* Copy file bytes through the window: each chunk is decoded once, as runs come in file order. */
+static mmh_status slice_copy(mmh_reader *reader, struct slice_window *window,
+                             const struct mmh_file_entry *file, uint8_t *dst, uint64_t offset,
+                             uint64_t bytes, mmh_error *err)
+{
+    struct mmh_worker *worker = &reader->context->workers[0];
+    while (bytes) {
+        if (offset < window->begin || offset >= window->end) {
+            uint64_t number = block_at(reader, file, offset);
+            const struct mmh_block_entry *block = &reader->container.index.blocks[number];
+            mmh_status status;
+            if (!window->has_block || window->block != number) {
+                mmh_model_destroy(window->model);
+                window->model = NULL;
+                window->has_block = true;
+                window->block = number;
+                status = mmh_reader_model(reader, worker, number, &window->model, err);
+                if (status != MMH_OK)
+                    return status;
+            }
+            uint64_t index = (offset - block->file_offset) / block->chunk_bytes;
+            size_t length = mmh_block_chunk_bytes(block, index);
+            status = mmh_worker_room(reader->context, worker, 0, length, err);
+            if (status == MMH_OK)
+                status = mmh_reader_chunk(reader, worker, number, index, window->model,
+                                          worker->decoded, &length, false, err);
+            if (status != MMH_OK)
+                return status;
+            window->begin = block->file_offset + index * block->chunk_bytes;
+            window->end = window->begin + length;
+        }
+        uint64_t part = window->end - offset < bytes ? window->end - offset : bytes;
+        memcpy(dst, worker->decoded + (offset - window->begin), (size_t)part);
+        dst += part;
+        offset += part;
+        bytes -= part;
+    }
+    return MMH_OK;
+}
+
+mmh_status mmh_load_slice(mmh_reader *reader, uint64_t tensor, const uint64_t *begin,
+                          const uint64_t *end, void *destination, size_t destination_bytes,
+                          mmh_error *err)
+{
+    const struct mmh_tensor_record *record = NULL;
+    mmh_status status = get_tensor(reader, tensor, &record, err);
+    if (status != MMH_OK)
+        return status;
+    unsigned bits = mmh_dtype_bits(record->dtype);
+    if (bits % 8)
+        return mmh_fail(err, MMH_E_UNSUPPORTED, "slices of %s, whose elements share bytes",
+                        mmh_dtype_text(record->dtype));
+    /* In the order in which the file holds them: column-major arrays have their first dimension
+     * fastest, and so has the slice. */
+    uint64_t shape[MMH_DIMENSIONS_MAX], from[MMH_DIMENSIONS_MAX], to[MMH_DIMENSIONS_MAX];
+    uint32_t dimensions = record->dimensions;
+    uint64_t total = bits / 8;
+    for (uint32_t d = 0; d < dimensions; d++) {
+        uint32_t at = record->column_major ? dimensions - 1 - d : d;
+        shape[d] = record->shape[at];
+        from[d] = begin[at];
+        to[d] = end[at];
+        if (from[d] > to[d] || to[d] > shape[d])
+            return mmh_fail(err, MMH_E_USAGE,
+                            "slice %" PRIu64 ":%" PRIu64 " of dimension %u, which has %" PRIu64,
+                            from[d], to[d], (unsigned)at, shape[d]);
+        if (!mmh_u64_mul(&total, total, to[d] - from[d]))
+            return mmh_fail(err, MMH_E_USAGE, "the slice is too large");
+    }
+    if (total > destination_bytes)
+        return mmh_fail(err, MMH_E_USAGE, "the slice takes %" PRIu64 " bytes, not %zu", total,
+                        destination_bytes);
+    if (!total)
+        return MMH_OK;
+
+    /* A run: the dimensions at the end that are taken whole, and the one before them. */
+    uint32_t outer = dimensions;
+    uint64_t run = bits / 8, stride[MMH_DIMENSIONS_MAX];
+    uint64_t size = bits / 8;
+    for (uint32_t d = dimensions; d-- > 0;) {
+        stride[d] = size;
+        size *= shape[d];
+    }
+    bool whole = true;
+    while (outer > 0 && whole) {
+        outer--;
+        run = stride[outer] * (to[outer] - from[outer]);
+        whole = from[outer] == 0 && to[outer] == shape[outer];
+    }
+    const struct mmh_file_entry *file = &reader->container.index.files[record->file];
+    struct slice_window window = { 0 };
+    uint64_t position[MMH_DIMENSIONS_MAX];
+    for (uint32_t d = 0; d < dimensions; d++)
+        position[d] = from[d];
+    uint8_t *dst = destination;
+    for (uint64_t done = 0; done < total && status == MMH_OK; done += run, dst += run) {
+        uint64_t offset = record->offset;
+        for (uint32_t d = 0; d < dimensions; d++)
+            offset += position[d] * stride[d];
+        status = slice_copy(reader, &window, file, dst, offset, run, err);
+        for (uint32_t d = outer; d-- > 0;) { /* the next run, like an odometer */
+            if (++position[d] < to[d])
+                break;
+            position[d] = from[d];
+        }
+    }
+    mmh_model_destroy(window.model);
+    if (status == MMH_OK)
+        to_host_order(destination, (size_t)total, record);
+    return status;
+}

@@ -1,0 +1,213 @@
+/*
+ * Signatures and fingerprints of small tensors, gathered by the pool.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "engine/survey.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bits.h"
+#include "kernel/kernel.h"
+
+enum {
+    BATCH_BYTES = 4 << 20,   /* extents that one job looks at */
+    BATCH_EXTENTS = 256,
+    SAMPLE_VALUES = 512,     /* elements that are looked at for values that come again nearby */
+    NEARBY = 16
+};
+
+struct batch {
+    size_t first, count;
+};
+
+struct surveying {
+    mmh_context *context;
+    const char *path;
+    const struct mmh_extent_map *map;
+    struct mmh_survey *survey;
+    struct batch *batches;
+};
+
+/* Whether many values came just before, as in weights that were quantised once: matches find
+ * more in them than statistics. Looks at a spread sample; zeros do not count. */
+static bool values_repeat(const uint8_t *data, size_t elements, unsigned bytes)
+{
+    size_t step = elements > SAMPLE_VALUES ? elements / SAMPLE_VALUES : 1;
+    size_t looked = 0, repeated = 0;
+    for (size_t i = NEARBY; i < elements; i += step) {
+        uint64_t value = 0, other = 0;
+        memcpy(&value, data + i * bytes, bytes);
+        if (!value)
+            continue;
+        looked++;
+        for (size_t k = 1; k <= NEARBY; k++) {
+            memcpy(&other, data + (i - k) * bytes, bytes);
+            if (other == value) {
+                repeated++;
+                break;
+            }
+        }
+    }
+    return repeated * 3 > looked;
+}
+
+/* Whether the lowest byte is far from uniform, as noise is not: again weights with a history. */
+static bool low_byte_skewed(const uint8_t *data, size_t elements, unsigned bytes)
+{
+    uint32_t counts[256] = { 0 };
+    size_t step = elements > 8 * SAMPLE_VALUES ? elements / (8 * SAMPLE_VALUES) : 1;
+    uint64_t looked = 0, squares = 0;
+    for (size_t i = 0; i < elements; i += step, looked++)
+        counts[data[i * bytes]]++;
+    for (unsigned i = 0; i < 256; i++)
+        squares += (uint64_t)counts[i] * counts[i];
+    return looked >= SAMPLE_VALUES && squares > looked * looked / 128 + looked;
+}
+
+static size_t count_zeros(const uint8_t *data, size_t elements, unsigned bytes)
+{
+    size_t zeros = 0;
+    switch (bytes) {
+    case 2:
+        for (size_t i = 0; i < elements; i++)
+            zeros += mmh_load16(data + 2 * i) == 0;
+        break;
+    case 4:
+        for (size_t i = 0; i < elements; i++)
+            zeros += mmh_load32(data + 4 * i) == 0;
+        break;
+    default:
+        for (size_t i = 0; i < elements; i++)
+            zeros += mmh_load64(data + 8 * i) == 0;
+        break;
+    }
+    return zeros;
+}
+
+static void look(struct mmh_survey *survey, const struct mmh_extent *extent, uint8_t *data)
+{
+    unsigned bytes = mmh_dtype_scalar_bytes(mmh_dtype_scalar(extent->dtype));
+    size_t elements = (size_t)extent->bytes / bytes;
+    if (bytes > 1 && elements) {
+        const struct mmh_kernels *kernels = mmh_kernels_get();
+        if (extent->big_endian)
+            kernels->swap_bytes(data, data, elements, bytes);
+        uint64_t any, all, sign = UINT64_C(1) << (8 * bytes - 1);
+        kernels->bits_used(&any, &all, data, elements, bytes);
+        size_t zeros = count_zeros(data, elements, bytes);
+        survey->signature[0] = !(any & sign) ? 1 : all & sign ? 2 : 0;
+        survey->signature[1] = zeros == elements ? 2 : zeros * 32 > elements;
+        survey->signature[2] = any ? (uint8_t)mmh_ctz64(any) : 64;
+        survey->alone = values_repeat(data, elements, bytes) ||
+                        low_byte_skewed(data, elements, bytes);
+    }
+    survey->seen = true;
+}
+
+static mmh_status survey_batch(void *context, size_t job, unsigned worker_index, mmh_error *err)
+{
+    struct surveying *surveying = context;
+    struct mmh_worker *worker = &surveying->context->workers[worker_index];
+    const struct batch *batch = &surveying->batches[job];
+    mmh_input *input;
+    mmh_status status = mmh_input_open(&input, surveying->path, surveying->context->allocator, err);
+    if (status != MMH_OK)
+        return status;
+    for (size_t i = batch->first; i < batch->first + batch->count && status == MMH_OK; i++) {
+        const struct mmh_extent *extent = &surveying->map->extents[i];
+        struct mmh_survey *survey = &surveying->survey[i];
+        if (!survey->seen)
+            continue;
+        status = mmh_worker_room(surveying->context, worker, (size_t)extent->bytes, 0, err);
+        if (status == MMH_OK)
+            status = mmh_input_read(input, worker->stored, extent->offset, (size_t)extent->bytes,
+                                    err);
+        uint8_t digest[MMH_HASH_BYTES];
+        if (status == MMH_OK)
+            status = mmh_hash(digest, mmh_hash_suite_default(), MMH_DOMAIN_SLICE, worker->stored,
+                              (size_t)extent->bytes, err);
+        if (status != MMH_OK)
+            break;
+        survey->fingerprint[0] = mmh_load64(digest);
+        survey->fingerprint[1] = mmh_load64(digest + 8);
+        look(survey, extent, worker->stored);
+    }
+    mmh_input_close(input);
+    return status;
+}
+
+mmh_status mmh_survey_file(struct mmh_survey *survey, mmh_context *context, const char *path,
+                           const struct mmh_extent_map *map, uint64_t limit_bytes,
+                           mmh_error *err)
+{
+    struct surveying surveying = { .context = context, .path = path, .map = map,
+                                   .survey = survey };
+    size_t batches = 0;
+    for (int pass = 0; pass < 2; pass++) { /* count, then fill in */
+        uint64_t bytes = 0;
+        size_t extents = 0;
+        batches = 0;
+        for (size_t i = 0; i < map->extent_count; i++) {
+            const struct mmh_extent *extent = &map->extents[i];
+            mmh_dtype scalar = mmh_dtype_scalar(extent->dtype);
+            survey[i].seen = scalar != MMH_DTYPE_OPAQUE && extent->bytes < limit_bytes &&
+                             extent->bytes % mmh_dtype_scalar_bytes(scalar) == 0;
+            if (!survey[i].seen)
+                continue;
+            if (!batches || bytes + extent->bytes > BATCH_BYTES || extents == BATCH_EXTENTS) {
+                if (pass)
+                    surveying.batches[batches].first = i;
+                batches++;
+                bytes = extents = 0;
+            }
+            bytes += extent->bytes;
+            extents++;
+            if (pass)
+                surveying.batches[batches - 1].count =
+                    i + 1 - surveying.batches[batches - 1].first;
+        }
+        if (!batches)
+            return MMH_OK;
+        if (!pass) {
+            surveying.batches = mmh_alloc_array(context->allocator, batches,
+                                                sizeof *surveying.batches);
+            if (!surveying.batches)
+                return mmh_fail(err, MMH_E_MEMORY, "no memory to survey \"%s\"", path);
+        }
+    }
+    mmh_status status = mmh_pool_run(context->pool, batches, survey_batch, &surveying, err);
+    mmh_free(context->allocator, surveying.batches);
+    return status;
+}
+
+static int by_fingerprint(const void *a, const void *b)
+{
+    const uint64_t *x = (*(struct mmh_survey *const *)a)->fingerprint;
+    const uint64_t *y = (*(struct mmh_survey *const *)b)->fingerprint;
+    if (x[0] != y[0])
+        return x[0] < y[0] ? -1 : 1;
+    return x[1] == y[1] ? 0 : x[1] < y[1] ? -1 : 1;
+}
+
+mmh_status mmh_survey_equal(struct mmh_survey *const *surveys, const size_t *counts,
+                            size_t file_count, const mmh_allocator *allocator, mmh_error *err)
+{
+    size_t total = 0, at = 0;
+    for (size_t f = 0; f < file_count; f++)
+        total += counts[f];
+    struct mmh_survey **sorted = mmh_alloc_array(allocator, total, sizeof *sorted);
+    if (!sorted)
+        return mmh_fail(err, MMH_E_MEMORY, "no memory to compare %zu tensors", total);
+    for (size_t f = 0; f < file_count; f++)
+        for (size_t i = 0; i < counts[f]; i++)
+            if (surveys[f][i].seen)
+                sorted[at++] = &surveys[f][i];
+    qsort(sorted, at, sizeof *sorted, by_fingerprint);
+    for (size_t i = 1; i < at; i++)
+        if (by_fingerprint(&sorted[i - 1], &sorted[i]) == 0)
+            sorted[i - 1]->alone = sorted[i]->alone = true;
+    mmh_free(allocator, sorted);
+    return MMH_OK;
+}

@@ -1,0 +1,33 @@
+/*
+ * A look at the small tensors of a pack before it is planned: which may share tables.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef MMH_SURVEY_H
+#define MMH_SURVEY_H
+
+#include "engine/engine.h"
+#include "tensor/extent.h"
+
+/* What was seen of one extent. Only those with the same signature are coded together. */
+struct mmh_survey {
+    bool seen;              /* it is small enough to be looked at */
+    bool alone;             /* equal to another one (stored once), or better coded by itself */
+    uint8_t signature[3];   /* signs, zeros, trailing zero bits */
+    uint64_t fingerprint[2]; /* of its bytes */
+};
+
+/*
+ * Look at the typed extents of up to `limit_bytes` of a file.
+ *
+ *   survey   [map->extent_count] out
+ */
+mmh_status mmh_survey_file(struct mmh_survey *survey, mmh_context *context, const char *path,
+                           const struct mmh_extent_map *map, uint64_t limit_bytes,
+                           mmh_error *err);
+
+/* Mark those that are equal to another one, over all files. */
+mmh_status mmh_survey_equal(struct mmh_survey *const *surveys, const size_t *counts,
+                            size_t file_count, const mmh_allocator *allocator, mmh_error *err);
+
+#endif

@@ -1,0 +1,569 @@
+/*
+ * The engine through its public door: what is packed comes back, whatever happens on the way.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/io.h"
+#include "mmh.h"
+
+static char folder[256]; /* of this run, removed at the end */
+
+/* The path of a file in the folder; the same pointer for the same name. */
+static const char *at(const char *name)
+{
+    static struct {
+        char name[64], path[512];
+    } known[64];
+    size_t i = 0;
+    while (known[i].name[0] && strcmp(known[i].name, name) != 0)
+        assert_true(++i < sizeof known / sizeof *known);
+    if (!known[i].name[0]) {
+        snprintf(known[i].name, sizeof known[i].name, "%s", name);
+        snprintf(known[i].path, sizeof known[i].path, "%s/%s", folder, name);
+    }
+    return known[i].path;
+}
+
+static void write_file(const char *path, const void *data, size_t bytes)
+{
+    FILE *file = fopen(path, "wb");
+    assert_non_null(file);
+    assert_int_equal(fwrite(data, 1, bytes, file), bytes);
+    assert_int_equal(fclose(file), 0);
+}
+
+static uint8_t *read_file(const char *path, size_t *bytes)
+{
+    FILE *file = fopen(path, "rb");
+    assert_non_null(file);
+    assert_int_equal(fseek(file, 0, SEEK_END), 0);
+    long size = ftell(file);
+    assert_true(size >= 0);
+    rewind(file);
+    uint8_t *data = malloc((size_t)size + 1);
+    assert_non_null(data);
+    assert_int_equal(fread(data, 1, (size_t)size, file), (size_t)size);
+    fclose(file);
+    *bytes = (size_t)size;
+    return data;
+}
+
+static void assert_same_file(const char *a, const char *b)
+{
+    size_t a_bytes, b_bytes;
+    uint8_t *a_data = read_file(a, &a_bytes), *b_data = read_file(b, &b_bytes);
+    assert_int_equal(a_bytes, b_bytes);
+    assert_memory_equal(a_data, b_data, a_bytes);
+    free(a_data);
+    free(b_data);
+}
+
+static uint64_t random_state = 88172645463325252u;
+
+static uint64_t next_random(void)
+{
+    random_state ^= random_state << 13;
+    random_state ^= random_state >> 7;
+    random_state ^= random_state << 17;
+    return random_state;
+}
+
+/* Something like weights: a sum of uniform numbers, scaled by row. */
+static float next_weight(size_t row)
+{
+    int32_t sum = 0;
+    for (int i = 0; i < 4; i++)
+        sum += (int32_t)(next_random() & 0xffff) - 0x8000;
+    return (float)sum / 65536.0f * 0.02f * (float)(1 + row % 13);
+}
+
+enum { ROWS = 700, COLUMNS = 512 };
+
+/* A safetensors file: fp32, bf16, fp16-like bits, int8, int64, a tied-like copy, small ones. */
+static void make_model(const char *path)
+{
+    static const char header[] =
+        "{\"__metadata__\":{\"format\":\"pt\"},"
+        "\"a.f32\":{\"dtype\":\"F32\",\"shape\":[700,512],\"data_offsets\":[0,1433600]},"
+        "\"b.bf16\":{\"dtype\":\"BF16\",\"shape\":[700,512],\"data_offsets\":[1433600,2150400]},"
+        "\"c.bf16\":{\"dtype\":\"BF16\",\"shape\":[700,512],\"data_offsets\":[2150400,2867200]},"
+        "\"d.i8\":{\"dtype\":\"I8\",\"shape\":[358400],\"data_offsets\":[2867200,3225600]},"
+        "\"e.i64\":{\"dtype\":\"I64\",\"shape\":[512],\"data_offsets\":[3225600,3229696]},"
+        "\"f.zeros\":{\"dtype\":\"F32\",\"shape\":[100000],\"data_offsets\":[3229696,3629696]},"
+        "\"g.scalar\":{\"dtype\":\"F32\",\"shape\":[],\"data_offsets\":[3629696,3629700]}}";
+    size_t header_bytes = sizeof header - 1, data_bytes = 3629700;
+    uint8_t *file = calloc(1, 8 + header_bytes + data_bytes);
+    assert_non_null(file);
+    for (int i = 0; i < 8; i++)
+        file[i] = (uint8_t)((uint64_t)header_bytes >> (8 * i));
+    memcpy(file + 8, header, header_bytes);
+    uint8_t *data = file + 8 + header_bytes;
+    for (size_t r = 0; r < ROWS; r++)
+        for (size_t c = 0; c < COLUMNS; c++) {
+            float weight = next_weight(r);
+            uint32_t bits;
+            memcpy(&bits, &weight, 4);
+            memcpy(data + 4 * (r * COLUMNS + c), &bits, 4);
+            uint16_t half = (uint16_t)(bits >> 16);
+            memcpy(data + 1433600 + 2 * (r * COLUMNS + c), &half, 2);
+            memcpy(data + 2150400 + 2 * (r * COLUMNS + c), &half, 2);
+            data[2867200 + r * COLUMNS + c] = (uint8_t)(int8_t)(weight * 400.0f);
+        }
+    for (size_t i = 0; i < 512; i++)
+        data[3225600 + 8 * i] = (uint8_t)i;
+    write_file(path, file, 8 + header_bytes + data_bytes);
+    free(file);
+}
+
+static mmh_context *context_make(unsigned threads)
+{
+    mmh_context *context;
+    mmh_context_options options = { .struct_size = sizeof options, .threads = threads };
+    assert_int_equal(mmh_context_create(&context, &options, NULL), MMH_OK);
+    return context;
+}
+
+static void pack_one(mmh_context *context, const char *input, const char *output, int level)
+{
+    mmh_error err = { 0 };
+    mmh_pack_options options = { .struct_size = sizeof options, .level = level,
+                                 .overwrite = true };
+    mmh_pack_report report = { .struct_size = sizeof report };
+    mmh_status status = mmh_pack(context, &input, 1, output, &options, &report, &err);
+    if (status != MMH_OK)
+        print_error("%s\n", err.message);
+    assert_int_equal(status, MMH_OK);
+    struct stat info;
+    assert_int_equal(stat(output, &info), 0);
+    assert_int_equal(report.stored_bytes, info.st_size);
+}
+
+static mmh_status unpack_one(mmh_context *context, const char *container, const char *output,
+                             unsigned *mended)
+{
+    mmh_unpack_options options = { .struct_size = sizeof options, .overwrite = true,
+                                   .as_file = true };
+    mmh_unpack_report report = { .struct_size = sizeof report };
+    mmh_status status = mmh_unpack(context, container, output, &options, &report, NULL);
+    if (mended)
+        *mended = report.mended;
+    return status;
+}
+
+static mmh_status verify(mmh_context *context, const char *container)
+{
+    mmh_verify_options options = { .struct_size = sizeof options };
+    mmh_unpack_report report = { .struct_size = sizeof report };
+    return mmh_verify(context, container, &options, &report, NULL);
+}
+
+static void test_every_level_gives_back_every_byte(void **state)
+{
+    (void)state;
+    mmh_context *context = context_make(2);
+    make_model(at("m.safetensors"));
+    for (int level = 1; level <= 9; level++) {
+        pack_one(context, at("m.safetensors"), at("m.mmh"), level);
+        assert_int_equal(verify(context, at("m.mmh")), MMH_OK);
+        assert_int_equal(unpack_one(context, at("m.mmh"), at("m.out"), NULL), MMH_OK);
+        assert_same_file(at("m.safetensors"), at("m.out"));
+    }
+    mmh_context_destroy(context);
+}
+
+static void test_the_bytes_do_not_depend_on_the_threads(void **state)
+{
+    (void)state;
+    static const unsigned threads[] = { 1, 2, 3, 8 };
+    make_model(at("m.safetensors"));
+    for (int level = 1; level <= 9; level += 4) {
+        for (size_t i = 0; i < sizeof threads / sizeof *threads; i++) {
+            mmh_context *context = context_make(threads[i]);
+            pack_one(context, at("m.safetensors"), i ? at("m2.mmh") : at("m1.mmh"), level);
+            mmh_context_destroy(context);
+            if (i)
+                assert_same_file(at("m1.mmh"), at("m2.mmh"));
+        }
+    }
+}
+
+static void test_equal_tensors_are_stored_once(void **state)
+{
+    (void)state;
+    mmh_context *context = context_make(1);
+    const char *input = at("m.safetensors");
+    make_model(input);
+    mmh_pack_options options = { .struct_size = sizeof options, .overwrite = true };
+    mmh_pack_report report = { .struct_size = sizeof report };
+    assert_int_equal(mmh_pack(context, &input, 1, at("m.mmh"), &options, &report, NULL), MMH_OK);
+    assert_true(report.shared_bytes >= (uint64_t)ROWS * COLUMNS * 2);
+    assert_int_equal(report.tensor_count, 7);
+    mmh_context_destroy(context);
+}
+
+static void test_tensors_and_slices_load_as_the_file_has_them(void **state)
+{
+    (void)state;
+    mmh_context *context = context_make(2);
+    mmh_reader *reader;
+    make_model(at("m.safetensors"));
+    pack_one(context, at("m.safetensors"), at("m.mmh"), 5);
+    size_t bytes;
+    uint8_t *file = read_file(at("m.safetensors"), &bytes);
+    assert_int_equal(mmh_open(context, at("m.mmh"), &reader, NULL), MMH_OK);
+    mmh_container_info info = { .struct_size = sizeof info };
+    assert_int_equal(mmh_container(reader, &info, NULL), MMH_OK);
+    assert_int_equal(info.tensor_count, 7);
+    for (uint64_t i = 0; i < info.tensor_count; i++) {
+        mmh_tensor_info tensor = { .struct_size = sizeof tensor };
+        assert_int_equal(mmh_tensor(reader, i, &tensor, NULL), MMH_OK);
+        uint8_t *data = malloc(tensor.bytes + 1);
+        assert_non_null(data);
+        assert_int_equal(mmh_load(reader, i, data, tensor.bytes, NULL), MMH_OK);
+        assert_memory_equal(data, file + tensor.file_offset, tensor.bytes);
+        if (tensor.bytes)
+            assert_int_equal(mmh_load(reader, i, data, tensor.bytes - 1, NULL), MMH_E_USAGE);
+        free(data);
+    }
+    uint64_t number;
+    assert_int_equal(mmh_find(reader, "b.bf16", &number, NULL), MMH_OK);
+    assert_int_equal(mmh_find(reader, "m.safetensors:b.bf16", &number, NULL), MMH_OK);
+    assert_int_equal(mmh_find(reader, "none", &number, NULL), MMH_E_USAGE);
+    mmh_tensor_info tensor = { .struct_size = sizeof tensor };
+    assert_int_equal(mmh_tensor(reader, number, &tensor, NULL), MMH_OK);
+    for (int round = 0; round < 50; round++) {
+        uint64_t begin[2], end[2];
+        const uint64_t shape[2] = { ROWS, COLUMNS };
+        for (int d = 0; d < 2; d++) {
+            begin[d] = next_random() % (shape[d] + 1);
+            end[d] = begin[d] + next_random() % (shape[d] - begin[d] + 1);
+        }
+        size_t width = (size_t)(end[1] - begin[1]), height = (size_t)(end[0] - begin[0]);
+        uint16_t *slice = malloc(2 * width * height + 1);
+        assert_non_null(slice);
+        assert_int_equal(mmh_load_slice(reader, number, begin, end, slice, 2 * width * height,
+                                        NULL),
+                         MMH_OK);
+        for (size_t r = 0; r < height; r++)
+            assert_memory_equal(slice + r * width,
+                                file + tensor.file_offset +
+                                    2 * ((begin[0] + r) * COLUMNS + begin[1]),
+                                2 * width);
+        free(slice);
+    }
+    const uint64_t wrong_begin[2] = { 5, 0 }, wrong_end[2] = { 4, 1 };
+    assert_int_equal(mmh_load_slice(reader, number, wrong_begin, wrong_end, file, bytes, NULL),
+                     MMH_E_USAGE);
+    uint8_t middle[1000];
+    assert_int_equal(mmh_read(reader, 0, 1434000, middle, sizeof middle, NULL), MMH_OK);
+    assert_memory_equal(middle, file + 1434000, sizeof middle);
+    assert_int_equal(mmh_read(reader, 0, bytes - 10, middle, 11, NULL), MMH_E_USAGE);
+    mmh_close(reader);
+    free(file);
+    mmh_context_destroy(context);
+}
+
+static void test_a_flipped_bit_is_found_or_mended(void **state)
+{
+    (void)state;
+    mmh_context *context = context_make(2);
+    uint8_t text[3000];
+    for (size_t i = 0; i < sizeof text; i++)
+        text[i] = (uint8_t)(next_random() & 0x3f);
+    write_file(at("t.bin"), text, sizeof text);
+    pack_one(context, at("t.bin"), at("t.mmh"), 5);
+    size_t bytes;
+    uint8_t *data = read_file(at("t.mmh"), &bytes);
+    size_t silent = 0;
+    for (size_t i = 0; i < bytes; i++) {
+        data[i] ^= 0x10;
+        write_file(at("t2.mmh"), data, bytes);
+        data[i] ^= 0x10;
+        mmh_status checked = verify(context, at("t2.mmh"));
+        unlink(at("t.out"));
+        mmh_status unpacked = unpack_one(context, at("t2.mmh"), at("t.out"), NULL);
+        if (checked == MMH_OK)
+            silent++; /* padding: no hash covers it */
+        else
+            assert_true(checked == MMH_E_CORRUPT || checked == MMH_E_UNSUPPORTED);
+        if (unpacked == MMH_OK) {
+            assert_same_file(at("t.bin"), at("t.out"));
+        } else {
+            assert_int_not_equal(access(at("t.out"), F_OK), 0);
+        }
+    }
+    assert_true(silent < 16);
+    free(data);
+    mmh_context_destroy(context);
+}
+
+static void test_folders_come_back_with_modes_and_links(void **state)
+{
+    (void)state;
+    mmh_context *context = context_make(2);
+    mkdir(at("f"), 0755);
+    mkdir(at("f/sub"), 0750);
+    mkdir(at("f/empty"), 0755);
+    make_model(at("f/model.safetensors"));
+    write_file(at("f/config.json"), "{}", 2);
+    write_file(at("f/sub/nothing"), "", 0);
+    chmod(at("f/config.json"), 0640);
+    assert_int_equal(symlink("../config.json", at("f/sub/link")), 0);
+    assert_int_equal(symlink(at("f/config.json"), at("f/outside")), 0); /* absolute: followed */
+    const char *input = at("f");
+    mmh_pack_options options = { .struct_size = sizeof options, .overwrite = true };
+    mmh_error err = { 0 };
+    mmh_status packed = mmh_pack(context, &input, 1, at("f.mmh"), &options, NULL, &err);
+    if (packed != MMH_OK)
+        print_error("%s\n", err.message);
+    assert_int_equal(packed, MMH_OK);
+    assert_int_equal(verify(context, at("f.mmh")), MMH_OK);
+    mmh_unpack_options out = { .struct_size = sizeof out };
+    mmh_status unpacked = mmh_unpack(context, at("f.mmh"), at("g"), &out, NULL, &err);
+    if (unpacked != MMH_OK)
+        print_error("%s\n", err.message);
+    assert_int_equal(unpacked, MMH_OK);
+    assert_same_file(at("f/model.safetensors"), at("g/model.safetensors"));
+    assert_same_file(at("f/config.json"), at("g/config.json"));
+    assert_same_file(at("f/config.json"), at("g/outside"));
+    assert_same_file(at("f/sub/nothing"), at("g/sub/nothing"));
+    struct stat info;
+    assert_int_equal(stat(at("g/config.json"), &info), 0);
+    assert_int_equal(info.st_mode & 07777, 0640);
+    assert_int_equal(stat(at("g/sub"), &info), 0);
+    assert_int_equal(info.st_mode & 07777, 0750);
+    assert_int_equal(stat(at("g/empty"), &info), 0);
+    assert_int_equal(lstat(at("g/sub/link"), &info), 0);
+    assert_true(S_ISLNK(info.st_mode));
+    assert_int_equal(lstat(at("g/outside"), &info), 0);
+    assert_true(S_ISREG(info.st_mode));
+    /* Again: it exists, and stays as it is unless told otherwise. */
+    assert_int_equal(mmh_unpack(context, at("f.mmh"), at("g"), &out, NULL, NULL), MMH_E_USAGE);
+    out.overwrite = true;
+    assert_int_equal(mmh_unpack(context, at("f.mmh"), at("g"), &out, NULL, NULL), MMH_OK);
+    mmh_context_destroy(context);
+}
+
+static void test_a_symlink_in_the_destination_is_not_followed(void **state)
+{
+    (void)state;
+    mmh_context *context = context_make(1);
+    mkdir(at("s"), 0755);
+    mkdir(at("s/sub"), 0755);
+    mkdir(at("elsewhere"), 0755);
+    mkdir(at("d"), 0755);
+    write_file(at("s/sub/file"), "x", 1);
+    const char *input = at("s");
+    assert_int_equal(mmh_pack(context, &input, 1, at("s.mmh"), NULL, NULL, NULL), MMH_OK);
+    assert_int_equal(symlink("../elsewhere", at("d/sub")), 0);
+    mmh_unpack_options out = { .struct_size = sizeof out, .overwrite = true };
+    assert_int_not_equal(mmh_unpack(context, at("s.mmh"), at("d"), &out, NULL, NULL), MMH_OK);
+    assert_int_not_equal(access(at("elsewhere/file"), F_OK), 0);
+    mmh_context_destroy(context);
+}
+
+/* An allocator that fails from the nth request on, and counts what is not given back. */
+struct counting {
+    uint64_t left;
+    int64_t live;
+};
+
+static void *counting_allocate(void *user, size_t alignment, size_t bytes)
+{
+    struct counting *counting = user;
+    void *memory = NULL;
+    if (!counting->left)
+        return NULL;
+    counting->left--;
+    if (posix_memalign(&memory, alignment < sizeof(void *) ? sizeof(void *) : alignment,
+                       bytes ? bytes : 1))
+        return NULL;
+    counting->live++;
+    return memory;
+}
+
+static void counting_release(void *user, void *memory)
+{
+    struct counting *counting = user;
+    if (memory)
+        counting->live--;
+    free(memory);
+}
+
+static void test_every_failed_allocation_is_an_error_and_leaks_nothing(void **state)
+{
+    (void)state;
+    make_model(at("m.safetensors"));
+    const char *input = at("m.safetensors");
+    bool done = false;
+    for (uint64_t n = 0; !done && n < 100000; n += n < 200 ? 1 : 37) {
+        struct counting counting = { .left = n };
+        const mmh_allocator allocator = { counting_allocate, counting_release, &counting };
+        mmh_context_options options = { .struct_size = sizeof options, .threads = 1,
+                                        .allocator = &allocator };
+        mmh_context *context;
+        mmh_error err = { 0 };
+        unlink(at("alloc.mmh"));
+        mmh_status status = mmh_context_create(&context, &options, &err);
+        if (status == MMH_OK) {
+            mmh_pack_options pack = { .struct_size = sizeof pack, .level = 1 };
+            status = mmh_pack(context, &input, 1, at("alloc.mmh"), &pack, NULL, &err);
+            if (status == MMH_OK) {
+                done = true;
+                status = unpack_one(context, at("alloc.mmh"), at("alloc.out"), NULL);
+                done = status == MMH_OK;
+            } else {
+                assert_int_not_equal(access(at("alloc.mmh"), F_OK), 0);
+            }
+            mmh_context_destroy(context);
+        }
+        assert_int_equal(counting.live, 0);
+        if (!done && status != MMH_E_MEMORY)
+            print_error("allocation %llu: %s\n", (unsigned long long)n, err.message);
+        if (!done)
+            assert_int_equal(status, MMH_E_MEMORY);
+    }
+    assert_true(done);
+    assert_same_file(at("m.safetensors"), at("alloc.out"));
+}
+
+static void test_every_failed_system_call_leaves_nothing_behind(void **state)
+{
+    (void)state;
+    uint8_t data[20000];
+    for (size_t i = 0; i < sizeof data; i++)
+        data[i] = (uint8_t)next_random();
+    write_file(at("x.bin"), data, sizeof data);
+    const char *input = at("x.bin");
+    for (uint64_t n = 1;; n++) {
+        mmh_context *context = context_make(1);
+        unlink(at("x.mmh"));
+        mmh_io_fail_after(n);
+        mmh_status status = mmh_pack(context, &input, 1, at("x.mmh"), NULL, NULL, NULL);
+        uint64_t left = mmh_io_fail_after(0);
+        mmh_context_destroy(context);
+        if (status == MMH_OK) { /* the nth call was not reached */
+            assert_true(left >= 1);
+            break;
+        }
+        assert_int_equal(status, MMH_E_IO);
+        if (access(at("x.mmh"), F_OK) == 0) { /* only the folder's sync failed: it is complete */
+            context = context_make(1);
+            assert_int_equal(verify(context, at("x.mmh")), MMH_OK);
+            mmh_context_destroy(context);
+        }
+        assert_true(n < 1000);
+    }
+    for (uint64_t n = 1;; n++) {
+        mmh_context *context = context_make(1);
+        unlink(at("x.out"));
+        mmh_io_fail_after(n);
+        mmh_status status = unpack_one(context, at("x.mmh"), at("x.out"), NULL);
+        uint64_t left = mmh_io_fail_after(0);
+        mmh_context_destroy(context);
+        if (status == MMH_OK) { /* the nth call was not reached */
+            assert_true(left >= 1);
+            break;
+        }
+        assert_int_equal(status, MMH_E_IO);
+        if (access(at("x.out"), F_OK) == 0)
+            print_error("call %llu left an output\n", (unsigned long long)n);
+        assert_int_not_equal(access(at("x.out"), F_OK), 0);
+        assert_true(n < 1000);
+    }
+    assert_same_file(at("x.bin"), at("x.out"));
+}
+
+static bool stop_at_once(void *user, const mmh_progress *progress)
+{
+    (void)user;
+    (void)progress;
+    return false;
+}
+
+static void test_cancelling_leaves_no_output(void **state)
+{
+    (void)state;
+    mmh_context *context;
+    mmh_context_options options = { .struct_size = sizeof options, .threads = 2,
+                                    .progress = stop_at_once };
+    assert_int_equal(mmh_context_create(&context, &options, NULL), MMH_OK);
+    make_model(at("m.safetensors"));
+    const char *input = at("m.safetensors");
+    assert_int_equal(mmh_pack(context, &input, 1, at("c.mmh"), NULL, NULL, NULL),
+                     MMH_E_CANCELLED);
+    assert_int_not_equal(access(at("c.mmh"), F_OK), 0);
+    mmh_context_destroy(context);
+}
+
+static void test_options_of_an_older_header_keep_the_defaults(void **state)
+{
+    (void)state;
+    mmh_context *context = context_make(1);
+    uint8_t data[100] = { 1 };
+    write_file(at("o.bin"), data, sizeof data);
+    const char *input = at("o.bin");
+    mmh_pack_options options;
+    memset(&options, 0xff, sizeof options); /* what lies behind struct_size is not looked at */
+    options.struct_size = offsetof(mmh_pack_options, level);
+    struct {
+        size_t struct_size;
+        uint64_t original_bytes;
+        uint64_t guard;
+    } report = { 2 * sizeof(size_t), 0, 42 };
+    assert_int_equal(mmh_pack(context, &input, 1, at("o.mmh"), &options,
+                              (mmh_pack_report *)(void *)&report, NULL),
+                     MMH_OK);
+    assert_int_equal(report.original_bytes, 100);
+    assert_int_equal(report.guard, 42);
+    mmh_context_destroy(context);
+}
+
+static int make_folder(void **state)
+{
+    (void)state;
+    const char *base = getenv("TMPDIR");
+    snprintf(folder, sizeof folder, "%s/mmh-test-XXXXXX", base ? base : "/tmp");
+    return mkdtemp(folder) ? 0 : -1;
+}
+
+static int remove_folder(void **state)
+{
+    (void)state;
+    mmh_folder *open;
+    if (mmh_folder_open(&open, "/", false, NULL, NULL) != MMH_OK)
+        return -1;
+    mmh_status status = mmh_folder_remove_tree(open, folder + 1, NULL);
+    mmh_folder_close(open);
+    return status == MMH_OK ? 0 : -1;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_every_level_gives_back_every_byte),
+        cmocka_unit_test(test_the_bytes_do_not_depend_on_the_threads),
+        cmocka_unit_test(test_equal_tensors_are_stored_once),
+        cmocka_unit_test(test_tensors_and_slices_load_as_the_file_has_them),
+        cmocka_unit_test(test_a_flipped_bit_is_found_or_mended),
+        cmocka_unit_test(test_folders_come_back_with_modes_and_links),
+        cmocka_unit_test(test_a_symlink_in_the_destination_is_not_followed),
+        cmocka_unit_test(test_every_failed_allocation_is_an_error_and_leaks_nothing),
+        cmocka_unit_test(test_every_failed_system_call_leaves_nothing_behind),
+        cmocka_unit_test(test_cancelling_leaves_no_output),
+        cmocka_unit_test(test_options_of_an_older_header_keep_the_defaults),
+    };
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}
