@@ -1,0 +1,148 @@
+/*
+ * What the verbs of the command share: exit codes, options, and how a failure is told.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef MMH_CLI_H
+#define MMH_CLI_H
+
+#include "mmh.h"
+
+#include "cli/human.h"
+#include "cli/json_out.h"
+#include "cli/message.h"
+
+/* Scripts depend on these: docs/cli-json.md lists them. */
+enum mmh_exit {
+    MMH_EXIT_OK = 0,
+    MMH_EXIT_IO = 1,
+    MMH_EXIT_USAGE = 2,
+    MMH_EXIT_DAMAGED = 3, /* damaged; unpack would restore it exactly */
+    MMH_EXIT_MENDED = 4,  /* damaged, and restored exactly */
+    MMH_EXIT_LOST = 5,    /* damaged beyond repair */
+    MMH_EXIT_GUARD = 6,
+    MMH_EXIT_UNTRUSTED = 7,
+    MMH_EXIT_KEY = 8,
+    MMH_EXIT_UNSUPPORTED = 9,
+    MMH_EXIT_LIMIT = 10, /* a limit, or out of memory */
+    MMH_EXIT_INTERRUPTED = 130
+};
+
+enum mmh_verb {
+    MMH_VERB_NONE,
+    MMH_VERB_PACK,
+    MMH_VERB_UNPACK,
+    MMH_VERB_VERIFY,
+    MMH_VERB_INFO,
+    MMH_VERB_LS,
+    MMH_VERB_BENCH,
+    MMH_VERB_HELP,
+    MMH_VERB_COUNT
+};
+
+enum { MMH_CLI_DIMENSIONS_MAX = 64 };
+
+/* The options of one call; all zero is the default. */
+struct mmh_cli_options {
+    enum mmh_verb verb;
+    const char **inputs; /* [input_count] what is left: paths */
+    size_t input_count;
+    const char **input_storage; /* the parser's own */
+    char *bundle_storage;
+    int level;          /* the last -1 ... -9; 0: none was given */
+    unsigned levels;    /* bit n: -n was given */
+    unsigned threads;   /* 0: all processors */
+    const char *output; /* -o */
+    bool to_stdout;     /* -c, -o - */
+    bool force;
+    bool quiet;
+    unsigned verbose;
+    bool json;
+    bool alone;
+    bool no_check;
+    bool times;
+    bool sha256;
+    bool quick;
+    bool long_list;
+    bool help;
+    bool version;
+    mmh_dtype dtype; /* raw input, unless MMH_DTYPE_OPAQUE */
+    uint64_t shape[MMH_CLI_DIMENSIONS_MAX];
+    size_t dimensions;
+};
+
+/* A verb does its work and returns the exit code; it has told about failures. */
+typedef int mmh_verb_run(const struct mmh_cli_options *options, mmh_context *context);
+
+mmh_verb_run mmh_cmd_pack, mmh_cmd_unpack, mmh_cmd_verify, mmh_cmd_info, mmh_cmd_ls, mmh_cmd_bench;
+
+/* The name of a verb ("pack"), and the verb of a name (MMH_VERB_NONE: there is none). */
+const char *mmh_verb_name(enum mmh_verb verb);
+enum mmh_verb mmh_verb_find(const char *name);
+
+/* What is given to mmh_pack. It points into `options`. */
+mmh_pack_options mmh_cli_pack_options(const struct mmh_cli_options *options);
+
+/* ---- paths ---- */
+
+bool mmh_cli_is_container_name(const char *path); /* ends in ".mmh", and is more than that */
+char *mmh_cli_join(const char *folder, const char *name); /* "folder/name", to be freed */
+const char *mmh_cli_base_name(const char *path);          /* what follows the last '/' */
+char *mmh_cli_folder_of(const char *path); /* what is before it, or "."; to be freed */
+
+/*
+ * Standard input as a file, for the input "-": copied into a folder of its own in $TMPDIR or
+ * /tmp. NULL after telling why not (*exit_code). mmh_cli_spool_remove removes both.
+ */
+char *mmh_cli_spool(const struct mmh_cli_options *options, int *exit_code);
+void mmh_cli_spool_remove(char *path);
+
+/* ---- failures ---- */
+
+int mmh_exit_of(mmh_status status);
+
+/* Of two inputs' exit codes, the one to exit with: interrupted, lost, damaged, then other
+ * failures in the order in which they came, mended, ok. */
+int mmh_exit_worse(int first, int second);
+
+/*
+ * Tell about a failure on stderr, with a hint where one helps (hint NULL: a general one), and
+ * with --json as a line on stdout: {"verb", "input", "status", "exit", "message"}. Returns
+ * exit_code.
+ */
+int mmh_cli_fail(const struct mmh_cli_options *options, const char *input, const mmh_error *err,
+                 int exit_code, const char *hint);
+
+/* The same for what the command itself refuses as MMH_E_USAGE. hint may be NULL. */
+int mmh_cli_refuse(const struct mmh_cli_options *options, const char *input, const char *hint,
+                   const char *format, ...) MMH_CLI_PRINTF(4, 5);
+
+/* The same after a failure to read a container, which may never have been one: then err and the
+ * exit code become MMH_E_USAGE's. mmh_cli_tell_container leaves the JSON to the caller. */
+int mmh_cli_fail_container(const struct mmh_cli_options *options, const char *container,
+                           mmh_error *err, int exit_code);
+int mmh_cli_tell_container(const struct mmh_cli_options *options, const char *container,
+                           mmh_error *err, int exit_code);
+
+/*
+ * Open a container to look inside; tells about failures, and warns if something was mended.
+ * *exit_code: MMH_EXIT_OK or MMH_EXIT_MENDED, or the failure's; NULL is returned then.
+ */
+mmh_reader *mmh_cli_open(const struct mmh_cli_options *options, mmh_context *context,
+                         const char *container, int *exit_code);
+
+/* Warn if data had to be mended. Returns MMH_EXIT_OK or MMH_EXIT_MENDED. */
+int mmh_cli_tell_mended(const char *container, unsigned mended);
+
+/* What was mended, for people: "header, index". */
+struct mmh_human mmh_cli_mended_text(unsigned mended);
+
+/* ---- JSON ---- */
+
+/* Begin the line of an input: {"verb", "input", "status", "exit", ... left open. Whether stdout
+ * could be written is looked at once, at the end of main. */
+void mmh_cli_json_begin(struct mmh_json_out *out, const struct mmh_cli_options *options,
+                        const char *input, mmh_status status, int exit_code);
+void mmh_cli_json_mended(struct mmh_json_out *out, unsigned mended); /* "mended": [...] */
+
+#endif

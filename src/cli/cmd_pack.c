@@ -1,0 +1,211 @@
+/*
+ * mmh pack: files and folders into containers.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "cli/host.h"
+#include "cli/progress.h"
+
+static void tell_times(const mmh_pack_report *report)
+{
+    mmh_message_note("  time: read %s, plan %s, encode %s, check %s, hash %s, write %s, sync %s; "
+                     "wall %s",
+                     mmh_human_time(report->read_ns).text, mmh_human_time(report->plan_ns).text,
+                     mmh_human_time(report->encode_ns).text, mmh_human_time(report->check_ns).text,
+                     mmh_human_time(report->hash_ns).text, mmh_human_time(report->write_ns).text,
+                     mmh_human_time(report->sync_ns).text, mmh_human_time(report->wall_ns).text);
+    mmh_message_note(
+        "  entries %s, tensors %s, chunks %s, equal chunks left out %s (%s); entropy floor %s",
+        mmh_human_count(report->file_count).text, mmh_human_count(report->tensor_count).text,
+        mmh_human_count(report->chunk_count).text, mmh_human_count(report->shared_chunks).text,
+        mmh_human_bytes(report->shared_bytes).text,
+        mmh_human_percent(report->floor_bytes, report->original_bytes).text);
+}
+
+static void write_json(const struct mmh_cli_options *options, const char *input, const char *output,
+                       const mmh_pack_report *report)
+{
+    struct mmh_json_out out;
+    mmh_cli_json_begin(&out, options, input, MMH_OK, MMH_EXIT_OK);
+    mmh_json_out_text(&out, "output", output);
+    mmh_json_out_u64(&out, "level", options->level ? (uint64_t)options->level : 5);
+    mmh_json_out_u64(&out, "original_bytes", report->original_bytes);
+    mmh_json_out_u64(&out, "stored_bytes", report->stored_bytes);
+    mmh_json_out_u64(&out, "floor_bytes", report->floor_bytes);
+    mmh_json_out_ratio(&out, "ratio", report->stored_bytes, report->original_bytes);
+    mmh_json_out_u64(&out, "files", report->file_count);
+    mmh_json_out_u64(&out, "tensors", report->tensor_count);
+    mmh_json_out_u64(&out, "chunks", report->chunk_count);
+    mmh_json_out_u64(&out, "shared_chunks", report->shared_chunks);
+    mmh_json_out_u64(&out, "shared_bytes", report->shared_bytes);
+    mmh_json_out_object(&out, "ns");
+    mmh_json_out_u64(&out, "read", report->read_ns);
+    mmh_json_out_u64(&out, "plan", report->plan_ns);
+    mmh_json_out_u64(&out, "encode", report->encode_ns);
+    mmh_json_out_u64(&out, "check", report->check_ns);
+    mmh_json_out_u64(&out, "hash", report->hash_ns);
+    mmh_json_out_u64(&out, "write", report->write_ns);
+    mmh_json_out_u64(&out, "sync", report->sync_ns);
+    mmh_json_out_u64(&out, "wall", report->wall_ns);
+    mmh_json_out_end(&out);
+    mmh_json_out_end(&out);
+    (void)mmh_json_out_finish(&out);
+}
+
+/* Inputs into one container. output NULL: standard output. `shown`: the inputs, as typed. */
+static int pack_one(const struct mmh_cli_options *options, mmh_context *context,
+                    const char *const *inputs, size_t input_count, const char *shown,
+                    const char *output)
+{
+    mmh_error err = { 0 };
+    mmh_pack_report report = { .struct_size = sizeof report };
+    mmh_pack_options pack = mmh_cli_pack_options(options);
+    if (output && mmh_host_exists(output)) {
+        for (size_t i = 0; i < input_count; i++)
+            if (mmh_host_same(inputs[i], output))
+                return mmh_cli_refuse(options, shown, "give the container a name of its own",
+                                      "\"%s\" is input and output", output);
+        if (mmh_host_kind(output) == MMH_HOST_FOLDER)
+            return mmh_cli_refuse(options, shown, "-o names another file",
+                                  "\"%s\" is a folder; the container would be called that", output);
+        if (!options->force)
+            return mmh_cli_refuse(options, shown, "-f replaces it, -o names another",
+                                  "\"%s\" exists", output);
+    }
+    mmh_status status =
+        output ? mmh_pack(context, inputs, input_count, output, &pack, &report, &err)
+               : mmh_pack_to_descriptor(context, inputs, input_count, 1, &pack, &report, &err);
+    mmh_bar_end();
+    if (status != MMH_OK)
+        return mmh_cli_fail(options, shown, &err, mmh_exit_of(status), NULL);
+    if (input_count == 1 && report.file_count > 1 && mmh_host_kind(inputs[0]) == MMH_HOST_FILE)
+        mmh_message_note("%s is packed with the %s files that it refers to (--alone: without)",
+                         shown, mmh_human_count(report.file_count - 1).text);
+    mmh_message_note("%s: %s, %s of %s, %s", output ? output : "(standard output)",
+                     mmh_human_bytes(report.stored_bytes).text,
+                     mmh_human_percent(report.stored_bytes, report.original_bytes).text,
+                     mmh_human_bytes(report.original_bytes).text,
+                     mmh_human_rate(report.original_bytes, report.wall_ns).text);
+    if (options->verbose)
+        tell_times(&report);
+    if (options->json)
+        write_json(options, shown, output, &report);
+    return MMH_EXIT_OK;
+}
+
+/* What the container of an input is called, in `folder` or (NULL) beside it. To be freed; NULL
+ * if the input has no name. */
+static char *name_container(const char *input, const char *folder)
+{
+    size_t length = strlen(input);
+    while (length > 1 && input[length - 1] == '/')
+        length--;
+    char *path = mmh_cli_format("%.*s", (int)length, input);
+    const char *name = mmh_cli_base_name(path);
+    if (!*name || strcmp(name, ".") == 0 || strcmp(name, "..") == 0) {
+        char *absolute = mmh_host_absolute(path);
+        free(path);
+        path = absolute;
+        name = path ? mmh_cli_base_name(path) : "";
+        if (!*name) {
+            free(path);
+            return NULL;
+        }
+    }
+    char *output;
+    if (folder) {
+        char *file = mmh_cli_format("%s.mmh", name);
+        output = mmh_cli_join(folder, file);
+        free(file);
+    } else {
+        output = mmh_cli_format("%s.mmh", path);
+    }
+    free(path);
+    return output;
+}
+
+/* One container for each input. */
+static int pack_each(const struct mmh_cli_options *options, mmh_context *context,
+                     const char *folder)
+{
+    int code = MMH_EXIT_OK;
+    for (size_t i = 0; i < options->input_count && code != MMH_EXIT_INTERRUPTED; i++) {
+        const char *input = options->inputs[i];
+        char *output = name_container(input, folder);
+        int one;
+        if (output) {
+            if (mmh_cli_is_container_name(input) && mmh_host_kind(input) == MMH_HOST_FILE)
+                mmh_message_warning("%s is a container already", input);
+            mmh_bar_begin(input, i, options->input_count);
+            one = pack_one(options, context, &input, 1, input, output);
+        } else {
+            one = mmh_cli_refuse(options, input, "-o OUT.mmh names the container",
+                                 "\"%s\" has no name", input);
+        }
+        code = mmh_exit_worse(code, one);
+        free(output);
+    }
+    return code;
+}
+
+/* All inputs into one container. */
+static int pack_together(const struct mmh_cli_options *options, mmh_context *context)
+{
+    char *spooled = NULL;
+    int code = MMH_EXIT_OK;
+    char *shown = mmh_cli_format("%s", options->inputs[0]);
+    const char **inputs = mmh_cli_alloc(options->input_count * sizeof *inputs);
+    for (size_t i = 0; i < options->input_count; i++) {
+        inputs[i] = options->inputs[i];
+        if (i) {
+            char *longer = mmh_cli_format("%s %s", shown, inputs[i]);
+            free(shown);
+            shown = longer;
+        }
+        if (strcmp(inputs[i], "-") == 0 && !spooled && code == MMH_EXIT_OK) {
+            spooled = mmh_cli_spool(options, &code);
+            inputs[i] = spooled ? spooled : "-";
+        }
+    }
+    if (code == MMH_EXIT_OK) {
+        mmh_bar_begin(options->output ? options->output : shown, 0, 1);
+        code = pack_one(options, context, inputs, options->input_count, shown, options->output);
+    }
+    mmh_cli_spool_remove(spooled);
+    free(inputs);
+    free(shown);
+    return code;
+}
+
+int mmh_cmd_pack(const struct mmh_cli_options *options, mmh_context *context)
+{
+    struct mmh_cli_options given = *options;
+    const char *output = options->output;
+    if (!output && options->input_count == 1 && strcmp(options->inputs[0], "-") == 0)
+        given.to_stdout = true;
+    if (given.to_stdout) {
+        if (options->json)
+            return mmh_cli_refuse(options, NULL, "name a file with -o",
+                                  "--json and -c both want standard output");
+        if (mmh_host_is_terminal(stdout) && !options->force)
+            return mmh_cli_refuse(options, NULL,
+                                  "-o OUT.mmh, or send it somewhere: mmh pack -c "
+                                  "... | ssh ...",
+                                  "a container is nothing for a terminal");
+        return pack_together(&given, context);
+    }
+    if (!output)
+        return pack_each(&given, context, NULL);
+    if (mmh_host_kind(output) == MMH_HOST_FOLDER)
+        return pack_each(&given, context, output);
+    if (output[strlen(output) - 1] == '/') {
+        if (!mmh_host_make_folder(output))
+            return mmh_cli_refuse(options, NULL, NULL, "cannot make the folder \"%s\"", output);
+        return pack_each(&given, context, output);
+    }
+    return pack_together(&given, context);
+}

@@ -1,0 +1,201 @@
+/*
+ * mmh unpack: give back every byte that was packed.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "cli/host.h"
+#include "cli/progress.h"
+
+/* What decides where the files go. */
+struct content {
+    uint64_t file_count;
+    bool one_file; /* one regular file, and nothing else */
+    bool has_root; /* it is a packed folder */
+    char *name;    /* of the first file */
+};
+
+static int look_inside(const struct mmh_cli_options *options, mmh_context *context,
+                       const char *container, struct content *content)
+{
+    int code;
+    mmh_error err = { 0 };
+    mmh_reader *reader = mmh_cli_open(options, context, container, &code);
+    mmh_container_info info = { .struct_size = sizeof info };
+    if (!reader)
+        return code;
+    mmh_status status = mmh_container(reader, &info, &err);
+    content->file_count = info.file_count;
+    for (uint64_t i = 0; i < info.file_count && status == MMH_OK; i++) {
+        mmh_file_info file = { .struct_size = sizeof file };
+        status = mmh_file(reader, i, &file, &err);
+        if (status != MMH_OK)
+            break;
+        if (!content->name)
+            content->name = mmh_cli_format("%s", file.name);
+        content->has_root |= strcmp(file.name, ".") == 0;
+        content->one_file = info.file_count == 1 && file.kind == MMH_FILE_REGULAR;
+    }
+    mmh_close(reader);
+    if (status != MMH_OK)
+        return mmh_cli_fail_container(options, container, &err, mmh_exit_of(status));
+    return MMH_EXIT_OK; /* what was mended is told when it is unpacked */
+}
+
+static bool names_folder(const char *path)
+{
+    return path[strlen(path) - 1] == '/' || mmh_host_kind(path) == MMH_HOST_FOLDER;
+}
+
+/* Where it goes; to be freed. NULL: that cannot be told. */
+static char *choose_destination(const struct mmh_cli_options *options, const char *container,
+                                const struct content *content, bool *as_file)
+{
+    *as_file = false;
+    if (options->output) {
+        *as_file = content->one_file && !names_folder(options->output);
+        return mmh_cli_format("%s", options->output);
+    }
+    char *folder = mmh_cli_folder_of(container);
+    if (content->has_root) {
+        /* A packed folder comes back as a folder: llama.mmh gives llama/. */
+        free(folder);
+        return mmh_cli_is_container_name(container)
+                 ? mmh_cli_format("%.*s", (int)strlen(container) - 4, container)
+                 : NULL;
+    }
+    if (content->one_file && !strchr(content->name, '/')) {
+        char *path = strchr(container, '/') ? mmh_cli_join(folder, content->name)
+                                            : mmh_cli_format("%s", content->name);
+        *as_file = !names_folder(path);
+        if (*as_file) {
+            free(folder);
+            return path;
+        }
+        free(path); /* a folder has that name: the library says so */
+    }
+    return folder;
+}
+
+static void tell_times(const mmh_unpack_report *report)
+{
+    mmh_message_note("  time: read %s, hash %s, decode %s, write %s, sync %s; wall %s",
+                     mmh_human_time(report->read_ns).text, mmh_human_time(report->hash_ns).text,
+                     mmh_human_time(report->decode_ns).text, mmh_human_time(report->write_ns).text,
+                     mmh_human_time(report->sync_ns).text, mmh_human_time(report->wall_ns).text);
+}
+
+static void write_json(const struct mmh_cli_options *options, const char *container,
+                       const char *destination, const mmh_unpack_report *report, int code)
+{
+    struct mmh_json_out out;
+    mmh_cli_json_begin(&out, options, container, MMH_OK, code);
+    mmh_json_out_text(&out, "output", destination);
+    mmh_json_out_u64(&out, "original_bytes", report->original_bytes);
+    mmh_json_out_u64(&out, "stored_bytes", report->stored_bytes);
+    mmh_json_out_u64(&out, "files", report->file_count);
+    mmh_json_out_u64(&out, "chunks", report->chunk_count);
+    mmh_cli_json_mended(&out, report->mended);
+    mmh_json_out_object(&out, "ns");
+    mmh_json_out_u64(&out, "read", report->read_ns);
+    mmh_json_out_u64(&out, "hash", report->hash_ns);
+    mmh_json_out_u64(&out, "decode", report->decode_ns);
+    mmh_json_out_u64(&out, "write", report->write_ns);
+    mmh_json_out_u64(&out, "sync", report->sync_ns);
+    mmh_json_out_u64(&out, "wall", report->wall_ns);
+    mmh_json_out_end(&out);
+    mmh_json_out_end(&out);
+    (void)mmh_json_out_finish(&out);
+}
+
+/* destination NULL: standard output. */
+static int unpack_to(const struct mmh_cli_options *options, mmh_context *context,
+                     const char *container, const char *shown, const char *destination,
+                     bool as_file)
+{
+    mmh_error err = { 0 };
+    mmh_unpack_report report = { .struct_size = sizeof report };
+    mmh_unpack_options unpack = { .struct_size = sizeof unpack,
+                                  .overwrite = options->force,
+                                  .as_file = as_file };
+    mmh_status status = destination
+                          ? mmh_unpack(context, container, destination, &unpack, &report, &err)
+                          : mmh_unpack_to_descriptor(context, container, 1, &unpack, &report, &err);
+    mmh_bar_end();
+    if (status != MMH_OK)
+        return mmh_cli_fail_container(options, shown, &err, mmh_exit_of(status));
+    int code = mmh_cli_tell_mended(shown, report.mended);
+    struct mmh_human entries = { "" };
+    if (report.file_count > 1) /* files, folders, symlinks */
+        snprintf(entries.text, sizeof entries.text, "%.20s entries, ",
+                 mmh_human_count(report.file_count).text);
+    mmh_message_note("%s: %s%s from %s, %s", destination ? destination : "(standard output)",
+                     entries.text, mmh_human_bytes(report.original_bytes).text,
+                     mmh_human_bytes(report.stored_bytes).text,
+                     mmh_human_rate(report.original_bytes, report.wall_ns).text);
+    if (options->verbose)
+        tell_times(&report);
+    if (options->json)
+        write_json(options, shown, destination, &report, code);
+    return code;
+}
+
+static int unpack_one(const struct mmh_cli_options *options, mmh_context *context,
+                      const char *container, const char *shown)
+{
+    struct content content = { 0 };
+    bool as_file = false;
+    if (options->to_stdout)
+        return unpack_to(options, context, container, shown, NULL, false);
+    int code = look_inside(options, context, container, &content);
+    char *destination = code == MMH_EXIT_OK ? choose_destination(options, shown, &content, &as_file)
+                                            : NULL;
+    if (code == MMH_EXIT_OK && !destination)
+        code = mmh_cli_refuse(options, shown, "-o FOLDER names it",
+                              "%s is a packed folder, and its own name does not tell where to "
+                              "unpack it",
+                              shown);
+    else if (code == MMH_EXIT_OK && as_file && mmh_host_same(container, destination))
+        code = mmh_cli_refuse(options, shown, "-o names another place",
+                              "\"%s\" would replace the container that it is in", destination);
+    else if (code == MMH_EXIT_OK && as_file && !options->force && mmh_host_exists(destination))
+        code = mmh_cli_refuse(options, shown, "-f replaces it, -o names another", "\"%s\" exists",
+                              destination);
+    else if (code == MMH_EXIT_OK)
+        code = unpack_to(options, context, container, shown, destination, as_file);
+    free(destination);
+    free(content.name);
+    return code;
+}
+
+int mmh_cmd_unpack(const struct mmh_cli_options *options, mmh_context *context)
+{
+    struct mmh_cli_options given = *options;
+    int code = MMH_EXIT_OK;
+    if (!options->output && options->input_count == 1 && strcmp(options->inputs[0], "-") == 0)
+        given.to_stdout = true;
+    if (given.to_stdout && options->json)
+        return mmh_cli_refuse(options, NULL, "name a file or folder with -o",
+                              "--json and -c both want standard output");
+    if (options->output && options->input_count > 1 && !names_folder(options->output))
+        return mmh_cli_refuse(options, NULL, "a folder's name ends in /: -o out/",
+                              "several containers need a folder, and \"%s\" is none",
+                              options->output);
+    for (size_t i = 0; i < options->input_count && code != MMH_EXIT_INTERRUPTED; i++) {
+        const char *container = options->inputs[i];
+        int one = MMH_EXIT_OK;
+        char *spooled = NULL;
+        if (strcmp(container, "-") == 0)
+            spooled = mmh_cli_spool(options, &one);
+        if (one == MMH_EXIT_OK) {
+            mmh_bar_begin(container, i, options->input_count);
+            one = unpack_one(&given, context, spooled ? spooled : container, container);
+        }
+        mmh_cli_spool_remove(spooled);
+        code = mmh_exit_worse(code, one);
+    }
+    return code;
+}

@@ -1,0 +1,179 @@
+/*
+ * The mmh command: its verbs, help and version.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include <string.h>
+
+#include "cli/cli.h"
+#include "cli/host.h"
+#include "cli/options.h"
+#include "cli/progress.h"
+
+struct verb {
+    const char *name;
+    const char *synopsis;
+    const char *summary; /* one line, in the list of verbs */
+    const char *text;    /* what it does; whole lines */
+    const char *examples;
+    mmh_verb_run *run;
+};
+
+static const char pack_text[] =
+    "One container for each input: IN.mmh beside it; or with -o one for all of them. A shard\n"
+    "index is packed with its shards. What was packed is kept, and nothing is overwritten\n"
+    "without -f. \"-\" is standard input.\n";
+static const char pack_examples[] =
+    "  mmh pack model.safetensors            writes model.safetensors.mmh\n"
+    "  mmh pack -9 llama/ -o llama.mmh       a folder, as small as it gets\n"
+    "  mmh pack --dtype=bf16 weights.bin     a raw array\n"
+    "  mmh pack -c model.safetensors | ssh host 'cat > model.mmh'\n";
+
+static const char unpack_text[] =
+    "Without -o: beside the container, under the stored name; a packed folder comes back as\n"
+    "the folder X. DEST is a folder if it exists as one, ends in /, or the container holds\n"
+    "several files; otherwise it is the file's new name. Every chunk is checked before it is\n"
+    "used; files appear when they are complete. Damage that the spare copies make good is\n"
+    "told, and the exit code is 4 then.\n";
+static const char unpack_examples[] =
+    "  mmh unpack model.safetensors.mmh      writes model.safetensors\n"
+    "  mmh unpack llama.mmh -o out/\n"
+    "  mmh unpack -c model.safetensors.mmh | sha256sum\n";
+
+static const char verify_text[] =
+    "Structure, hashes, that every chunk decodes, and the digest of every file. Exits 3 if\n"
+    "something is damaged that unpack would restore, and 5 if it could not.\n";
+static const char verify_examples[] = "  mmh verify model.safetensors.mmh\n"
+                                      "  mmh verify -q *.mmh && echo all good\n";
+
+static const char info_text[] =
+    "Sizes by element type and by codec. The floor is what the values alone come to: the\n"
+    "entropy of exponents and integers, everything else as it is. Codecs that use more than\n"
+    "the values, such as where they stand, may go below it.\n";
+static const char info_examples[] = "  mmh info model.safetensors.mmh\n"
+                                    "  mmh info --json model.safetensors.mmh | jq .ratio\n";
+
+static const char ls_text[] =
+    "Name, element type, shape, bytes, stored bytes and ratio. A chunk that several tensors\n"
+    "share counts in part for each.\n";
+static const char ls_examples[] =
+    "  mmh ls model.safetensors.mmh\n"
+    "  mmh ls --json model.safetensors.mmh | jq -r '.tensors[].name'\n";
+
+static const char bench_text[] =
+    "Packs into memory ($TMPDIR if it is set, else /dev/shm), verifies, unpacks and compares\n"
+    "every byte. The fastest of up to five runs counts.\n";
+static const char bench_examples[] = "  mmh bench model.safetensors\n"
+                                     "  mmh bench -1 -5 -9 -T1 model.safetensors\n";
+
+static const struct verb verbs[MMH_VERB_COUNT] = {
+    [MMH_VERB_PACK] = { "pack", "IN... [-o OUT.mmh]", "pack files and folders, bit-exact",
+                        pack_text, pack_examples, mmh_cmd_pack },
+    [MMH_VERB_UNPACK] = { "unpack", "X.mmh... [-o DEST]", "give back every byte", unpack_text,
+                          unpack_examples, mmh_cmd_unpack },
+    [MMH_VERB_VERIFY] = { "verify", "X.mmh...", "check every byte, change nothing", verify_text,
+                          verify_examples, mmh_cmd_verify },
+    [MMH_VERB_INFO] = { "info", "X.mmh...", "where the bytes are, and how near the entropy floor",
+                        info_text, info_examples, mmh_cmd_info },
+    [MMH_VERB_LS] = { "ls", "X.mmh...", "list tensors, with -l files too", ls_text, ls_examples,
+                      mmh_cmd_ls },
+    [MMH_VERB_BENCH] = { "bench", "IN... [-1 ... -9]",
+                         "size and speed of each level on this machine", bench_text, bench_examples,
+                         mmh_cmd_bench },
+    [MMH_VERB_HELP] = { "help", "[VERB]", "this text, or a verb's", NULL, NULL, NULL },
+};
+
+const char *mmh_verb_name(enum mmh_verb verb)
+{
+    return verbs[verb].name;
+}
+
+enum mmh_verb mmh_verb_find(const char *name)
+{
+    for (int i = 1; i < MMH_VERB_COUNT; i++)
+        if (strcmp(name, verbs[i].name) == 0)
+            return (enum mmh_verb)i;
+    return MMH_VERB_NONE;
+}
+
+static void print_usage(FILE *file)
+{
+    fprintf(file, "mmh: AI model files made small, verifiable and quick to load, bit-exact\n\n"
+                  "usage: mmh VERB [OPTION...] [FILE...]\n\n");
+    for (int i = 1; i < MMH_VERB_COUNT; i++)
+        fprintf(file, "  %-7s %-20s %s\n", verbs[i].name, verbs[i].synopsis, verbs[i].summary);
+    fprintf(file, "\n  mmh pack model.safetensors            writes model.safetensors.mmh\n"
+                  "  mmh unpack model.safetensors.mmh      gives back every byte\n"
+                  "\n\"mmh help VERB\" tells more.\n");
+}
+
+static void print_help(enum mmh_verb verb)
+{
+    const struct verb *entry = &verbs[verb];
+    if (verb == MMH_VERB_NONE || verb == MMH_VERB_HELP) {
+        print_usage(stdout);
+        return;
+    }
+    printf("mmh %s: %s\n\nusage: mmh %s [OPTION...] %s\n\n%s\n", entry->name, entry->summary,
+           entry->name, entry->synopsis, entry->text);
+    mmh_options_help(stdout, verb);
+    printf("\n%s", entry->examples);
+}
+
+static int help_on(const struct mmh_cli_options *options)
+{
+    enum mmh_verb verb = options->verb;
+    int code = MMH_EXIT_OK;
+    if (verb == MMH_VERB_HELP && options->input_count)
+        code = mmh_options_verb(&verb, options->inputs[0]);
+    if (code == MMH_EXIT_OK)
+        print_help(verb);
+    return code;
+}
+
+static int run(const struct mmh_cli_options *options)
+{
+    mmh_context *context = NULL;
+    mmh_error err = { 0 };
+    mmh_context_options given = { .struct_size = sizeof given,
+                                  .threads = options->threads,
+                                  .progress = mmh_bar_update };
+    if (!given.threads && (options->verb == MMH_VERB_INFO || options->verb == MMH_VERB_LS))
+        given.threads = 1; /* they read an index, no more */
+    if (!options->input_count) {
+        mmh_message_error("\"mmh %s\" needs a file", mmh_verb_name(options->verb));
+        mmh_message_hint("mmh %s %s", mmh_verb_name(options->verb), verbs[options->verb].synopsis);
+        return MMH_EXIT_USAGE;
+    }
+    mmh_message_quiet(options->quiet);
+    mmh_bar_quiet(options->quiet);
+    mmh_status status = mmh_context_create(&context, &given, &err);
+    if (status != MMH_OK)
+        return mmh_cli_fail(options, NULL, &err, mmh_exit_of(status), NULL);
+    int code = verbs[options->verb].run(options, context);
+    mmh_context_destroy(context);
+    return code;
+}
+
+int main(int argument_count, char **arguments)
+{
+    struct mmh_cli_options options;
+    mmh_host_begin();
+    int code = mmh_options_parse(&options, argument_count, arguments);
+    if (code == MMH_EXIT_OK) {
+        if (options.version) {
+            printf("mmh %s\n", mmh_version());
+        } else if (options.help || options.verb == MMH_VERB_HELP) {
+            code = help_on(&options);
+        } else if (options.verb == MMH_VERB_NONE) {
+            print_usage(stderr);
+            code = MMH_EXIT_USAGE;
+        } else {
+            code = run(&options);
+        }
+    }
+    mmh_options_release(&options);
+    if (!mmh_host_flush() && code == MMH_EXIT_OK)
+        code = MMH_EXIT_IO;
+    return code;
+}

@@ -1,0 +1,482 @@
+/*
+ * The one option parser, and the help that is made from its table.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "cli/options.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/message.h"
+
+enum option_id {
+    OPTION_LEVEL,
+    OPTION_THREADS,
+    OPTION_OUTPUT,
+    OPTION_STDOUT,
+    OPTION_FORCE,
+    OPTION_KEEP,
+    OPTION_QUIET,
+    OPTION_VERBOSE,
+    OPTION_JSON,
+    OPTION_DTYPE,
+    OPTION_SHAPE,
+    OPTION_ALONE,
+    OPTION_NO_CHECK,
+    OPTION_TIMES,
+    OPTION_HASH,
+    OPTION_QUICK,
+    OPTION_LONG,
+    OPTION_HELP,
+    OPTION_VERSION,
+    OPTION_COUNT
+};
+
+enum {
+    PACK = 1 << MMH_VERB_PACK,
+    UNPACK = 1 << MMH_VERB_UNPACK,
+    VERIFY = 1 << MMH_VERB_VERIFY,
+    LS = 1 << MMH_VERB_LS,
+    BENCH = 1 << MMH_VERB_BENCH,
+    WORK = PACK | UNPACK | VERIFY | BENCH,
+    ALL = -1,
+    THREADS_MAX = 4096
+};
+
+struct option {
+    char letter; /* 0: none */
+    const char *name;
+    const char *value; /* what follows, for help; NULL: nothing does */
+    int verbs;         /* bits of the verbs that take it */
+    int shown;         /* and of those whose help names it */
+    const char *help;
+};
+
+static const struct option table[OPTION_COUNT] = {
+    [OPTION_LEVEL] = { 0, "level", "N", PACK | BENCH, ALL,
+                       "-1 (fastest) to -9 (smallest); the default is -5" },
+    [OPTION_OUTPUT] = { 'o', "output", "PATH", PACK | UNPACK, ALL, NULL },
+    [OPTION_STDOUT] = { 'c', "stdout", NULL, PACK | UNPACK, ALL, "write to standard output" },
+    [OPTION_FORCE] = { 'f', "force", NULL, PACK | UNPACK, ALL, "replace what exists" },
+    [OPTION_KEEP] = { 'k', "keep", NULL, PACK | UNPACK, ALL, "keep the input (always so)" },
+    [OPTION_DTYPE] = { 0, "dtype", "TYPE", PACK | BENCH, ALL,
+                       "inputs are raw arrays of TYPE: bf16, f32, i8, ..." },
+    [OPTION_SHAPE] = { 0, "shape", "N,N", PACK | BENCH, ALL,
+                       "their shape, slowest dimension first" },
+    [OPTION_ALONE] = { 0, "alone", NULL, PACK | BENCH, ALL,
+                       "a shard index without the files it refers to" },
+    [OPTION_TIMES] = { 0, "times", NULL, PACK, ALL, "store modification times" },
+    [OPTION_HASH] = { 0, "hash", "NAME", PACK | BENCH, ALL, "blake3 (the default) or sha256" },
+    [OPTION_NO_CHECK] = { 0, "no-check", NULL, PACK | BENCH, ALL,
+                          "do not decode what was encoded, to compare it" },
+    [OPTION_QUICK] = { 0, "quick", NULL, VERIFY, ALL,
+                       "hashes of the stored bytes only; decode nothing" },
+    [OPTION_LONG] = { 'l', "long", NULL, LS, ALL, "files too: kind, mode, size, format" },
+    [OPTION_THREADS] = { 'T', "threads", "N", ALL, WORK, "0: all processors, the default" },
+    [OPTION_JSON] = { 0, "json", NULL, ALL, ALL, "results as JSON on standard output" },
+    [OPTION_QUIET] = { 'q', "quiet", NULL, ALL, ALL, "no progress and no remarks" },
+    [OPTION_VERBOSE] = { 'v', "verbose", NULL, ALL, WORK & ~BENCH, "tell where the time went" },
+    [OPTION_HELP] = { 'h', "help", NULL, ALL, ALL, "this text" },
+    [OPTION_VERSION] = { 'V', "version", NULL, ALL, ALL, NULL },
+};
+
+static const enum option_id help_order[] = {
+    OPTION_LEVEL, OPTION_OUTPUT,  OPTION_STDOUT, OPTION_FORCE, OPTION_KEEP,     OPTION_DTYPE,
+    OPTION_SHAPE, OPTION_ALONE,   OPTION_TIMES,  OPTION_HASH,  OPTION_NO_CHECK, OPTION_QUICK,
+    OPTION_LONG,  OPTION_THREADS, OPTION_JSON,   OPTION_QUIET, OPTION_VERBOSE,  OPTION_HELP,
+};
+
+void mmh_options_help(FILE *file, enum mmh_verb verb)
+{
+    for (size_t i = 0; i < sizeof help_order / sizeof *help_order; i++) {
+        const struct option *option = &table[help_order[i]];
+        char left[40];
+        const char *help = option->help;
+        if (!(option->verbs & option->shown & 1 << verb))
+            continue;
+        if (help_order[i] == OPTION_LEVEL)
+            snprintf(left, sizeof left, "-1 ... -9, --level=N");
+        else if (option->value && option->letter)
+            snprintf(left, sizeof left, "-%c, --%s=%s", option->letter, option->name,
+                     option->value);
+        else if (option->letter)
+            snprintf(left, sizeof left, "-%c, --%s", option->letter, option->name);
+        else
+            snprintf(left, sizeof left, "    --%s%s%s", option->name, option->value ? "=" : "",
+                     option->value ? option->value : "");
+        if (help_order[i] == OPTION_LEVEL && verb == MMH_VERB_BENCH)
+            help = "levels to try, as many as you like; the default is all";
+        if (help_order[i] == OPTION_OUTPUT)
+            help = verb == MMH_VERB_PACK
+                     ? "one container for all inputs; into PATH if that is a folder"
+                     : "folder (exists, ends in /, or several files), or the file's new name";
+        fprintf(file, "  %-22s %s\n", left, help);
+    }
+}
+
+/* ---- values ---- */
+
+static bool parse_u64(uint64_t *out, const char *text, const char **end)
+{
+    char *stop;
+    if (!isdigit((unsigned char)*text))
+        return false;
+    errno = 0;
+    unsigned long long value = strtoull(text, &stop, 10);
+    if (errno)
+        return false;
+    *end = stop;
+    *out = value;
+    return true;
+}
+
+static bool parse_shape(struct mmh_cli_options *options, const char *text)
+{
+    options->dimensions = 0;
+    for (;;) {
+        if (options->dimensions == MMH_CLI_DIMENSIONS_MAX ||
+            !parse_u64(&options->shape[options->dimensions++], text, &text))
+            return false;
+        if (!*text)
+            return true;
+        if (*text != ',' && *text != 'x' && *text != 'X')
+            return false;
+        text++;
+    }
+}
+
+static int set_level(struct mmh_cli_options *options, const char *text)
+{
+    const char *end = text;
+    uint64_t level = 0;
+    if (!parse_u64(&level, text, &end) || *end || level < 1 || level > 9) {
+        mmh_message_error("there is no level \"%s\"", text);
+        mmh_message_hint("levels are -1 (fastest) to -9 (smallest)");
+        return MMH_EXIT_USAGE;
+    }
+    options->level = (int)level;
+    options->levels |= 1u << level;
+    return MMH_EXIT_OK;
+}
+
+static int set_dtype(struct mmh_cli_options *options, const char *text)
+{
+    const char *names[MMH_DTYPE_COUNT];
+    char lower[MMH_DTYPE_COUNT][24], word[24];
+    size_t count = 0;
+    options->dtype = mmh_dtype_parse(text);
+    if (options->dtype != MMH_DTYPE_COUNT && options->dtype != MMH_DTYPE_OPAQUE)
+        return MMH_EXIT_OK;
+    mmh_message_error("no element type is called \"%s\"", text);
+    for (int i = MMH_DTYPE_OPAQUE + 1; i < MMH_DTYPE_COUNT; i++, count++) {
+        const char *name = mmh_dtype_text((mmh_dtype)i);
+        size_t length = 0;
+        for (; name[length] && length + 1 < sizeof lower[0]; length++)
+            lower[count][length] = (char)tolower((unsigned char)name[length]);
+        lower[count][length] = 0;
+        names[count] = lower[count];
+    }
+    size_t length = 0;
+    for (; text[length] && length + 1 < sizeof word; length++)
+        word[length] = (char)tolower((unsigned char)text[length]);
+    word[length] = 0;
+    const char *nearest = mmh_message_nearest(word, names, count);
+    if (nearest)
+        mmh_message_hint("did you mean \"%s\"?", nearest);
+    else
+        mmh_message_hint("such as bf16, f16, f32, f64, f8_e4m3, i8, u8, i32, i64");
+    return MMH_EXIT_USAGE;
+}
+
+/* Apply one option. value: NULL if it takes none. */
+static int apply(struct mmh_cli_options *options, enum option_id id, const char *value)
+{
+    const char *end;
+    uint64_t number;
+    switch (id) {
+    case OPTION_LEVEL:
+        return set_level(options, value);
+    case OPTION_THREADS:
+        if (!parse_u64(&number, value, &end) || *end || number > THREADS_MAX) {
+            mmh_message_error("\"%s\" is no number of threads", value);
+            mmh_message_hint("-T4 for four, -T0 for all processors");
+            return MMH_EXIT_USAGE;
+        }
+        options->threads = (unsigned)number;
+        break;
+    case OPTION_OUTPUT:
+        if (!*value) {
+            mmh_message_error("-o needs a path, and this one is empty");
+            return MMH_EXIT_USAGE;
+        }
+        options->to_stdout = strcmp(value, "-") == 0;
+        options->output = options->to_stdout ? NULL : value;
+        break;
+    case OPTION_STDOUT:
+        options->to_stdout = true;
+        options->output = NULL;
+        break;
+    case OPTION_FORCE:
+        options->force = true;
+        break;
+    case OPTION_QUIET:
+        options->quiet = true;
+        break;
+    case OPTION_VERBOSE:
+        options->verbose++;
+        break;
+    case OPTION_JSON:
+        options->json = true;
+        break;
+    case OPTION_DTYPE:
+        return set_dtype(options, value);
+    case OPTION_SHAPE:
+        if (!parse_shape(options, value)) {
+            mmh_message_error("\"%s\" is no shape", value);
+            mmh_message_hint("numbers with commas, slowest dimension first: --shape=4096,1024");
+            return MMH_EXIT_USAGE;
+        }
+        break;
+    case OPTION_ALONE:
+        options->alone = true;
+        break;
+    case OPTION_NO_CHECK:
+        options->no_check = true;
+        break;
+    case OPTION_TIMES:
+        options->times = true;
+        break;
+    case OPTION_HASH:
+        options->sha256 = strcmp(value, "sha256") == 0 || strcmp(value, "sha-256") == 0;
+        if (!options->sha256 && strcmp(value, "blake3") != 0) {
+            mmh_message_error("no hash is called \"%s\"", value);
+            mmh_message_hint("--hash=blake3 or --hash=sha256");
+            return MMH_EXIT_USAGE;
+        }
+        break;
+    case OPTION_QUICK:
+        options->quick = true;
+        break;
+    case OPTION_LONG:
+        options->long_list = true;
+        break;
+    case OPTION_HELP:
+        options->help = true;
+        break;
+    case OPTION_VERSION:
+        options->version = true;
+        break;
+    case OPTION_KEEP: /* nothing else is ever done */
+    case OPTION_COUNT:
+        break;
+    }
+    return MMH_EXIT_OK;
+}
+
+/* ---- the command line ---- */
+
+struct parser {
+    struct mmh_cli_options *options;
+    char **arguments;
+    int count, next;
+    unsigned seen; /* bits of options */
+};
+
+static const char *next_argument(struct parser *parser)
+{
+    return parser->next < parser->count ? parser->arguments[parser->next++] : NULL;
+}
+
+static int missing_value(const char *option, const struct option *entry)
+{
+    mmh_message_error("%s needs a value: %s", option, entry->value);
+    return MMH_EXIT_USAGE;
+}
+
+/* Where to read on, when the guess fails. */
+static const char *verb_so_far(const struct parser *parser)
+{
+    const struct mmh_cli_options *options = parser->options;
+    enum mmh_verb verb = options->verb;
+    if (verb == MMH_VERB_NONE && options->input_count)
+        verb = mmh_verb_find(options->inputs[0]);
+    return verb == MMH_VERB_NONE ? "VERB" : mmh_verb_name(verb);
+}
+
+static int parse_long(struct parser *parser, const char *argument)
+{
+    const char *name = argument + 2, *equals = strchr(name, '=');
+    size_t length = equals ? (size_t)(equals - name) : strlen(name);
+    for (size_t i = 0; i < OPTION_COUNT; i++) {
+        const struct option *option = &table[i];
+        if (strlen(option->name) != length || strncmp(option->name, name, length) != 0)
+            continue;
+        const char *value = equals ? equals + 1 : NULL;
+        if (value && !option->value) {
+            mmh_message_error("--%s takes no value", option->name);
+            return MMH_EXIT_USAGE;
+        }
+        if (!value && option->value && !(value = next_argument(parser)))
+            return missing_value(argument, option);
+        parser->seen |= 1u << i;
+        return apply(parser->options, (enum option_id)i, value);
+    }
+    const char *names[OPTION_COUNT];
+    for (size_t i = 0; i < OPTION_COUNT; i++)
+        names[i] = table[i].name;
+    mmh_message_error("there is no option \"--%.*s\"", (int)length, name);
+    char *word = mmh_cli_format("%.*s", (int)length, name);
+    const char *nearest = mmh_message_nearest(word, names, OPTION_COUNT);
+    free(word);
+    if (nearest)
+        mmh_message_hint("did you mean \"--%s\"?", nearest);
+    else
+        mmh_message_hint("\"mmh help %s\" lists the options", verb_so_far(parser));
+    return MMH_EXIT_USAGE;
+}
+
+static int parse_short(struct parser *parser, const char *argument)
+{
+    for (const char *at = argument + 1; *at;) {
+        if (isdigit((unsigned char)*at)) { /* all digits that follow: -19 is no -1 -9 */
+            size_t length = strspn(at, "0123456789");
+            char *digits = mmh_cli_format("%.*s", (int)length, at);
+            int problem = set_level(parser->options, digits);
+            free(digits);
+            parser->seen |= 1u << OPTION_LEVEL;
+            if (problem)
+                return problem;
+            at += length;
+            continue;
+        }
+        size_t i = 0;
+        while (i < OPTION_COUNT && (!table[i].letter || table[i].letter != *at))
+            i++;
+        if (i == OPTION_COUNT) {
+            if (at == argument + 1)
+                mmh_message_error("there is no option \"%s\"", argument);
+            else
+                mmh_message_error("there is no option \"-%c\" (in \"%s\")", *at, argument);
+            if (at == argument + 1 && mmh_verb_find(argument + 1) != MMH_VERB_NONE)
+                mmh_message_hint("verbs have no dash: mmh %s", argument + 1);
+            else
+                mmh_message_hint("\"mmh help %s\" lists the options; files that begin with - "
+                                 "go behind --",
+                                 verb_so_far(parser));
+            return MMH_EXIT_USAGE;
+        }
+        const struct option *option = &table[i];
+        const char *value = NULL;
+        at++;
+        if (option->value) {
+            char name[3] = { '-', option->letter, 0 };
+            value = *at ? at : next_argument(parser);
+            if (!value)
+                return missing_value(name, option);
+            at = "";
+        }
+        parser->seen |= 1u << i;
+        int problem = apply(parser->options, (enum option_id)i, value);
+        if (problem)
+            return problem;
+    }
+    return MMH_EXIT_OK;
+}
+
+/* zstd's habit: -d, -t or -l at the beginning, alone or with others bundled behind it. */
+static enum mmh_verb verb_of_letter(const char *argument)
+{
+    if (argument[0] != '-')
+        return MMH_VERB_NONE;
+    return argument[1] == 'd' ? MMH_VERB_UNPACK
+         : argument[1] == 't' ? MMH_VERB_VERIFY
+         : argument[1] == 'l' ? MMH_VERB_LS
+                              : MMH_VERB_NONE;
+}
+
+int mmh_options_verb(enum mmh_verb *verb, const char *word)
+{
+    const char *names[MMH_VERB_COUNT];
+    *verb = mmh_verb_find(word);
+    if (*verb != MMH_VERB_NONE)
+        return MMH_EXIT_OK;
+    for (int i = 1; i < MMH_VERB_COUNT; i++)
+        names[i - 1] = mmh_verb_name((enum mmh_verb)i);
+    const char *nearest = mmh_message_nearest(word, names, MMH_VERB_COUNT - 1);
+    mmh_message_error("there is no verb \"%s\"", word);
+    if (nearest)
+        mmh_message_hint("did you mean \"mmh %s\"?", nearest);
+    else if (strchr(word, '.') || strchr(word, '/'))
+        mmh_message_hint("mmh pack %s, or unpack, verify, info, ls, bench", word);
+    else
+        mmh_message_hint("\"mmh --help\" lists the verbs");
+    return MMH_EXIT_USAGE;
+}
+
+static int check_seen(const struct parser *parser)
+{
+    const struct mmh_cli_options *options = parser->options;
+    const char *verb = mmh_verb_name(options->verb);
+    for (size_t i = 0; i < OPTION_COUNT; i++) {
+        if (!(parser->seen >> i & 1) || (table[i].verbs & 1 << options->verb))
+            continue;
+        if (i == OPTION_LEVEL)
+            mmh_message_error("\"mmh %s\" takes no level", verb);
+        else
+            mmh_message_error("\"mmh %s\" takes no --%s", verb, table[i].name);
+        mmh_message_hint("\"mmh help %s\" lists its options", verb);
+        return MMH_EXIT_USAGE;
+    }
+    if (options->dimensions && options->dtype == MMH_DTYPE_OPAQUE) {
+        mmh_message_error("--shape needs --dtype");
+        mmh_message_hint("for raw arrays: --dtype=bf16 --shape=4096,1024");
+        return MMH_EXIT_USAGE;
+    }
+    return MMH_EXIT_OK;
+}
+
+int mmh_options_parse(struct mmh_cli_options *options, int argument_count, char **arguments)
+{
+    struct parser parser = { options, arguments, argument_count, 1, 0 };
+    int problem = MMH_EXIT_OK;
+    bool ended = false;
+    memset(options, 0, sizeof *options);
+    options->input_storage = mmh_cli_alloc((size_t)argument_count * sizeof *options->inputs);
+    options->inputs = options->input_storage;
+    if (argument_count > 1 && (options->verb = verb_of_letter(arguments[1])) != MMH_VERB_NONE) {
+        parser.next = 2;
+        if (arguments[1][2]) { /* -df: what is bundled behind it */
+            options->bundle_storage = mmh_cli_format("-%s", arguments[1] + 2);
+            problem = parse_short(&parser, options->bundle_storage);
+        }
+    }
+    for (const char *argument; !problem && (argument = next_argument(&parser));) {
+        if (ended || argument[0] != '-' || !argument[1])
+            options->inputs[options->input_count++] = argument;
+        else if (strcmp(argument, "--") == 0)
+            ended = true;
+        else if (argument[1] == '-')
+            problem = parse_long(&parser, argument);
+        else
+            problem = parse_short(&parser, argument);
+    }
+    if (!problem && options->verb == MMH_VERB_NONE && options->input_count) {
+        problem = mmh_options_verb(&options->verb, options->inputs[0]);
+        options->inputs++;
+        options->input_count--;
+    }
+    if (!problem && options->verb != MMH_VERB_NONE && !options->help && !options->version)
+        problem = check_seen(&parser);
+    return problem;
+}
+
+void mmh_options_release(struct mmh_cli_options *options)
+{
+    free(options->input_storage);
+    free(options->bundle_storage);
+    options->input_storage = NULL;
+    options->bundle_storage = NULL;
+}

@@ -1,0 +1,116 @@
+/*
+ * Tables with aligned columns.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "cli/table.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/host.h"
+#include "cli/human.h"
+
+struct mmh_table {
+    const char *columns;
+    size_t column_count;
+    char **cells; /* row by row; NULL begins a row that is a rule */
+    size_t cell_count, room;
+    size_t heading_cells;
+};
+
+mmh_table *mmh_table_create(const char *columns)
+{
+    mmh_table *table = mmh_cli_alloc(sizeof *table);
+    *table = (mmh_table){ .columns = columns, .column_count = strlen(columns) };
+    return table;
+}
+
+void mmh_table_destroy(mmh_table *table)
+{
+    for (size_t i = 0; i < table->cell_count; i++)
+        free(table->cells[i]);
+    free(table->cells);
+    free(table);
+}
+
+static void add(mmh_table *table, char *cell)
+{
+    if (table->cell_count == table->room) {
+        size_t room = table->room ? table->room * 2 : 64;
+        char **cells = mmh_cli_alloc(room * sizeof *cells);
+        if (table->cell_count)
+            memcpy(cells, table->cells, table->cell_count * sizeof *cells);
+        free(table->cells);
+        table->cells = cells;
+        table->room = room;
+    }
+    table->cells[table->cell_count++] = cell;
+}
+
+void mmh_table_cell(mmh_table *table, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    char *text = mmh_cli_format_v(format, arguments);
+    va_end(arguments);
+    add(table, mmh_cli_clean(text));
+    free(text);
+}
+
+void mmh_table_heading(mmh_table *table)
+{
+    table->heading_cells = table->cell_count;
+}
+
+void mmh_table_rule(mmh_table *table)
+{
+    for (size_t i = 0; i < table->column_count; i++)
+        add(table, NULL);
+}
+
+static void repeat(FILE *file, char c, size_t count)
+{
+    while (count--)
+        putc(c, file);
+}
+
+static void print_row(const mmh_table *table, size_t first, const size_t *widths, FILE *file)
+{
+    size_t owed = 0; /* spaces that are written only if something follows */
+    for (size_t c = 0; c < table->column_count && first + c < table->cell_count; c++) {
+        const char *cell = table->cells[first + c];
+        size_t width = cell ? mmh_text_width(cell) : widths[c];
+        size_t spare = widths[c] - width;
+        if (cell && !*cell) {
+            owed += widths[c] + 2;
+            continue;
+        }
+        repeat(file, ' ', owed + (table->columns[c] == 'r' ? spare : 0));
+        if (cell)
+            fputs(cell, file);
+        else
+            repeat(file, '-', width);
+        owed = (table->columns[c] == 'r' ? 0 : spare) + 2;
+    }
+}
+
+void mmh_table_print(const mmh_table *table, FILE *file, const char *indent)
+{
+    size_t *widths = mmh_cli_alloc(table->column_count * sizeof *widths);
+    bool colour = mmh_host_is_colour(file);
+    memset(widths, 0, table->column_count * sizeof *widths);
+    for (size_t i = 0; i < table->cell_count; i++) {
+        size_t width = table->cells[i] ? mmh_text_width(table->cells[i]) : 0;
+        if (width > widths[i % table->column_count])
+            widths[i % table->column_count] = width;
+    }
+    for (size_t first = 0; first < table->cell_count; first += table->column_count) {
+        bool bold = colour && first < table->heading_cells;
+        fputs(indent, file);
+        fputs(bold ? "\033[1m" : "", file);
+        print_row(table, first, widths, file);
+        fputs(bold ? "\033[0m\n" : "\n", file);
+    }
+    free(widths);
+}

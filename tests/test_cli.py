@@ -1,0 +1,584 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""The mmh command as its users meet it: stdout, stderr, exit codes, and what lies in the folder after.
+
+`python3 tests/test_cli.py [NAME...]`, or pytest. MMH_BIN names the command, else build/mmh.
+MMH_FLIPS=all damages every byte of a container three times instead of a sample (minutes).
+"""
+
+import json
+import os
+import random
+import signal
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent / "cli"))
+from harness import (DAMAGED, INTERRUPTED, IO, LOST, MENDED, OK, UNSUPPORTED, USAGE, binary, floats, main,  # noqa: E402
+                     mmh, model, npy, safetensors, tree)
+
+
+def put(folder, name, data):
+    path = Path(folder) / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return path
+
+
+def inputs():
+    """Small files of every kind that there is a reader for, and some that nothing knows."""
+    text = "".join(f"line {i}: the quick brown fox\n" for i in range(500)).encode()
+    return {
+        "model.safetensors": model(),
+        "array.npy": npy("<f4", (16, 64), floats(1024, 4, "F32")),
+        "fortran.npy": npy(">f8", (8, 16), struct.pack(">128d", *(i / 7 for i in range(128))), True),
+        "notes.txt": text,
+        "noise.bin": random.Random(5).randbytes(5000),
+        "zeros.bin": bytes(70000),
+        "one.bin": b"x",
+        "empty.bin": b"",
+        "cut.safetensors": model()[:-7],
+        "huge-header.safetensors": struct.pack("<Q", 1 << 62) + b"{}",
+    }
+
+
+# ---- round trips ----
+
+
+def test_every_file_comes_back_at_every_level(tmp_path):
+    for name, data in inputs().items():
+        source = put(tmp_path, name, data)
+        for level in range(1, 10) if name == "model.safetensors" else (1, 5, 9):
+            packed, restored = tmp_path / "x.mmh", tmp_path / "restored"
+            result = mmh("pack", f"-{level}", "-f", source, "-o", packed, code=OK)
+            assert result.out == "" and result.err.startswith(f"{packed}: ")
+            mmh("verify", packed, code=OK)
+            mmh("verify", "--quick", packed, code=OK)
+            mmh("unpack", "-f", packed, "-o", restored, code=OK)
+            assert restored.read_bytes() == data, (name, level)
+            assert source.read_bytes() == data
+
+
+def test_threads_and_runs_write_the_same_bytes(tmp_path):
+    source = put(tmp_path, "m.safetensors", model(20))
+    containers = []
+    for threads in (1, 2, 7):
+        mmh("pack", f"-T{threads}", source, "-o", tmp_path / f"{threads}.mmh", code=OK)
+        containers.append((tmp_path / f"{threads}.mmh").read_bytes())
+    assert containers[0] == containers[1] == containers[2]
+
+
+def test_sha256_suite(tmp_path):
+    source = put(tmp_path, "m.safetensors", model())
+    mmh("pack", "--hash=sha256", source, code=OK)
+    assert mmh("info", "--json", f"{source}.mmh", code=OK).json()["hash"] == "sha256"
+    mmh("verify", f"{source}.mmh", code=OK)
+    mmh("unpack", f"{source}.mmh", "-o", tmp_path / "r", code=OK)
+    assert (tmp_path / "r").read_bytes() == source.read_bytes()
+
+
+def test_raw_arrays(tmp_path):
+    data = floats(4096)
+    source = put(tmp_path, "w.bin", data)
+    mmh("pack", "--dtype=bf16", "--shape=64,64", source, code=OK)
+    tensor, = mmh("ls", "--json", f"{source}.mmh", code=OK).json()["tensors"]
+    assert (tensor["dtype"], tensor["shape"], tensor["bytes"]) == ("BF16", [64, 64], 8192)
+    assert tensor["stored_bytes"] < 0.8 * len(data)
+    mmh("unpack", f"{source}.mmh", "-o", tmp_path / "r", code=OK)
+    assert (tmp_path / "r").read_bytes() == data
+
+
+def test_folder_with_modes_and_symlinks(tmp_path):
+    folder = tmp_path / "model"
+    put(folder, "config.json", b'{"a": 1}\n')
+    put(folder, "weights/model.safetensors", model()).chmod(0o640)
+    put(folder, "run.sh", b"#!/bin/sh\n").chmod(0o755)
+    put(folder, "sub/deep/empty", b"")
+    (folder / "void").mkdir(mode=0o750)
+    (folder / "link").symlink_to("weights/model.safetensors")
+    (folder / "sub/up").symlink_to("../config.json")
+    before = tree(folder)
+    mmh("pack", f"{folder}/", code=OK)
+    assert (tmp_path / "model.mmh").exists() and tree(folder) == before
+    folder.rename(tmp_path / "original")
+    mmh("unpack", "model.mmh", cwd=tmp_path, code=OK)
+    assert tree(folder) == before
+    mmh("unpack", tmp_path / "model.mmh", "-o", tmp_path / "elsewhere", code=OK)
+    assert tree(tmp_path / "elsewhere") == before
+    assert "4 files, 5 folders, 2 symlinks, 6 tensors" in mmh("info", tmp_path / "model.mmh").out
+    result = mmh("unpack", tmp_path / "model.mmh", "-o", tmp_path / "elsewhere", code=USAGE)
+    assert "exists" in result.err and tree(tmp_path / "elsewhere") == before
+    mmh("unpack", "-f", tmp_path / "model.mmh", "-o", tmp_path / "elsewhere", code=OK)
+    assert tree(tmp_path / "elsewhere") == before
+
+
+def test_current_folder_is_named_after_itself(tmp_path):
+    folder = tmp_path / "llama"
+    put(folder, "a", b"1")
+    mmh("pack", ".", cwd=folder, code=OK)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["llama", "llama.mmh"]
+
+
+def test_several_files_in_one_container(tmp_path):
+    a, b = put(tmp_path, "a.npy", inputs()["array.npy"]), put(tmp_path, "b.txt", b"text\n" * 99)
+    mmh("pack", a, b, "-o", tmp_path / "both.mmh", code=OK)
+    mmh("unpack", tmp_path / "both.mmh", "-o", tmp_path / "out", code=OK)
+    assert (tmp_path / "out/a.npy").read_bytes() == a.read_bytes()
+    assert (tmp_path / "out/b.txt").read_bytes() == b.read_bytes()
+    names = {a.name: a.read_bytes(), b.name: b.read_bytes()}
+    a.unlink()
+    b.unlink()
+    mmh("unpack", tmp_path / "both.mmh", code=OK)  # beside the container
+    assert {n: (tmp_path / n).read_bytes() for n in names} == names
+
+
+def test_shard_index_brings_its_shards(tmp_path):
+    first = put(tmp_path, "m-1.safetensors", model())
+    second = put(tmp_path, "m-2.safetensors", safetensors({"w": ("F32", (64,), floats(64, 6, "F32"))}))
+    index = put(tmp_path, "m.safetensors.index.json", json.dumps(
+        {"weight_map": {"embed.weight": first.name, "w": second.name}}).encode())
+    result = mmh("pack", index, "-o", tmp_path / "m.mmh", code=OK)
+    assert "is packed with the 2 files that it refers to" in result.err
+    mmh("unpack", tmp_path / "m.mmh", "-o", f"{tmp_path}/out/", code=OK)
+    assert mmh("verify", tmp_path / "m.mmh", code=OK).out.startswith(f"{tmp_path}/m.mmh: ok, 3 entries, ")
+    for path in (first, second, index):
+        assert (tmp_path / "out" / path.name).read_bytes() == path.read_bytes()
+    mmh("pack", "--alone", index, "-o", tmp_path / "alone.mmh", code=OK)
+    assert mmh("info", "--json", tmp_path / "alone.mmh").json()["files"] == 1
+
+
+def test_through_pipes(tmp_path):
+    data = model()
+    packed = mmh("pack", "-1", "-", stdin=data, code=OK).raw
+    assert mmh("unpack", "-", stdin=packed, code=OK).raw == data
+    path = put(tmp_path, "p.mmh", packed)
+    assert mmh("unpack", "-c", path, code=OK).raw == data
+    assert mmh("-dc", path, code=OK).raw == data
+    mmh("verify", "-", stdin=packed, code=OK)
+    source = put(tmp_path, "m.safetensors", data)
+    assert mmh("pack", "-c", source, code=OK).raw == mmh("pack", source, "-o", "-", code=OK).raw
+    mmh("pack", "-", "-o", tmp_path / "s.mmh", stdin=data, code=OK)
+    mmh("unpack", "-o", tmp_path / "s", "-", stdin=(tmp_path / "s.mmh").read_bytes(), code=OK)
+    assert (tmp_path / "s").read_bytes() == data
+    assert USAGE == mmh("pack", "-c", "--json", source).code == mmh("unpack", "-c", "--json", path).code
+
+
+# ---- names ----
+
+
+def test_one_container_for_each_input(tmp_path):
+    a, b = put(tmp_path, "a.bin", b"a" * 100), put(tmp_path, "sub/b.bin", b"b" * 100)
+    mmh("pack", "a.bin", "sub/b.bin", cwd=tmp_path, code=OK)
+    assert (tmp_path / "a.bin.mmh").exists() and (tmp_path / "sub/b.bin.mmh").exists()
+    mmh("pack", a, b, "-o", f"{tmp_path}/out/", code=OK)
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a.bin.mmh", "b.bin.mmh"]
+
+
+def test_unpack_destination(tmp_path):
+    source = put(tmp_path, "in/m.bin", b"m" * 1000)
+    mmh("pack", source, code=OK)
+    packed = tmp_path / "in/m.bin.mmh"
+    mmh("unpack", packed, "-o", tmp_path / "new name", code=OK)  # the file's new name
+    assert (tmp_path / "new name").read_bytes() == source.read_bytes()
+    mmh("unpack", packed, "-o", f"{tmp_path}/made/", code=OK)  # ends in /
+    assert (tmp_path / "made/m.bin").read_bytes() == source.read_bytes()
+    (tmp_path / "there").mkdir()
+    mmh("unpack", packed, "-o", tmp_path / "there", code=OK)  # exists as a folder
+    assert (tmp_path / "there/m.bin").read_bytes() == source.read_bytes()
+    data = source.read_bytes()
+    source.unlink()
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    mmh("unpack", packed, cwd=elsewhere, code=OK)  # beside the container, wherever we are
+    assert source.read_bytes() == data and not list(elsewhere.iterdir())
+    packed.rename(tmp_path / "renamed.mmh")  # under the stored name, whatever it is called now
+    mmh("unpack", "renamed.mmh", cwd=tmp_path, code=OK)
+    assert (tmp_path / "m.bin").read_bytes() == data
+    result = mmh("unpack", tmp_path / "renamed.mmh", tmp_path / "renamed.mmh", "-o", tmp_path / "no", code=USAGE)
+    assert "several containers need a folder" in result.err
+
+
+def test_nothing_is_overwritten_without_force(tmp_path):
+    source = put(tmp_path, "m.bin", b"m" * 1000)
+    other = put(tmp_path, "m.bin.mmh", b"precious")
+    result = mmh("pack", "m.bin", cwd=tmp_path, code=USAGE)
+    assert result.err == ('mmh: error: "m.bin.mmh" exists\n'
+                          "mmh: hint: -f replaces it, -o names another\n")
+    assert other.read_bytes() == b"precious"
+    mmh("pack", "-f", "m.bin", cwd=tmp_path, code=OK)
+    source.write_bytes(b"changed")
+    result = mmh("unpack", "m.bin.mmh", cwd=tmp_path, code=USAGE)
+    assert result.err == ('mmh: error: "m.bin" exists\n'
+                          "mmh: hint: -f replaces it, -o names another\n")
+    assert source.read_bytes() == b"changed"
+    mmh("-df", "m.bin.mmh", cwd=tmp_path, code=OK)
+    assert source.read_bytes() == b"m" * 1000
+    result = mmh("pack", "-f", "m.bin", "-o", "m.bin", cwd=tmp_path, code=USAGE)
+    assert "is input and output" in result.err and source.read_bytes() == b"m" * 1000
+    mmh("unpack", "-o", "sub/", "m.bin.mmh", cwd=tmp_path, code=OK)
+    assert "exists" in mmh("unpack", "-o", "sub", "m.bin.mmh", cwd=tmp_path, code=USAGE).err
+
+
+def test_container_that_holds_its_own_name(tmp_path):
+    put(tmp_path, "x.mmh", b"not really a container")
+    mmh("pack", "x.mmh", "-o", "y.mmh", cwd=tmp_path, code=OK)
+    (tmp_path / "y.mmh").rename(tmp_path / "x.mmh")
+    before = (tmp_path / "x.mmh").read_bytes()
+    mmh("unpack", "-f", "x.mmh", cwd=tmp_path, code=USAGE)
+    assert (tmp_path / "x.mmh").read_bytes() == before
+
+
+def test_names_that_look_like_options(tmp_path):
+    put(tmp_path, "-9", b"nine")
+    mmh("pack", "--", "-9", cwd=tmp_path, code=OK)
+    assert (tmp_path / "-9.mmh").exists()
+    (tmp_path / "-9").unlink()
+    mmh("unpack", "--", "-9.mmh", cwd=tmp_path, code=OK)
+    assert (tmp_path / "-9").read_bytes() == b"nine"
+
+
+def test_names_that_are_no_utf8(tmp_path):
+    name = os.fsdecode(b"bad\xff\x1b[31mname")
+    put(tmp_path, name, b"data" * 50)
+    result = mmh("pack", name, cwd=tmp_path, code=OK)
+    assert "\x1b" not in result.err
+    (tmp_path / name).unlink()
+    mmh("unpack", name + ".mmh", cwd=tmp_path, code=OK)
+    assert (tmp_path / name).read_bytes() == b"data" * 50
+    assert "\x1b" not in mmh("ls", "-l", name + ".mmh", cwd=tmp_path, code=OK).out
+    mmh("ls", "--json", name + ".mmh", cwd=tmp_path, code=OK).json()
+
+
+# ---- messages ----
+
+
+def test_usage_errors_say_what_helps(tmp_path):
+    put(tmp_path, "m.bin", b"m")
+    for arguments, message, hint in [
+        (["pakc", "m.bin"], 'there is no verb "pakc"', 'did you mean "mmh pack"?'),
+        (["m.bin"], 'there is no verb "m.bin"', "mmh pack m.bin, or unpack, verify, info, ls, bench"),
+        (["--pack", "m.bin"], 'there is no option "--pack"', None),
+        (["-pack", "m.bin"], 'there is no option "-pack"', "verbs have no dash: mmh pack"),
+        (["pack", "--jsno", "m.bin"], 'there is no option "--jsno"', 'did you mean "--json"?'),
+        (["pack", "-z", "m.bin"], 'there is no option "-z"', None),
+        (["pack", "-0", "m.bin"], 'there is no level "0"', "levels are -1 (fastest) to -9 (smallest)"),
+        (["pack", "-19", "m.bin"], 'there is no level "19"', None),
+        (["pack", "--level=x", "m.bin"], 'there is no level "x"', None),
+        (["pack", "-T", "m.bin"], '"m.bin" is no number of threads', None),
+        (["pack", "-T99999", "m.bin"], '"99999" is no number of threads', None),
+        (["pack", "--quick", "m.bin"], '"mmh pack" takes no --quick', '"mmh help pack" lists its options'),
+        (["unpack", "-5", "m.bin"], '"mmh unpack" takes no level', None),
+        (["pack", "--json=1", "m.bin"], "--json takes no value", None),
+        (["pack", "m.bin", "-o"], "-o needs a value: PATH", None),
+        (["pack", "m.bin", "-o", ""], "-o needs a path, and this one is empty", None),
+        (["pack", "--dtype=bf61", "m.bin"], 'no element type is called "bf61"', 'did you mean "bf16"?'),
+        (["pack", "--dtype=f32", "--shape=3,x", "m.bin"], '"3,x" is no shape', None),
+        (["pack", "--shape=3", "m.bin"], "--shape needs --dtype", None),
+        (["pack", "--hash=md5", "m.bin"], 'no hash is called "md5"', "--hash=blake3 or --hash=sha256"),
+        (["verify"], '"mmh verify" needs a file', "mmh verify X.mmh..."),
+        (["verify", "m.bin"], '"m.bin" is no mmh container', '"mmh pack m.bin" makes one of it'),
+        (["info", "m.bin"], '"m.bin" is no mmh container', None),
+        (["ls", "m.bin"], '"m.bin" is no mmh container', None),
+        (["unpack", "m.bin"], '"m.bin" is no mmh container', None),
+    ]:
+        result = mmh(*arguments, cwd=tmp_path, code=USAGE)
+        lines = result.err.splitlines()
+        assert result.out == "" and lines[0] == f"mmh: error: {message}", result
+        assert hint is None or lines[1] == f"mmh: hint: {hint}", result
+    result = mmh(code=USAGE)
+    assert result.out == "" and "usage: mmh VERB" in result.err
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["m.bin"]
+
+
+def test_files_that_are_not_there(tmp_path):
+    for verb in ("pack", "unpack", "verify", "info", "ls", "bench"):
+        result = mmh(verb, "nothing.mmh", cwd=tmp_path, code=IO)
+        assert result.err.startswith("mmh: error: ") and "nothing.mmh" in result.err, result
+    assert not list(tmp_path.iterdir())
+
+
+def test_help_and_version():
+    assert mmh("--version", code=OK).out.startswith("mmh 3.")
+    top = mmh("--help", code=OK)
+    assert top.err == "" and top.out == mmh("help", code=OK).out == mmh("-h", code=OK).out
+    for verb in ("pack", "unpack", "verify", "info", "ls", "bench"):
+        assert f"  {verb} " in top.out
+        result = mmh("help", verb, code=OK)
+        assert result.out == mmh(verb, "--help", code=OK).out and f"usage: mmh {verb} " in result.out
+        assert all(len(line) <= 100 for line in result.out.splitlines())
+
+
+def test_quiet_and_verbose(tmp_path):
+    source = put(tmp_path, "m.safetensors", model())
+    assert mmh("pack", "-q", source, code=OK).err == ""
+    assert mmh("verify", "-q", f"{source}.mmh", code=OK).out == ""
+    assert mmh("unpack", "-qf", f"{source}.mmh", code=OK).err == ""
+    for verb, words in (("pack", ("encode", "check", "sync")), ("unpack", ("decode", "write"))):
+        result = mmh(verb, "-vf", source if verb == "pack" else f"{source}.mmh", code=OK)
+        assert all(word in result.err for word in (*words, "read", "hash", "wall")), result
+
+
+def test_one_bad_input_does_not_stop_the_others(tmp_path):
+    put(tmp_path, "a.bin", b"a")
+    put(tmp_path, "c.bin", b"c")
+    assert mmh("pack", "a.bin", "b.bin", "c.bin", cwd=tmp_path, code=IO).err.count("mmh: error") == 1
+    assert (tmp_path / "a.bin.mmh").exists() and (tmp_path / "c.bin.mmh").exists()
+    put(tmp_path, "bad.mmh", b"\x89MMH\r\n\x1a\n" + bytes(500))
+    result = mmh("verify", "bad.mmh", "a.bin.mmh", "b.mmh", cwd=tmp_path, code=LOST)
+    assert result.out.startswith("a.bin.mmh: ok, 1 chunk, 1 B, ")
+
+
+def test_full_disk_is_told(tmp_path):
+    if not os.path.exists("/dev/full"):
+        return
+    source = put(tmp_path, "m.bin", b"m" * 1000)
+    mmh("pack", source, code=OK)
+    for arguments in (["ls", f"{source}.mmh"], ["--help"], ["unpack", "-c", f"{source}.mmh"], ["pack", "-c", source]):
+        with open("/dev/full", "w") as full:
+            result = subprocess.run([binary(), *map(str, arguments)], stdout=full, stderr=subprocess.PIPE)
+        assert result.returncode == IO and b"No space left" in result.stderr, (arguments, result)
+
+
+def test_reader_that_goes_away(tmp_path):
+    source = put(tmp_path, "m.safetensors", safetensors(
+        {f"tensor.{i}": ("F32", (1,), b"1234") for i in range(5000)}))
+    mmh("pack", source, code=OK)
+    process = subprocess.Popen([binary(), "ls", f"{source}.mmh"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr.read() == b"" and process.wait() == -signal.SIGPIPE
+
+
+# ---- results ----
+
+
+def test_info_shows_where_the_bytes_are(tmp_path):
+    source = put(tmp_path, "m.safetensors", model(10))
+    mmh("pack", source, code=OK)
+    out = mmh("info", f"{source}.mmh", code=OK).out
+    for word in ("entropy floor", "1 file, 6 tensors", "format 3.0, level 5, blake3", "root ", "BF16", "F32",
+                 "opaque", "index, twice", "container", "codec"):
+        assert word in out, out
+    info = mmh("info", "--json", f"{source}.mmh", code=OK).json()
+    size = Path(f"{source}.mmh").stat().st_size
+    assert info["stored_bytes"] == size and info["original_bytes"] == source.stat().st_size
+    assert abs(info["ratio"] - size / source.stat().st_size) < 1e-6
+    assert len(info["root"]) == 64 and info["status"] == "ok" and info["exit"] == 0
+    assert sum(row["original_bytes"] for row in info["by_dtype"]) == info["original_bytes"]
+    assert {"BF16", "F32"} <= {row["name"] for row in info["by_dtype"]}
+
+
+def test_ls_lists_tensors_and_files(tmp_path):
+    source = put(tmp_path, "m.safetensors", model())
+    mmh("pack", source, code=OK)
+    out = mmh("ls", f"{source}.mmh", code=OK).out
+    rows = {line.split()[0]: line.split()[1:] for line in out.splitlines()}
+    assert rows["tensor"] == ["type", "shape", "bytes", "stored", "ratio"]
+    assert rows["embed.weight"][:5] == ["BF16", "[64,", "32]", "4.10", "kB"]
+    assert rows["scalar"][:2] == ["F32", "[]"] and rows["empty"][:3] == ["F32", "[0,", "4]"]
+    assert "safetensors" in mmh("ls", "-l", f"{source}.mmh", code=OK).out
+    assert mmh("-l", f"{source}.mmh", code=OK).out == out
+    listed = mmh("ls", "--json", f"{source}.mmh", code=OK).json()
+    assert {t["name"]: t["shape"] for t in listed["tensors"]} == {
+        "embed.weight": [64, 32], "layer.0.weight": [32, 32], "layer.0.scale": [32], "ids": [16],
+        "empty": [0, 4], "scalar": []}
+    file, = listed["files"]
+    assert (file["name"], file["kind"], file["format"]) == ("m.safetensors", "file", "safetensors")
+    assert sorted(file["metadata"]) == [["format", "pt"], ["note", 'a "quoted" \u00fc']]
+    text = put(tmp_path, "t.txt", b"text")  # nothing but files to list
+    mmh("pack", text, code=OK)
+    assert mmh("ls", f"{text}.mmh", code=OK).out.splitlines()[0].startswith("kind")
+
+
+def test_names_do_no_harm_in_a_terminal(tmp_path):
+    source = put(tmp_path, "m.safetensors", safetensors(
+        {"\x1b]0;owned\x07\u202e\nname": ("F32", (1,), b"1234"), "\u00fc\u4e2d": ("F32", (1,), b"1234")}))
+    mmh("pack", source, code=OK)
+    out = mmh("ls", f"{source}.mmh", code=OK).out
+    assert "\x1b" not in out and "\x07" not in out and "\u202e" not in out
+    assert r"\x1b]0;owned\x07\u{202e}\nname" in out and "\u00fc\u4e2d" in out
+    names = [t["name"] for t in mmh("ls", "--json", f"{source}.mmh").json()["tensors"]]
+    assert names == ["\x1b]0;owned\x07\u202e\nname", "\u00fc\u4e2d"]
+
+
+def test_json_keys_are_stable(tmp_path):
+    source = put(tmp_path, "m.safetensors", model())
+    head = {"verb", "input", "status", "exit"}
+    sizes = {"original_bytes", "stored_bytes"}
+    packed = mmh("pack", "--json", source, code=OK).json()
+    assert set(packed) == head | sizes | {"output", "level", "floor_bytes", "ratio", "files", "tensors", "chunks",
+                                          "shared_chunks", "shared_bytes", "ns"}
+    assert set(packed["ns"]) == {"read", "plan", "encode", "check", "hash", "write", "sync", "wall"}
+    assert (packed["verb"], packed["status"], packed["exit"]) == ("pack", "ok", 0)
+    verified = mmh("verify", "--json", packed["output"], code=OK).json()
+    assert set(verified) == head | sizes | {"mended", "files", "chunks", "ns"} and verified["mended"] == []
+    unpacked = mmh("unpack", "--json", "-f", packed["output"], code=OK).json()
+    assert set(unpacked) == head | sizes | {"output", "mended", "files", "chunks", "ns"}
+    assert unpacked["output"] == str(source)
+    info = mmh("info", "--json", packed["output"], code=OK).json()
+    assert set(info) == head | sizes | {"mended", "format", "writer", "level", "hash", "root", "index_bytes",
+                                        "floor_bytes", "ratio", "files", "tensors", "blocks", "chunks",
+                                        "by_dtype", "by_codec"}
+    listed = mmh("ls", "--json", packed["output"], code=OK).json()
+    assert set(listed) == head | {"files", "tensors"}
+    assert set(listed["files"][0]) == {"name", "kind", "mode", "bytes", "stored_bytes", "format", "digest",
+                                       "tensors", "metadata"}
+    assert set(listed["tensors"][0]) == {"name", "file", "dtype", "shape", "big_endian", "column_major", "offset",
+                                         "bytes", "stored_bytes"}
+    bench = mmh("bench", "--json", "-1", source, code=OK).json()
+    assert set(bench) == head | {"original_bytes", "files", "tensors", "levels"}
+    assert set(bench["levels"][0]) == {"level", "stored_bytes", "floor_bytes", "ratio", "pack_ns", "unpack_ns",
+                                       "verify_ns"}
+    failures = mmh("verify", "--json", "nothing.mmh", packed["output"], code=IO).json()
+    assert [line["status"] for line in failures] == ["io", "ok"] and failures[0]["exit"] == IO
+    refused = mmh("pack", "--json", source, code=USAGE).json()
+    assert set(refused) == head | {"message"} and refused["status"] == "usage"
+
+
+def test_bench_tries_levels_and_leaves_nothing(tmp_path):
+    folder = tmp_path / "in"
+    put(folder, "m.safetensors", model())
+    put(folder, "sub/notes.txt", b"text " * 500)
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    for source in (folder, folder / "m.safetensors"):
+        result = mmh("bench", "-1", "-9", source, environment={"TMPDIR": str(scratch)}, code=OK)
+        assert [line.split()[0] for line in result.out.splitlines()[2:]] == ["1", "9"], result
+        assert not list(scratch.iterdir())
+
+
+# ---- damage ----
+
+
+def flips(size, regions):
+    """(offset, mask) to try: all bytes of small regions, a sample of the rest; with MMH_FLIPS=all, everything."""
+    if os.environ.get("MMH_FLIPS") == "all":
+        return [(offset, mask) for offset in range(size) for mask in (0x01, 0x80, 0xFF)]
+    source = random.Random(7)
+    chosen = {offset for begin, end in regions for offset in range(begin, end)}
+    chosen |= set(source.sample(range(size), min(size, 300)))
+    return [(offset, source.choice((0x01, 0x80, 0xFF))) for offset in sorted(chosen)]
+
+
+def assert_harmless(folder, packed, originals, what):
+    """verify reports the damage, and unpack gives everything or nothing. Returns verify's exit code."""
+    verified = mmh("verify", packed)
+    out = folder / "out"
+    unpacked = mmh("unpack", packed, "-o", f"{out}/")
+    if unpacked.code in (OK, MENDED):
+        assert {n: entry[2] for n, entry in tree(out).items()} == originals, (what, unpacked)
+        for path in out.iterdir():
+            path.unlink()
+        out.rmdir()
+    else:
+        assert unpacked.code in (LOST, UNSUPPORTED), (what, unpacked)
+        assert not out.exists() and unpacked.err.startswith("mmh: error: "), (what, unpacked)
+    if verified.code == OK:
+        assert unpacked.code == OK, (what, verified, unpacked)
+    else:
+        assert verified.code in (DAMAGED, LOST, UNSUPPORTED), (what, verified)
+        assert verified.err.startswith("mmh: error: "), (what, verified)
+        assert (verified.code == DAMAGED) == (unpacked.code in (OK, MENDED)), (what, verified, unpacked)
+        if unpacked.code == MENDED:
+            assert "restored exactly" in unpacked.err, (what, unpacked)
+    return verified.code
+
+
+def small_container(folder):
+    originals = {"m.safetensors": model(), "notes.txt": b"some text, some text\n" * 40}
+    paths = [put(folder, name, data) for name, data in originals.items()]
+    packed = folder / "m.mmh"
+    mmh("pack", *paths, "-o", packed, code=OK)
+    return packed, originals
+
+
+def test_flipped_bits_never_pass(tmp_path):
+    packed, originals = small_container(tmp_path)
+    good = packed.read_bytes()
+    info = mmh("info", "--json", packed).json()
+    index = info["index_bytes"]
+    padding = len(good) - 128 - 512 - 2 * index - sum(row["stored_bytes"] for row in info["by_codec"])
+    harmless = set()
+    seen = set()
+    for offset, mask in flips(len(good), [(0, 128), (len(good) - 256, len(good))]):
+        damaged = bytearray(good)
+        damaged[offset] ^= mask
+        put(tmp_path, "d.mmh", damaged)
+        code = assert_harmless(tmp_path, tmp_path / "d.mmh", originals, f"byte {offset} ^ {mask:#x}")
+        seen.add(code)
+        if code == OK:
+            harmless.add(offset)
+    assert {DAMAGED, LOST} <= seen
+    assert all(good[offset] == 0 for offset in harmless)  # padding alone is outside all hashes
+    assert len(harmless) <= padding
+    if os.environ.get("MMH_FLIPS") == "all":
+        assert len(harmless) == padding, (len(harmless), padding)
+
+
+def test_truncation_never_passes(tmp_path):
+    packed, originals = small_container(tmp_path)
+    good = packed.read_bytes()
+    source = random.Random(9)
+    lengths = {0, 1, 7, 8, 127, 128, 129, len(good) - 1, len(good) - 255, len(good) - 256, len(good) - 257}
+    for length in sorted(lengths | set(source.sample(range(len(good)), 40))):
+        put(tmp_path, "d.mmh", good[:length])
+        assert assert_harmless(tmp_path, tmp_path / "d.mmh", originals, f"cut at {length}") != OK
+    for extra in (b"\0", b"x" * 300, good[:200], good):
+        put(tmp_path, "d.mmh", good + extra)
+        assert_harmless(tmp_path, tmp_path / "d.mmh", originals, f"{len(extra)} bytes behind it")
+    put(tmp_path, "d.mmh", good[: len(good) // 2] + bytes(len(good) - len(good) // 2))
+    assert assert_harmless(tmp_path, tmp_path / "d.mmh", originals, "the second half is zeros") != OK
+
+
+def test_damage_is_told_apart(tmp_path):
+    packed, originals = small_container(tmp_path)
+    good = packed.read_bytes()
+    spoiled = bytearray(good)
+    spoiled[3] ^= 1  # the header has a copy in the footer
+    path = put(tmp_path, "header.mmh", spoiled)
+    result = mmh("verify", "--json", path, code=DAMAGED)
+    assert result.json()["mended"] == ["header"] and result.json()["status"] == "corrupt"
+    assert result.err.splitlines()[1] == 'mmh: hint: "mmh unpack" restores every byte; pack it anew from that'
+    result = mmh("unpack", "--json", path, "-o", f"{tmp_path}/a/", code=MENDED)
+    assert result.json()["exit"] == MENDED and result.json()["mended"] == ["header"]
+    assert result.err.startswith(f"mmh: warning: {path} is damaged (header); everything was restored exactly\n")
+    assert mmh("info", path, code=MENDED).out and mmh("ls", path, code=MENDED).out
+    spoiled = bytearray(good)
+    spoiled[128] ^= 1  # the first chunk has none
+    path = put(tmp_path, "chunk.mmh", spoiled)
+    result = mmh("verify", "--json", path, code=LOST)
+    assert result.json()["status"] == "corrupt" and result.json()["mended"] == []
+    result = mmh("unpack", path, "-o", f"{tmp_path}/b/", code=LOST)
+    assert result.err.splitlines()[1].startswith("mmh: hint: fetch or copy it again")
+    assert not (tmp_path / "b").exists()
+    mmh("unpack", "-c", path)
+    mmh("ls", path, code=OK)  # no chunk is read for that
+    del originals
+
+
+# ---- interrupts ----
+
+
+def test_interrupt_leaves_nothing(tmp_path):
+    source = put(tmp_path, "big.bin", random.Random(3).randbytes(1 << 20) * 48)
+    for arguments in (["pack", "-9", "-T1", source], ["bench", "-9", "-T1", source]):
+        scratch = tmp_path / "scratch"
+        scratch.mkdir(exist_ok=True)
+        process = subprocess.Popen([binary(), *map(str, arguments)], stderr=subprocess.PIPE,
+                                   stdout=subprocess.DEVNULL, env={**os.environ, "TMPDIR": str(scratch)})
+        time.sleep(0.3)
+        process.send_signal(signal.SIGINT)
+        err = process.stderr.read()
+        code = process.wait()
+        if code == OK:
+            continue  # it was quicker than we
+        assert code == INTERRUPTED and b"mmh: error: interrupted\n" in err, (code, err)
+        assert sorted(p.name for p in tmp_path.iterdir()) == ["big.bin", "scratch"]
+        assert not list(scratch.iterdir())
+
+
+if __name__ == "__main__":
+    main(globals())
