@@ -78,20 +78,35 @@ void mmh_report_copy(void *to, const void *report, size_t bytes)
                room - sizeof room);
 }
 
-/* Asked by the pool before each job, by one thread at a time. */
-static bool cancelled(void *user)
+static mmh_progress progress_now(mmh_context *context)
 {
-    mmh_context *context = user;
-    if (!context->progress)
-        return false;
-    uint64_t now = mmh_clock_ns();
-    if (now - context->last_report_ns < REPORT_INTERVAL_NS)
-        return false;
-    context->last_report_ns = now;
     mmh_progress progress = context->state;
     progress.done_bytes = atomic_load(&context->done_bytes);
     progress.stored_bytes = atomic_load(&context->stored_bytes);
-    return !context->progress(context->progress_user, &progress);
+    return progress;
+}
+
+mmh_status mmh_context_poll(mmh_context *context, mmh_error *err)
+{
+    if (!context->progress)
+        return MMH_OK;
+    if (!atomic_flag_test_and_set(&context->reporting)) {
+        uint64_t now = mmh_clock_ns();
+        if (now - context->last_report_ns >= REPORT_INTERVAL_NS) {
+            context->last_report_ns = now;
+            mmh_progress progress = progress_now(context);
+            if (!context->progress(context->progress_user, &progress))
+                atomic_store(&context->stopped, true);
+        }
+        atomic_flag_clear(&context->reporting);
+    }
+    return atomic_load(&context->stopped) ? mmh_fail(err, MMH_E_CANCELLED, "cancelled") : MMH_OK;
+}
+
+/* Asked by the pool before each job. */
+static bool cancelled(void *user)
+{
+    return mmh_context_poll(user, NULL) != MMH_OK;
 }
 
 mmh_status mmh_context_create(mmh_context **out, const mmh_context_options *given, mmh_error *err)
@@ -148,6 +163,8 @@ void mmh_context_begin(mmh_context *context, const char *stage, uint64_t total_b
     context->state = (mmh_progress){ .stage = stage, .total_bytes = total_bytes };
     atomic_store(&context->done_bytes, 0);
     atomic_store(&context->stored_bytes, 0);
+    atomic_flag_clear(&context->reporting);
+    atomic_store(&context->stopped, false);
     context->last_report_ns = 0;
     struct mmh_stage_times *times = &context->times;
     atomic_store(&times->read_ns, 0);
@@ -163,9 +180,7 @@ void mmh_context_end(mmh_context *context, mmh_status status)
 {
     if (!context->progress || status != MMH_OK)
         return;
-    mmh_progress progress = context->state;
-    progress.done_bytes = atomic_load(&context->done_bytes);
-    progress.stored_bytes = atomic_load(&context->stored_bytes);
+    mmh_progress progress = progress_now(context);
     context->progress(context->progress_user, &progress);
 }
 

@@ -40,6 +40,8 @@ struct mmh_context {
     void *progress_user;
     mmh_progress state;             /* stage, name and total of the running call */
     atomic_uint_fast64_t done_bytes, stored_bytes;
+    atomic_flag reporting;          /* held by the thread that is calling progress */
+    atomic_bool stopped;            /* progress has said stop */
     uint64_t last_report_ns;
     struct mmh_stage_times times;
 };
@@ -48,6 +50,10 @@ struct mmh_context {
 void mmh_context_begin(mmh_context *context, const char *stage, uint64_t total_bytes);
 /* End it: a last report when it went well. */
 void mmh_context_end(mmh_context *context, mmh_status status);
+
+/* Report the progress if it is time; MMH_E_CANCELLED once the caller has said stop. For workers,
+ * between chunks: any thread, any number of them. */
+mmh_status mmh_context_poll(mmh_context *context, mmh_error *err);
 
 /* Add the time since `begin_ns` to a stage. Returns the clock. */
 uint64_t mmh_stage_add(atomic_uint_fast64_t *stage, uint64_t begin_ns);

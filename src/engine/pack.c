@@ -192,6 +192,10 @@ static mmh_status encode_block(struct packing *packing, const struct mmh_plan_bl
                           err);
         mmh_stage_add(&times->hash_ns, clock);
         next += bytes;
+        atomic_fetch_add_explicit(&packing->context->done_bytes, chunk.bytes,
+                                  memory_order_relaxed);
+        if (status == MMH_OK)
+            status = mmh_context_poll(packing->context, err);
     }
     mmh_model_destroy(model);
     return status;
@@ -325,7 +329,6 @@ static mmh_status consume(void *context, size_t job, mmh_error *err)
     };
     if (status == MMH_OK)
         status = mmh_container_write_block(packing->writer, &record, err);
-    atomic_fetch_add(&packing->context->done_bytes, block->bytes);
     return status;
 }
 

@@ -102,6 +102,8 @@ static mmh_status run_produce(void *context, size_t job, unsigned worker_index, 
         }
         done += bytes;
         atomic_fetch_add_explicit(&restoring->context->done_bytes, bytes, memory_order_relaxed);
+        if (status == MMH_OK)
+            status = mmh_context_poll(restoring->context, err);
     }
     mmh_model_destroy(model);
     if (status == MMH_OK && restoring->digests) {
@@ -425,10 +427,11 @@ static mmh_status stage_files(struct restoring *restoring, const mmh_folder *fol
     return status;
 }
 
-/* Everything is complete and checked: give the files their names. *placed: how many entries. */
+/* Everything is complete and checked: give the files their names. A destination that was there
+ * before keeps its mode. *placed: how many entries. */
 static mmh_status place_files(const mmh_folder *folder, const char *staging,
-                              const struct mmh_index *index, bool overwrite, uint64_t *placed,
-                              mmh_error *err)
+                              const struct mmh_index *index, bool overwrite, bool created,
+                              uint64_t *placed, mmh_error *err)
 {
     mmh_status status = MMH_OK;
     for (*placed = 0; *placed < index->file_count && status == MMH_OK; ++*placed) {
@@ -465,7 +468,7 @@ static mmh_status place_files(const mmh_folder *folder, const char *staging,
     /* Modes of folders last and innermost first: one may forbid writing. */
     for (uint64_t i = index->file_count; i-- > 0 && status == MMH_OK;) {
         const struct mmh_file_record *record = &index->files[i].record;
-        if (record->kind == MMH_FILE_FOLDER)
+        if (record->kind == MMH_FILE_FOLDER && (created || strcmp(record->name, ".") != 0))
             status = mmh_folder_set_mode(folder, record->name, record->mode, err);
     }
     return status;
@@ -503,7 +506,8 @@ static mmh_status unpack_folder(struct restoring *restoring, const char *path,
     if (status == MMH_OK)
         status = stage_files(restoring, folder, staging, options, sync_ns, err);
     if (status == MMH_OK)
-        status = place_files(folder, staging, index, options->overwrite, &placed, err);
+        status = place_files(folder, staging, index, options->overwrite, created, &placed,
+                             err);
     if (status == MMH_OK && options->sync) {
         uint64_t clock = mmh_clock_ns();
         status = mmh_folder_sync(folder, err);
@@ -646,11 +650,11 @@ mmh_status mmh_verify(mmh_context *context, const char *container,
     fill_report(report, context, reader, begin, 0);
     if (status == MMH_OK && reader->container.mended) {
         unsigned mended = reader->container.mended;
-        status = mmh_fail(err, MMH_E_CORRUPT, "%s: damaged, and can be restored: %s%s%s%s",
-                          container, mended & MMH_MENDED_HEADER ? "header " : "",
-                          mended & MMH_MENDED_INDEX ? "index " : "",
-                          mended & MMH_MENDED_FOOTER ? "footer " : "",
-                          mended & MMH_SPARE_DAMAGED ? "(a spare copy)" : "");
+        status = mmh_fail(err, MMH_E_CORRUPT, "%s: damaged, and can be restored:%s%s%s%s",
+                          container, mended & MMH_MENDED_HEADER ? " header" : "",
+                          mended & MMH_MENDED_INDEX ? " index" : "",
+                          mended & MMH_MENDED_FOOTER ? " footer" : "",
+                          mended & MMH_SPARE_DAMAGED ? " spare copy" : "");
     }
     mmh_context_end(context, status);
     restoring_release(&restoring);
