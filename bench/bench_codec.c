@@ -543,7 +543,11 @@ int main(int count, char **arguments)
         if (mmh_codec_workspace_create(&bench.workspaces[t], NULL, &err))
             die("workspace", &err);
 
-    const char *dtype = mmh_dtype_name(bench.tensors[0].dtype);
+    size_t largest = 0; /* its type names the rows */
+    for (size_t i = 1; i < bench.tensor_count; i++)
+        if (bench.tensors[i].bytes > bench.tensors[largest].bytes)
+            largest = i;
+    const char *dtype = mmh_dtype_name(bench.tensors[largest].dtype);
     const struct mmh_kernels *kernels = mmh_kernels_get();
     for (size_t k = 0; options.cpu ? (kernels = mmh_kernels_at(k)) != NULL : !k; k++) {
         if (options.cpu && strcmp(options.cpu, "all") && !named(options.cpu, kernels->name))

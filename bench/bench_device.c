@@ -78,8 +78,8 @@ static bool same(const struct device_corpus *corpus, mmh_device_buffer *output, 
               &err);
         for (size_t c = 0; c < corpus->chunk_count; c++) {
             const struct mmh_device_chunk *chunk = &corpus->chunks[c];
-            equal = equal && memcmp(part + chunk->offset, expected + chunk->offset,
-                                    chunk->chunk.bytes) == 0;
+            equal = equal &&
+                    memcmp(part + chunk->offset, expected + chunk->offset, chunk->chunk.bytes) == 0;
         }
     }
     free(part);
@@ -140,8 +140,8 @@ static bool bench_device(size_t index, const struct options *options)
     const struct mmh_device_info *info = mmh_device_info(device);
     printf("device %zu: %s, driver %s, %u units, %s style\n", index, info->name, info->driver,
            info->compute_units, info->style == MMH_DEVICE_STYLE_ITEMS ? "item" : "group");
-    printf("  %-6s %5s  %-20s %8s %8s %8s %8s\n", "type", "level", "chunks", "size", "GB/s",
-           "copy", "of copy");
+    printf("  %-6s %5s  %-20s %8s %8s %8s %8s\n", "type", "level", "chunks", "size", "GB/s", "copy",
+           "of copy");
     for (size_t t = 0; t < MMH_COUNT_OF(dtypes); t++)
         for (size_t l = 0; l < MMH_COUNT_OF(levels); l++) {
             const char *cache = getenv("MMH_CACHE");
