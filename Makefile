@@ -49,10 +49,10 @@ bench-large: ## the same on large models
 	@$(PYTHON) bench/bench.py --large
 
 gpu-check: all ## the device tests; with MMH_GPU=1 a missing GPU is a failure, not a skip
-	@MMH_GPU=1 meson test -C $(BUILD) --print-errorlogs device
+	@tools/gpu_check.sh check $(BUILD)
 
 gpu-bench: all ## decoding on the GPU
-	@$(BUILD)/bench/bench_device
+	@tools/gpu_check.sh bench $(BUILD)
 
 fuzz: ## make fuzz T=open: libFuzzer with ASan and UBSan on one target, until interrupted
 	@command -v clang >/dev/null || { echo "make fuzz needs clang: apt install clang" >&2; exit 1; }

@@ -73,8 +73,8 @@ struct model {
     uint8_t map[MMH_CLASS_BINS];
     struct mmh_rans_encode_table *encode;
     uint32_t *decode;
-    uint8_t *states;   /* [stripes][128] */
-    uint8_t *words;    /* [stripes][STRIPE] u16, of which the last are used */
+    uint8_t *states; /* [stripes][128] */
+    uint8_t *words;  /* [stripes][STRIPE] u16, of which the last are used */
     size_t *word_count;
 };
 
@@ -82,8 +82,8 @@ static uint8_t *symbols_all;
 static int8_t *row_class, *column_class;
 static size_t element_count, matrix_columns;
 
-static void table_fill(struct mmh_rans_encode_table *table, uint32_t *decode, const uint32_t *counts,
-                       unsigned bits)
+static void table_fill(struct mmh_rans_encode_table *table, uint32_t *decode,
+                       const uint32_t *counts, unsigned bits)
 {
     uint64_t total = 0;
     for (int s = 0; s < 256; s++)
@@ -173,11 +173,10 @@ static void do_encode(struct work *w)
             w->k->classes(w->ids, at, CHUNK, m->columns, row_class, column_class, m->map);
         for (size_t s = 0; s < STRIPES; s++) {
             size_t i = at / STRIPE + s;
-            m->word_count[i] =
-                w->k->rans_encode(m->states + 128 * i, m->words + 2 * STRIPE * i, STRIPE,
-                                  symbols_all + at + s * STRIPE,
-                                  m->columns ? w->ids + s * STRIPE : NULL, STRIPE, m->encode,
-                                  m->bits);
+            m->word_count[i] = w->k->rans_encode(m->states + 128 * i, m->words + 2 * STRIPE * i,
+                                                 STRIPE, symbols_all + at + s * STRIPE,
+                                                 m->columns ? w->ids + s * STRIPE : NULL, STRIPE,
+                                                 m->encode, m->bits);
             w->check += m->word_count[i];
         }
     }
@@ -350,9 +349,9 @@ int main(int argc, char **argv)
         { "bytes_add", do_add, NULL, { 0 } },
     };
     struct model *const op_models[] = {
-        &models[0], &models[1], &models[2], &models[0], &models[0], &models[1], &models[2],
-        &models[0], &models[1], &rows[3],   &rows[1],   &rows[2],   &rows[3],   &rows[1],
-        &rows[2],   &models[0],
+        &models[0], &models[1], &models[2], &models[0], &models[0], &models[1],
+        &models[2], &models[0], &models[1], &rows[3],   &rows[1],   &rows[2],
+        &rows[3],   &rows[1],   &rows[2],   &models[0],
     };
     const size_t op_count = sizeof ops / sizeof *ops;
     size_t copy_bytes = 2 * element_count;

@@ -21,10 +21,10 @@ struct device_corpus {
     struct mmh_device_block *blocks;
     struct mmh_device_chunk *chunks;
     size_t block_count, chunk_count;
-    size_t other_chunks;     /* that devices do not take, and so are not here */
-    uint64_t element_bytes;  /* decoded bytes of all chunks */
-    uint64_t stored_bytes;   /* of their payloads and models */
-    uint64_t output_bytes;   /* each chunk begins at a multiple of 64 */
+    size_t other_chunks;    /* that devices do not take, and so are not here */
+    uint64_t element_bytes; /* decoded bytes of all chunks */
+    uint64_t stored_bytes;  /* of their payloads and models */
+    uint64_t output_bytes;  /* each chunk begins at a multiple of 64 */
     mmh_codec_workspace *workspace;
 };
 
@@ -93,8 +93,8 @@ static inline void device_corpus_release(struct device_corpus *corpus)
 }
 
 /* Add a block; its model (NULL: none) is copied. Returns its index. */
-static inline size_t device_corpus_block(struct device_corpus *corpus, const uint8_t *model, size_t model_bytes,
-                           uint64_t elements)
+static inline size_t device_corpus_block(struct device_corpus *corpus, const uint8_t *model,
+                                         size_t model_bytes, uint64_t elements)
 {
     size_t count = corpus->block_count + 1;
     corpus->blocks = must(realloc(corpus->blocks, count * sizeof *corpus->blocks));
@@ -109,7 +109,7 @@ static inline size_t device_corpus_block(struct device_corpus *corpus, const uin
 
 /* Add a chunk of the last block; its payload is copied. */
 static inline void device_corpus_chunk(struct device_corpus *corpus, const struct mmh_chunk *chunk,
-                         const uint8_t *payload, size_t payload_bytes)
+                                       const uint8_t *payload, size_t payload_bytes)
 {
     size_t count = corpus->chunk_count + 1;
     corpus->chunks = must(realloc(corpus->chunks, count * sizeof *corpus->chunks));
@@ -128,7 +128,7 @@ static inline void device_corpus_chunk(struct device_corpus *corpus, const struc
 /* ---- tensors ---- */
 
 static inline void add_block(struct device_corpus *corpus, const uint8_t *data, size_t bytes,
-                      const struct mmh_block_hint *hint)
+                             const struct mmh_block_hint *hint)
 {
     mmh_error err = { 0 };
     const struct mmh_block_plan *plan;
@@ -157,13 +157,15 @@ static inline void add_block(struct device_corpus *corpus, const uint8_t *data, 
 }
 
 /* Encode a tensor as mmh packs it, and add what devices take. */
-static inline void device_corpus_tensor(struct device_corpus *corpus, const uint8_t *data, size_t bytes,
-                          mmh_dtype dtype, uint32_t dimensions, const uint64_t *shape, int level)
+static inline void device_corpus_tensor(struct device_corpus *corpus, const uint8_t *data,
+                                        size_t bytes, mmh_dtype dtype, uint32_t dimensions,
+                                        const uint64_t *shape, int level)
 {
     size_t width = mmh_dtype_scalar_bytes(dtype);
     struct mmh_block_part part = { .dimensions = dimensions };
-    struct mmh_block_hint hint = { .dtype = dtype, .parts = &part, .part_count = 1,
-                                   .level = level };
+    struct mmh_block_hint hint = {
+        .dtype = dtype, .parts = &part, .part_count = 1, .level = level
+    };
     for (uint32_t d = 0; d < dimensions; d++)
         part.shape[d] = shape[d];
     for (size_t at = 0; at < bytes; at += MMH_BLOCK_BYTES_MAX) {
@@ -204,8 +206,8 @@ static inline uint16_t half_of(float value)
 }
 
 /* A matrix of weights as training leaves them: normal, rows and columns of different scale. */
-static inline void device_corpus_weights(struct device_corpus *corpus, mmh_dtype dtype, uint64_t rows,
-                           uint64_t columns, int level, uint64_t seed)
+static inline void device_corpus_weights(struct device_corpus *corpus, mmh_dtype dtype,
+                                         uint64_t rows, uint64_t columns, int level, uint64_t seed)
 {
     size_t width = mmh_dtype_scalar_bytes(dtype);
     uint8_t *data = must(malloc(rows * columns * width));
@@ -288,7 +290,7 @@ static inline uint8_t *read_file(const char *path, size_t *bytes)
 /* The same for the tensors of a safetensors file, until most_bytes of weights were looked at. False
  * if there is no such file. */
 static inline bool device_corpus_file(struct device_corpus *corpus, const char *path, int level,
-                        uint64_t most_bytes)
+                                      uint64_t most_bytes)
 {
     size_t bytes;
     uint8_t *data = read_file(path, &bytes);

@@ -11,7 +11,10 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 #include "base/bits.h"
@@ -470,9 +473,29 @@ static void test_kernels_are_found(void **state)
     assert_null(mmh_kernels_at(n + 100));
 }
 
+/* MMH_CPU narrows the choice to what it names; plain C is what is left of a list of strangers. */
+static void test_environment_narrows_the_choice(void **state)
+{
+    (void)state;
+    for (size_t k = 0; k == 0 || mmh_kernels_at(k - 1); k++) {
+        const struct mmh_kernels *expected = k ? mmh_kernels_at(k - 1) : mmh_kernels_at(0);
+        char list[64];
+        snprintf(list, sizeof list, "c2,%s,,av", k ? expected->name : "");
+        pid_t child = fork(); /* the choice is made once in a process */
+        if (!child) {
+            setenv("MMH_CPU", list, 1);
+            _exit(mmh_kernels_get() == expected ? 0 : 1);
+        }
+        int status = -1;
+        assert_true(child > 0 && waitpid(child, &status, 0) == child);
+        assert_int_equal(status, 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_environment_narrows_the_choice), /* before the choice is made */
         cmocka_unit_test(test_kernels_are_found),
         cmocka_unit_test(test_split_and_merge_agree_with_the_format),
         cmocka_unit_test(test_common_shapes_keep_every_bit),

@@ -81,8 +81,8 @@ static void model_init(struct model *model, unsigned bits, uint32_t table_count,
     model->bits = bits;
     model->table_count = table_count;
     model->encode = (void *)guard_init(&model->encode_guard, table_count * sizeof *model->encode);
-    model->decode =
-        (void *)guard_init(&model->decode_guard, table_count * sizeof *model->decode << bits);
+    model->decode = (void *)guard_init(&model->decode_guard,
+                                       table_count * sizeof *model->decode << bits);
     for (uint32_t t = 0; t < table_count; t++) {
         struct mmh_rans_encode_table *table = &model->encode[t];
         fill_frequencies(table->frequency, bits,
@@ -91,8 +91,8 @@ static void model_init(struct model *model, unsigned bits, uint32_t table_count,
         for (uint32_t s = 0; s < 256; s++) {
             table->start[s] = (uint16_t)start;
             for (uint32_t i = 0; i < table->frequency[s]; i++)
-                model->decode[(t << bits) + start++] =
-                    s << 24 | (uint32_t)table->frequency[s] << 12 | i;
+                model->decode[(t << bits) + start++] = s << 24 |
+                                                       (uint32_t)table->frequency[s] << 12 | i;
         }
         assert_int_equal(start, 1u << bits);
         mmh_rans_encode_table_init(table, bits);
@@ -123,9 +123,8 @@ static uint8_t choose_symbol(const struct model *model, uint32_t table, enum cho
         return (uint8_t)(model->decode[(table << model->bits) + below(1u << model->bits)] >> 24);
     uint32_t best = 256;
     for (uint32_t s = 0; s < 256; s++)
-        if (frequency[s] &&
-            (best == 256 || (choice == CHEAPEST ? frequency[s] > frequency[best]
-                                                : frequency[s] < frequency[best])))
+        if (frequency[s] && (best == 256 || (choice == CHEAPEST ? frequency[s] > frequency[best]
+                                                                : frequency[s] < frequency[best])))
             best = s;
     return (uint8_t)best;
 }
@@ -152,8 +151,8 @@ static void stripe_init(struct stripe *stripe, const struct model *model, size_t
     uint8_t *words = guard_init(&room, 2 * stripe->padded);
     guard_init(&states, 4 * MMH_RANS_LANES);
     stripe->word_count = mmh_kernels_at(0)->rans_encode(states.at, words, stripe->padded, symbols,
-                                                        with_ids ? ids : NULL, count,
-                                                        model->encode, model->bits);
+                                                        with_ids ? ids : NULL, count, model->encode,
+                                                        model->bits);
     assert_true(stripe->word_count <= stripe->padded);
     guard_copy(&stripe->words, words + 2 * (stripe->padded - stripe->word_count),
                2 * stripe->word_count);
@@ -235,8 +234,10 @@ static void test_reciprocals_divide(void **state)
         for (int i = 0; i < 200; i++) {
             uint32_t random = (uint32_t)(guard_random(&seed) >> (32 + below(17)));
             uint32_t multiple = random / f * f;
-            const uint32_t states[] = { random, multiple, multiple - 1, UINT32_MAX / f * f,
-                                        UINT32_MAX - (uint32_t)i, (uint32_t)i };
+            const uint32_t states[] = {
+                random,     multiple, multiple - 1, UINT32_MAX / f * f, UINT32_MAX - (uint32_t)i,
+                (uint32_t)i
+            };
             for (size_t k = 0; k < MMH_COUNT_OF(states); k++) {
                 uint32_t quotient = (uint32_t)((uint64_t)states[k] * reciprocal >> 32);
                 if (states[k] - quotient * f >= f)
@@ -444,9 +445,10 @@ static void test_histograms_count(void **state)
 
 /* ---- rows and columns ---- */
 
-static const uint32_t column_counts[] = { 1,  2,  3,  4,  5,  7,   8,   9,   12,   15,   16,  17,
-                                          25, 27, 31, 32, 33, 48,  49,  63,  64,   65,   96,  100,
-                                          127, 128, 129, 192, 768, 1000, 1024, 1025, 2100, 5000 };
+static const uint32_t column_counts[] = { 1,   2,   3,    4,    5,    7,    8,   9,   12,
+                                          15,  16,  17,   25,   27,   31,   32,  33,  48,
+                                          49,  63,  64,   65,   96,   100,  127, 128, 129,
+                                          192, 768, 1000, 1024, 1025, 2100, 5000 };
 
 /* Sums of rows and columns, wherever the run is cut; large symbols in many rows do not overflow. */
 static void test_sums_add_up(void **state)
@@ -478,8 +480,8 @@ static void test_sums_add_up(void **state)
                 }
                 for (size_t done = 0, part; done < count; done += part) {
                     part = below(4) ? count - done : 1 + below((uint32_t)(count - done));
-                    kernels->row_column_sums(row_sums, column_sums, symbols.at + done,
-                                             first + done, part, columns);
+                    kernels->row_column_sums(row_sums, column_sums, symbols.at + done, first + done,
+                                             part, columns);
                 }
                 kernels->row_column_sums(row_sums, column_sums, symbols.at, first, 0, columns);
                 assert_same(row_sums, want_rows, (size_t)rows * 8);

@@ -26,7 +26,12 @@ def expand(path, seen):
 def main():
     if len(sys.argv) != 5:
         sys.exit(__doc__)
-    source, output, header, name = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], sys.argv[4]
+    source, output, header, name = (
+        Path(sys.argv[1]),
+        Path(sys.argv[2]),
+        sys.argv[3],
+        sys.argv[4],
+    )
     text = "\n".join(expand(source, set())) + "\n"
     numbers = [str(byte) for byte in text.encode("ascii")] + ["0"]
     lines = [", ".join(numbers[i : i + 20]) for i in range(0, len(numbers), 20)]

@@ -134,7 +134,7 @@ static mmh_status encode(struct mmh_encode_job *job, unsigned *codec_id, mmh_err
         status = try_codec(job, codec_id, MMH_CODEC_ZSTD, err);
         if (!status && plan->element_bytes > 1)
             status = try_codec(job, codec_id, MMH_CODEC_SHUFFLE_ZSTD, err);
-        if (!status && plan->level == 9 && (plan->dtype == MMH_DTYPE_OPAQUE || !plan->is_float))
+        if (!status && plan->level == 9 && !plan->is_float && job->bytes != MMH_NO_FIT)
             status = try_codec(job, codec_id, MMH_CODEC_LZMA, err);
     }
     return status;

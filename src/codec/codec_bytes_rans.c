@@ -21,8 +21,9 @@ static mmh_status bytes_encode(struct mmh_encode_job *job, mmh_error *err)
                               err);
     if (status)
         return status;
-    /* There are no patches here: a byte that its table lacks sends the chunk elsewhere. */
-    for (size_t i = 0; i < bytes; i++)
+    /* There are no patches here. Tables code every byte that the plan saw, unless zeros were to be
+     * taken out first: then a chunk that has some goes elsewhere. */
+    for (size_t i = 0; i < bytes && plan->try_zero_run; i++)
         if (!plan->allowed[ids ? ids[i] : 0][job->src[i]])
             return MMH_OK;
     memcpy(symbols, job->src, bytes);

@@ -8,12 +8,16 @@
 enum {
     RUN = 64,                  /* elements that a sample takes together */
     SAMPLE_RUN = 1024,         /* and one for tables */
+    UNEVEN = 8,                /* a share of the variance so big between runs is worth a look */
     SAMPLE_MIN = 1 << 10,      /* elements that are looked at before anything is chosen */
     SAMPLE_TABLE_MIN = 1 << 13,  /* the same where that decides between tiers and tables */
     SAMPLE_MAX = 1 << 14,
     SAMPLE_TABLES = 1 << 18,   /* elements that the tables of levels 4 and 5 are made from */
-    ZSTD_PART = 1 << 13,       /* bytes of each of the parts that zstd is tried on */
+    SAMPLE_SHIFTS = 1 << 16,   /* elements that show what shifts of the tiers save */
+    ZSTD_PART_MIN = 1 << 10,   /* bytes of each of the parts that zstd is tried on */
+    ZSTD_PART_MAX = 1 << 13,
     ZSTD_PARTS = 4,
+    SHIFTS_MIN = 1 << 13,      /* elements from which on shifts are looked for */
     MASK_PART = 1 << 13,       /* elements of each part that a zero mask is tried on */
     PATCH_BITS = 48,           /* a position and a head */
     MODEL_BITS = 8 * (16 + 64),      /* a model's header, and what the container spends on it */
@@ -60,9 +64,11 @@ static uint64_t part_position(uint64_t index, uint64_t parts, uint64_t elements,
 static mmh_status zstd_bits(uint64_t *bits, mmh_codec_workspace *workspace, const uint8_t *data,
                             size_t bytes, unsigned element_bytes, mmh_error *err)
 {
-    bool all = bytes <= (size_t)ZSTD_PART * ZSTD_PARTS;
-    size_t sampled = all ? bytes : (size_t)ZSTD_PART * ZSTD_PARTS, elements = bytes / element_bytes;
-    size_t part = ZSTD_PART / element_bytes;
+    size_t elements = bytes / element_bytes;
+    size_t part = MMH_MIN(MMH_MAX(bytes / 64, (size_t)ZSTD_PART_MIN), (size_t)ZSTD_PART_MAX);
+    part &= ~(size_t)7;
+    bool all = bytes <= ZSTD_PARTS * part;
+    size_t sampled = all ? bytes : ZSTD_PARTS * part;
     uint8_t *memory = mmh_workspace_scratch(workspace, MMH_SCRATCH_TRIAL, 3 * sampled + 1024);
     *bits = 8 * (uint64_t)bytes;
     if (!memory)
@@ -72,8 +78,10 @@ static mmh_status zstd_bits(uint64_t *bits, mmh_codec_workspace *workspace, cons
         memcpy(sample, data, sampled);
     else
         for (size_t p = 0; p < ZSTD_PARTS; p++)
-            memcpy(sample + p * ZSTD_PART,
-                   data + part_position(p, ZSTD_PARTS, elements, part) * element_bytes, ZSTD_PART);
+            memcpy(sample + p * part,
+                   data + part_position(p, ZSTD_PARTS, elements, part / element_bytes) *
+                              element_bytes,
+                   part);
     size_t best, used;
     mmh_status status = mmh_zstd_encode(out, sampled, &best, workspace, sample, sampled, 1, err);
     if (!status && element_bytes > 1) {
@@ -87,6 +95,13 @@ static mmh_status zstd_bits(uint64_t *bits, mmh_codec_workspace *workspace, cons
     if (!status && best != MMH_NO_FIT)
         *bits = scale(8 * (uint64_t)best, bytes, sampled);
     return status;
+}
+
+/* Its entropy coder alone comes within a percent of ours: only more than that speaks of matches.
+ * Its higher levels find more of them, but take their time. */
+static bool zstd_may_win(const struct mmh_block_plan *plan, uint64_t matched, uint64_t bits)
+{
+    return plan->level >= 7 ? matched < bits + bits / 64 : matched < bits - bits / 64;
 }
 
 /* Bits of the mask of a block's non-zero elements, by a sample. */
@@ -185,6 +200,10 @@ struct float_sample {
     uint32_t *histogram;  /* [4 << exponent bits]: exponents with their two top mantissa bits */
     uint32_t low[256];    /* the lowest bytes */
     bool structured;      /* those are not noise */
+    uint64_t squares;     /* sums over all elements: of their symbols' squares, */
+    uint64_t run_squares; /* and of the squared means of the runs that they are in */
+    uint64_t sum;         /* and of their symbols */
+    bool uneven;          /* the runs' scales differ by more than noise, so that it would show */
 };
 
 static inline uint64_t element_at(const uint8_t *at, unsigned bytes)
@@ -196,15 +215,22 @@ static void count_run(struct float_sample *sample, const uint8_t *run, size_t co
                       const struct mmh_float_type *type)
 {
     unsigned head_shift = 8u * type->bytes - 16, shift = 16 - type->exponent_bits - 2;
+    uint64_t sum = 0, squares = 0;
     for (size_t i = 0; i < count; i++) {
         uint64_t element = element_at(run + i * type->bytes, type->bytes);
         sample->any |= element;
         sample->all &= element;
         sample->zeros += !element;
         sample->low[element & 255]++;
-        sample->histogram[mmh_rotl16((uint16_t)(element >> head_shift), 1) >> shift]++;
+        uint64_t symbol = mmh_rotl16((uint16_t)(element >> head_shift), 1) >> shift;
+        sample->histogram[symbol]++;
+        sum += symbol;
+        squares += symbol * symbol;
     }
     sample->counted += count;
+    sample->sum += sum;
+    sample->squares += squares;
+    sample->run_squares += count ? sum * sum / count : 0;
 }
 
 static void take_sample(struct float_sample *sample, const uint8_t *data, uint64_t elements,
@@ -214,13 +240,21 @@ static void take_sample(struct float_sample *sample, const uint8_t *data, uint64
     memset(sample->low, 0, sizeof sample->low);
     sample->counted = sample->zeros = sample->any = 0;
     sample->all = UINT64_MAX;
+    sample->sum = sample->squares = sample->run_squares = 0;
     if (elements <= wanted) {
-        count_run(sample, data, (size_t)elements, type);
+        for (uint64_t i = 0; i < elements; i += RUN)
+            count_run(sample, data + i * type->bytes, (size_t)MMH_MIN(RUN, elements - i), type);
     } else {
         uint64_t runs = wanted / RUN;
         for (uint64_t r = 0; r < runs; r++)
             count_run(sample, data + part_position(r, runs, elements, RUN) * type->bytes, RUN,
                       type);
+    }
+    if (sample->counted) {
+        uint64_t centre = sample->sum * sample->sum / sample->counted;
+        uint64_t total = sample->squares - MMH_MIN(sample->squares, centre);
+        uint64_t between = sample->run_squares - MMH_MIN(sample->run_squares, centre);
+        sample->uneven = between > total / RUN + total / UNEVEN;
     }
     /* The lowest byte of a weight is noise; where it is not, matches may pay. */
     uint64_t noise = 8 * MMH_COST_ONE;
@@ -286,6 +320,7 @@ static uint64_t fold_histogram(uint32_t folded[256], const uint32_t *histogram,
 struct float_choice {
     uint64_t bits;          /* of all elements: symbols and what is stored raw */
     uint64_t raw_bits;      /* of that: what is stored raw */
+    uint64_t tier_raw_bits; /* the same if tiers are used */
     bool rans;
     uint8_t q;
     uint16_t window, tier_window;
@@ -308,7 +343,7 @@ static void choose_float(struct float_choice *choice, const struct float_sample 
     struct mmh_tiers tiers;
     unsigned least = level == 1 ? 4 : 1, most = level == 1 ? 4 : MMH_TIER_MAX;
     uint64_t cost = mmh_tiers_choose(&tiers, folded, least, most) + outside * PATCH_BITS;
-    choice->raw_bits = elements * rest;
+    choice->raw_bits = choice->tier_raw_bits = elements * rest;
     choice->bits = scale(cost, elements, counted) + choice->raw_bits;
     choice->rans = false;
     if (level <= 3)
@@ -348,18 +383,17 @@ static mmh_status fail_memory(const struct mmh_block_plan *plan, mmh_error *err)
                     (unsigned long long)plan->elements);
 }
 
-/* Look for classes. `bits` is what the choice costs without them and is lowered. */
+/* Look for classes and tables, or for shifts of the tiers. `bits`: what the block then takes. */
 static mmh_status search_float(struct mmh_block_plan *plan, struct mmh_model_draft *draft,
-                               uint64_t *bits, mmh_codec_workspace *workspace,
+                               uint64_t *bits, bool shifts, mmh_codec_workspace *workspace,
                                const uint8_t *data, const struct mmh_block_hint *hint,
                                const struct float_choice *choice, mmh_error *err)
 {
     const struct mmh_float_type *type = mmh_float_type(plan->dtype);
     uint64_t n = plan->elements;
-    bool shifts = plan->level == 3;
     unsigned q = shifts ? 0 : choice->q;
     uint16_t window = shifts ? choice->tier_window : choice->window;
-    bool part = plan->level == 4 && n > SAMPLE_TABLES; /* one table: a sample will do */
+    bool part = plan->level == 4 && !shifts && n > SAMPLE_TABLES; /* one table: a sample will do */
     if (part)
         n = SAMPLE_TABLES;
     uint8_t *symbols = mmh_workspace_scratch(workspace, MMH_SCRATCH_BLOCK,
@@ -390,16 +424,15 @@ static mmh_status search_float(struct mmh_block_plan *plan, struct mmh_model_dra
         .bits = draft->bits,
         .tables_max = efforts[plan->level].tables,
         .passes = efforts[plan->level].passes,
-        .sample = plan->level <= 5 ? SAMPLE_TABLES : UINT32_MAX,
+        .sample = shifts ? SAMPLE_SHIFTS : plan->level <= 5 ? SAMPLE_TABLES : UINT32_MAX,
         .patch_bits = PATCH_BITS,
         .overhead_bits = shifts ? MODEL_BITS : 0,
     };
     uint64_t cost;
-    if (shifts)
-        return mmh_shift_search(draft, &search, err);
-    mmh_status status = mmh_model_search(draft, &cost, &search, err);
+    mmh_status status = (shifts ? mmh_shift_search : mmh_model_search)(draft, &cost, &search, err);
     if (!status)
-        *bits = scale(cost, plan->elements, n) + choice->raw_bits;
+        *bits = scale(cost, plan->elements, n) + (shifts ? choice->tier_raw_bits
+                                                         : choice->raw_bits);
     draft->elements = plan->elements;
     return status;
 }
@@ -459,12 +492,26 @@ static mmh_status plan_float(struct mmh_block_plan *plan, mmh_codec_workspace *w
     draft.bits = efforts[plan->level].bits;
     draft.frequency = &choice.frequency;
     bool model = choice.rans;
-    if ((plan->level == 3 && n >= MMH_TIER_BLOCK) || (plan->level >= 4 && choice.rans)) {
-        mmh_status status = search_float(plan, &draft, &bits, workspace, data, hint, &choice,
-                                         err);
+    if (choice.rans) {
+        mmh_status status = search_float(plan, &draft, &bits, false, workspace, data, hint,
+                                         &choice, err);
         if (status)
             return status;
-        model = choice.rans || draft.view_count;
+    }
+    /* Shifted tiers are what level 3 is about. Level 4 has one table, which they beat where the
+     * scale differs a lot from place to place. */
+    if ((plan->level == 3 || (plan->level == 4 && sample.uneven)) && n >= SHIFTS_MIN) {
+        struct mmh_model_draft shifted = { .elements = n };
+        uint64_t shifted_bits;
+        mmh_status status = search_float(plan, &shifted, &shifted_bits, true, workspace, data,
+                                         hint, &choice, err);
+        if (status)
+            return status;
+        if (shifted.view_count && shifted_bits < bits) {
+            draft = shifted;
+            bits = shifted_bits;
+            model = true;
+        }
     }
     if (sparse && dense.bits < bits) {
         plan->try_zero_run = true;
@@ -480,7 +527,7 @@ static mmh_status plan_float(struct mmh_block_plan *plan, mmh_codec_workspace *w
                                       type->bytes, err);
         if (status)
             return status;
-        plan->try_zstd = matched < bits + bits / 16; /* its higher levels gain some */
+        plan->try_zstd = zstd_may_win(plan, matched, bits);
     }
     return model ? finish_model(plan, workspace, &draft, payload, payload_bytes, err) : MMH_OK;
 }
@@ -580,7 +627,7 @@ static mmh_status plan_bytes(struct mmh_block_plan *plan, mmh_codec_workspace *w
                                               .frequency = dense_frequency };
         }
     }
-    plan->try_zstd = matched < bits + bits / 16;
+    plan->try_zstd = zstd_may_win(plan, matched, bits);
     if (matched < bits - bits / 4) /* not close: do without the model */
         plan->try_zero_run = false;
     else if (bits + bits / 256 < 8 * n)
@@ -632,6 +679,8 @@ mmh_status mmh_block_plan_make(const struct mmh_block_plan **plan, const uint8_t
     made->elements = bytes / made->element_bytes;
     made->zstd_level = efforts[made->level].zstd;
     made->stripe_log2 = efforts[made->level].stripe_log2;
+    if (made->dtype == MMH_DTYPE_F16 && made->level >= 5)
+        made->stripe_log2 = 17; /* fp16 gains the least: half the states are worth 0.02 points */
     if (!bytes)
         return MMH_OK;
     if (mmh_float_type(made->dtype))

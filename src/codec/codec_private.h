@@ -297,8 +297,9 @@ mmh_status mmh_model_search(struct mmh_model_draft *draft, uint64_t *cost,
 uint64_t mmh_model_normalise(uint16_t frequency[256], const uint32_t counts[256], unsigned bits,
                              unsigned patch_bits);
 
-/* Row and column shifts of tier symbols: a draft of kind 2, left without classes if none pay. */
-mmh_status mmh_shift_search(struct mmh_model_draft *draft, const struct mmh_search *search,
-                            mmh_error *err);
+/* Row and column shifts of tier symbols: a draft of kind 2, left alone if none pay. cost: of all
+ * symbols in tiers, in bits. */
+mmh_status mmh_shift_search(struct mmh_model_draft *draft, uint64_t *cost,
+                            const struct mmh_search *search, mmh_error *err);
 
 #endif

@@ -35,8 +35,7 @@ static mmh_status shuffle_encode(struct mmh_encode_job *job, mmh_error *err)
     if (!planes)
         return mmh_fail(err, MMH_E_MEMORY, "shuffling %zu bytes", job->chunk->bytes);
     transpose(planes, job->src, job->elements, job->element_bytes);
-    return mmh_zstd_encode(job->dst, MMH_MIN(job->room, job->limit), &job->bytes, job->workspace,
-                           planes, job->chunk->bytes, job->plan->zstd_level, err);
+    return mmh_zstd_encode_chunk(job, planes, err);
 }
 
 static mmh_status shuffle_decode(const struct mmh_decode_job *job, mmh_error *err)

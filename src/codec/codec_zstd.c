@@ -7,6 +7,10 @@
 
 #include <zstd.h>
 
+/* Chunks from so many bytes on are tried with level 1 before a level above this one: what is
+ * noise to the first is noise to the second, after a hundred times as long. */
+enum { QUICK_LEVEL = 3, LOOK_FIRST = 1 << 16 };
+
 mmh_status mmh_zstd_encode(uint8_t *dst, size_t room, size_t *dst_bytes,
                            mmh_codec_workspace *workspace, const uint8_t *src, size_t bytes,
                            int level, mmh_error *err)
@@ -36,10 +40,23 @@ mmh_status mmh_zstd_decode(uint8_t *dst, size_t bytes, mmh_codec_workspace *work
     return MMH_OK;
 }
 
+mmh_status mmh_zstd_encode_chunk(struct mmh_encode_job *job, const uint8_t *src, mmh_error *err)
+{
+    size_t bytes = job->chunk->bytes, room = MMH_MIN(job->room, job->limit);
+    int level = job->plan->zstd_level;
+    if (level > QUICK_LEVEL && bytes >= LOOK_FIRST) {
+        mmh_status status = mmh_zstd_encode(job->dst, room, &job->bytes, job->workspace, src,
+                                            bytes, 1, err);
+        bool noise = job->bytes == MMH_NO_FIT || job->bytes > bytes - bytes / 256;
+        if (status || noise)
+            return status;
+    }
+    return mmh_zstd_encode(job->dst, room, &job->bytes, job->workspace, src, bytes, level, err);
+}
+
 static mmh_status zstd_encode(struct mmh_encode_job *job, mmh_error *err)
 {
-    return mmh_zstd_encode(job->dst, MMH_MIN(job->room, job->limit), &job->bytes, job->workspace,
-                           job->src, job->chunk->bytes, job->plan->zstd_level, err);
+    return mmh_zstd_encode_chunk(job, job->src, err);
 }
 
 static mmh_status zstd_decode(const struct mmh_decode_job *job, mmh_error *err)

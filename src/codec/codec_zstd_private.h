@@ -13,6 +13,9 @@ mmh_status mmh_zstd_encode(uint8_t *dst, size_t room, size_t *dst_bytes,
                            mmh_codec_workspace *workspace, const uint8_t *src, size_t bytes,
                            int level, mmh_error *err);
 
+/* The whole chunk, at the plan's level, from `src`: its bytes or what was made of them. */
+mmh_status mmh_zstd_encode_chunk(struct mmh_encode_job *job, const uint8_t *src, mmh_error *err);
+
 /* Fails unless src decodes to exactly `bytes` bytes. */
 mmh_status mmh_zstd_decode(uint8_t *dst, size_t bytes, mmh_codec_workspace *workspace,
                            const uint8_t *src, size_t src_bytes, mmh_error *err);

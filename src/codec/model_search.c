@@ -437,7 +437,7 @@ static mmh_status refine(struct state *state, struct view *views, size_t view_co
     const struct mmh_search *search = state->search;
     size_t columns = 0;
     for (size_t i = 0; i < view_count; i++)
-        columns = MMH_MAX(columns, views[i].use_columns ? (size_t)views[i].columns : 0);
+        columns = MMH_MAX(columns, state->draft->views[i].column ? (size_t)views[i].columns : 0);
     uint8_t *memory = mmh_workspace_scratch(search->workspace, MMH_SCRATCH_SPARE,
                                             256 * sizeof(symbol_costs) + columns * CANDIDATES * 6);
     if (!memory)
@@ -679,8 +679,8 @@ static uint64_t shifted_cost(const struct mmh_search *search, const struct view 
     return mmh_tiers_choose(&tiers, histogram, 1, MMH_TIER_MAX) * n / counted;
 }
 
-mmh_status mmh_shift_search(struct mmh_model_draft *draft, const struct mmh_search *search,
-                            mmh_error *err)
+mmh_status mmh_shift_search(struct mmh_model_draft *draft, uint64_t *cost,
+                            const struct mmh_search *search, mmh_error *err)
 {
     mmh_codec_workspace *workspace = search->workspace;
     struct view views[VIEWS_MAX];
@@ -699,10 +699,11 @@ mmh_status mmh_shift_search(struct mmh_model_draft *draft, const struct mmh_sear
         return mmh_fail(err, MMH_E_MEMORY, "searching the shifts of %llu elements",
                         (unsigned long long)search->elements);
     uint32_t counts[256] = { 0 };
-    workspace->kernels->histogram(counts, search->symbols, (size_t)search->elements, 1);
+    workspace->kernels->histogram(counts, search->symbols, (size_t)search->elements,
+                                  1 + search->elements / search->sample);
     uint64_t variance = variance_of(search, counts, search->elements);
     struct view flat = { .columns = search->elements, .rows = 1 };
-    uint64_t best = shifted_cost(search, &flat);
+    *cost = shifted_cost(search, &flat);
     for (size_t i = 0; i < view_count; i++) {
         struct view *view = &views[i];
         view->row = (int8_t *)class_memory + i * most;
@@ -717,9 +718,9 @@ mmh_status mmh_shift_search(struct mmh_model_draft *draft, const struct mmh_sear
             bits += mmh_model_classes_bits(view->row, (size_t)view->rows);
         if (view->use_columns)
             bits += mmh_model_classes_bits(view->column, (size_t)view->columns);
-        if (view->score <= 0 || (bits += shifted_cost(search, view)) >= best)
+        if (view->score <= 0 || (bits += shifted_cost(search, view)) >= *cost)
             continue;
-        best = bits;
+        *cost = bits;
         *chosen = kept_view(view);
         *draft = (struct mmh_model_draft){
             .kind = MMH_MODEL_SHIFTS,

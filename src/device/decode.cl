@@ -482,6 +482,49 @@ FUNCTION uint2 tier_eight(GLOBAL const uint *planes, uint words, uint ranks,
 }
 
 /*
+ * For each item the sums of the items before it, three words at once. Each item adds up to its own
+ * place in a part of 16, then the parts are added up: three barriers, and little work. The totals
+ * lie in scan[SCAN_TOTALS..].
+ */
+#define SCAN_PART 16
+#define SCAN_PARTS (MMH_DEVICE_ITEMS / SCAN_PART)
+#define SCAN_WORDS ((SCAN_PART + 1) * SCAN_PARTS) /* one more for each part: other banks */
+#define SCAN_SUMS (3 * SCAN_WORDS)
+#define SCAN_TOTALS (SCAN_SUMS + 3 * SCAN_PARTS)
+
+FUNCTION void scan_items(LOCAL uint *scan, uint sum[3], uint item)
+{
+    uint own = item + item / SCAN_PART, part = item / SCAN_PART;
+    for (uint p = 0; p < 3; p++)
+        scan[p * SCAN_WORDS + own] = sum[p];
+    BARRIER();
+    if (item < 3 * SCAN_PARTS) {
+        LOCAL uint *at = scan + item * (SCAN_PART + 1);
+        uint total = 0;
+        for (uint i = 0; i < SCAN_PART; i++) {
+            uint value = at[i];
+            at[i] = total;
+            total += value;
+        }
+        scan[SCAN_SUMS + item] = total;
+    }
+    BARRIER();
+    if (item < 3) {
+        LOCAL uint *at = scan + SCAN_SUMS + item * SCAN_PARTS;
+        uint total = 0;
+        for (uint i = 0; i < SCAN_PARTS; i++) {
+            uint value = at[i];
+            at[i] = total;
+            total += value;
+        }
+        scan[SCAN_TOTALS + item] = total;
+    }
+    BARRIER();
+    for (uint p = 0; p < 3; p++)
+        sum[p] = scan[p * SCAN_WORDS + own] + scan[SCAN_SUMS + p * SCAN_PARTS + part];
+}
+
+/*
  * One group decodes one block: the places of all tiers by one scan of popcounts, then the tiers
  * from the last to the first. One list of symbols in local memory grows in place from tier to tier,
  * from its end: an entry never takes a symbol from behind its own place.
@@ -532,36 +575,17 @@ KERNEL(mmh_tiers_group, MMH_DEVICE_ITEMS)(BUFFERS)
         starts[k * WORDS + 2 * item + 1] = (ushort)threes[0]; /* within the item, for now */
         sum[k / 2] += (threes[0] + threes[1]) << (k % 2 * 16);
     }
-    uint own0 = sum[0], own1 = sum[1], own2 = sum[2];
-    LOCAL uint *scan = list; /* two buffers in turn, before there is a list */
-    for (uint distance = 1; distance <= MMH_DEVICE_ITEMS; distance *= 2) {
-        scan[item] = sum[0];
-        scan[MMH_DEVICE_ITEMS + item] = sum[1];
-        scan[2 * MMH_DEVICE_ITEMS + item] = sum[2];
-        BARRIER();
-        if (distance < MMH_DEVICE_ITEMS) {
-            if (item >= distance) {
-                sum[0] += scan[item - distance];
-                sum[1] += scan[MMH_DEVICE_ITEMS + item - distance];
-                sum[2] += scan[2 * MMH_DEVICE_ITEMS + item - distance];
-            }
-            scan = scan == list ? list + 3 * MMH_DEVICE_ITEMS : list;
-        }
-    }
-    sum[0] -= own0;
-    sum[1] -= own1;
-    sum[2] -= own2;
+    LOCAL uint *scan = list; /* before there is a list */
+    scan_items(scan, sum, item);
     for (uint k = 0; k < MMH_DEVICE_TIERS; k++)
         if (k < tier_count) {
             uint start = sum[k / 2] >> (k % 2 * 16) & 0xffff, at = k * WORDS + 2 * item;
             starts[at] = (ushort)start;
             starts[at + 1] = (ushort)(starts[at + 1] + start);
         }
-    if (item < tier_count) {
-        uint total = scan[item / 2 * MMH_DEVICE_ITEMS + MMH_DEVICE_ITEMS - 1];
-        if ((total >> (item % 2 * 16) & 0xffff) != counts[item + 1])
-            damaged = true;
-    }
+    if (item < tier_count &&
+        (scan[SCAN_TOTALS + item / 2] >> (item % 2 * 16) & 0xffff) != counts[item + 1])
+        damaged = true;
     if (damaged)
         ATOMIC_OR(&flags[index], 1u);
     BARRIER();
@@ -742,10 +766,11 @@ KERNEL(mmh_patch, MMH_DEVICE_PATCH_ITEMS)(BUFFERS)
 
 #if defined(MMH_ITEM_STYLE)
 
-/* Write elements i..i+15 (i a multiple of 16), as far as there are so many. */
-FUNCTION void merge_sixteen(const struct chunk *chunk, uint i, const uchar *bytes)
+/* Write elements i..i+15 (i a multiple of 16), as far as there are so many. Vectors go to memory
+ * through pointers to vectors: vstore16 is one store for each element with some compilers. */
+FUNCTION void merge_sixteen(const struct chunk *chunk, uint i, uchar16 bytes)
 {
-    ushort16 symbol = convert_ushort16(vload16(0, bytes)), stored = (ushort16)(0);
+    ushort16 symbol = convert_ushort16(bytes), stored = (ushort16)(0);
     uint bits = chunk->stored_bits, group = i / 64, quarter = i % 64 / 16;
     if (bits & 8)
         stored = convert_ushort16(vload16(0, chunk->payload + chunk->plane8 + i));
@@ -774,13 +799,12 @@ FUNCTION void merge_sixteen(const struct chunk *chunk, uint i, const uchar *byte
     if (chunk->element_bytes == 2) {
         GLOBAL ushort *out = (GLOBAL ushort *)chunk->output + i;
         if (left >= 16) {
-            vstore16(head, 0, out);
+            *(GLOBAL ushort16 *)out = head;
             return;
         }
-        ushort last[16];
-        vstore16(head, 0, last);
+        ushort16 last = head;
         for (uint e = 0; e < left; e++)
-            out[e] = last[e];
+            out[e] = ((const ushort *)&last)[e];
         return;
     }
     ushort16 tail;
@@ -795,20 +819,19 @@ FUNCTION void merge_sixteen(const struct chunk *chunk, uint i, const uchar *byte
     uint16 element = convert_uint16(head) << 16 | convert_uint16(tail);
     GLOBAL uint *out = (GLOBAL uint *)chunk->output + i;
     if (left >= 16) {
-        vstore16(element, 0, out);
+        *(GLOBAL uint16 *)out = element;
         return;
     }
-    uint last[16];
-    vstore16(element, 0, last);
+    uint16 last = element;
     for (uint e = 0; e < left; e++)
-        out[e] = last[e];
+        out[e] = ((const uint *)&last)[e];
 }
 
-/* Write `count` elements from `first`, a multiple of 64, on; bytes has room for whole groups. */
-FUNCTION void merge_run(const struct chunk *chunk, uint first, uint count, const uchar *bytes)
+/* Write `count` elements from `first`, a multiple of 64, on. */
+FUNCTION void merge_run(const struct chunk *chunk, uint first, uint count, const uchar16 *symbols)
 {
     for (uint i = 0; i < count; i += 16)
-        merge_sixteen(chunk, first + i, bytes + i);
+        merge_sixteen(chunk, first + i, symbols[i / 16]);
 }
 
 KERNEL(mmh_fill_item, 1)(BUFFERS)
@@ -816,10 +839,22 @@ KERNEL(mmh_fill_item, 1)(BUFFERS)
     uint index = side[work + 2 * GROUP], first = side[work + 2 * GROUP + 1] * MMH_DEVICE_RUN;
     struct chunk chunk = chunk_of(payloads, fields + index, side, models, output);
     uint left = chunk.elements - first;
-    uchar bytes[16];
-    vstore16((uchar16)((uchar)chunk.fields->fill), 0, bytes);
+    uchar16 symbols = (uchar16)((uchar)chunk.fields->fill);
     for (uint i = 0; i < left && i < MMH_DEVICE_RUN; i += 16)
-        merge_sixteen(&chunk, first + i, bytes);
+        merge_sixteen(&chunk, first + i, symbols);
+}
+
+/* Row class + column class of the sixteen elements from here on. */
+FUNCTION uchar16 walk_sixteen(const struct walk *walk, const struct chunk *chunk)
+{
+    if (walk->column + 16 <= walk->columns && walk->element + 16 <= walk->end) {
+        uchar16 classes = (uchar16)((uchar)row_class(walk, walk->row));
+        if (walk->has_columns)
+            classes += vload16(0, walk->column_classes + walk->column);
+        return classes;
+    }
+    return as_uchar16((uint4)(walk_four(walk, chunk, 0), walk_four(walk, chunk, 4),
+                              walk_four(walk, chunk, 8), walk_four(walk, chunk, 12)));
 }
 
 /* One tier of one block. */
@@ -855,8 +890,9 @@ FUNCTION uint tiers_of(struct tier tiers[MMH_DEVICE_TIERS], GLOBAL const uint **
 /* Symbols of a tier from those of the later ones. Whole words: both have room for a block. The
  * words of a tier hold at most as many 3s as a block has symbols, so no place is beyond the list.
  * Returns how many 3s there were, or more than any count if a bit belongs to no entry. */
-FUNCTION uint tier_item(uchar *symbols, const struct tier *tier, uint ranks, const uchar *list)
+FUNCTION uint tier_item(uchar16 *symbols, const struct tier *tier, uint ranks, const uchar *list)
 {
+    uchar *bytes = (uchar *)symbols;
     const uchar16 bits = (uchar16)(1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128);
     const uchar16 rank0 = (uchar16)((uchar)ranks);
     const uchar16 flip1 = rank0 ^ (uchar16)((uchar)(ranks >> 8));
@@ -872,10 +908,10 @@ FUNCTION uint tier_item(uchar *symbols, const struct tier *tier, uint ranks, con
                                       (uchar8)((uchar)(plane1 >> (shift + 8))));
             uchar16 is1 = as_uchar16((byte0 & bits) != (uchar)0);
             uchar16 is2 = as_uchar16((byte1 & bits) != (uchar)0);
-            vstore16(rank0 ^ (is1 & flip1) ^ (is2 & flip2), 2 * w + part, symbols);
+            symbols[2 * w + part] = rank0 ^ (is1 & flip1) ^ (is2 & flip2);
         }
         for (uint left = later; left; left &= left - 1)
-            symbols[32 * w + 31 - clz(left & (0 - left))] = list[at++];
+            bytes[32 * w + 31 - clz(left & (0 - left))] = list[at++];
         uint used = tier->count - 32 * w;
         if (used < 32 && (plane0 | plane1) >> used)
             at += 2 * MMH_DEVICE_RUN; /* the last word: no place follows */
@@ -890,13 +926,14 @@ KERNEL(mmh_tiers_item, 1)(BUFFERS)
     struct tier tiers[MMH_DEVICE_TIERS];
     GLOBAL const uint *escapes;
     uint wanted = tiers_of(tiers, &escapes, &chunk, block);
-    uchar lists[2][MMH_DEVICE_RUN];
+    uchar16 lists[2][MMH_DEVICE_RUN / 16];
     uint now = 0;
-    for (uint i = 0; i < wanted; i++)
-        lists[0][i] = ((GLOBAL const uchar *)escapes)[i];
+    for (uint i = 0; i < (wanted + 3) / 4; i++)
+        ((uint *)lists[0])[i] = escapes[i];
     bool damaged = false;
     for (uint k = chunk.fields->tier_count; k-- > 0;) {
-        damaged |= tier_item(lists[now ^ 1], &tiers[k], chunk.fields->ranks[k], lists[now]) !=
+        damaged |= tier_item(lists[now ^ 1], &tiers[k], chunk.fields->ranks[k],
+                             (const uchar *)lists[now]) !=
                    wanted;
         wanted = tiers[k].count;
         now ^= 1;
@@ -906,12 +943,10 @@ KERNEL(mmh_tiers_item, 1)(BUFFERS)
     uint first = block * MMH_DEVICE_RUN;
     if (chunk.fields->shifted) {
         struct walk walk;
-        walk.step = 4;
+        walk.step = 16;
         walk_to(&walk, &chunk, first);
-        for (uint i = 0; i < wanted; i += 4) {
-            uint shifts = walk_four(&walk, &chunk, 0);
-            for (uint e = 0; e < 4; e++)
-                lists[now][i + e] = (uchar)(lists[now][i + e] + (shifts >> (8 * e)));
+        for (uint i = 0; i < wanted; i += 16) {
+            lists[now][i / 16] += walk_sixteen(&walk, &chunk);
             walk_on(&walk, &chunk);
         }
     }
@@ -933,21 +968,23 @@ KERNEL(mmh_rans_item, 1)(BUFFERS)
     uint first = stripe << f->stripe_log2, left = chunk.elements - first;
     uint count = left < 1u << f->stripe_log2 ? left : 1u << f->stripe_log2;
     uint x[MMH_DEVICE_LANES], table[128];
-    uchar symbols[128];
+    uchar16 symbols[8];
     for (uint l = 0; l < MMH_DEVICE_LANES; l++)
         x[l] = states[l];
     for (uint i = 0; i < 128; i++)
         table[i] = 0;
     struct walk walk;
-    walk.step = 4;
+    walk.step = 16;
     if (f->table_count > 1)
         walk_to(&walk, &chunk, first);
     for (uint unit = 0; unit < count; unit += 128) {
         if (f->table_count > 1)
-            for (uint i = 0; i < 128; i += 4) {
-                uint classes = walk_four(&walk, &chunk, 0);
-                for (uint e = 0; e < 4; e++) {
-                    uint id = map[bin_of(classes >> (8 * e))];
+            for (uint i = 0; i < 128; i += 16) {
+                char16 sums = as_char16(walk_sixteen(&walk, &chunk));
+                uchar16 bins = as_uchar16(clamp(add_sat(sums, (char16)(32)), (char16)(0),
+                                                (char16)(63)));
+                for (uint e = 0; e < 16; e++) {
+                    uint id = map[((const uchar *)&bins)[e]];
                     table[i + e] = unit + i + e < count ? id << bits : 0;
                 }
                 walk_on(&walk, &chunk);
@@ -956,7 +993,7 @@ KERNEL(mmh_rans_item, 1)(BUFFERS)
             for (uint l = 0; l < MMH_DEVICE_LANES; l++) {
                 uint slot = tables[table[4 * l + e] + (x[l] & mask)];
                 x[l] = (slot >> 12 & 4095) * (x[l] >> bits) + (slot & 4095);
-                symbols[4 * l + e] = (uchar)(slot >> 24);
+                ((uchar *)symbols)[4 * l + e] = (uchar)(slot >> 24);
             }
             /* A word is read whether it is needed or not: no branch to guess. The last one, behind
              * which there is nothing, serves for all that are beyond it. */

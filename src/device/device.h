@@ -20,22 +20,22 @@
 #include "codec/codec.h"
 
 enum mmh_device_style {
-    MMH_DEVICE_STYLE_AUTO,   /* by the device's type */
-    MMH_DEVICE_STYLE_ITEMS,  /* one work-item for each tier block or stripe: processors */
-    MMH_DEVICE_STYLE_GROUPS  /* one work-group for each: GPUs */
+    MMH_DEVICE_STYLE_AUTO,  /* by the device's type */
+    MMH_DEVICE_STYLE_ITEMS, /* one work-item for each tier block or stripe: processors */
+    MMH_DEVICE_STYLE_GROUPS /* one work-group for each: GPUs */
 };
 
 struct mmh_device_options {
     enum mmh_device_style style;
-    size_t local_bytes;  /* local memory to use at the most; 0: 32 KiB, what every GPU has */
+    size_t local_bytes; /* local memory to use at the most; 0: 32 KiB, what every GPU has */
 };
 
 struct mmh_device_info {
     char name[128], driver[128];
     bool is_processor;
     unsigned compute_units;
-    uint64_t memory_bytes, allocation_bytes;  /* in all, and in one buffer */
-    enum mmh_device_style style;              /* in use, once opened */
+    uint64_t memory_bytes, allocation_bytes; /* in all, and in one buffer */
+    enum mmh_device_style style;             /* in use, once opened */
 };
 
 typedef struct mmh_device mmh_device;
@@ -52,8 +52,8 @@ mmh_status mmh_device_describe(struct mmh_device_info *info, size_t index, mmh_e
 /* Open a device and compile its kernels (seconds; drivers keep what they compiled). options NULL:
  * all zero. Fails with MMH_E_DEVICE. */
 mmh_status mmh_device_open(mmh_device **device, size_t index,
-                           const struct mmh_device_options *options,
-                           const mmh_allocator *allocator, mmh_error *err);
+                           const struct mmh_device_options *options, const mmh_allocator *allocator,
+                           mmh_error *err);
 void mmh_device_close(mmh_device *device); /* may be NULL; batches and buffers go first */
 const struct mmh_device_info *mmh_device_info(const mmh_device *device);
 
@@ -88,7 +88,7 @@ struct mmh_device_chunk {
     size_t block;           /* index in the set's blocks */
     const uint8_t *payload; /* as stored */
     size_t payload_bytes;
-    uint64_t offset;        /* of its elements in the output: a multiple of 64 */
+    uint64_t offset; /* of its elements in the output: a multiple of 64 */
 };
 
 /* Chunks to decode together. Outputs must not overlap. */

@@ -19,30 +19,30 @@ typedef unsigned int mmh_device_word;
 typedef uint32_t mmh_device_word;
 #endif
 
-#define MMH_DEVICE_UNIT 64           /* payloads and outputs begin at multiples of so many bytes */
-#define MMH_DEVICE_RUN 16384         /* elements of one tier block, and of one run of a fill */
-#define MMH_DEVICE_TIERS 6           /* tiers at the most */
-#define MMH_DEVICE_ITEMS 256         /* work-items of a group that decodes one run */
-#define MMH_DEVICE_PATCH_ITEMS 64    /* patches, and work-items, of a group that patches */
-#define MMH_DEVICE_LANES 32          /* rANS states of a stripe */
-#define MMH_DEVICE_NONE 0xffffffffu  /* no classes of that kind */
+#define MMH_DEVICE_UNIT 64          /* payloads and outputs begin at multiples of so many bytes */
+#define MMH_DEVICE_RUN 16384        /* elements of one tier block, and of one run of a fill */
+#define MMH_DEVICE_TIERS 6          /* tiers at the most */
+#define MMH_DEVICE_ITEMS 256        /* work-items of a group that decodes one run */
+#define MMH_DEVICE_PATCH_ITEMS 64   /* patches, and work-items, of a group that patches */
+#define MMH_DEVICE_LANES 32         /* rANS states of a stripe */
+#define MMH_DEVICE_NONE 0xffffffffu /* no classes of that kind */
 
 /* Shapes that kernels are made for, named by stored bits and element bytes: sign stored, no zero
  * bits, plain tails. Those of 6 bits may have a window, the others have none. */
 #define MMH_DEVICE_SHAPE_ANY 0
-#define MMH_DEVICE_SHAPE_8_OF_2 1   /* bf16 tiers */
-#define MMH_DEVICE_SHAPE_8_OF_4 2   /* fp32 tiers */
-#define MMH_DEVICE_SHAPE_11_OF_2 3  /* fp16 tiers */
-#define MMH_DEVICE_SHAPE_6_OF_2 4   /* bf16 rANS, two mantissa bits in the symbol */
-#define MMH_DEVICE_SHAPE_6_OF_4 5   /* fp32 rANS */
-#define MMH_DEVICE_SHAPE_9_OF_2 6   /* fp16 rANS */
+#define MMH_DEVICE_SHAPE_8_OF_2 1  /* bf16 tiers */
+#define MMH_DEVICE_SHAPE_8_OF_4 2  /* fp32 tiers */
+#define MMH_DEVICE_SHAPE_11_OF_2 3 /* fp16 tiers */
+#define MMH_DEVICE_SHAPE_6_OF_2 4  /* bf16 rANS, two mantissa bits in the symbol */
+#define MMH_DEVICE_SHAPE_6_OF_4 5  /* fp32 rANS */
+#define MMH_DEVICE_SHAPE_9_OF_2 6  /* fp16 rANS */
 
 /* Kernels: what a work list is for. An entry is two words: chunk, and which part of it. */
-#define MMH_DEVICE_FILL 0         /* part: run */
-#define MMH_DEVICE_TIER 1         /* part: tier block */
-#define MMH_DEVICE_RANS_LOCAL 2   /* part: first stripe of the group; tables in local memory */
-#define MMH_DEVICE_RANS_GLOBAL 3  /* the same; tables in global memory */
-#define MMH_DEVICE_PATCH 4        /* part: first patch / MMH_DEVICE_PATCH_ITEMS; after all others */
+#define MMH_DEVICE_FILL 0        /* part: run */
+#define MMH_DEVICE_TIER 1        /* part: tier block */
+#define MMH_DEVICE_RANS_LOCAL 2  /* part: first stripe of the group; tables in local memory */
+#define MMH_DEVICE_RANS_GLOBAL 3 /* the same; tables in global memory */
+#define MMH_DEVICE_PATCH 4       /* part: first patch / MMH_DEVICE_PATCH_ITEMS; after all others */
 #define MMH_DEVICE_KERNELS 5
 
 /* One chunk. Offsets are in bytes from its payload unless said otherwise. */
@@ -108,7 +108,7 @@ struct mmh_device_view {
     mmh_device_word first, end; /* of the chunk's elements */
     mmh_device_word columns;
     mmh_device_word column, row;
-    mmh_device_word rows; /* that there are classes for */
+    mmh_device_word rows;                        /* that there are classes for */
     mmh_device_word column_classes, row_classes; /* in bytes in the models, or MMH_DEVICE_NONE */
 };
 

@@ -15,6 +15,8 @@
 enum {
     MODELS_BYTES_MAX = 1 << 30, /* in one batch */
     HEADER = 8,
+    VIEW_BITS_MIN = 2 + 13 + 7 + 1,
+    ORDER_BITS_MAX = 32,
     ELEMENTS_ORDER = 12,
     COLUMNS_ORDER = 6,
     KIND_RANS = 1,
@@ -235,8 +237,8 @@ static bool read_run(struct mmh_device_run *run, struct mmh_buffer *models, stru
         return false;
     run->rows = mmh_divide_up(run->phase + elements, run->columns);
     /* Each class takes a bit at least: that bounds the memory. */
-    uint64_t classes =
-        (flags & FLAG_COLUMNS ? run->columns : 0) + (flags & FLAG_ROWS ? run->rows : 0);
+    uint64_t classes = (flags & FLAG_COLUMNS ? run->columns : 0) +
+                       (flags & FLAG_ROWS ? run->rows : 0);
     return classes <= 8 * (uint64_t)in->bytes - in->position &&
            models->bytes + classes < MODELS_BYTES_MAX &&
            read_classes(&run->column_classes, models, in, run->columns, flags & FLAG_COLUMNS) &&

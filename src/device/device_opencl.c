@@ -16,10 +16,10 @@
 #include "device/device_plan.h"
 
 enum {
-    LOCAL_DEFAULT = 32 << 10,  /* bytes of local memory that every GPU has */
+    LOCAL_DEFAULT = 32 << 10, /* bytes of local memory that every GPU has */
     PLATFORMS_MAX = 16,
-    DEVICES_MAX = 64,          /* of one platform */
-    LOCAL_STRIPES = 4,         /* that share a group and its tables */
+    DEVICES_MAX = 64,  /* of one platform */
+    LOCAL_STRIPES = 4, /* that share a group and its tables */
     GLOBAL_STRIPES = 1,
     ARGUMENT_WORK = 6,
     ARGUMENT_TABLES = 7,
@@ -73,17 +73,17 @@ struct mmh_device_batch {
 static mmh_status opencl_fail(mmh_error *err, const char *what, cl_int code)
 {
     const char *reason = code == CL_MEM_OBJECT_ALLOCATION_FAILURE ? ": out of device memory"
-                         : code == CL_OUT_OF_RESOURCES            ? ": out of resources"
-                         : code == CL_INVALID_BUFFER_SIZE ? ": more than the device can allocate"
-                                                          : "";
+                       : code == CL_OUT_OF_RESOURCES              ? ": out of resources"
+                       : code == CL_INVALID_BUFFER_SIZE ? ": more than the device can allocate"
+                                                        : "";
     return mmh_fail(err, code == CL_OUT_OF_HOST_MEMORY ? MMH_E_MEMORY : MMH_E_DEVICE,
                     "OpenCL failed to %s (%d)%s", what, code, reason);
 }
 
 /* ---- finding devices ---- */
 
-static mmh_status load(mmh_library **library, struct mmh_opencl *cl,
-                       const mmh_allocator *allocator, mmh_error *err)
+static mmh_status load(mmh_library **library, struct mmh_opencl *cl, const mmh_allocator *allocator,
+                       mmh_error *err)
 {
     const char *names[] = { mmh_environment("MMH_OPENCL"), "libOpenCL.so.1", "libOpenCL.so",
                             "/System/Library/Frameworks/OpenCL.framework/OpenCL" };
@@ -95,8 +95,8 @@ static mmh_status load(mmh_library **library, struct mmh_opencl *cl,
     if (status)
         return mmh_fail(err, status, "%s", why.message);
     const char *missing = NULL;
-#define MMH_OPENCL_LOAD(result, name, parameters)                                                  \
-    if (!mmh_library_function(*library, #name, &cl->name))                                         \
+#define MMH_OPENCL_LOAD(result, name, parameters)          \
+    if (!mmh_library_function(*library, #name, &cl->name)) \
         missing = #name;
     MMH_OPENCL_FUNCTIONS(MMH_OPENCL_LOAD)
     if (!missing)
@@ -211,7 +211,8 @@ static mmh_status build(mmh_device *device, mmh_error *err)
                    GLOBAL_STRIPES, device->kinds == item_kernels ? " -DMMH_ITEM_STYLE" : "");
     const char *text = mmh_device_source;
     size_t bytes = mmh_device_source_bytes;
-    device->program = device->cl.clCreateProgramWithSource(device->context, 1, &text, &bytes, &code);
+    device->program = device->cl.clCreateProgramWithSource(device->context, 1, &text, &bytes,
+                                                           &code);
     if (!device->program)
         return opencl_fail(err, "take the kernels", code);
     code = device->cl.clBuildProgram(device->program, 1, &device->id, options, NULL, NULL);
@@ -229,8 +230,8 @@ static mmh_status build(mmh_device *device, mmh_error *err)
     for (unsigned k = 0; k < MMH_DEVICE_KERNELS; k++) {
         if (!device->kinds[k].name)
             continue;
-        device->kernels[k] =
-            device->cl.clCreateKernel(device->program, device->kinds[k].name, &code);
+        device->kernels[k] = device->cl.clCreateKernel(device->program, device->kinds[k].name,
+                                                       &code);
         if (!device->kernels[k])
             return opencl_fail(err, "find a kernel", code);
     }
@@ -252,13 +253,12 @@ static mmh_status open_device(mmh_device *device, size_t index,
     describe(&device->info, &device->cl, device->id);
     device->info.style = options->style;
     if (options->style == MMH_DEVICE_STYLE_AUTO)
-        device->info.style =
-            device->info.is_processor ? MMH_DEVICE_STYLE_ITEMS : MMH_DEVICE_STYLE_GROUPS;
-    device->kinds =
-        device->info.style == MMH_DEVICE_STYLE_ITEMS ? item_kernels : group_kernels;
+        device->info.style = device->info.is_processor ? MMH_DEVICE_STYLE_ITEMS
+                                                       : MMH_DEVICE_STYLE_GROUPS;
+    device->kinds = device->info.style == MMH_DEVICE_STYLE_ITEMS ? item_kernels : group_kernels;
     size_t has = (size_t)number_of(&device->cl, device->id, CL_DEVICE_LOCAL_MEM_SIZE);
-    device->local_bytes =
-        MMH_MIN(has, options->local_bytes ? options->local_bytes : (size_t)LOCAL_DEFAULT);
+    device->local_bytes = MMH_MIN(has, options->local_bytes ? options->local_bytes
+                                                            : (size_t)LOCAL_DEFAULT);
     cl_int code;
     device->context = device->cl.clCreateContext(NULL, 1, &device->id, NULL, NULL, &code);
     if (!device->context)
@@ -271,8 +271,8 @@ static mmh_status open_device(mmh_device *device, size_t index,
 }
 
 mmh_status mmh_device_open(mmh_device **device, size_t index,
-                           const struct mmh_device_options *options,
-                           const mmh_allocator *allocator, mmh_error *err)
+                           const struct mmh_device_options *options, const mmh_allocator *allocator,
+                           mmh_error *err)
 {
     static const struct mmh_device_options defaults;
     *device = NULL;
@@ -443,8 +443,7 @@ static mmh_status upload_payloads(mmh_device_batch *batch, mmh_error *err)
 {
     mmh_device *device = batch->device;
     const struct mmh_device_plan *plan = &batch->plan;
-    mmh_status status =
-        allocate(&batch->payload, device, plan->payload_bytes, "payloads", err);
+    mmh_status status = allocate(&batch->payload, device, plan->payload_bytes, "payloads", err);
     for (size_t c = 0; c < plan->chunk_count && !status; c++) {
         const struct mmh_device_chunk *chunk = &plan->chunks[c];
         cl_int code = device->cl.clEnqueueWriteBuffer(
@@ -566,8 +565,8 @@ mmh_status mmh_device_batch_start(mmh_device_batch *batch, mmh_device_buffer *ou
     if (!plan->chunk_count)
         return MMH_OK;
     const uint32_t zero = 0;
-    cl_int code = device->cl.clEnqueueFillBuffer(device->queue, batch->flags, &zero, sizeof zero,
-                                                 0, 4 * plan->chunk_count, 0, NULL, NULL);
+    cl_int code = device->cl.clEnqueueFillBuffer(device->queue, batch->flags, &zero, sizeof zero, 0,
+                                                 4 * plan->chunk_count, 0, NULL, NULL);
     for (unsigned k = 0; k < MMH_DEVICE_KERNELS && !code; k++) /* patches come last */
         if (plan->work[k].count)
             code = launch(batch, k, output->memory);
@@ -592,8 +591,10 @@ mmh_status mmh_device_batch_wait(mmh_device_batch *batch, uint64_t *ns, mmh_erro
     mmh_status status = code ? opencl_fail(err, "decode", code) : MMH_OK;
     for (size_t c = 0; c < chunks && !status; c++)
         if (flags[c])
-            status = mmh_fail(err, MMH_E_CORRUPT, "the symbols of chunk %zu of a device set are "
-                                                  "damaged", c);
+            status = mmh_fail(err, MMH_E_CORRUPT,
+                              "the symbols of chunk %zu of a device set are "
+                              "damaged",
+                              c);
     mmh_free(device->allocator, flags);
     void *first = NULL, *last = NULL;
     for (unsigned k = 0; k < MMH_DEVICE_KERNELS; k++)

@@ -47,52 +47,52 @@ typedef int32_t cl_int;
 typedef uint32_t cl_uint;
 
 /* result, name, parameters */
-#define MMH_OPENCL_FUNCTIONS(F)                                                                    \
-    F(cl_int, clGetPlatformIDs, (cl_uint room, void **platforms, cl_uint *count))                  \
-    F(cl_int, clGetDeviceIDs,                                                                      \
-      (void *platform, uint64_t type, cl_uint room, void **devices, cl_uint *count))               \
-    F(cl_int, clGetDeviceInfo,                                                                     \
-      (void *device, cl_uint what, size_t room, void *value, size_t *bytes))                       \
-    F(void *, clCreateContext,                                                                     \
-      (const intptr_t *properties, cl_uint count, void *const *devices,                            \
-       void (*notify)(const char *, const void *, size_t, void *), void *user, cl_int *error))     \
-    F(cl_int, clReleaseContext, (void *context))                                                   \
-    F(void *, clCreateCommandQueue,                                                                \
-      (void *context, void *device, uint64_t properties, cl_int *error))                           \
-    F(cl_int, clReleaseCommandQueue, (void *queue))                                                \
-    F(void *, clCreateProgramWithSource,                                                           \
-      (void *context, cl_uint count, const char **text, const size_t *bytes, cl_int *error))       \
-    F(cl_int, clBuildProgram,                                                                      \
-      (void *program, cl_uint count, void *const *devices, const char *options,                    \
-       void (*notify)(void *, void *), void *user))                                                \
-    F(cl_int, clGetProgramBuildInfo,                                                               \
-      (void *program, void *device, cl_uint what, size_t room, void *value, size_t *bytes))        \
-    F(cl_int, clReleaseProgram, (void *program))                                                   \
-    F(void *, clCreateKernel, (void *program, const char *name, cl_int *error))                    \
-    F(cl_int, clReleaseKernel, (void *kernel))                                                     \
-    F(cl_int, clSetKernelArg, (void *kernel, cl_uint index, size_t bytes, const void *value))      \
-    F(void *, clCreateBuffer,                                                                      \
-      (void *context, uint64_t flags, size_t bytes, void *host, cl_int *error))                    \
-    F(cl_int, clReleaseMemObject, (void *memory))                                                  \
-    F(cl_int, clEnqueueWriteBuffer,                                                                \
-      (void *queue, void *buffer, cl_uint blocking, size_t offset, size_t bytes, const void *src,  \
-       cl_uint wait_count, void *const *wait, void **event))                                       \
-    F(cl_int, clEnqueueReadBuffer,                                                                 \
-      (void *queue, void *buffer, cl_uint blocking, size_t offset, size_t bytes, void *dst,        \
-       cl_uint wait_count, void *const *wait, void **event))                                       \
-    F(cl_int, clEnqueueCopyBuffer,                                                                 \
-      (void *queue, void *src, void *dst, size_t src_offset, size_t dst_offset, size_t bytes,      \
-       cl_uint wait_count, void *const *wait, void **event))                                       \
-    F(cl_int, clEnqueueFillBuffer,                                                                 \
-      (void *queue, void *buffer, const void *pattern, size_t pattern_bytes, size_t offset,        \
-       size_t bytes, cl_uint wait_count, void *const *wait, void **event))                         \
-    F(cl_int, clEnqueueNDRangeKernel,                                                              \
-      (void *queue, void *kernel, cl_uint dimensions, const size_t *offset, const size_t *global,  \
-       const size_t *local, cl_uint wait_count, void *const *wait, void **event))                  \
-    F(cl_int, clGetEventProfilingInfo,                                                             \
-      (void *event, cl_uint what, size_t room, void *value, size_t *bytes))                        \
-    F(cl_int, clReleaseEvent, (void *event))                                                       \
-    F(cl_int, clFlush, (void *queue))                                                              \
+#define MMH_OPENCL_FUNCTIONS(F)                                                                   \
+    F(cl_int, clGetPlatformIDs, (cl_uint room, void **platforms, cl_uint *count))                 \
+    F(cl_int, clGetDeviceIDs,                                                                     \
+      (void *platform, uint64_t type, cl_uint room, void **devices, cl_uint *count))              \
+    F(cl_int, clGetDeviceInfo,                                                                    \
+      (void *device, cl_uint what, size_t room, void *value, size_t *bytes))                      \
+    F(void *, clCreateContext,                                                                    \
+      (const intptr_t *properties, cl_uint count, void *const *devices,                           \
+       void (*notify)(const char *, const void *, size_t, void *), void *user, cl_int *error))    \
+    F(cl_int, clReleaseContext, (void *context))                                                  \
+    F(void *, clCreateCommandQueue,                                                               \
+      (void *context, void *device, uint64_t properties, cl_int *error))                          \
+    F(cl_int, clReleaseCommandQueue, (void *queue))                                               \
+    F(void *, clCreateProgramWithSource,                                                          \
+      (void *context, cl_uint count, const char **text, const size_t *bytes, cl_int *error))      \
+    F(cl_int, clBuildProgram,                                                                     \
+      (void *program, cl_uint count, void *const *devices, const char *options,                   \
+       void (*notify)(void *, void *), void *user))                                               \
+    F(cl_int, clGetProgramBuildInfo,                                                              \
+      (void *program, void *device, cl_uint what, size_t room, void *value, size_t *bytes))       \
+    F(cl_int, clReleaseProgram, (void *program))                                                  \
+    F(void *, clCreateKernel, (void *program, const char *name, cl_int *error))                   \
+    F(cl_int, clReleaseKernel, (void *kernel))                                                    \
+    F(cl_int, clSetKernelArg, (void *kernel, cl_uint index, size_t bytes, const void *value))     \
+    F(void *, clCreateBuffer,                                                                     \
+      (void *context, uint64_t flags, size_t bytes, void *host, cl_int *error))                   \
+    F(cl_int, clReleaseMemObject, (void *memory))                                                 \
+    F(cl_int, clEnqueueWriteBuffer,                                                               \
+      (void *queue, void *buffer, cl_uint blocking, size_t offset, size_t bytes, const void *src, \
+       cl_uint wait_count, void *const *wait, void **event))                                      \
+    F(cl_int, clEnqueueReadBuffer,                                                                \
+      (void *queue, void *buffer, cl_uint blocking, size_t offset, size_t bytes, void *dst,       \
+       cl_uint wait_count, void *const *wait, void **event))                                      \
+    F(cl_int, clEnqueueCopyBuffer,                                                                \
+      (void *queue, void *src, void *dst, size_t src_offset, size_t dst_offset, size_t bytes,     \
+       cl_uint wait_count, void *const *wait, void **event))                                      \
+    F(cl_int, clEnqueueFillBuffer,                                                                \
+      (void *queue, void *buffer, const void *pattern, size_t pattern_bytes, size_t offset,       \
+       size_t bytes, cl_uint wait_count, void *const *wait, void **event))                        \
+    F(cl_int, clEnqueueNDRangeKernel,                                                             \
+      (void *queue, void *kernel, cl_uint dimensions, const size_t *offset, const size_t *global, \
+       const size_t *local, cl_uint wait_count, void *const *wait, void **event))                 \
+    F(cl_int, clGetEventProfilingInfo,                                                            \
+      (void *event, cl_uint what, size_t room, void *value, size_t *bytes))                       \
+    F(cl_int, clReleaseEvent, (void *event))                                                      \
+    F(cl_int, clFlush, (void *queue))                                                             \
     F(cl_int, clFinish, (void *queue))
 
 #define MMH_OPENCL_MEMBER(result, name, parameters) result(*name) parameters;

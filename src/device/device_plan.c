@@ -20,7 +20,7 @@ enum {
     TAIL_SEGMENTS = 2,
     MODEL_RANS = 1,
     MODEL_SHIFTS = 2,
-    GROUP = 64,         /* elements of a group of the packed planes */
+    GROUP = 64, /* elements of a group of the packed planes */
     SEGMENT_MIN = 64,
     ALIGN_FROM = 32768, /* elements from which on sections are aligned for devices */
     STRIPE_LOG2_MIN = 13,
@@ -41,8 +41,7 @@ static const struct type types[] = {
 
 bool mmh_device_takes(mmh_dtype dtype, unsigned codec_id)
 {
-    return codec_id == MMH_CODEC_FLOAT && (size_t)dtype < MMH_COUNT_OF(types) &&
-           types[dtype].bytes;
+    return codec_id == MMH_CODEC_FLOAT && (size_t)dtype < MMH_COUNT_OF(types) && types[dtype].bytes;
 }
 
 /* ---- sections of a payload ---- */
@@ -86,8 +85,8 @@ static mmh_status read_segments(struct mmh_device_fields *fields, struct mmh_buf
 {
     uint32_t length = mmh_cursor_u32(in), first = mmh_cursor_u32(in);
     if (length < SEGMENT_MIN || first < 1 || first > length)
-        return mmh_fail(err, MMH_E_CORRUPT, "tail segments of %u elements, the first of %u",
-                        length, first);
+        return mmh_fail(err, MMH_E_CORRUPT, "tail segments of %u elements, the first of %u", length,
+                        first);
     size_t count = 1;
     if (fields->elements > first)
         count += (size_t)mmh_divide_up(fields->elements - first, length);
@@ -105,8 +104,8 @@ static mmh_status read_segments(struct mmh_device_fields *fields, struct mmh_buf
         left -= n;
         if (zeros[s] > tail_bits)
             return mmh_fail(err, MMH_E_CORRUPT, "tail segment %zu has %u zero bits", s, zeros[s]);
-        mmh_buffer_u32(side, section(in, (size_t)mmh_divide_up(n, GROUP) * 8 *
-                                             (tail_bits - zeros[s])));
+        mmh_buffer_u32(side,
+                       section(in, (size_t)mmh_divide_up(n, GROUP) * 8 * (tail_bits - zeros[s])));
         mmh_buffer_u32(side, zeros[s]);
     }
     return MMH_OK;
@@ -167,8 +166,8 @@ static mmh_status read_rans(struct mmh_device_fields *fields, struct mmh_buffer 
                             uint64_t first_element, mmh_error *err)
 {
     if (model->kind != MODEL_RANS ||
-        (model->table_count > 1 && (first_element > model->elements ||
-                                    fields->elements > model->elements - first_element)))
+        (model->table_count > 1 &&
+         (first_element > model->elements || fields->elements > model->elements - first_element)))
         return mmh_fail(err, MMH_E_CORRUPT, "rans floats without a model that fits");
     fields->stripe_log2 = mmh_cursor_u8(in);
     bool zeros = mmh_cursor_u8(in) == 0;
@@ -176,8 +175,8 @@ static mmh_status read_rans(struct mmh_device_fields *fields, struct mmh_buffer 
     if (!zeros || fields->stripe_log2 < STRIPE_LOG2_MIN || fields->stripe_log2 > STRIPE_LOG2_MAX)
         return mmh_fail(err, MMH_E_CORRUPT, "rans section: stripes of 2^%u symbols",
                         fields->stripe_log2);
-    fields->stripe_count =
-        (uint32_t)mmh_divide_up(fields->elements, (uint64_t)1 << fields->stripe_log2);
+    fields->stripe_count = (uint32_t)mmh_divide_up(fields->elements,
+                                                   (uint64_t)1 << fields->stripe_log2);
     const uint8_t *words = mmh_cursor_bytes(in, 4 * (size_t)fields->stripe_count);
     fields->stripes = (uint32_t)(side->bytes / 4);
     for (uint32_t s = 0; words && s < fields->stripe_count; s++) {
@@ -199,8 +198,9 @@ static mmh_status read_rans(struct mmh_device_fields *fields, struct mmh_buffer 
 
 static void put_view(struct mmh_buffer *side, const struct mmh_device_view *view)
 {
-    const mmh_device_word words[] = { view->first, view->end,  view->columns,        view->column,
-                                      view->row,   view->rows, view->column_classes, view->row_classes };
+    const mmh_device_word words[] = { view->first,          view->end,        view->columns,
+                                      view->column,         view->row,        view->rows,
+                                      view->column_classes, view->row_classes };
     for (size_t w = 0; w < MMH_COUNT_OF(words); w++)
         mmh_buffer_u32(side, words[w]);
 }
@@ -470,12 +470,11 @@ mmh_status mmh_device_plan_init(struct mmh_device_plan *plan, const struct mmh_d
     struct mmh_buffer lists[MMH_DEVICE_KERNELS];
     for (unsigned k = 0; k < MMH_DEVICE_KERNELS; k++)
         mmh_buffer_init(&lists[k], allocator);
-    struct mmh_device_model *models =
-        mmh_alloc_array(allocator, set->block_count, sizeof *models);
+    struct mmh_device_model *models = mmh_alloc_array(allocator, set->block_count, sizeof *models);
     plan->fields = mmh_alloc_array(allocator, set->chunk_count, sizeof *plan->fields);
     mmh_status status = models && plan->fields && set->chunk_count <= UINT32_MAX
-                            ? plan_set(plan, set, options, models, lists, err)
-                            : mmh_fail(err, MMH_E_MEMORY, "plan of %zu chunks", set->chunk_count);
+                          ? plan_set(plan, set, options, models, lists, err)
+                          : mmh_fail(err, MMH_E_MEMORY, "plan of %zu chunks", set->chunk_count);
     for (size_t b = 0; models && b < set->block_count; b++)
         mmh_device_model_release(&models[b], allocator);
     mmh_free(allocator, models);

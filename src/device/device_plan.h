@@ -11,10 +11,10 @@
 #include "device/device_layout.h"
 
 struct mmh_device_plan_options {
-    bool items;               /* item style: one stripe for each work-item, tables in global memory */
-    size_t local_bytes;       /* of a work-group, for tables */
-    unsigned local_stripes;   /* that share a group when the tables lie in local memory */
-    unsigned global_stripes;  /* and when they do not */
+    bool items;             /* item style: one stripe for each work-item, tables in global memory */
+    size_t local_bytes;     /* of a work-group, for tables */
+    unsigned local_stripes; /* that share a group when the tables lie in local memory */
+    unsigned global_stripes; /* and when they do not */
 };
 
 /* Entries of a kernel's work list. */
@@ -30,8 +30,8 @@ struct mmh_device_plan {
     struct mmh_device_fields *fields; /* [chunk_count] */
     struct mmh_buffer side, models;   /* words, little endian */
     struct mmh_device_work work[MMH_DEVICE_KERNELS];
-    uint32_t table_bytes;    /* local memory that MMH_DEVICE_RANS_LOCAL needs for its tables */
-    uint64_t payload_bytes;  /* of all payloads, each at fields[].payload * MMH_DEVICE_UNIT */
+    uint32_t table_bytes;   /* local memory that MMH_DEVICE_RANS_LOCAL needs for its tables */
+    uint64_t payload_bytes; /* of all payloads, each at fields[].payload * MMH_DEVICE_UNIT */
     uint64_t output_bytes;
 };
 

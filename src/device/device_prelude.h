@@ -11,8 +11,7 @@
 
 #if defined(__OPENCL_C_VERSION__)
 
-#define KERNEL(name, items) \
-    __kernel __attribute__((reqd_work_group_size(items, 1, 1))) void name
+#define KERNEL(name, items) __kernel __attribute__((reqd_work_group_size(items, 1, 1))) void name
 /* Inlined without choice: where a function is left alone and always gets the same local array, the
  * compiler moves the array's name into it, which one driver (PoCL 3.1) then reads as another one.
  * Oclgrind knows nothing of what inlining and restrict leave in the code: -DMMH_PLAIN is for it. */
@@ -95,10 +94,18 @@ typedef unsigned int uint;
 #define UINT4(a, b, c, d) make_uint4(a, b, c, d)
 #define ATOMIC_OR(address, value) atomicOr(address, value)
 #define FUNNEL(low, high, shift) __funnelshift_r(low, high, shift)
-#define PERMUTE(low, high, selector) __byte_perm(low, high, selector)
+#define PERMUTE(low, high, selector) permute(low, high, selector)
 /* A warp's ballot costs no barrier, so more stripes share the tables. */
 #define MMH_LOCAL_STRIPES 8
 #define MMH_GLOBAL_STRIPES 4
+
+/* __byte_perm without its masking of the selector: no nibble of ours is above 7. */
+FUNCTION uint permute(uint low, uint high, uint selector)
+{
+    uint result;
+    asm("prmt.b32 %0, %1, %2, %3;" : "=r"(result) : "r"(low), "r"(high), "r"(selector));
+    return result;
+}
 
 FUNCTION uint ballot(uint *, uint, uint, bool need)
 {

@@ -341,6 +341,8 @@ MMH_INLINE void merge_groups(uint8_t *dst, const uint8_t *symbols,
     for (size_t first = 0; first < count; first += MMH_GROUP) {
         uint8_t *out = dst + first * element_bytes;
         __m256i key[4], fields[2];
+        if (stored_bits & 8)
+            mmh_fetch(planes.plane[0] + first, MMH_FETCH_AHEAD);
         if (raw_bits == 8 && stored_bits == 8 && plain && !windowed) {
             for (unsigned half = 0; half < 2; half++) {
                 __m256i raw = order(load(planes.plane[0] + first + 32 * half));

@@ -316,6 +316,8 @@ MMH_INLINE void merge_groups(uint8_t *dst, const uint8_t *symbols,
         size_t group = first / MMH_GROUP;
         uint8_t *out = dst + first * element_bytes;
         __m512i key[2];
+        if (stored_bits & 8)
+            mmh_fetch(planes.plane[0] + first, MMH_FETCH_AHEAD);
         if (raw_bits == 8 && stored_bits == 8 && plain && !windowed) {
             __m512i raw = load(planes.plane[0] + first), symbol = load(symbols + first);
             for (unsigned half = 0; half < 2; half++)

@@ -43,7 +43,15 @@ MMH_TIERS_DECLARE(c);
 MMH_TIERS_DECLARE(avx2);
 MMH_TIERS_DECLARE(avx512);
 
+/* Fetch into the second-level cache what lies so far behind `at`: any address will do. */
+MMH_INLINE void mmh_fetch(const void *at, size_t ahead)
+{
+    __builtin_prefetch((const void *)((uintptr_t)at + ahead), 0, 2);
+}
+
 /* ---- floats ---- */
+
+enum { MMH_FETCH_AHEAD = 4096 }; /* in planes: a block's start is fetched at the last one's end */
 
 /*
  * Stored bits to raw bits and back without branches:

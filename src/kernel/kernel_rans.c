@@ -19,7 +19,6 @@ void mmh_rans_encode_table_init(struct mmh_rans_encode_table *table, unsigned bi
     for (size_t i = 0; i < 256; i++) {
         uint32_t frequency = table->frequency[i];
         uint32_t reciprocal = frequency ? UINT32_MAX / frequency : 0;
-        table->packed[i] =
-            reciprocal | (uint64_t)frequency << 32 | (uint64_t)table->start[i] << 48;
+        table->packed[i] = reciprocal | (uint64_t)frequency << 32 | (uint64_t)table->start[i] << 48;
     }
 }

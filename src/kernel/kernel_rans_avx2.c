@@ -10,39 +10,39 @@
 /* ---- tables of byte masks, built by the preprocessor ---- */
 
 #define ROWS_4(row, m) row((m)), row((m) + 1), row((m) + 2), row((m) + 3)
-#define ROWS_16(row, m)                                                                            \
+#define ROWS_16(row, m) \
     ROWS_4(row, (m)), ROWS_4(row, (m) + 4), ROWS_4(row, (m) + 8), ROWS_4(row, (m) + 12)
-#define ROWS_64(row, m)                                                                            \
+#define ROWS_64(row, m) \
     ROWS_16(row, (m)), ROWS_16(row, (m) + 16), ROWS_16(row, (m) + 32), ROWS_16(row, (m) + 48)
 #define ROWS_256(row) ROWS_64(row, 0), ROWS_64(row, 64), ROWS_64(row, 128), ROWS_64(row, 192)
 
+#define BIT(m, lane) (1 & (m) >> (lane))
 /* How many of the lowest `lane` bits of mask m are set. */
-#define RANK(m, lane)                                                                              \
-    (((lane) > 0 ? (m) & 1 : 0) + ((lane) > 1 ? (m) >> 1 & 1 : 0) +                                \
-     ((lane) > 2 ? (m) >> 2 & 1 : 0) + ((lane) > 3 ? (m) >> 3 & 1 : 0) +                           \
-     ((lane) > 4 ? (m) >> 4 & 1 : 0) + ((lane) > 5 ? (m) >> 5 & 1 : 0) +                           \
-     ((lane) > 6 ? (m) >> 6 & 1 : 0) + ((lane) > 7 ? (m) >> 7 & 1 : 0))
+#define RANK(m, lane)                                                                             \
+    (((lane) > 0 ? BIT(m, 0) : 0) + ((lane) > 1 ? BIT(m, 1) : 0) + ((lane) > 2 ? BIT(m, 2) : 0) + \
+     ((lane) > 3 ? BIT(m, 3) : 0) + ((lane) > 4 ? BIT(m, 4) : 0) + ((lane) > 5 ? BIT(m, 5) : 0) + \
+     ((lane) > 6 ? BIT(m, 6) : 0) + ((lane) > 7 ? BIT(m, 7) : 0))
 
 /* expand[m][lane]: which word a lane takes if the lanes of m take words. */
-#define EXPAND(m)                                                                                  \
-    {                                                                                              \
-        RANK(m, 0), RANK(m, 1), RANK(m, 2), RANK(m, 3), RANK(m, 4), RANK(m, 5), RANK(m, 6),        \
-            RANK(m, 7)                                                                             \
+#define EXPAND(m)                                                                           \
+    {                                                                                       \
+        RANK(m, 0), RANK(m, 1), RANK(m, 2), RANK(m, 3), RANK(m, 4), RANK(m, 5), RANK(m, 6), \
+            RANK(m, 7)                                                                      \
     }
 static const uint8_t expand[256][8] = { ROWS_256(EXPAND) };
 
 /* compress[m]: the u16 of the lanes of m moved to the upper end, as a byte shuffle; what stands
  * below them does not matter. */
 #define PLACE(m, lane) (8 - RANK(m, 8) + RANK(m, lane)) /* of a lane of m */
-#define MOVED(m, place, lane)                                                                      \
-    ((m) >> (lane) & 1 && PLACE(m, lane) == (place) ? 0x100 + 0x202 * (lane) : 0)
-#define CONTROL(m, place)                                                                          \
-    (MOVED(m, place, 0) + MOVED(m, place, 1) + MOVED(m, place, 2) + MOVED(m, place, 3) +           \
+#define MOVED(m, place, lane) \
+    (BIT(m, lane) && PLACE(m, lane) == (place) ? 0x100 + 0x202 * (lane) : 0)
+#define CONTROL(m, place)                                                                \
+    (MOVED(m, place, 0) + MOVED(m, place, 1) + MOVED(m, place, 2) + MOVED(m, place, 3) + \
      MOVED(m, place, 4) + MOVED(m, place, 5) + MOVED(m, place, 6) + MOVED(m, place, 7))
-#define COMPRESS(m)                                                                                \
-    {                                                                                              \
-        CONTROL(m, 0), CONTROL(m, 1), CONTROL(m, 2), CONTROL(m, 3), CONTROL(m, 4), CONTROL(m, 5),  \
-            CONTROL(m, 6), CONTROL(m, 7)                                                           \
+#define COMPRESS(m)                                                                               \
+    {                                                                                             \
+        CONTROL(m, 0), CONTROL(m, 1), CONTROL(m, 2), CONTROL(m, 3), CONTROL(m, 4), CONTROL(m, 5), \
+            CONTROL(m, 6), CONTROL(m, 7)                                                          \
     }
 static const uint16_t compress[256][8] = { ROWS_256(COMPRESS) };
 
@@ -58,18 +58,16 @@ static inline __m256i load256(const void *at)
 
 /* ---- decode ---- */
 
-MMH_INLINE __m128i load_entry(const uint32_t *tables, uint64_t index)
-{
-    return _mm_cvtsi32_si128((int)tables[index]);
-}
+enum { LOOK_AHEAD = 2 }; /* vectors whose entries are loaded before their turn */
 
 /* tables[index[lane]] for four lanes; faster by scalar loads than by a gather. */
 MMH_INLINE __m128i four_entries(const uint32_t *tables, const uint64_t *index)
 {
     const uint64_t a = index[0], b = index[1];
-    return _mm_unpacklo_epi64(
-        _mm_unpacklo_epi32(load_entry(tables, (uint32_t)a), load_entry(tables, a >> 32)),
-        _mm_unpacklo_epi32(load_entry(tables, (uint32_t)b), load_entry(tables, b >> 32)));
+    __m128i entries = _mm_cvtsi32_si128((int)tables[(uint32_t)a]);
+    entries = _mm_insert_epi32(entries, (int)tables[a >> 32], 1);
+    entries = _mm_insert_epi32(entries, (int)tables[(uint32_t)b], 2);
+    return _mm_insert_epi32(entries, (int)tables[b >> 32], 3);
 }
 
 MMH_INLINE __m256i join(__m128i low, __m128i high)
@@ -92,9 +90,9 @@ MMH_INLINE void put_index(uint64_t index[4], __m256i states, __m256i mask, __m12
     __asm__ volatile("" : : "r"(index) : "memory"); /* the store stays this early */
 }
 
-/* See mmh_decode_groups. Everything about n and with_ids is known when this is compiled. The
- * loads for a vector of states stand between the arithmetic on the vector before. */
-MMH_INLINE size_t decode_groups(struct mmh_stream *const *streams, const size_t n,
+/* See mmh_rans_decode_groups. Everything about n and with_ids is known when this is compiled. The
+ * loads for one vector of states stand between the arithmetic on another. */
+MMH_INLINE size_t decode_groups(struct mmh_rans_stream *const *streams, const size_t n,
                                 const bool with_ids, const uint32_t *tables, unsigned bits,
                                 size_t groups)
 {
@@ -115,7 +113,11 @@ MMH_INLINE size_t decode_groups(struct mmh_stream *const *streams, const size_t 
         symbols[v] = zero;
         put_index(index[v], x[v], mask, shift, with_ids ? ids[v / 4] + 32 * (v % 4) : NULL, 0);
     }
-    __m256i entry = join(four_entries(tables, index[0]), four_entries(tables, index[0] + 2));
+    const size_t depth = MMH_MIN((size_t)LOOK_AHEAD, vectors - 1);
+    __m256i entries[4 * MMH_STREAMS_MAX];
+    MMH_UNROLL
+    for (size_t v = 0; v < depth; v++)
+        entries[v] = join(four_entries(tables, index[v]), four_entries(tables, index[v] + 2));
 
     size_t group = 0;
     for (; group < groups; group++) {
@@ -131,11 +133,12 @@ MMH_INLINE size_t decode_groups(struct mmh_stream *const *streams, const size_t 
         for (unsigned step = 0; step < 4; step++) {
             MMH_UNROLL
             for (size_t v = 0; v < vectors; v++) {
-                const uint64_t *next = index[(v + 1) % vectors];
+                const size_t later = (v + depth) % vectors;
+                const uint64_t *next = index[later];
+                const __m256i entry = entries[v];
                 const __m256i frequency = _mm256_and_si256(_mm256_srli_epi32(entry, 12), low12);
                 const __m256i offset = _mm256_and_si256(entry, low12);
-                const __m256i symbol = _mm256_andnot_si256(
-                    _mm256_set1_epi32(0xffffff), entry);
+                const __m256i symbol = _mm256_andnot_si256(_mm256_set1_epi32(0xffffff), entry);
                 __m256i state = _mm256_mullo_epi32(frequency, _mm256_srl_epi32(x[v], shift));
                 symbols[v] = _mm256_or_si256(_mm256_srli_epi32(symbols[v], 8), symbol);
                 const __m128i next0 = four_entries(tables, next);
@@ -143,11 +146,10 @@ MMH_INLINE size_t decode_groups(struct mmh_stream *const *streams, const size_t 
                 const __m256i low = _mm256_cmpeq_epi32(_mm256_srli_epi32(state, 16), zero);
                 const unsigned refill = (unsigned)_mm256_movemask_ps(_mm256_castsi256_ps(low));
                 const __m256i words = _mm256_cvtepu16_epi32(load128(at[v / 4]));
-                const __m256i order = _mm256_cvtepu8_epi32(_mm_loadl_epi64(
-                    (const __m128i *)(const void *)expand[refill]));
-                const __m256i refilled =
-                    _mm256_or_si256(_mm256_slli_epi32(state, 16),
-                                    _mm256_permutevar8x32_epi32(words, order));
+                const __m256i order = _mm256_cvtepu8_epi32(
+                    _mm_loadl_epi64((const __m128i *)(const void *)expand[refill]));
+                const __m256i refilled = _mm256_or_si256(_mm256_slli_epi32(state, 16),
+                                                         _mm256_permutevar8x32_epi32(words, order));
                 const __m128i next1 = four_entries(tables, next + 2);
                 x[v] = _mm256_blendv_epi8(state, refilled, low);
                 at[v / 4] += 2 * (size_t)_mm_popcnt_u32(refill);
@@ -155,7 +157,7 @@ MMH_INLINE size_t decode_groups(struct mmh_stream *const *streams, const size_t 
                 if (with_ids && step == 3)
                     vector_ids += ahead;
                 put_index(index[v], x[v], mask, shift, vector_ids, (step + 1) % 4);
-                entry = join(next0, next1);
+                entries[later] = join(next0, next1);
             }
         }
         MMH_UNROLL
@@ -163,9 +165,9 @@ MMH_INLINE size_t decode_groups(struct mmh_stream *const *streams, const size_t 
             _mm256_storeu_si256((__m256i *)(void *)(streams[v / 4]->symbols +
                                                     group * MMH_RANS_GROUP + 32 * (v % 4)),
                                 symbols[v]);
-        if (with_ids)
-            MMH_UNROLL
-            for (size_t i = 0; i < n; i++)
+        MMH_UNROLL
+        for (size_t i = 0; i < n; i++)
+            if (with_ids)
                 ids[i] += MMH_RANS_GROUP;
     }
 
@@ -178,12 +180,12 @@ MMH_INLINE size_t decode_groups(struct mmh_stream *const *streams, const size_t 
 }
 
 /* One function for each shape. More than two streams do not fit the 16 registers. */
-#define DECODE_GROUPS(n, with_ids, name)                                                           \
-    static __attribute__((noinline)) size_t name(struct mmh_stream *const *streams,                \
-                                                 const uint32_t *tables, unsigned bits,            \
-                                                 size_t groups)                                    \
-    {                                                                                              \
-        return decode_groups(streams, n, with_ids, tables, bits, groups);                          \
+#define DECODE_GROUPS(n, with_ids, name)                                                 \
+    static __attribute__((noinline)) size_t name(struct mmh_rans_stream *const *streams, \
+                                                 const uint32_t *tables, unsigned bits,  \
+                                                 size_t groups)                          \
+    {                                                                                    \
+        return decode_groups(streams, n, with_ids, tables, bits, groups);                \
     }
 DECODE_GROUPS(1, false, decode_groups_1)
 DECODE_GROUPS(2, false, decode_groups_2)
@@ -193,11 +195,11 @@ DECODE_GROUPS(2, true, decode_groups_2_ids)
 bool mmh_rans_decode_avx2(const struct mmh_rans_stripe *stripes, size_t stripe_count,
                           const uint32_t *tables, unsigned bits)
 {
-    static mmh_decode_groups *const shapes[2][MMH_STREAMS_MAX] = {
+    static mmh_rans_decode_groups *const shapes[2][MMH_STREAMS_MAX] = {
         { decode_groups_1, decode_groups_2 },
         { decode_groups_1_ids, decode_groups_2_ids },
     };
-    return mmh_stripes_decode(stripes, stripe_count, 2, tables, bits, shapes);
+    return mmh_rans_stripes_decode(stripes, stripe_count, 2, tables, bits, shapes);
 }
 
 /* ---- encode ---- */
@@ -205,11 +207,11 @@ bool mmh_rans_decode_avx2(const struct mmh_rans_stripe *stripes, size_t stripe_c
 /* The u64 entries of four lanes: index[first], index[first + 8], ... */
 MMH_INLINE __m256i every_other_entry(const uint64_t *packed, const uint16_t *index)
 {
-    const __m128i a = _mm_cvtsi64_si128((long long)packed[index[0]]);
-    const __m128i b = _mm_cvtsi64_si128((long long)packed[index[8]]);
-    const __m128i c = _mm_cvtsi64_si128((long long)packed[index[16]]);
-    const __m128i d = _mm_cvtsi64_si128((long long)packed[index[24]]);
-    return join(_mm_unpacklo_epi64(a, b), _mm_unpacklo_epi64(c, d));
+    __m128i low = _mm_cvtsi64_si128((long long)packed[index[0]]);
+    low = _mm_insert_epi64(low, (long long)packed[index[8]], 1);
+    __m128i high = _mm_cvtsi64_si128((long long)packed[index[16]]);
+    high = _mm_insert_epi64(high, (long long)packed[index[24]], 1);
+    return join(low, high);
 }
 
 MMH_INLINE __m256i greater_equal(__m256i a, __m256i b)
@@ -231,24 +233,42 @@ MMH_INLINE __m256i encode_vector(__m256i x, unsigned *emit, const uint64_t *pack
     x = _mm256_blendv_epi8(x, _mm256_srli_epi32(x, 16), due);
     const __m256i even_product = _mm256_mul_epu32(x, even);
     const __m256i odd_product = _mm256_mul_epu32(_mm256_srli_epi64(x, 32), odd);
-    const __m256i quotient =
-        _mm256_blend_epi32(_mm256_srli_epi64(even_product, 32), odd_product, 0xaa);
+    const __m256i quotient = _mm256_blend_epi32(_mm256_srli_epi64(even_product, 32), odd_product,
+                                                0xaa);
     const __m256i rest = _mm256_sub_epi32(x, _mm256_mullo_epi32(quotient, frequency));
     /* x + quotient * (slots - frequency) = quotient * slots + rest */
     const __m256i gap = _mm256_sub_epi32(slots, frequency);
     const __m256i fix = _mm256_and_si256(greater_equal(rest, frequency), gap);
-    const __m256i base =
-        _mm256_add_epi32(_mm256_add_epi32(x, start), _mm256_mullo_epi32(quotient, gap));
+    const __m256i base = _mm256_add_epi32(_mm256_add_epi32(x, start),
+                                          _mm256_mullo_epi32(quotient, gap));
     return _mm256_add_epi32(base, fix);
 }
 
+/* Where the entries of one group are: u64s from the first table's `packed` on. */
+MMH_INLINE void put_entries(uint16_t index[MMH_RANS_GROUP], const uint8_t *symbols,
+                            const uint8_t *ids)
+{
+    const size_t table_entries = sizeof(struct mmh_rans_encode_table) / sizeof(uint64_t);
+    MMH_UNROLL
+    for (size_t i = 0; i < MMH_RANS_GROUP; i += 16) {
+        __m256i entry = _mm256_cvtepu8_epi16(load128(symbols + i));
+        if (ids) {
+            const __m256i table = _mm256_mullo_epi16(_mm256_cvtepu8_epi16(load128(ids + i)),
+                                                     _mm256_set1_epi16((short)table_entries));
+            entry = _mm256_add_epi16(entry, table);
+        }
+        _mm256_store_si256((__m256i *)(void *)(index + i), entry);
+    }
+    __asm__ volatile("" : : "r"(index) : "memory"); /* the stores stay this early */
+}
+
+/* All steps. with_ids is known when this is compiled. */
 MMH_INLINE uint8_t *encode_groups(uint8_t *states, uint8_t *at, const uint8_t *symbols,
                                   const uint8_t *ids, size_t groups,
                                   const struct mmh_rans_encode_table *tables, unsigned bits,
                                   const bool with_ids)
 {
     const uint64_t *packed = tables->packed;
-    const __m256i stride = _mm256_set1_epi16((short)(sizeof *tables / sizeof *packed));
     const __m256i slots = _mm256_set1_epi32(1 << bits), low16 = _mm256_set1_epi32(0xffff);
     const __m128i high_shift = _mm_cvtsi32_si128(32 - (int)bits);
     __m256i x[4];
@@ -256,19 +276,15 @@ MMH_INLINE uint8_t *encode_groups(uint8_t *states, uint8_t *at, const uint8_t *s
     for (size_t v = 0; v < 4; v++)
         x[v] = _mm256_set1_epi32(0x10000);
 
-    uint16_t index[MMH_RANS_GROUP] __attribute__((aligned(32)));
+    /* what a group needs is looked up while the group before is coded */
+    uint16_t indices[2][MMH_RANS_GROUP] __attribute__((aligned(32)));
+    if (groups)
+        put_entries(indices[(groups - 1) % 2], symbols + (groups - 1) * MMH_RANS_GROUP,
+                    with_ids ? ids + (groups - 1) * MMH_RANS_GROUP : NULL);
     for (size_t group = groups; group-- > 0;) {
-        MMH_UNROLL
-        for (size_t i = 0; i < MMH_RANS_GROUP; i += 16) {
-            const size_t from = group * MMH_RANS_GROUP + i;
-            __m256i entry = _mm256_cvtepu8_epi16(load128(symbols + from));
-            if (with_ids)
-                entry = _mm256_add_epi16(
-                    entry,
-                    _mm256_mullo_epi16(_mm256_cvtepu8_epi16(load128(ids + from)), stride));
-            _mm256_store_si256((__m256i *)(void *)(index + i), entry);
-        }
-        __asm__ volatile("" : : "r"(index) : "memory"); /* the stores stay this early */
+        const size_t ahead = (group ? group - 1 : 0) * MMH_RANS_GROUP;
+        put_entries(indices[(group + 1) % 2], symbols + ahead, with_ids ? ids + ahead : NULL);
+        const uint16_t *index = indices[group % 2];
         MMH_UNROLL
         for (unsigned step = 4; step-- > 0;) {
             MMH_UNROLL
@@ -277,8 +293,7 @@ MMH_INLINE uint8_t *encode_groups(uint8_t *states, uint8_t *at, const uint8_t *s
                 const __m128i words = _mm_packus_epi32(_mm256_castsi256_si128(low),
                                                        _mm256_extracti128_si256(low, 1));
                 unsigned emit;
-                x[v] = encode_vector(x[v], &emit, packed, index + 32 * v + step, slots,
-                                     high_shift);
+                x[v] = encode_vector(x[v], &emit, packed, index + 32 * v + step, slots, high_shift);
                 _mm_storeu_si128((__m128i *)(void *)(at - 16),
                                  _mm_shuffle_epi8(words, load128(compress[emit])));
                 at -= 2 * (size_t)_mm_popcnt_u32(emit);
@@ -297,9 +312,9 @@ size_t mmh_rans_encode_avx2(uint8_t *states, uint8_t *words, size_t word_room,
 {
     const size_t groups = count / MMH_RANS_GROUP + (count % MMH_RANS_GROUP != 0);
     uint8_t *const end = words + 2 * word_room;
-    const uint8_t *at =
-        ids ? encode_groups(states, end, symbols, ids, groups, tables, bits, true)
-            : encode_groups(states, end, symbols, NULL, groups, tables, bits, false);
+    const uint8_t *at = ids
+                          ? encode_groups(states, end, symbols, ids, groups, tables, bits, true)
+                          : encode_groups(states, end, symbols, NULL, groups, tables, bits, false);
     return (size_t)(end - at) / 2;
 }
 
@@ -379,8 +394,8 @@ static void classes_narrow(uint8_t *out, uint64_t row_index, size_t column_index
                 memcpy(last, row, rows_left);
             const __m256i rows =
                 _mm256_broadcastsi128_si256(load128(rows_left < 16 ? (const void *)last : row));
-            row_class = _mm256_add_epi8(
-                _mm256_shuffle_epi8(rows, load256(row_of + column_index)), middle);
+            row_class = _mm256_add_epi8(_mm256_shuffle_epi8(rows, load256(row_of + column_index)),
+                                        middle);
         }
         store_first(out, class_of(row_class, load256(column_class + column_index), map, mapped),
                     count);
@@ -415,8 +430,7 @@ void mmh_classes_avx2(uint8_t *out, uint64_t first, size_t count, uint64_t colum
                         : _mm256_setzero_si256();
     uint64_t r = first / columns, c = first % columns;
     if (columns < 32) {
-        classes_narrow(out, r, (size_t)c, count, (size_t)columns, row, column, tables,
-                       map != NULL);
+        classes_narrow(out, r, (size_t)c, count, (size_t)columns, row, column, tables, map != NULL);
         return;
     }
     while (count) {
@@ -448,8 +462,8 @@ MMH_INLINE void add_words(uint16_t *sums, __m128i bytes)
 
 MMH_INLINE uint64_t sum_of_bytes(__m256i sad)
 {
-    const __m128i two =
-        _mm_add_epi64(_mm256_castsi256_si128(sad), _mm256_extracti128_si256(sad, 1));
+    const __m128i two = _mm_add_epi64(_mm256_castsi256_si128(sad),
+                                      _mm256_extracti128_si256(sad, 1));
     return (uint64_t)_mm_cvtsi128_si64(two) + (uint64_t)_mm_extract_epi64(two, 1);
 }
 

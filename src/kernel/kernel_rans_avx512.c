@@ -9,6 +9,8 @@
 
 /* ---- decode ---- */
 
+enum { LOOK_AHEAD = 2 }; /* vectors whose entries are loaded before their turn */
+
 /*
  * tables[index[lane]] for four lanes. Scalar loads: on Zen 4 a gather instruction takes twice as
  * long, and its microcode keeps all else waiting.
@@ -16,12 +18,10 @@
 MMH_INLINE __m128i four_entries(const uint32_t *tables, const uint64_t *index)
 {
     const uint64_t a = index[0], b = index[1];
-    const __m128i entry0 = _mm_cvtsi32_si128((int)tables[(uint32_t)a]);
-    const __m128i entry1 = _mm_cvtsi32_si128((int)tables[a >> 32]);
-    const __m128i entry2 = _mm_cvtsi32_si128((int)tables[(uint32_t)b]);
-    const __m128i entry3 = _mm_cvtsi32_si128((int)tables[b >> 32]);
-    return _mm_unpacklo_epi64(_mm_unpacklo_epi32(entry0, entry1),
-                              _mm_unpacklo_epi32(entry2, entry3));
+    __m128i entries = _mm_cvtsi32_si128((int)tables[(uint32_t)a]);
+    entries = _mm_insert_epi32(entries, (int)tables[a >> 32], 1);
+    entries = _mm_insert_epi32(entries, (int)tables[(uint32_t)b], 2);
+    return _mm_insert_epi32(entries, (int)tables[b >> 32], 3);
 }
 
 MMH_INLINE __m512i join(__m128i a, __m128i b, __m128i c, __m128i d)
@@ -31,27 +31,20 @@ MMH_INLINE __m512i join(__m128i a, __m128i b, __m128i c, __m128i d)
     return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
 }
 
-/* The constants of decode_groups. */
-struct decoder {
-    const uint32_t *tables;
-    __m512i mask, bits;
-};
-
 /*
  * Where the entries of one vector of states are: the slot, and the table `step` (0..3) of `ids`.
  * They go through memory, a round of all vectors ahead of their use.
  */
-MMH_INLINE void put_index(uint64_t index[8], const struct decoder *decoder, __m512i states,
-                      const uint8_t *ids, unsigned step)
+MMH_INLINE void put_index(uint64_t index[8], __m512i states, __m512i mask, __m512i bits,
+                          const uint8_t *ids, unsigned step)
 {
     __m512i entry;
     if (ids) {
         const __m512i four = _mm512_srli_epi32(_mm512_loadu_si512(ids), 8 * step);
         const __m512i table = _mm512_and_si512(four, _mm512_set1_epi32(0xff));
-        entry = _mm512_ternarylogic_epi32(states, decoder->mask,
-                                          _mm512_sllv_epi32(table, decoder->bits), 0xea);
+        entry = _mm512_ternarylogic_epi32(states, mask, _mm512_sllv_epi32(table, bits), 0xea);
     } else {
-        entry = _mm512_and_si512(states, decoder->mask);
+        entry = _mm512_and_si512(states, mask);
     }
     _mm512_store_si512(index, entry);
     __asm__ volatile("" : : "r"(index) : "memory"); /* the store stays this early */
@@ -59,14 +52,14 @@ MMH_INLINE void put_index(uint64_t index[8], const struct decoder *decoder, __m5
 
 /*
  * Decode up to `groups` groups of n streams, fewer where a stream comes to its limit; returns how
- * many. Everything about n and with_ids is known when this is compiled. The loads for a vector of
- * states stand between the arithmetic on the vector before: neither alone keeps the core busy.
+ * many. Everything about n and with_ids is known when this is compiled. The loads for one vector of
+ * states stand between the arithmetic on another: neither alone keeps the core busy.
  */
-MMH_INLINE size_t decode_groups(struct mmh_stream *const *streams, const size_t n, const bool with_ids,
-                            const uint32_t *tables, unsigned bits, size_t groups)
+MMH_INLINE size_t decode_groups(struct mmh_rans_stream *const *streams, const size_t n,
+                                const bool with_ids, const uint32_t *tables, unsigned bits,
+                                size_t groups)
 {
-    const struct decoder decoder = { tables, _mm512_set1_epi32((1 << bits) - 1),
-                                     _mm512_set1_epi32((int)bits) };
+    const __m512i mask = _mm512_set1_epi32((1 << bits) - 1), shift = _mm512_set1_epi32((int)bits);
     const __m512i low12 = _mm512_set1_epi32(0xfff), low_end = _mm512_set1_epi32(0x10000),
                   top8 = _mm512_set1_epi32((int)0xff000000);
     const size_t vectors = 2 * n;
@@ -81,10 +74,14 @@ MMH_INLINE size_t decode_groups(struct mmh_stream *const *streams, const size_t 
             ids[v / 2] = streams[v / 2]->ids;
         x[v] = _mm512_loadu_si512(streams[v / 2]->states + 16 * (v % 2));
         symbols[v] = _mm512_setzero_si512();
-        put_index(index[v], &decoder, x[v], with_ids ? ids[v / 2] + 64 * (v % 2) : NULL, 0);
+        put_index(index[v], x[v], mask, shift, with_ids ? ids[v / 2] + 64 * (v % 2) : NULL, 0);
     }
-    __m512i entry = join(four_entries(tables, index[0]), four_entries(tables, index[0] + 2),
-                         four_entries(tables, index[0] + 4), four_entries(tables, index[0] + 6));
+    const size_t depth = MMH_MIN((size_t)LOOK_AHEAD, vectors - 1);
+    __m512i entries[2 * MMH_STREAMS_MAX];
+    MMH_UNROLL
+    for (size_t v = 0; v < depth; v++)
+        entries[v] = join(four_entries(tables, index[v]), four_entries(tables, index[v] + 2),
+                          four_entries(tables, index[v] + 4), four_entries(tables, index[v] + 6));
 
     size_t group = 0;
     for (; group < groups; group++) {
@@ -100,11 +97,13 @@ MMH_INLINE size_t decode_groups(struct mmh_stream *const *streams, const size_t 
         for (unsigned step = 0; step < 4; step++) {
             MMH_UNROLL
             for (size_t v = 0; v < vectors; v++) {
-                const uint64_t *next = index[(v + 1) % vectors];
+                const size_t later = (v + depth) % vectors;
+                const uint64_t *next = index[later];
+                const __m512i entry = entries[v];
                 const __m128i next0 = four_entries(tables, next);
                 const __m512i frequency = _mm512_and_si512(_mm512_srli_epi32(entry, 12), low12);
                 const __m512i offset = _mm512_and_si512(entry, low12);
-                const __m512i high = _mm512_srlv_epi32(x[v], decoder.bits);
+                const __m512i high = _mm512_srlv_epi32(x[v], shift);
                 const __m128i next1 = four_entries(tables, next + 2);
                 __m512i state = _mm512_mullo_epi32(frequency, high);
                 symbols[v] = _mm512_ternarylogic_epi32(_mm512_srli_epi32(symbols[v], 8), entry,
@@ -113,25 +112,25 @@ MMH_INLINE size_t decode_groups(struct mmh_stream *const *streams, const size_t 
                 state = _mm512_add_epi32(state, offset);
                 const __mmask16 refill = _mm512_cmplt_epu32_mask(state, low_end);
                 const __m256i words = _mm256_loadu_si256((const __m256i *)(const void *)at[v / 2]);
-                const __m512i word =
-                    _mm512_maskz_expand_epi32(refill, _mm512_cvtepu16_epi32(words));
+                const __m512i word = _mm512_maskz_expand_epi32(refill,
+                                                               _mm512_cvtepu16_epi32(words));
                 const __m128i next3 = four_entries(tables, next + 6);
                 x[v] = _mm512_mask_or_epi32(state, refill, _mm512_slli_epi32(state, 16), word);
                 at[v / 2] += 2 * (size_t)_mm_popcnt_u32(refill);
                 const uint8_t *vector_ids = with_ids ? ids[v / 2] + 64 * (v % 2) : NULL;
                 if (with_ids && step == 3)
                     vector_ids += ahead;
-                put_index(index[v], &decoder, x[v], vector_ids, (step + 1) % 4);
-                entry = join(next0, next1, next2, next3);
+                put_index(index[v], x[v], mask, shift, vector_ids, (step + 1) % 4);
+                entries[later] = join(next0, next1, next2, next3);
             }
         }
         MMH_UNROLL
         for (size_t v = 0; v < vectors; v++)
             _mm512_storeu_si512(streams[v / 2]->symbols + group * MMH_RANS_GROUP + 64 * (v % 2),
                                 symbols[v]);
-        if (with_ids)
-            MMH_UNROLL
-            for (size_t i = 0; i < n; i++)
+        MMH_UNROLL
+        for (size_t i = 0; i < n; i++)
+            if (with_ids)
                 ids[i] += MMH_RANS_GROUP;
     }
 
@@ -144,12 +143,12 @@ MMH_INLINE size_t decode_groups(struct mmh_stream *const *streams, const size_t 
 }
 
 /* One function for each shape, so that all vectors of states live in registers. */
-#define DECODE_GROUPS(n, with_ids, name)                                                           \
-    static __attribute__((noinline)) size_t name(struct mmh_stream *const *streams,                    \
-                                                 const uint32_t *tables, unsigned bits,            \
-                                                 size_t groups)                                    \
-    {                                                                                              \
-        return decode_groups(streams, n, with_ids, tables, bits, groups);                          \
+#define DECODE_GROUPS(n, with_ids, name)                                                 \
+    static __attribute__((noinline)) size_t name(struct mmh_rans_stream *const *streams, \
+                                                 const uint32_t *tables, unsigned bits,  \
+                                                 size_t groups)                          \
+    {                                                                                    \
+        return decode_groups(streams, n, with_ids, tables, bits, groups);                \
     }
 DECODE_GROUPS(1, false, decode_groups_1)
 DECODE_GROUPS(2, false, decode_groups_2)
@@ -163,11 +162,11 @@ DECODE_GROUPS(4, true, decode_groups_4_ids)
 bool mmh_rans_decode_avx512(const struct mmh_rans_stripe *stripes, size_t stripe_count,
                             const uint32_t *tables, unsigned bits)
 {
-    static mmh_decode_groups *const shapes[2][MMH_STREAMS_MAX] = {
+    static mmh_rans_decode_groups *const shapes[2][MMH_STREAMS_MAX] = {
         { decode_groups_1, decode_groups_2, decode_groups_3, decode_groups_4 },
         { decode_groups_1_ids, decode_groups_2_ids, decode_groups_3_ids, decode_groups_4_ids },
     };
-    return mmh_stripes_decode(stripes, stripe_count, MMH_STREAMS_MAX, tables, bits, shapes);
+    return mmh_rans_stripes_decode(stripes, stripe_count, MMH_STREAMS_MAX, tables, bits, shapes);
 }
 
 /* ---- encode ---- */
@@ -177,23 +176,22 @@ bool mmh_rans_decode_avx512(const struct mmh_rans_stripe *stripes, size_t stripe
  * to be turned round to stand at the end of the vector, and what is stored below them is
  * overwritten by the steps that follow.
  */
-MMH_INLINE __m512i eight_entries(const uint64_t *packed, const uint16_t *index, const unsigned first,
-                             const unsigned stride)
+MMH_INLINE __m512i eight_entries(const uint64_t *packed, const uint16_t *index,
+                                 const unsigned first, const unsigned stride)
 {
     __m128i pair[4];
     MMH_UNROLL
     for (unsigned i = 0; i < 4; i++) {
         const uint64_t *a = packed + index[first - 2 * i * stride];
         const uint64_t *b = packed + index[first - (2 * i + 1) * stride];
-        pair[i] = _mm_unpacklo_epi64(_mm_cvtsi64_si128((long long)*a),
-                                     _mm_cvtsi64_si128((long long)*b));
+        pair[i] = _mm_insert_epi64(_mm_cvtsi64_si128((long long)*a), (long long)*b, 1);
     }
     return join(pair[0], pair[1], pair[2], pair[3]);
 }
 
 /* One step of 16 states; the words that are due are the low halves of *x beforehand. */
 MMH_INLINE __m512i encode_vector(__m512i x, __mmask16 *emit, __m512i even, __m512i odd,
-                             __m512i slots, __m128i high_shift)
+                                 __m512i slots, __m128i high_shift)
 {
     /* even and odd: u64 entries for the lanes with those places in the vector */
     const __m512i high = _mm512_mask_blend_epi32(0xaaaa, _mm512_srli_epi64(even, 32), odd);
@@ -203,8 +201,8 @@ MMH_INLINE __m512i encode_vector(__m512i x, __mmask16 *emit, __m512i even, __m51
     x = _mm512_mask_srli_epi32(x, *emit, x, 16);
     const __m512i even_product = _mm512_mul_epu32(x, even);
     const __m512i odd_product = _mm512_mul_epu32(_mm512_srli_epi64(x, 32), odd);
-    const __m512i quotient =
-        _mm512_mask_blend_epi32(0xaaaa, _mm512_srli_epi64(even_product, 32), odd_product);
+    const __m512i quotient = _mm512_mask_blend_epi32(0xaaaa, _mm512_srli_epi64(even_product, 32),
+                                                     odd_product);
     const __m512i rest = _mm512_sub_epi32(x, _mm512_mullo_epi32(quotient, frequency));
     /* x + quotient * (slots - frequency) = quotient * slots + rest */
     const __m512i gap = _mm512_sub_epi32(slots, frequency);
@@ -214,14 +212,33 @@ MMH_INLINE __m512i encode_vector(__m512i x, __mmask16 *emit, __m512i even, __m51
     return _mm512_mask_add_epi32(base, low, base, gap);
 }
 
+/* Where the entries of one group are: u64s from the first table's `packed` on. */
+MMH_INLINE void put_entries(uint16_t index[MMH_RANS_GROUP], const uint8_t *symbols,
+                            const uint8_t *ids)
+{
+    const size_t table_entries = sizeof(struct mmh_rans_encode_table) / sizeof(uint64_t);
+    MMH_UNROLL
+    for (size_t i = 0; i < MMH_RANS_GROUP; i += 32) {
+        const __m256i symbol = _mm256_loadu_si256((const __m256i *)(const void *)(symbols + i));
+        __m512i entry = _mm512_cvtepu8_epi16(symbol);
+        if (ids) {
+            const __m256i id = _mm256_loadu_si256((const __m256i *)(const void *)(ids + i));
+            const __m512i table = _mm512_mullo_epi16(_mm512_cvtepu8_epi16(id),
+                                                     _mm512_set1_epi16((short)table_entries));
+            entry = _mm512_add_epi16(entry, table);
+        }
+        _mm512_store_si512(index + i, entry);
+    }
+    __asm__ volatile("" : : "r"(index) : "memory"); /* the stores stay this early */
+}
+
 /* All steps. with_ids is known when this is compiled. */
 MMH_INLINE uint8_t *encode_groups(uint8_t *states, uint8_t *at, const uint8_t *symbols,
-                              const uint8_t *ids, size_t groups,
-                              const struct mmh_rans_encode_table *tables, unsigned bits,
-                              const bool with_ids)
+                                  const uint8_t *ids, size_t groups,
+                                  const struct mmh_rans_encode_table *tables, unsigned bits,
+                                  const bool with_ids)
 {
     const uint64_t *packed = tables->packed;
-    const __m512i stride = _mm512_set1_epi16((short)(sizeof *tables / sizeof *packed));
     const __m512i slots = _mm512_set1_epi32(1 << bits);
     const __m128i high_shift = _mm_cvtsi32_si128(32 - (int)bits);
     uint16_t order[32];
@@ -233,33 +250,25 @@ MMH_INLINE uint8_t *encode_groups(uint8_t *states, uint8_t *at, const uint8_t *s
     const __m512i reversed = _mm512_loadu_si512(order);
     __m512i high_lanes = _mm512_set1_epi32(0x10000), low_lanes = high_lanes;
 
-    uint16_t index[MMH_RANS_GROUP] __attribute__((aligned(64)));
+    /* what a group needs is looked up while the group before is coded */
+    uint16_t indices[2][MMH_RANS_GROUP] __attribute__((aligned(64)));
+    if (groups)
+        put_entries(indices[(groups - 1) % 2], symbols + (groups - 1) * MMH_RANS_GROUP,
+                    with_ids ? ids + (groups - 1) * MMH_RANS_GROUP : NULL);
     for (size_t group = groups; group-- > 0;) {
-        MMH_UNROLL
-        for (unsigned i = 0; i < MMH_RANS_GROUP; i += 32) {
-            const size_t from = group * MMH_RANS_GROUP + i;
-            __m512i entry = _mm512_cvtepu8_epi16(
-                _mm256_loadu_si256((const __m256i *)(const void *)(symbols + from)));
-            if (with_ids) {
-                const __m512i table = _mm512_cvtepu8_epi16(
-                    _mm256_loadu_si256((const __m256i *)(const void *)(ids + from)));
-                entry = _mm512_add_epi16(entry, _mm512_mullo_epi16(table, stride));
-            }
-            _mm512_store_si512(index + i, entry);
-        }
-        __asm__ volatile("" : : "r"(index) : "memory");
+        const size_t ahead = (group ? group - 1 : 0) * MMH_RANS_GROUP;
+        put_entries(indices[(group + 1) % 2], symbols + ahead, with_ids ? ids + ahead : NULL);
+        const uint16_t *index = indices[group % 2];
         MMH_UNROLL
         for (unsigned step = 4; step-- > 0;) {
             __mmask16 emit_high, emit_low;
             const __m512i words = _mm512_permutex2var_epi16(high_lanes, low_halves, low_lanes);
-            high_lanes = encode_vector(high_lanes, &emit_high,
-                                       eight_entries(packed, index, 31 * 4 + step, 8),
-                                       eight_entries(packed, index, 30 * 4 + step, 8), slots,
-                                       high_shift);
-            low_lanes = encode_vector(low_lanes, &emit_low,
-                                      eight_entries(packed, index, 15 * 4 + step, 8),
-                                      eight_entries(packed, index, 14 * 4 + step, 8), slots,
-                                      high_shift);
+            high_lanes = encode_vector(
+                high_lanes, &emit_high, eight_entries(packed, index, 31 * 4 + step, 8),
+                eight_entries(packed, index, 30 * 4 + step, 8), slots, high_shift);
+            low_lanes =
+                encode_vector(low_lanes, &emit_low, eight_entries(packed, index, 15 * 4 + step, 8),
+                              eight_entries(packed, index, 14 * 4 + step, 8), slots, high_shift);
             const __mmask32 emit = _mm512_kunpackw(emit_low, emit_high);
             const __m512i due = _mm512_maskz_compress_epi16(emit, words);
             _mm512_storeu_si512(at - 64, _mm512_permutexvar_epi16(reversed, due));
@@ -280,9 +289,9 @@ size_t mmh_rans_encode_avx512(uint8_t *states, uint8_t *words, size_t word_room,
 {
     const size_t groups = count / MMH_RANS_GROUP + (count % MMH_RANS_GROUP != 0);
     uint8_t *const end = words + 2 * word_room;
-    const uint8_t *at =
-        ids ? encode_groups(states, end, symbols, ids, groups, tables, bits, true)
-            : encode_groups(states, end, symbols, NULL, groups, tables, bits, false);
+    const uint8_t *at = ids
+                          ? encode_groups(states, end, symbols, ids, groups, tables, bits, true)
+                          : encode_groups(states, end, symbols, NULL, groups, tables, bits, false);
     return (size_t)(end - at) / 2;
 }
 
@@ -329,11 +338,11 @@ static void classes_narrow(uint8_t *out, uint64_t row_index, size_t column_index
         const __mmask64 used = count < 64 ? _bzhi_u64(UINT64_MAX, (unsigned)count) : UINT64_MAX;
         __m512i sum = _mm512_loadu_si512(column_class + column_index);
         if (row) {
-            const __mmask64 rows =
-                rows_left < 64 ? _bzhi_u64(UINT64_MAX, (unsigned)rows_left) : UINT64_MAX;
+            const __mmask64 rows = rows_left < 64 ? _bzhi_u64(UINT64_MAX, (unsigned)rows_left)
+                                                  : UINT64_MAX;
             const __m512i which = _mm512_loadu_si512(row_of + column_index);
-            const __m512i class =
-                _mm512_permutexvar_epi8(which, _mm512_maskz_loadu_epi8(rows, row));
+            const __m512i class = _mm512_permutexvar_epi8(which,
+                                                          _mm512_maskz_loadu_epi8(rows, row));
             sum = map ? _mm512_adds_epi8(_mm512_add_epi8(class, middle), sum)
                       : _mm512_add_epi8(class, sum);
         } else if (map) {
@@ -392,8 +401,7 @@ void mmh_classes_avx512(uint8_t *out, uint64_t first, size_t count, uint64_t col
             if (count - i >= 64)
                 _mm512_storeu_si512(out + i, sum);
             else
-                _mm512_mask_storeu_epi8(out + i, _bzhi_u64(UINT64_MAX, (unsigned)(count - i)),
-                                        sum);
+                _mm512_mask_storeu_epi8(out + i, _bzhi_u64(UINT64_MAX, (unsigned)(count - i)), sum);
         }
         r++;
         c = 0;
@@ -451,8 +459,8 @@ MMH_INLINE size_t sums_narrow(uint64_t *row_sum, uint32_t *column_sum, const uin
                 to[1] += (uint64_t)_mm_cvtsi128_si64(_mm512_extracti64x2_epi64(sums, 2));
                 continue;
             }
-            const __m256i four = _mm512_castsi512_si256(_mm512_permutexvar_epi64(
-                _mm512_set_epi64(6, 4, 2, 0, 6, 4, 2, 0), sums));
+            const __m256i four = _mm512_castsi512_si256(
+                _mm512_permutexvar_epi64(_mm512_set_epi64(6, 4, 2, 0, 6, 4, 2, 0), sums));
             __m256i *const vector = (__m256i *)(void *)to;
             _mm256_storeu_si256(vector, _mm256_add_epi64(_mm256_loadu_si256(vector), four));
         }
@@ -473,9 +481,9 @@ MMH_INLINE uint64_t sums_of_row(uint16_t *sums, const uint8_t *symbols, size_t c
     __m512i total = zero;
     for (size_t i = 0; i < count; i += 64) {
         const __m512i bytes =
-            count - i < 64 ? _mm512_maskz_loadu_epi8(
-                                 _bzhi_u64(UINT64_MAX, (unsigned)(count - i)), symbols + i)
-                           : _mm512_loadu_si512(symbols + i);
+            count - i < 64
+                ? _mm512_maskz_loadu_epi8(_bzhi_u64(UINT64_MAX, (unsigned)(count - i)), symbols + i)
+                : _mm512_loadu_si512(symbols + i);
         total = _mm512_add_epi64(total, _mm512_sad_epu8(bytes, zero));
         uint16_t *to = sums + i;
         _mm512_storeu_si512(to, _mm512_add_epi16(_mm512_loadu_si512(to), widen(bytes, false)));
@@ -497,10 +505,10 @@ void mmh_row_column_sums_avx512(uint64_t *row_sum, uint32_t *column_sum, const u
         count -= head;
         row_sum += r + (c != 0);
         const size_t rows = count / width;
-        const size_t done =
-            columns <= 8    ? sums_narrow(row_sum, column_sum, symbols, rows, width, 8)
-            : columns <= 16 ? sums_narrow(row_sum, column_sum, symbols, rows, width, 16)
-                            : sums_narrow(row_sum, column_sum, symbols, rows, width, 32);
+        const size_t done = columns <= 8 ? sums_narrow(row_sum, column_sum, symbols, rows, width, 8)
+                          : columns <= 16
+                              ? sums_narrow(row_sum, column_sum, symbols, rows, width, 16)
+                              : sums_narrow(row_sum, column_sum, symbols, rows, width, 32);
         mmh_row_column_sums_c(row_sum + done, column_sum, symbols + done * width, 0,
                               count - done * width, columns);
         return;
@@ -535,8 +543,8 @@ void mmh_bytes_add_avx512(uint8_t *dst, const uint8_t *src, size_t count)
 {
     size_t i = 0;
     for (; i + 64 <= count; i += 64)
-        _mm512_storeu_si512(dst + i, _mm512_add_epi8(_mm512_loadu_si512(dst + i),
-                                                     _mm512_loadu_si512(src + i)));
+        _mm512_storeu_si512(
+            dst + i, _mm512_add_epi8(_mm512_loadu_si512(dst + i), _mm512_loadu_si512(src + i)));
     mmh_bytes_add_c(dst + i, src + i, count - i);
 }
 
@@ -544,7 +552,7 @@ void mmh_bytes_subtract_avx512(uint8_t *dst, const uint8_t *src, size_t count)
 {
     size_t i = 0;
     for (; i + 64 <= count; i += 64)
-        _mm512_storeu_si512(dst + i, _mm512_sub_epi8(_mm512_loadu_si512(dst + i),
-                                                     _mm512_loadu_si512(src + i)));
+        _mm512_storeu_si512(
+            dst + i, _mm512_sub_epi8(_mm512_loadu_si512(dst + i), _mm512_loadu_si512(src + i)));
     mmh_bytes_subtract_c(dst + i, src + i, count - i);
 }

@@ -93,9 +93,9 @@ bool mmh_rans_decode_c(const struct mmh_rans_stripe *stripes, size_t stripe_coun
 /* ---- encode ---- */
 
 /* One group backwards; returns where its words begin. */
-static inline uint8_t *encode_group(uint32_t x[MMH_RANS_LANES], uint8_t *at,
-                                    const uint8_t *symbols, const uint8_t *ids,
-                                    const struct mmh_rans_encode_table *tables, unsigned bits)
+static inline uint8_t *encode_group(uint32_t x[MMH_RANS_LANES], uint8_t *at, const uint8_t *symbols,
+                                    const uint8_t *ids, const struct mmh_rans_encode_table *tables,
+                                    unsigned bits)
 {
     const uint32_t slots = (uint32_t)1 << bits;
     for (size_t step = 4; step-- > 0;) {
@@ -120,8 +120,8 @@ static inline uint8_t *encode_group(uint32_t x[MMH_RANS_LANES], uint8_t *at,
     return at;
 }
 
-size_t mmh_rans_encode_c(uint8_t *states, uint8_t *words, size_t word_room,
-                         const uint8_t *symbols, const uint8_t *ids, size_t count,
+size_t mmh_rans_encode_c(uint8_t *states, uint8_t *words, size_t word_room, const uint8_t *symbols,
+                         const uint8_t *ids, size_t count,
                          const struct mmh_rans_encode_table *tables, unsigned bits)
 {
     uint32_t x[MMH_RANS_LANES];
@@ -144,9 +144,9 @@ size_t mmh_rans_encode_c(uint8_t *states, uint8_t *words, size_t word_room,
 /* ---- histograms ---- */
 
 enum {
-    HISTOGRAM_RUN = 64,      /* bytes */
-    HISTOGRAM_WAYS = 8,      /* copies, so that equal neighbours do not wait for each other */
-    HISTOGRAM_SMALL = 1024,  /* below so many symbols clearing the copies costs more */
+    HISTOGRAM_RUN = 64,     /* bytes */
+    HISTOGRAM_WAYS = 8,     /* copies, so that equal neighbours do not wait for each other */
+    HISTOGRAM_SMALL = 1024, /* below so many symbols clearing the copies costs more */
 };
 
 static inline void count_eight(uint32_t ways[HISTOGRAM_WAYS][256], const uint8_t *symbols)
@@ -232,8 +232,8 @@ static uint8_t class_bin(int sum)
     return (uint8_t)MMH_MAX(0, MMH_MIN(sum, MMH_CLASS_BINS - 1));
 }
 
-void mmh_classes_c(uint8_t *out, uint64_t first, size_t count, uint64_t columns,
-                   const int8_t *row, const int8_t *column, const uint8_t *map)
+void mmh_classes_c(uint8_t *out, uint64_t first, size_t count, uint64_t columns, const int8_t *row,
+                   const int8_t *column, const uint8_t *map)
 {
     uint8_t of_sum[256]; /* by the sum modulo 256, which tells all of -128..126 apart */
     for (int sum = -128; sum < 128; sum++)

@@ -19,14 +19,14 @@
 
 enum { MMH_STREAMS_MAX = 4 }; /* stripes decoded side by side */
 
-struct mmh_stream {
+struct mmh_rans_stream {
     const uint8_t *at;    /* the next word */
     const uint8_t *limit; /* while at <= limit a group's loads stay inside */
     const uint8_t *end;   /* where at must be after the last group */
     uint8_t *symbols;
     const uint8_t *ids;
-    size_t groups;        /* left */
-    bool in_tail;         /* at, limit and end point into tail */
+    size_t groups; /* left */
+    bool in_tail;  /* at, limit and end point into tail */
     uint32_t states[MMH_RANS_LANES];
     uint8_t tail[4 * MMH_RANS_GROUP]; /* the last words, zeros after them */
 };
@@ -36,10 +36,11 @@ struct mmh_stream {
  * returns how many. Moves `at` and states, leaves symbols, ids and groups alone. The vectors of a
  * group load no more than MMH_RANS_GROUP words from where it begins.
  */
-typedef size_t mmh_decode_groups(struct mmh_stream *const *streams, const uint32_t *tables,
-                                 unsigned bits, size_t groups);
+typedef size_t mmh_rans_decode_groups(struct mmh_rans_stream *const *streams,
+                                      const uint32_t *tables, unsigned bits, size_t groups);
 
-MMH_INLINE void mmh_stream_init(struct mmh_stream *stream, const struct mmh_rans_stripe *stripe)
+MMH_INLINE void mmh_rans_stream_init(struct mmh_rans_stream *stream,
+                                     const struct mmh_rans_stripe *stripe)
 {
     for (size_t lane = 0; lane < MMH_RANS_LANES; lane++)
         stream->states[lane] = mmh_load32(stripe->states + 4 * lane);
@@ -57,7 +58,7 @@ MMH_INLINE void mmh_stream_init(struct mmh_stream *stream, const struct mmh_rans
  * it: a group that begins at or before the end of the words stays in there, and one that begins
  * behind it has taken words that do not exist.
  */
-MMH_INLINE void mmh_stream_to_tail(struct mmh_stream *stream)
+MMH_INLINE void mmh_rans_stream_to_tail(struct mmh_rans_stream *stream)
 {
     const size_t left = (size_t)(stream->end - stream->at);
     memset(stream->tail, 0, sizeof stream->tail);
@@ -68,7 +69,7 @@ MMH_INLINE void mmh_stream_to_tail(struct mmh_stream *stream)
     stream->in_tail = true;
 }
 
-MMH_INLINE bool mmh_stream_is_right(const struct mmh_stream *stream)
+MMH_INLINE bool mmh_rans_stream_is_right(const struct mmh_rans_stream *stream)
 {
     uint32_t wrong = stream->at != stream->end;
     for (size_t lane = 0; lane < MMH_RANS_LANES; lane++)
@@ -76,13 +77,13 @@ MMH_INLINE bool mmh_stream_is_right(const struct mmh_stream *stream)
     return !wrong;
 }
 
-/* Up to `side` streams that all have ids or all have none; shapes[with ids][streams - 1]. */
-MMH_INLINE bool mmh_streams_decode(struct mmh_stream *streams, size_t count,
-                                   const uint32_t *tables, unsigned bits,
-                                   mmh_decode_groups *const (*shapes)[MMH_STREAMS_MAX])
+/* Streams that all have ids or all have none; shapes[with ids][streams - 1]. */
+MMH_INLINE bool mmh_rans_streams_decode(struct mmh_rans_stream *streams, size_t count,
+                                        const uint32_t *tables, unsigned bits,
+                                        mmh_rans_decode_groups *const (*shapes)[MMH_STREAMS_MAX])
 {
     for (;;) {
-        struct mmh_stream *busy[MMH_STREAMS_MAX];
+        struct mmh_rans_stream *busy[MMH_STREAMS_MAX];
         size_t n = 0, groups = SIZE_MAX;
         for (size_t i = 0; i < count; i++) {
             if (!streams[i].groups)
@@ -94,7 +95,7 @@ MMH_INLINE bool mmh_streams_decode(struct mmh_stream *streams, size_t count,
             break;
         for (size_t i = 0; i < n; i++) {
             if (!busy[i]->in_tail && (size_t)(busy[i]->end - busy[i]->at) < 2 * MMH_RANS_GROUP)
-                mmh_stream_to_tail(busy[i]);
+                mmh_rans_stream_to_tail(busy[i]);
             if (busy[i]->at > busy[i]->limit)
                 return false;
         }
@@ -108,25 +109,25 @@ MMH_INLINE bool mmh_streams_decode(struct mmh_stream *streams, size_t count,
     }
     bool right = true;
     for (size_t i = 0; i < count; i++)
-        right &= mmh_stream_is_right(&streams[i]);
+        right &= mmh_rans_stream_is_right(&streams[i]);
     return right;
 }
 
 /* rans_decode, `side` stripes at once. */
-MMH_INLINE bool mmh_stripes_decode(const struct mmh_rans_stripe *stripes, size_t stripe_count,
-                                   size_t side, const uint32_t *tables, unsigned bits,
-                                   mmh_decode_groups *const (*shapes)[MMH_STREAMS_MAX])
+MMH_INLINE bool mmh_rans_stripes_decode(const struct mmh_rans_stripe *stripes, size_t stripe_count,
+                                        size_t side, const uint32_t *tables, unsigned bits,
+                                        mmh_rans_decode_groups *const (*shapes)[MMH_STREAMS_MAX])
 {
-    struct mmh_stream streams[MMH_STREAMS_MAX];
+    struct mmh_rans_stream streams[MMH_STREAMS_MAX];
     bool right = true;
     while (stripe_count) {
         size_t n = 0;
         for (; n < MMH_MIN(stripe_count, side); n++) {
             if (!stripes[n].ids != !stripes[0].ids)
                 break;
-            mmh_stream_init(&streams[n], &stripes[n]);
+            mmh_rans_stream_init(&streams[n], &stripes[n]);
         }
-        right &= mmh_streams_decode(streams, n, tables, bits, shapes);
+        right &= mmh_rans_streams_decode(streams, n, tables, bits, shapes);
         stripes += n;
         stripe_count -= n;
     }

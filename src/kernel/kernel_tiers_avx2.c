@@ -95,7 +95,7 @@ static bool decode_tier(uint8_t *restrict list, const uint8_t *restrict plane, s
         _mm256_storeu_si256((__m256i *)(void *)(list + i), symbol);
         at += mmh_popcount32(later);
         if (2 * i < ahead_bytes)
-            _mm_prefetch((const char *)ahead + 2 * i, _MM_HINT_T0);
+            mmh_fetch(ahead, 2 * i);
     }
     return (size_t)(at - next) == next_count;
 }

@@ -42,7 +42,7 @@ static bool decode_tier(uint8_t *restrict list, const uint8_t *restrict plane, s
         _mm512_storeu_si512(list + i, symbol);
         used += mmh_popcount64(m0 & m1);
         if (i < ahead_bytes)
-            _mm_prefetch((const char *)ahead + i, _MM_HINT_T0);
+            mmh_fetch(ahead, i);
     }
     return used == next_count;
 }
