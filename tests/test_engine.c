@@ -199,6 +199,74 @@ static void test_the_bytes_do_not_depend_on_the_threads(void **state)
     }
 }
 
+/* Many small tensors of different scale, sign and shape share tables; some are equal, some zero. */
+static void test_small_tensors_that_share_tables_come_back(void **state)
+{
+    (void)state;
+    enum { TENSORS = 90, HEADER_ROOM = 20000 };
+    char *header = malloc(HEADER_ROOM);
+    uint8_t *data = malloc(TENSORS * 70000 + HEADER_ROOM + 8);
+    assert_true(header && data);
+    size_t used = 0, length = 0;
+    uint8_t *values = malloc(TENSORS * 70000);
+    assert_non_null(values);
+    length += (size_t)snprintf(header, HEADER_ROOM, "{");
+    for (int t = 0; t < TENSORS; t++) {
+        size_t rows = 1 + next_random() % 90, columns = 1 + next_random() % 190;
+        bool wide = t % 7 == 3;
+        size_t bytes = rows * columns * (wide ? 4 : 2);
+        float scale = (float)(1 << (t % 12));
+        length += (size_t)snprintf(header + length, HEADER_ROOM - length,
+                                   "%s\"t%03d\":{\"dtype\":\"%s\",\"shape\":[%zu,%zu],"
+                                   "\"data_offsets\":[%zu,%zu]}",
+                                   t ? "," : "", t, wide ? "F32" : "BF16", rows, columns, used,
+                                   used + bytes);
+        for (size_t i = 0; i < rows * columns; i++) {
+            float weight = t % 11 == 5 ? 0.0f : next_weight(i / columns) * scale;
+            uint32_t bits;
+            memcpy(&bits, &weight, 4);
+            if (t % 5 == 2)
+                bits &= 0x7fffffff;
+            if (wide)
+                memcpy(values + used + 4 * i, &bits, 4);
+            else
+                memcpy(values + used + 2 * i, (uint8_t *)&bits + 2, 2);
+        }
+        if (t % 13 == 12 && used > bytes) /* a copy of what came before */
+            memcpy(values + used, values + used - bytes, bytes);
+        used += bytes;
+    }
+    length += (size_t)snprintf(header + length, HEADER_ROOM - length, "}");
+    for (int i = 0; i < 8; i++)
+        data[i] = (uint8_t)((uint64_t)length >> (8 * i));
+    memcpy(data + 8, header, length);
+    memcpy(data + 8 + length, values, used);
+    write_file(at("small.safetensors"), data, 8 + length + used);
+    mmh_context *context = context_make(3);
+    for (int level = 1; level <= 9; level++) {
+        pack_one(context, at("small.safetensors"), at("small.mmh"), level);
+        assert_int_equal(verify(context, at("small.mmh")), MMH_OK);
+        assert_int_equal(unpack_one(context, at("small.mmh"), at("small.out"), NULL), MMH_OK);
+        assert_same_file(at("small.safetensors"), at("small.out"));
+    }
+    mmh_reader *reader;
+    assert_int_equal(mmh_open(context, at("small.mmh"), &reader, NULL), MMH_OK);
+    for (uint64_t t = 0; t < TENSORS; t++) {
+        mmh_tensor_info tensor = { .struct_size = sizeof tensor };
+        assert_int_equal(mmh_tensor(reader, t, &tensor, NULL), MMH_OK);
+        uint8_t *loaded = malloc(tensor.bytes);
+        assert_non_null(loaded);
+        assert_int_equal(mmh_load(reader, t, loaded, tensor.bytes, NULL), MMH_OK);
+        assert_memory_equal(loaded, data + tensor.file_offset, tensor.bytes);
+        free(loaded);
+    }
+    mmh_close(reader);
+    mmh_context_destroy(context);
+    free(values);
+    free(data);
+    free(header);
+}
+
 static void test_equal_tensors_are_stored_once(void **state)
 {
     (void)state;
@@ -555,6 +623,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_level_gives_back_every_byte),
         cmocka_unit_test(test_the_bytes_do_not_depend_on_the_threads),
+        cmocka_unit_test(test_small_tensors_that_share_tables_come_back),
         cmocka_unit_test(test_equal_tensors_are_stored_once),
         cmocka_unit_test(test_tensors_and_slices_load_as_the_file_has_them),
         cmocka_unit_test(test_a_flipped_bit_is_found_or_mended),
