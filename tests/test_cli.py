@@ -569,12 +569,18 @@ def test_interrupt_leaves_nothing(tmp_path):
         scratch.mkdir(exist_ok=True)
         process = subprocess.Popen([binary(), *map(str, arguments)], stderr=subprocess.PIPE,
                                    stdout=subprocess.DEVNULL, env={**os.environ, "TMPDIR": str(scratch)})
-        time.sleep(0.3)
+        # It has begun once its temporary output is there.
+        until = time.monotonic() + 60
+        while process.poll() is None and time.monotonic() < until:
+            if any(p.is_file() and p != source for p in tmp_path.rglob("*")):
+                break
+            time.sleep(0.01)
         process.send_signal(signal.SIGINT)
         err = process.stderr.read()
         code = process.wait()
-        if code == OK:
-            continue  # it was quicker than we
+        if code == OK:  # it was quicker than we
+            (tmp_path / "big.bin.mmh").unlink(missing_ok=True)
+            continue
         assert code == INTERRUPTED and b"mmh: error: interrupted\n" in err, (code, err)
         assert sorted(p.name for p in tmp_path.iterdir()) == ["big.bin", "scratch"]
         assert not list(scratch.iterdir())

@@ -50,6 +50,7 @@ void mmh_host_begin(void)
     action.sa_handler = SIG_IGN;
     action.sa_flags = 0;
     sigaction(SIGPIPE, &action, NULL);
+    sigaction(SIGXFSZ, &action, NULL); /* a file-size limit is then an error of the write */
 }
 
 bool mmh_host_flush(void)

@@ -83,6 +83,9 @@ static mmh_status list_inputs(struct mmh_plan *plan, struct mmh_arena *arena,
             status = mmh_unit_list(&listing->unit, arena, inputs[i], options->alone, err);
         if (status != MMH_OK)
             return status;
+        if (listing->unit.problem && !options->alone)
+            return mmh_fail(err, MMH_E_USAGE, "\"%s\" cannot be packed with its shards: %s",
+                            inputs[i], listing->unit.problem);
         if (listing->unit.missing_count)
             return mmh_fail(err, MMH_E_USAGE,
                             "\"%s\" refers to %zu files that are not there (the first: \"%s\")",
@@ -335,6 +338,22 @@ static mmh_status map_file(struct mmh_plan_file *file, struct mmh_arena *arena,
     mmh_extent_map_init(&file->map, arena, source.bytes);
     status = mmh_format_detect_and_map(&file->map, &source, &format, err);
     mmh_input_close(input);
+    if (status == MMH_OK && options->raw_dtype != MMH_DTYPE_OPAQUE &&
+        file->map.format != MMH_FORMAT_RAW) {
+        const char *name = mmh_format_name(file->map.format);
+        if (file->map.format != MMH_FORMAT_OPAQUE)
+            return mmh_fail(err, MMH_E_USAGE, "\"%s\" is %s: an element type is for raw arrays",
+                            file->path, name ? name : "something else");
+        return mmh_fail(err, MMH_E_USAGE, "\"%s\" is no such raw array: %s", file->path,
+                        file->map.remark_count && file->map.remarks[0]
+                            ? file->map.remarks[0]
+                            : "type and shape do not fit its size");
+    }
+    if (status == MMH_OK && options->raw_shape && file->map.tensor_count &&
+        file->map.tensors[0].bytes != file->info.bytes)
+        return mmh_fail(err, MMH_E_USAGE, "\"%s\" has %llu bytes, the shape takes %llu", file->path,
+                        (unsigned long long)file->info.bytes,
+                        (unsigned long long)file->map.tensors[0].bytes);
     return status;
 }
 

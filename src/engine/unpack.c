@@ -12,7 +12,8 @@
 
 enum {
     RUN_BYTES = 16 << 20,       /* decoded bytes of one job */
-    FILES_AT_ONCE = 64          /* outputs that are open at a time */
+    FILES_AT_ONCE = 64,         /* outputs that are open at a time */
+    MODE_KEPT = 0777            /* no container makes a file run as somebody else */
 };
 
 /* Consecutive chunks of one block. */
@@ -311,7 +312,8 @@ static mmh_status unpack_file(struct restoring *restoring, const char *path,
     status = mmh_path_stat(&info, path, false, err);
     if (status == MMH_OK && info.kind != MMH_PATH_NONE && !options->overwrite)
         return mmh_fail(err, MMH_E_USAGE, "\"%s\" exists", path);
-    struct mmh_output_options out = { .overwrite = options->overwrite, .mode = record->mode };
+    struct mmh_output_options out = { .overwrite = options->overwrite,
+                                      .mode = record->mode & MODE_KEPT };
     if (status == MMH_OK)
         status = mmh_output_create(&output, path, &out, restoring->context->allocator, err);
     if (status == MMH_OK)
@@ -345,9 +347,8 @@ bool mmh_target_stays_inside(const char *name, const char *target)
     return true;
 }
 
-/* Nothing that exists is in the way, and nothing leads outside: before any work is done. */
-static mmh_status check_destination(const mmh_folder *folder, const struct mmh_index *index,
-                                    bool overwrite, mmh_error *err)
+/* No symlink leads outside. */
+static mmh_status check_symlinks(const struct mmh_index *index, mmh_error *err)
 {
     for (uint64_t i = 0; i < index->file_count; i++) {
         const struct mmh_file_record *record = &index->files[i].record;
@@ -355,6 +356,16 @@ static mmh_status check_destination(const mmh_folder *folder, const struct mmh_i
             !mmh_target_stays_inside(record->name, record->target))
             return mmh_fail(err, MMH_E_CORRUPT, "symlink \"%s\" points outside: \"%s\"",
                             record->name, record->target);
+    }
+    return MMH_OK;
+}
+
+/* Nothing that exists is in the way: before any work is done. */
+static mmh_status check_destination(const mmh_folder *folder, const struct mmh_index *index,
+                                    bool overwrite, mmh_error *err)
+{
+    for (uint64_t i = 0; i < index->file_count; i++) {
+        const struct mmh_file_record *record = &index->files[i].record;
         if (strcmp(record->name, ".") == 0)
             continue;
         struct mmh_path_info info;
@@ -405,7 +416,8 @@ static mmh_status stage_files(struct restoring *restoring, const mmh_folder *fol
                 continue;
             char name[64];
             staged_name(name, staging, i);
-            struct mmh_output_options out = { .overwrite = true, .mode = record->mode };
+            struct mmh_output_options out = { .overwrite = true,
+                                              .mode = record->mode & MODE_KEPT };
             mmh_output **output = &restoring->outputs[i - first];
             status = mmh_output_create_beneath(output, folder, name, &out,
                                                restoring->context->allocator, err);
@@ -469,7 +481,7 @@ static mmh_status place_files(const mmh_folder *folder, const char *staging,
     for (uint64_t i = index->file_count; i-- > 0 && status == MMH_OK;) {
         const struct mmh_file_record *record = &index->files[i].record;
         if (record->kind == MMH_FILE_FOLDER && (created || strcmp(record->name, ".") != 0))
-            status = mmh_folder_set_mode(folder, record->name, record->mode, err);
+            status = mmh_folder_set_mode(folder, record->name, record->mode & MODE_KEPT, err);
     }
     return status;
 }
@@ -494,7 +506,9 @@ static mmh_status unpack_folder(struct restoring *restoring, const char *path,
         status = mmh_folder_open(&folder, path, true, allocator, err);
     if (status != MMH_OK)
         return status;
-    status = check_destination(folder, index, options->overwrite, err);
+    status = check_symlinks(index, err);
+    if (status == MMH_OK)
+        status = check_destination(folder, index, options->overwrite, err);
     if (status == MMH_OK) {
         uint64_t tag = mmh_clock_ns() ^ (uint64_t)(uintptr_t)restoring; /* only to be unlike */
         size_t length = strlen(staging);
@@ -640,7 +654,9 @@ mmh_status mmh_verify(mmh_context *context, const char *container,
                               quick_chunk, &check, err);
     } else {
         context->state.total_bytes = reader->original_bytes;
-        status = restoring_init(&restoring, context, reader, err);
+        status = check_symlinks(&reader->container.index, err);
+        if (status == MMH_OK)
+            status = restoring_init(&restoring, context, reader, err);
         if (status == MMH_OK)
             status = restore_files(&restoring, 0, reader->container.index.file_count, err);
     }
