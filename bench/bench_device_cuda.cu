@@ -58,7 +58,8 @@ struct batch {
 
 static void launch(const batch &b)
 {
-#define ARGUMENTS(kind) b.payloads, b.fields, b.side, b.models, b.output, b.flags, b.work_first[kind]
+#define ARGUMENTS(kind) \
+    b.payloads, b.fields, b.side, b.models, b.output, b.flags, b.work_first[kind]
     const unsigned *count = b.work_count;
     if (count[MMH_DEVICE_FILL])
         mmh_fill_group<<<count[MMH_DEVICE_FILL], MMH_DEVICE_ITEMS>>>(ARGUMENTS(MMH_DEVICE_FILL));

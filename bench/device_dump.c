@@ -1,5 +1,5 @@
 /*
- * Writes sets of chunks as a device gets them, for bench_device_cuda.cu, which links nothing of mmh.
+ * Writes sets of chunks as a device gets them, for bench_device_cuda.cu, which links none of mmh.
  *
  * SPDX-License-Identifier: Apache-2.0
  *

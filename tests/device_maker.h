@@ -422,7 +422,7 @@ static inline struct shape random_shape(struct maker *maker, unsigned kind, bool
     return shape;
 }
 
-/* Add a block with one chunk of a symbol kind (0 tiers, 1 rans, 2 none) and anything else random. */
+/* Add a block with one chunk of a symbol kind (0 tiers, 1 rans, 2 none), the rest at random. */
 static inline void add_random(struct device_corpus *corpus, struct maker *maker, unsigned kind,
                               bool small)
 {

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# cuda_compile.sh: compile the device kernels as CUDA for every architecture, without a GPU, and print
-# what each needs: registers, local ("shared") memory, spilled bytes. Fails on errors, warnings and
-# spills; skipped where there is no nvcc.
+# cuda_compile.sh: compile the device kernels as CUDA for every architecture, without a GPU, and
+# print what each needs: registers, local ("shared") memory, spilled bytes. Fails on errors, warnings
+# and spills; skipped where there is no nvcc.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -37,7 +37,8 @@ for one in "${architectures[@]}"; do
         if ($i == "registers,") registers = $(i - 1)
         if ($i ~ /^smem/) shared = $(i - 2)
       }
-      printf "%-7s %-24s %3d registers %6d bytes shared %4d spilled\n", sm, name, registers, shared, spilled
+      printf "%-7s %-24s %3d registers %6d bytes shared %4d spilled\n",
+        sm, name, registers, shared, spilled
       if (spilled) bad = 1
     }
     END { exit bad }' "$work/log" || status=1

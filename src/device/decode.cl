@@ -10,8 +10,10 @@
  * whole tier block or stripe, with vectors inside. Both merge symbols, raw planes and tails while
  * they decode, so that nothing but the elements is written.
  *
- * The host has checked all of the payload's structure (device_plan.c). What is left to payload bits
- * is clamped at its access: places in a tier's list, and the words of a stripe.
+ * The host has checked all of the payload's structure (device_plan.c), so that only two kinds of
+ * places come from payload bits: those in a tier's list, which counting bounds, and the words of a
+ * stripe, which are clamped. Every section is aligned to 8 bytes at the least (the blocks of tiers,
+ * stripes and patches to 4), and no wider access is made to it.
  */
 #include "device_prelude.h"
 #include "device_layout.h"
@@ -351,17 +353,18 @@ FUNCTION void merge_eight_as(const struct chunk *chunk, uint i, uint2 symbols, c
                 out[e] = (ushort)(pairs[e / 2] >> (e % 2 * 16));
         return;
     }
-    uint4 tails;
-    if (plain) {
-        tails = *(GLOBAL const uint4 *)(chunk->payload + chunk->tail + 2 * i);
+    uint2 tails, more;
+    if (plain) { /* sections of small chunks are aligned to 8 bytes, not to 16 */
+        tails = ((GLOBAL const uint2 *)(chunk->payload + chunk->tail + 2 * i))[0];
+        more = ((GLOBAL const uint2 *)(chunk->payload + chunk->tail + 2 * i))[1];
     } else {
-        uint2 first = tails_four(chunk, i), second = tails_four(chunk, i + 4);
-        tails = UINT4(first.x, first.y, second.x, second.y);
+        tails = tails_four(chunk, i);
+        more = tails_four(chunk, i + 4);
     }
     uint4 first = UINT4(PERMUTE(tails.x, a.x, 0x5410), PERMUTE(tails.x, a.x, 0x7632),
                         PERMUTE(tails.y, a.y, 0x5410), PERMUTE(tails.y, a.y, 0x7632));
-    uint4 second = UINT4(PERMUTE(tails.z, b.x, 0x5410), PERMUTE(tails.z, b.x, 0x7632),
-                         PERMUTE(tails.w, b.y, 0x5410), PERMUTE(tails.w, b.y, 0x7632));
+    uint4 second = UINT4(PERMUTE(more.x, b.x, 0x5410), PERMUTE(more.x, b.x, 0x7632),
+                         PERMUTE(more.y, b.y, 0x5410), PERMUTE(more.y, b.y, 0x7632));
     GLOBAL uint *out = (GLOBAL uint *)chunk->output + i;
     if (left >= 8) {
         ((GLOBAL uint4 *)out)[0] = first;
@@ -555,7 +558,7 @@ KERNEL(mmh_tiers_group, MMH_DEVICE_ITEMS)(BUFFERS)
     }
     BARRIER();
 
-    /* Item i counts the 3s in words 2 i and 2 i + 1 of each tier; two tiers share a scanned word. */
+    /* Item i counts the 3s of words 2 i and 2 i + 1 of each tier; two tiers share a word to scan. */
     uint sum[MMH_DEVICE_TIERS / 2] = { 0, 0, 0 };
     bool damaged = false;
     for (uint k = 0; k < MMH_DEVICE_TIERS; k++) {
