@@ -18,7 +18,7 @@ struct shape {
     unsigned kind, q, sign_mode, zero_low, segments;
     unsigned tier_count;
     bool shifted;
-    unsigned stripe_log2, table_bits, table_count;
+    unsigned stripe_elements, table_bits, table_count;
     unsigned views; /* matrices that the block's elements lie in */
     uint64_t first_element;
     uint32_t patches;
@@ -220,10 +220,10 @@ static inline unsigned table_of(const struct maker *maker, const struct shape *s
 /* Stripes of symbols that are drawn as the tables expect them. */
 static inline void put_rans(struct maker *maker, const struct shape *shape)
 {
-    uint32_t stripe = 1u << shape->stripe_log2;
+    uint32_t stripe = shape->stripe_elements;
     uint32_t stripes = (shape->elements + stripe - 1) / stripe,
              mask = (1u << shape->table_bits) - 1;
-    mmh_buffer_u32(&maker->payload, shape->stripe_log2);
+    mmh_buffer_u32(&maker->payload, shape->stripe_elements);
     size_t lengths = maker->payload.bytes;
     mmh_buffer_zeros(&maker->payload, 4 * (size_t)stripes);
     uint16_t *words = must(malloc(2 * ((size_t)stripe + 128)));
@@ -403,7 +403,7 @@ static inline struct shape random_shape(struct maker *maker, unsigned kind, bool
         .sign_mode = pick(maker, 3),
         .segments = pick(maker, 3),
         .tier_count = 1 + pick(maker, 6),
-        .stripe_log2 = 13 + pick(maker, 6),
+        .stripe_elements = pick(maker, 2) ? 1u << (13 + pick(maker, 6)) : 128 * (64 + pick(maker, 1985)),
         .table_bits = 8 + pick(maker, 5),
         .table_count = 1,
         .views = pick(maker, 2) ? pick(maker, 2) : pick(maker, VIEWS_MAX + 1),

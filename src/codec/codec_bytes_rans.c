@@ -29,7 +29,9 @@ static mmh_status bytes_encode(struct mmh_encode_job *job, mmh_error *err)
     memcpy(symbols, job->src, bytes);
     job->bytes = mmh_rans_symbols_encode(job->dst, MMH_MIN(job->limit, job->room), job->workspace,
                                          symbols, ids, bytes, plan->tables, plan->model->bits,
-                                         plan->best[0], plan->stripe_log2, &status);
+                                         plan->best[0],
+                                         mmh_rans_stripes(bytes, plan->stripe_log2, plan->stripes),
+                                         &status);
     return status ? mmh_fail(err, status, "encoding %zu bytes", bytes) : MMH_OK;
 }
 
@@ -48,13 +50,16 @@ static mmh_status bytes_decode(const struct mmh_decode_job *job, mmh_error *err)
         status = mmh_rans_ids(&ids, job->workspace, model, job->chunk->first_element, bytes, err);
     if (status)
         return status;
-    /* The kernel writes whole multiples of 128 symbols, the destination has no room for that. */
-    uint8_t *symbols = mmh_workspace_scratch(job->workspace, MMH_SCRATCH_SYMBOLS, bytes + 128);
+    /* The kernel writes whole multiples of 128 symbols, for which there may be no room. */
+    bool direct = bytes % 128 == 0;
+    uint8_t *symbols = direct ? job->dst
+                              : mmh_workspace_scratch(job->workspace, MMH_SCRATCH_SYMBOLS,
+                                                      bytes + 128);
     if (!symbols)
         return mmh_fail(err, MMH_E_MEMORY, "decoding %zu bytes", bytes);
-    status = mmh_rans_symbols_decode(symbols, ids, bytes, job->src, job->src_bytes, model,
+    status = mmh_rans_symbols_decode(symbols, NULL, ids, bytes, job->src, job->src_bytes, model,
                                      job->workspace->kernels, err);
-    if (!status && bytes)
+    if (!status && !direct)
         memcpy(job->dst, symbols, bytes);
     return status;
 }

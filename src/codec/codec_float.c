@@ -17,6 +17,7 @@ enum {
     TAIL_PLAIN = 1,
     TAIL_SEGMENTS = 2,
     SEGMENT_MIN = 64,
+    EXAMINED_FIRST = 256,
     ALIGN_FROM = 32768, /* elements from which on sections are aligned for devices */
 };
 
@@ -363,18 +364,6 @@ static void split_parts(struct parts *parts, const struct float_shape *shape,
             parts->patches[parts->patch_count++] = (uint32_t)whole + more[i];
 }
 
-/* Is every symbol within [first, last] of its own, or below `zeros`? Written for vectors. */
-static bool all_within(const uint8_t *symbols, const uint8_t *first, const uint8_t *last,
-                       uint8_t zeros)
-{
-    uint8_t outside = 0;
-    for (size_t i = 0; i < MMH_GROUP; i++) {
-        uint8_t low = symbols[i] < first[i], high = symbols[i] > last[i];
-        outside |= (uint8_t)((low | high) & (symbols[i] >= zeros));
-    }
-    return !outside;
-}
-
 /*
  * Symbols that their table does not code become patches, in order among those there are. Most
  * tables code a run of symbols without gaps, so groups of 64 are passed over by comparing with
@@ -409,10 +398,9 @@ static mmh_status patch_rare(struct parts *parts, const uint8_t *ids, struct mmh
                               plan->last_of_bin);
         }
         for (size_t group = block; group < end; group += MMH_GROUP) {
-            if (group + MMH_GROUP <= end &&
-                all_within(parts->symbols + group, first + (group - block),
-                           last + (group - block), plan->zeros))
-                continue;
+            group += kernels->within(parts->symbols + group, first + (group - block),
+                                     last + (group - block), plan->zeros,
+                                     (end - group) & ~(size_t)(MMH_GROUP - 1));
             for (size_t i = group; i < MMH_MIN(end, group + MMH_GROUP); i++) {
                 unsigned id = ids ? ids[i] : 0;
                 if (plan->allowed[id][parts->symbols[i]])
@@ -446,14 +434,21 @@ static uint16_t head_at(const uint8_t *src, size_t index, const struct mmh_float
 static void examine(struct float_shape *shape, const struct mmh_encode_job *job,
                     const struct mmh_float_type *type)
 {
-    uint64_t any, all;
-    job->workspace->kernels->bits_used(&any, &all, job->src, job->elements, type->bytes);
+    const struct mmh_kernels *kernels = job->workspace->kernels;
+    uint64_t any, all, exponents;
     unsigned top = 8u * type->bytes - 1;
+    exponents = (((uint64_t)1 << type->exponent_bits) - 1) << (top - type->exponent_bits);
+    /* Most chunks show by their first elements that nothing is: both signs, the lowest bit of the
+     * head and more than one exponent are there, whatever follows. */
+    kernels->bits_used(&any, &all, job->src, MMH_MIN(job->elements, (size_t)EXAMINED_FIRST),
+                       type->bytes);
+    if (!(any & ~all & (uint64_t)1 << top) ||
+        !(any & (((uint64_t)2 << type->tail_bits) - 1)) || !((any ^ all) & exponents))
+        kernels->bits_used(&any, &all, job->src, job->elements, type->bytes);
     shape->sign_mode = !(any >> top & 1) ? 1 : all >> top & 1 ? 2 : 0;
     unsigned zeros = mmh_ctz64(any);
     unsigned most = type->mantissa_bits - shape->q;
     shape->zero_low = zeros <= type->tail_bits ? 0 : MMH_MIN(zeros - type->tail_bits, most);
-    uint64_t exponents = (((uint64_t)1 << type->exponent_bits) - 1) << (top - type->exponent_bits);
     if ((any & exponents) == (all & exponents)) {
         unsigned symbol = (unsigned)((any & exponents) >> (top - type->exponent_bits));
         shape->kind = KIND_NONE;
@@ -503,7 +498,10 @@ static size_t encode_rans(uint8_t *dst, size_t room, struct mmh_encode_job *job,
 {
     const struct mmh_block_plan *plan = job->plan;
     return mmh_rans_symbols_encode(dst, room, job->workspace, parts->symbols, ids, job->elements,
-                                   plan->tables, plan->model->bits, plan->best[0], plan->stripe_log2, status);
+                                   plan->tables, plan->model->bits, plan->best[0],
+                                   mmh_rans_stripes(job->elements, plan->stripe_log2,
+                                                    plan->stripes),
+                                   status);
 }
 
 /* Plain, one segment, segments that are rows, or blocks: whichever is the smallest. */
@@ -730,36 +728,22 @@ static mmh_status read_sections(struct sections *sections, struct float_shape *s
     return mmh_cursor_finish(&in, "float chunk", err);
 }
 
-/* Merge the elements [first, first + count) from their symbols; count is a multiple of 64 unless
- * they are the chunk's last. */
-static void merge_run(const struct mmh_decode_job *job, const struct float_shape *shape,
-                      const struct sections *sections, const struct mmh_float_type *type,
-                      const uint8_t *symbols, size_t first, size_t count)
+/* Where the chunk's elements go; whoever uses it fences the stores. */
+static struct mmh_merge merge_of(const struct mmh_decode_job *job, const struct float_shape *shape,
+                                 const struct sections *sections)
 {
-    const struct mmh_kernels *kernels = job->workspace->kernels;
-    size_t whole = count & ~(size_t)(MMH_GROUP - 1);
-    struct mmh_planes planes = planes_at(shape, (uint8_t *)sections->planes, first);
-    const uint8_t *tails[3] = { NULL };
-    for (unsigned p = 0; p < tail_planes(type); p++)
-        tails[p] = sections->tails[p] + 2 * first;
-    if (whole)
-        kernels->merge(job->dst + first * type->bytes, symbols, &planes, tails, whole,
-                       &shape->split, job->stream);
-    if (whole == count)
-        return;
-    uint8_t last_symbols[MMH_GROUP + MMH_KERNEL_SLACK] = { 0 };
-    uint8_t last[MMH_GROUP * 8];
-    memcpy(last_symbols, symbols + whole, count - whole);
-    planes = planes_at(shape, (uint8_t *)sections->planes, first + whole);
-    for (unsigned p = 0; p < tail_planes(type); p++)
-        tails[p] += 2 * whole;
-    kernels->merge(last, last_symbols, &planes, tails, MMH_GROUP, &shape->split, false);
-    memcpy(job->dst + (first + whole) * type->bytes, last, (count - whole) * type->bytes);
+    struct mmh_merge merge = {
+        .dst = job->dst,
+        .planes = planes_at(shape, (uint8_t *)(uintptr_t)sections->planes, 0), /* only read */
+        .split = &shape->split,
+        .stream = job->stream ? MMH_STREAM_MORE : MMH_STREAM_OFF,
+    };
+    memcpy(merge.tails, sections->tails, sizeof merge.tails);
+    return merge;
 }
 
 static mmh_status decode_tiers(const struct mmh_decode_job *job, const struct float_shape *shape,
-                               const struct sections *sections,
-                               const struct mmh_float_type *type, mmh_error *err)
+                               const struct sections *sections, mmh_error *err)
 {
     const struct mmh_kernels *kernels = job->workspace->kernels;
     const struct mmh_model *model = job->model;
@@ -781,13 +765,21 @@ static mmh_status decode_tiers(const struct mmh_decode_job *job, const struct fl
     if (!scratch || !symbols || !shifts || !copy)
         return mmh_fail(err, MMH_E_MEMORY, "decoding %zu floats", job->elements);
     const uint8_t *end = job->src + job->src_bytes;
+    const struct mmh_merge merge = merge_of(job, shape, sections);
     for (size_t first = 0; first < job->elements; first += MMH_TIER_BLOCK) {
         size_t n = MMH_MIN(MMH_TIER_BLOCK, job->elements - first), bytes;
         uint16_t counts[MMH_TIER_MAX + 1];
         const uint8_t *block = mmh_tier_block(&section, first / MMH_TIER_BLOCK, &bytes, counts);
         if ((size_t)(end - block) < bytes + MMH_KERNEL_SLACK) /* the kernel reads a bit further */
             block = memcpy(copy, block, bytes);
-        if (!kernels->tier_decode(symbols, block, counts, &section.tiers, scratch))
+        bool at_once = !section.shifted && n % MMH_GROUP == 0, right;
+        if (at_once) {
+            struct mmh_merge part = mmh_merge_at(&merge, first);
+            right = kernels->tier_merge(&part, block, counts, &section.tiers, symbols, scratch);
+        } else {
+            right = kernels->tier_decode(symbols, block, counts, &section.tiers, scratch);
+        }
+        if (!right)
             return mmh_fail(err, MMH_E_CORRUPT, "tier block %zu is damaged",
                             first / MMH_TIER_BLOCK);
         if (section.shifted) {
@@ -795,14 +787,14 @@ static mmh_status decode_tiers(const struct mmh_decode_job *job, const struct fl
                               job->chunk->first_element + first, n, NULL);
             kernels->bytes_add(symbols, shifts, n);
         }
-        merge_run(job, shape, sections, type, symbols, first, n);
+        if (!at_once)
+            mmh_merge_symbols(kernels->merge, &merge, first, symbols, n);
     }
     return MMH_OK;
 }
 
 static mmh_status decode_rans(const struct mmh_decode_job *job, const struct float_shape *shape,
-                              const struct sections *sections, const struct mmh_float_type *type,
-                              mmh_error *err)
+                              const struct sections *sections, mmh_error *err)
 {
     const struct mmh_model *model = job->model;
     if (!model || model->kind != MMH_MODEL_RANS ||
@@ -816,27 +808,27 @@ static mmh_status decode_rans(const struct mmh_decode_job *job, const struct flo
     if (status)
         return status;
     uint8_t *symbols = mmh_workspace_scratch(job->workspace, MMH_SCRATCH_SYMBOLS,
-                                             job->elements + 128);
+                                             MMH_RANS_MERGE_SCRATCH);
     if (!symbols)
         return mmh_fail(err, MMH_E_MEMORY, "decoding %zu floats", job->elements);
-    status = mmh_rans_symbols_decode(symbols, ids, job->elements, sections->symbols,
-                                     sections->symbol_bytes, model, job->workspace->kernels, err);
-    if (!status)
-        merge_run(job, shape, sections, type, symbols, 0, job->elements);
-    return status;
+    const struct mmh_merge merge = merge_of(job, shape, sections);
+    if (shape->split.element_bytes == 2) /* wider ones do not fit in the cache, and tails stream well */
+        mmh_read_through(job->src, job->src_bytes);
+    return mmh_rans_symbols_decode(symbols, &merge, ids, job->elements, sections->symbols,
+                                   sections->symbol_bytes, model, job->workspace->kernels, err);
 }
 
 static mmh_status decode_fill(const struct mmh_decode_job *job, const struct float_shape *shape,
-                              const struct sections *sections, const struct mmh_float_type *type,
-                              mmh_error *err)
+                              const struct sections *sections, mmh_error *err)
 {
     uint8_t *symbols = mmh_workspace_scratch(job->workspace, MMH_SCRATCH_SYMBOLS, MMH_TIER_BLOCK);
     if (!symbols)
         return mmh_fail(err, MMH_E_MEMORY, "decoding %zu floats", job->elements);
     memset(symbols, (int)shape->fill, MMH_TIER_BLOCK);
+    const struct mmh_merge merge = merge_of(job, shape, sections);
     for (size_t first = 0; first < job->elements; first += MMH_TIER_BLOCK)
-        merge_run(job, shape, sections, type, symbols, first,
-                  MMH_MIN(MMH_TIER_BLOCK, job->elements - first));
+        mmh_merge_symbols(job->workspace->kernels->merge, &merge, first, symbols,
+                          MMH_MIN(MMH_TIER_BLOCK, job->elements - first));
     return MMH_OK;
 }
 
@@ -853,7 +845,9 @@ static mmh_status float_decode(const struct mmh_decode_job *job, mmh_error *err)
         return status;
     status = (shape.kind == KIND_TIERS  ? decode_tiers
               : shape.kind == KIND_RANS ? decode_rans
-                                        : decode_fill)(job, &shape, &sections, type, err);
+                                        : decode_fill)(job, &shape, &sections, err);
+    if (job->stream)
+        job->workspace->kernels->fence(); /* patches follow, and who reads the elements */
     if (status)
         return status;
     uint32_t least = 0;

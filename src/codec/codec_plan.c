@@ -7,12 +7,14 @@
 
 enum {
     RUN = 64,                  /* elements that a sample takes together */
+    RUNS_AHEAD = 8,            /* of them that are fetched before their turn */
     SAMPLE_RUN = 1024,         /* and one for tables */
     UNEVEN = 8,                /* a share of the variance so big between runs is worth a look */
     SAMPLE_MIN = 1 << 10,      /* elements that are looked at before anything is chosen */
     SAMPLE_TABLE_MIN = 1 << 13,  /* the same where that decides between tiers and tables */
     SAMPLE_MAX = 1 << 14,
-    SAMPLE_TABLES = 1 << 18,   /* elements that the tables of levels 4 and 5 are made from */
+    SAMPLE_TABLE = 1 << 16,    /* elements that the table of level 4 is made from */
+    SAMPLE_TABLES = 5 << 17,   /* and the tables of level 5 */
     SAMPLE_SHIFTS = 1 << 16,   /* elements that show what shifts of the tiers save */
     ZSTD_PART_MIN = 1 << 10,   /* bytes of each of the parts that zstd is tried on */
     ZSTD_PART_MAX = 1 << 13,
@@ -31,23 +33,32 @@ static const struct effort {
     uint8_t bits;         /* K */
     uint8_t tables;       /* of a block, at the most */
     uint8_t passes;       /* of refinement */
-    uint8_t stripe_log2;  /* four stripes of a chunk decode side by side; two are smaller */
+    uint8_t stripe_log2;  /* elements of a stripe, at least; more where a chunk has them */
+    uint8_t stripes;      /* of a chunk, at the most: four decode fastest, fewer are smaller */
 } efforts[10] = {
     { 0 },
-    { 1, 0, 0, 0, 16 },
-    { 2, 0, 0, 0, 16 },
-    { 3, 0, 0, 0, 16 },
-    { 6, 11, 1, 0, 16 },
-    { 12, 11, 8, 0, 16 },
-    { 15, 12, 16, 1, 16 },
-    { 17, 12, 32, 2, 16 },
-    { 19, 12, 32, 4, 17 },
-    { 19, 12, 32, 8, 17 },
+    { 1, 0, 0, 0, 0, 0 },
+    { 2, 0, 0, 0, 0, 0 },
+    { 3, 0, 0, 0, 0, 0 },
+    { 6, 11, 1, 0, 14, 4 },
+    { 12, 11, 6, 0, 14, 4 }, /* four tables stay in the nearest cache: a fifth faster than eight */
+    { 15, 12, 16, 1, 15, 4 },
+    { 17, 12, 32, 2, 16, 4 },
+    { 19, 12, 32, 4, 16, 3 },
+    { 19, 12, 32, 6, 16, 3 },
 };
 
 static uint64_t scale(uint64_t bits, uint64_t elements, uint64_t counted)
 {
     return counted ? bits / counted * elements + bits % counted * elements / counted : 0;
+}
+
+/* rANS stripes of a block. */
+static uint64_t stripes_of(uint64_t elements, int level)
+{
+    const struct effort *effort = &efforts[level];
+    return elements / MMH_CHUNK_ELEMENTS * effort->stripes +
+           mmh_rans_stripes(elements % MMH_CHUNK_ELEMENTS, effort->stripe_log2, effort->stripes);
 }
 
 /* Where part `index` of `parts` of a sample starts: spread evenly, but not in step with rows. */
@@ -246,9 +257,15 @@ static void take_sample(struct float_sample *sample, const uint8_t *data, uint64
             count_run(sample, data + i * type->bytes, (size_t)MMH_MIN(RUN, elements - i), type);
     } else {
         uint64_t runs = wanted / RUN;
-        for (uint64_t r = 0; r < runs; r++)
+        for (uint64_t r = 0; r < runs; r++) {
+            /* Far apart, so each would be waited for. */
+            const uint8_t *later = data + part_position(MMH_MIN(r + RUNS_AHEAD, runs - 1), runs,
+                                                        elements, RUN) * type->bytes;
+            for (size_t i = 0; i < (size_t)RUN * type->bytes; i += 64)
+                __builtin_prefetch(later + i);
             count_run(sample, data + part_position(r, runs, elements, RUN) * type->bytes, RUN,
                       type);
+        }
     }
     if (sample->counted) {
         uint64_t centre = sample->sum * sample->sum / sample->counted;
@@ -349,8 +366,7 @@ static void choose_float(struct float_choice *choice, const struct float_sample 
     if (level <= 3)
         return;
     unsigned bits = efforts[level].bits;
-    uint64_t stripes = elements / MMH_CHUNK_ELEMENTS * 4 +
-                       mmh_divide_up(elements % MMH_CHUNK_ELEMENTS, 1 << 16);
+    uint64_t stripes = stripes_of(elements, level);
     for (unsigned q = 0; q <= 2; q++) {
         uint16_t frequency[256], window = choose_window(sample->histogram, e, q);
         outside = fold_histogram(folded, sample->histogram, e, q, window);
@@ -393,9 +409,9 @@ static mmh_status search_float(struct mmh_block_plan *plan, struct mmh_model_dra
     uint64_t n = plan->elements;
     unsigned q = shifts ? 0 : choice->q;
     uint16_t window = shifts ? choice->tier_window : choice->window;
-    bool part = plan->level == 4 && !shifts && n > SAMPLE_TABLES; /* one table: a sample will do */
+    bool part = plan->level == 4 && !shifts && n > SAMPLE_TABLE; /* one table: a sample will do */
     if (part)
-        n = SAMPLE_TABLES;
+        n = SAMPLE_TABLE;
     uint8_t *symbols = mmh_workspace_scratch(workspace, MMH_SCRATCH_BLOCK,
                                              mmh_round_up(n, MMH_GROUP));
     uint32_t *patches = (uint32_t *)(void *)mmh_workspace_scratch(
@@ -517,7 +533,7 @@ static mmh_status plan_float(struct mmh_block_plan *plan, mmh_codec_workspace *w
         plan->try_zero_run = true;
         take_choice(plan, &dense);
         draft = (struct mmh_model_draft){ .kind = MMH_MODEL_RANS, .table_count = 1, .elements = n,
-                                          .bits = draft.bits, .frequency = &dense.frequency };
+                                          .bits = efforts[plan->level].bits, .frequency = &dense.frequency };
         model = dense.rans;
         bits = dense.bits;
     }
@@ -605,8 +621,7 @@ static mmh_status plan_bytes(struct mmh_block_plan *plan, mmh_codec_workspace *w
         if (status)
             return status;
     }
-    uint64_t stripes = n / MMH_CHUNK_ELEMENTS * 4 +
-                       mmh_divide_up(n % MMH_CHUNK_ELEMENTS, 1 << 16);
+    uint64_t stripes = stripes_of(n, plan->level);
     bits += MODEL_BITS + stripes * STRIPE_BITS;
 
     /* Where zeros come in runs, a packed mask takes less than their entropy. */
@@ -679,8 +694,7 @@ mmh_status mmh_block_plan_make(const struct mmh_block_plan **plan, const uint8_t
     made->elements = bytes / made->element_bytes;
     made->zstd_level = efforts[made->level].zstd;
     made->stripe_log2 = efforts[made->level].stripe_log2;
-    if (made->dtype == MMH_DTYPE_F16 && made->level >= 5)
-        made->stripe_log2 = 17; /* fp16 gains the least: half the states are worth 0.02 points */
+    made->stripes = efforts[made->level].stripes;
     if (!bytes)
         return MMH_OK;
     if (mmh_float_type(made->dtype))

@@ -136,7 +136,8 @@ struct mmh_block_plan {
     bool try_zstd;              /* typed data with structure that only matches can catch */
     bool try_rans;              /* there are tables */
     int zstd_level;
-    unsigned stripe_log2;       /* elements of a rANS stripe */
+    unsigned stripe_log2;       /* elements of a rANS stripe, at least */
+    unsigned stripes;           /* of a chunk, at the most */
 
     /* rANS tables or shifts */
     struct mmh_model *model;    /* parsed from what was written; NULL: none */
@@ -211,15 +212,22 @@ extern const struct mmh_codec mmh_codec_store, mmh_codec_constant, mmh_codec_zst
  *
  *   symbols  [elements padded to 128] bytes; encode fills the padding in
  *   ids      the same, or NULL: all table 0
+ *   stripes  that the symbols are cut into, as long as each other
  * encode returns the bytes at dst, MMH_NO_FIT if they are more than `room`; *status tells when
- * memory is out. decode fails with MMH_E_CORRUPT.
+ * memory is out. decode fails with MMH_E_CORRUPT. With `merge` it writes elements instead, and
+ * symbols is scratch of MMH_RANS_MERGE_SCRATCH bytes.
  */
+enum { MMH_RANS_STRIPES = 4 }; /* that a kernel decodes side by side */
+enum { MMH_RANS_MERGE_SCRATCH = MMH_RANS_STRIPES * (MMH_RANS_BURST + MMH_KERNEL_SLACK) };
+
 size_t mmh_rans_symbols_encode(uint8_t *dst, size_t room, mmh_codec_workspace *workspace,
                                uint8_t *symbols, uint8_t *ids, size_t elements,
                                const struct mmh_rans_encode_table *tables, unsigned bits,
-                               uint8_t filling, unsigned stripe_log2, mmh_status *status);
-mmh_status mmh_rans_symbols_decode(uint8_t *symbols, uint8_t *ids, size_t elements,
-                                   const uint8_t *src, size_t src_bytes,
+                               uint8_t filling, unsigned stripes, mmh_status *status);
+/* How many stripes a chunk is cut into: at most `most`, none shorter than 2^log2 if there are two. */
+unsigned mmh_rans_stripes(size_t elements, unsigned log2, unsigned most);
+mmh_status mmh_rans_symbols_decode(uint8_t *symbols, const struct mmh_merge *merge, uint8_t *ids,
+                                   size_t elements, const uint8_t *src, size_t src_bytes,
                                    const struct mmh_model *model,
                                    const struct mmh_kernels *kernels, mmh_error *err);
 

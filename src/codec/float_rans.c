@@ -8,11 +8,8 @@
 #include "codec/codec_private.h"
 
 enum {
-    STRIPE_LOG2_MIN = 13,
-    STRIPE_LOG2_MAX = 18,
     STATES_BYTES = 4 * MMH_RANS_LANES,
     PADDING = 128,    /* a stripe is filled up to a multiple of so many symbols */
-    SIDE_BY_SIDE = 4, /* stripes that a kernel decodes together */
 };
 
 mmh_status mmh_rans_ids(uint8_t **ids, mmh_codec_workspace *workspace,
@@ -34,12 +31,18 @@ mmh_status mmh_rans_ids(uint8_t **ids, mmh_codec_workspace *workspace,
     return MMH_OK;
 }
 
+unsigned mmh_rans_stripes(size_t elements, unsigned log2, unsigned most)
+{
+    return (unsigned)MMH_MAX(MMH_MIN(elements >> log2, (size_t)most), (size_t)1);
+}
+
 size_t mmh_rans_symbols_encode(uint8_t *dst, size_t room, mmh_codec_workspace *workspace,
                                uint8_t *symbols, uint8_t *ids, size_t elements,
                                const struct mmh_rans_encode_table *tables, unsigned bits,
-                               uint8_t filling, unsigned stripe_log2, mmh_status *status)
+                               uint8_t filling, unsigned stripe_count, mmh_status *status)
 {
-    size_t stripe = (size_t)1 << stripe_log2;
+    /* All but the last equally long: what decodes side by side ends together. */
+    size_t stripe = mmh_round_up(mmh_divide_up(MMH_MAX(elements, (size_t)1), stripe_count), PADDING);
     size_t stripes = mmh_divide_up(elements, stripe);
     size_t used = 4 + 4 * stripes;
     size_t word_room = mmh_round_up(MMH_MIN(stripe, elements), PADDING);
@@ -50,10 +53,9 @@ size_t mmh_rans_symbols_encode(uint8_t *dst, size_t room, mmh_codec_workspace *w
     memset(symbols + elements, filling, (size_t)mmh_round_up(elements, PADDING) - elements);
     if (ids)
         memset(ids + elements, 0, (size_t)mmh_round_up(elements, PADDING) - elements);
-    dst[0] = (uint8_t)stripe_log2;
-    dst[1] = dst[2] = dst[3] = 0;
+    mmh_store32(dst, (uint32_t)stripe);
     for (size_t s = 0; s < stripes; s++) {
-        size_t first = s << stripe_log2, count = MMH_MIN(stripe, elements - first);
+        size_t first = s * stripe, count = MMH_MIN(stripe, elements - first);
         uint8_t states[STATES_BYTES];
         size_t n = workspace->kernels->rans_encode(states, words, word_room, symbols + first,
                                                    ids ? ids + first : NULL, count, tables, bits);
@@ -70,33 +72,34 @@ size_t mmh_rans_symbols_encode(uint8_t *dst, size_t room, mmh_codec_workspace *w
     return used;
 }
 
-mmh_status mmh_rans_symbols_decode(uint8_t *symbols, uint8_t *ids, size_t elements,
-                                   const uint8_t *src, size_t src_bytes,
+mmh_status mmh_rans_symbols_decode(uint8_t *symbols, const struct mmh_merge *merge, uint8_t *ids,
+                                   size_t elements, const uint8_t *src, size_t src_bytes,
                                    const struct mmh_model *model,
                                    const struct mmh_kernels *kernels, mmh_error *err)
 {
     struct mmh_cursor in;
     mmh_cursor_init(&in, src, src_bytes);
-    unsigned stripe_log2 = mmh_cursor_u8(&in);
-    bool zeros = mmh_cursor_u8(&in) == 0;
-    zeros = mmh_cursor_u16(&in) == 0 && zeros;
-    if (!zeros || stripe_log2 < STRIPE_LOG2_MIN || stripe_log2 > STRIPE_LOG2_MAX)
-        return mmh_fail(err, MMH_E_CORRUPT, "rans section: stripes of 2^%u symbols", stripe_log2);
-    size_t stripe = (size_t)1 << stripe_log2;
+    size_t stripe = mmh_cursor_u32(&in);
+    if (!stripe || stripe % PADDING || stripe > MMH_CHUNK_ELEMENTS)
+        return mmh_fail(err, MMH_E_CORRUPT, "rans section: stripes of %zu symbols", stripe);
     size_t stripes = mmh_divide_up(elements, stripe);
     const uint8_t *lengths = mmh_cursor_bytes(&in, 4 * stripes);
     bool right = true;
     for (size_t s = 0; lengths && s < stripes && right;) {
-        struct mmh_rans_stripe batch[SIDE_BY_SIDE];
+        struct mmh_rans_stripe batch[MMH_RANS_STRIPES];
+        struct mmh_merge parts[MMH_RANS_STRIPES];
         size_t n = 0;
-        for (; n < SIDE_BY_SIDE && s < stripes; n++, s++) {
-            size_t first = s << stripe_log2;
+        for (; n < MMH_RANS_STRIPES && s < stripes; n++, s++) {
+            size_t first = s * stripe;
             size_t words = mmh_load32(lengths + 4 * s);
             if (words > mmh_cursor_left(&in) / 2)
                 return mmh_fail(err, MMH_E_CORRUPT, "rans stripe %zu claims %zu words in %zu bytes",
                                 s, words, mmh_cursor_left(&in));
+            if (merge)
+                parts[n] = mmh_merge_at(merge, first);
             batch[n] = (struct mmh_rans_stripe){
-                .symbols = symbols + first,
+                .symbols = symbols + (merge ? n * (MMH_RANS_BURST + MMH_KERNEL_SLACK) : first),
+                .merge = merge ? &parts[n] : NULL,
                 .ids = ids ? ids + first : NULL,
                 .count = MMH_MIN(stripe, elements - first),
                 .states = mmh_cursor_bytes(&in, STATES_BYTES),

@@ -666,7 +666,7 @@ FUNCTION void rans_group(const struct chunk *chunk, GLOBAL const uint *models,
     uint stride = fields->compact_stride;
     slots += 3 * turn;
 
-    uint stripe = first_stripe + turn, stripe_elements = 1u << fields->stripe_log2;
+    uint stripe = first_stripe + turn, stripe_elements = fields->stripe_elements;
     uint group_left = chunk->elements - first_stripe * stripe_elements;
     uint group_units = ((group_left < stripe_elements ? group_left : stripe_elements) + 127) / 128;
     bool has_stripe = stripe < fields->stripe_count;
@@ -968,8 +968,8 @@ KERNEL(mmh_rans_item, 1)(BUFFERS)
     GLOBAL const uint *tables = models + f->tables;
     GLOBAL const uchar *map = (GLOBAL const uchar *)(models + f->map);
     uint word_count = entry[1], used = 0, bits = f->table_bits, mask = (1u << bits) - 1;
-    uint first = stripe << f->stripe_log2, left = chunk.elements - first;
-    uint count = left < 1u << f->stripe_log2 ? left : 1u << f->stripe_log2;
+    uint first = stripe * f->stripe_elements, left = chunk.elements - first;
+    uint count = left < f->stripe_elements ? left : f->stripe_elements;
     uint x[MMH_DEVICE_LANES], table[128];
     uchar16 symbols[8];
     for (uint l = 0; l < MMH_DEVICE_LANES; l++)

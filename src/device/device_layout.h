@@ -84,7 +84,7 @@ struct mmh_device_fields {
     mmh_device_word shifted;
 
     /* rANS; tables are in words from the models' beginning */
-    mmh_device_word stripe_log2;
+    mmh_device_word stripe_elements;
     mmh_device_word stripe_count;
     mmh_device_word stripes; /* in side: for each one offset of its states, then words */
     mmh_device_word table_bits;

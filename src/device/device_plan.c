@@ -23,8 +23,7 @@ enum {
     GROUP = 64, /* elements of a group of the packed planes */
     SEGMENT_MIN = 64,
     ALIGN_FROM = 32768, /* elements from which on sections are aligned for devices */
-    STRIPE_LOG2_MIN = 13,
-    STRIPE_LOG2_MAX = 18,
+    STRIPE_MULTIPLE = 128,
     STATES_BYTES = 4 * MMH_DEVICE_LANES,
     COMPACT_SPARE = 256, /* local memory beside the tables: map and ballots */
 };
@@ -169,14 +168,13 @@ static mmh_status read_rans(struct mmh_device_fields *fields, struct mmh_buffer 
         (model->table_count > 1 &&
          (first_element > model->elements || fields->elements > model->elements - first_element)))
         return mmh_fail(err, MMH_E_CORRUPT, "rans floats without a model that fits");
-    fields->stripe_log2 = mmh_cursor_u8(in);
-    bool zeros = mmh_cursor_u8(in) == 0;
-    zeros = mmh_cursor_u16(in) == 0 && zeros;
-    if (!zeros || fields->stripe_log2 < STRIPE_LOG2_MIN || fields->stripe_log2 > STRIPE_LOG2_MAX)
-        return mmh_fail(err, MMH_E_CORRUPT, "rans section: stripes of 2^%u symbols",
-                        fields->stripe_log2);
-    fields->stripe_count = (uint32_t)mmh_divide_up(fields->elements,
-                                                   (uint64_t)1 << fields->stripe_log2);
+    fields->stripe_elements = mmh_cursor_u32(in);
+    bool zeros = true;
+    if (!fields->stripe_elements || fields->stripe_elements % STRIPE_MULTIPLE ||
+        fields->stripe_elements > MMH_CHUNK_ELEMENTS)
+        return mmh_fail(err, MMH_E_CORRUPT, "rans section: stripes of %u symbols",
+                        fields->stripe_elements);
+    fields->stripe_count = (uint32_t)mmh_divide_up(fields->elements, fields->stripe_elements);
     const uint8_t *words = mmh_cursor_bytes(in, 4 * (size_t)fields->stripe_count);
     fields->stripes = (uint32_t)(side->bytes / 4);
     for (uint32_t s = 0; words && s < fields->stripe_count; s++) {

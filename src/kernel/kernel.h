@@ -23,6 +23,7 @@ enum {
     MMH_RANS_BITS_MAX = 12,     /* log2 of the slots of one table, at the most */
     MMH_RANS_TABLES_MAX = 64,   /* tables in one model, at the most */
     MMH_CLASS_BINS = 64,        /* values that row class + column class is clamped to */
+    MMH_RANS_BURST = 65536,     /* symbols of a stripe that are decoded before they are merged */
     MMH_KERNEL_SLACK = 128,     /* readable and writable bytes after every scratch buffer */
 };
 
@@ -59,9 +60,27 @@ struct mmh_tiers {
     uint8_t ranks[3 * MMH_TIER_MAX];    /* the symbols of each tier's codes 0, 1, 2 */
 };
 
+/* Whether stores bypass the cache: a hint, ignored unless dst is 16-byte aligned; 64 is best. */
+enum mmh_stream_mode {
+    MMH_STREAM_OFF,
+    MMH_STREAM_ON,      /* fenced: other threads that learn of the call's end see the elements */
+    MMH_STREAM_MORE,    /* not fenced: the caller calls `fence` after the last one. 6 % faster */
+};
+
+/* Where the elements of a run go, and what they consist of beside their symbols. */
+struct mmh_merge {
+    uint8_t *dst;                   /* [count * element_bytes] */
+    struct mmh_planes planes;       /* from the run's first element on; whole groups */
+    const uint8_t *tails[3];        /* likewise */
+    const struct mmh_split *split;
+    unsigned stream;                /* enum mmh_stream_mode */
+};
+
 /* One stripe of rANS, docs/format.md "rANS symbols". */
 struct mmh_rans_stripe {
-    uint8_t *symbols;       /* [ceil(count / 128) * 128 + slack] decoded, in element order */
+    uint8_t *symbols;       /* [ceil(count / 128) * 128 + slack] decoded, in element order; with
+                             * `merge` scratch of MMH_RANS_BURST + slack bytes */
+    const struct mmh_merge *merge; /* NULL, or where the stripe's elements go at once */
     const uint8_t *ids;     /* table of each element, the same length; NULL: all table 0 */
     size_t count;           /* elements; those that pad it to a multiple of 128 have table 0 */
     const uint8_t *states;  /* [32] u32, the decoder's initial states */
@@ -77,12 +96,14 @@ struct mmh_rans_encode_table {
     uint64_t packed[256];       /* private: reciprocal | frequency << 32 | start << 48 */
 };
 
-/* Whether stores bypass the cache: a hint, ignored unless dst is 16-byte aligned; 64 is best. */
-enum mmh_stream_mode {
-    MMH_STREAM_OFF,
-    MMH_STREAM_ON,      /* fenced: other threads that learn of the call's end see the elements */
-    MMH_STREAM_MORE,    /* not fenced: the caller calls `fence` after the last one. 6 % faster */
-};
+/*
+ * Elements from symbols, planes and tails: the inverse of `split`. count is a multiple of 64.
+ * `stream` is one of enum mmh_stream_mode; false and true do. Call it block by block
+ * (MMH_TIER_BLOCK symbols), so that the symbols stay in the cache.
+ */
+typedef void mmh_merge_elements(uint8_t *dst, const uint8_t *symbols,
+                                const struct mmh_planes *planes, const uint8_t *const tails[3],
+                                size_t count, const struct mmh_split *split, unsigned stream);
 
 struct mmh_kernels {
     const char *name;   /* "c", "avx2", "avx512" */
@@ -103,14 +124,14 @@ struct mmh_kernels {
                     uint32_t *patches, const uint8_t *src, size_t count,
                     const struct mmh_split *split);
 
+    mmh_merge_elements *merge;
+
     /*
-     * The inverse: elements from symbols, planes and tails. count is a multiple of 64. `stream` is
-     * one of enum mmh_stream_mode; false and true do. Call it block by block (MMH_TIER_BLOCK
-     * symbols), so that the symbols stay in the cache.
+     * The elements of one block of tiers, all in one pass: tier_decode, then merge. counts[0] is a
+     * multiple of 64; symbols as for tier_decode, unspecified afterwards.
      */
-    void (*merge)(uint8_t *dst, const uint8_t *symbols, const struct mmh_planes *planes,
-                  const uint8_t *const tails[3], size_t count, const struct mmh_split *split,
-                  unsigned stream);
+    bool (*tier_merge)(const struct mmh_merge *merge, const uint8_t *src, const uint16_t *counts,
+                       const struct mmh_tiers *tiers, uint8_t *symbols, uint8_t *scratch);
 
     /* Order the stores of earlier merges with MMH_STREAM_MORE before what follows. */
     void (*fence)(void);
@@ -173,6 +194,11 @@ struct mmh_kernels {
     void (*classes)(uint8_t *out, uint64_t first, size_t count, uint64_t columns,
                     const int8_t *row, const int8_t *column, const uint8_t *map);
 
+    /* How many symbols from the first on, a multiple of 64, all lie within [first[i], last[i]] or
+     * below `zeros`. count is a multiple of 64. */
+    size_t (*within)(const uint8_t *symbols, const uint8_t *first, const uint8_t *last,
+                     uint8_t zeros, size_t count);
+
     /* dst[i] = dst[i] + src[i], dst[i] - src[i] (mod 256). */
     void (*bytes_add)(uint8_t *dst, const uint8_t *src, size_t count);
     void (*bytes_subtract)(uint8_t *dst, const uint8_t *src, size_t count);
@@ -183,6 +209,9 @@ struct mmh_kernels {
      * ids, the padding ones too, are below table_count (the caller's `classes` map guarantees
      * it). Returns false unless every stripe uses exactly word_count words and ends with all 32
      * states at 2^16. Writes whole multiples of 128 symbols, unspecified ones after a failure.
+     * With `merge` (of every stripe or of none) elements are written as their symbols are
+     * decoded, so that stores to memory go on behind the arithmetic: elements that a damaged
+     * stripe gave are there too when it returns false.
      */
     bool (*rans_decode)(const struct mmh_rans_stripe *stripes, size_t stripe_count,
                         const uint32_t *tables, unsigned bits);
@@ -207,6 +236,20 @@ const struct mmh_kernels *mmh_kernels_get(void);
 
 /* Walk all kernels that this machine can run, the plain C ones first; NULL past the end. */
 const struct mmh_kernels *mmh_kernels_at(size_t index);
+
+/*
+ * Read src so that the second-level cache has it: for rANS, whose many slow streams wait for memory
+ * a fifth of the time if each is fetched as it goes.
+ */
+void mmh_read_through(const uint8_t *src, size_t bytes);
+
+/* The same run from element `first` on, a multiple of 64. */
+struct mmh_merge mmh_merge_at(const struct mmh_merge *merge, size_t first);
+
+/* Write by `elements` the `count` elements that follow element `first` (a multiple of 64) of a run from their
+ * symbols. Nothing is read behind those, nor written behind their elements. */
+void mmh_merge_symbols(mmh_merge_elements *elements, const struct mmh_merge *merge, size_t first,
+                       const uint8_t *symbols, size_t count);
 
 void mmh_rans_encode_table_init(struct mmh_rans_encode_table *table, unsigned bits);
 

@@ -6,56 +6,7 @@
  * One inline function each way, compiled anew for every shape in daily use; what is left shares one
  * compiled with the shape as variables, whose branches always go the same way.
  */
-#include <immintrin.h>
-
-#include "kernel/kernel_private.h"
-
-#define ALIGNED _Alignas(64)
-
-/* start, start + step, ... */
-#define RUN8(start, step)                                                                        \
-    (start), (start) + (step), (start) + 2 * (step), (start) + 3 * (step), (start) + 4 * (step), \
-        (start) + 5 * (step), (start) + 6 * (step), (start) + 7 * (step)
-#define RUN16(start, step) RUN8(start, step), RUN8((start) + 8 * (step), step)
-#define RUN32(start, step) RUN16(start, step), RUN16((start) + 16 * (step), step)
-/* a, b, a + 1, b + 1, ... */
-#define WEAVE8(a, b)                                                                           \
-    (a), (b), (a) + 1, (b) + 1, (a) + 2, (b) + 2, (a) + 3, (b) + 3, (a) + 4, (b) + 4, (a) + 5, \
-        (b) + 5, (a) + 6, (b) + 6, (a) + 7, (b) + 7
-#define WEAVE16(a, b) WEAVE8(a, b), WEAVE8((a) + 8, (b) + 8)
-#define WEAVE32(a, b) WEAVE16(a, b), WEAVE16((a) + 16, (b) + 16)
-
-/* Indices for permutex2var: the even or odd ones of two vectors, or both in turns. */
-static ALIGNED const uint8_t even_bytes[64] = { RUN32(0, 2), RUN32(64, 2) };
-static ALIGNED const uint8_t odd_bytes[64] = { RUN32(1, 2), RUN32(65, 2) };
-static ALIGNED const uint8_t weave_bytes[2][64] = { { WEAVE32(0, 64) }, { WEAVE32(32, 96) } };
-static ALIGNED const uint16_t even_words[32] = { RUN32(0, 2) };
-static ALIGNED const uint16_t odd_words[32] = { RUN32(1, 2) };
-static ALIGNED const uint16_t weave_words[2][32] = { { WEAVE16(0, 32) }, { WEAVE16(16, 48) } };
-static ALIGNED const uint32_t weave_dwords[2][16] = { { WEAVE8(0, 16) }, { WEAVE8(8, 24) } };
-/* Of sixteen u64: words 3 of all, words 2 of all; words 1, words 0. */
-static ALIGNED const uint16_t high_words[32] = { RUN16(3, 4), RUN16(2, 4) };
-static ALIGNED const uint16_t low_words[32] = { RUN16(1, 4), RUN16(0, 4) };
-
-static __m512i load(const void *at)
-{
-    return _mm512_loadu_si512(at);
-}
-
-static void store(void *at, __m512i value)
-{
-    _mm512_storeu_si512(at, value);
-}
-
-static __m128i shift_by(unsigned count)
-{
-    return _mm_cvtsi32_si128((int)count);
-}
-
-static __m512i words_of(unsigned value)
-{
-    return _mm512_set1_epi16((short)value);
-}
+#include "kernel/kernel_merge_avx512.h"
 
 /* The low bytes of 64 words. */
 static __m512i low_bytes(__m512i a, __m512i b)
@@ -97,38 +48,6 @@ MMH_INLINE void put_fields(const struct mmh_planes *planes, size_t group, __m512
         _mm_storel_epi64((__m128i *)(void *)(planes->plane[3] + 8 * group),
                          _mm_or_si128(quarter, _mm_unpackhi_epi64(quarter, quarter)));
     }
-}
-
-/*
- * The other way: 64 bytes of `bits` & 7 bits. A field is turned from its place in the plane's byte
- * to its place in the value's, both of them inside one byte.
- */
-MMH_INLINE __m512i get_fields(const struct mmh_planes *planes, size_t group, unsigned bits)
-{
-    __m512i value = _mm512_setzero_si512();
-    if (bits & 4) {
-        const int64_t to = bits & 3;
-        __m512i field = _mm512_broadcast_i64x4(
-            _mm256_loadu_si256((const __m256i *)(const void *)(planes->plane[1] + 32 * group)));
-        field = _mm512_rolv_epi64(
-            field, _mm512_setr_epi64(to, to, to, to, to + 60, to + 60, to + 60, to + 60));
-        value = _mm512_and_si512(field, _mm512_set1_epi8((char)(15 << to)));
-    }
-    if (bits & 2) {
-        const int64_t to = (bits & 1) + 64;
-        __m512i field = _mm512_broadcast_i32x4(
-            _mm_loadu_si128((const __m128i *)(const void *)(planes->plane[2] + 16 * group)));
-        field = _mm512_rolv_epi64(
-            field, _mm512_setr_epi64(to, to, to - 2, to - 2, to - 4, to - 4, to - 6, to - 6));
-        value = _mm512_or_si512(value,
-                                _mm512_and_si512(field, _mm512_set1_epi8((char)(3 << (bits & 1)))));
-    }
-    if (bits & 1) {
-        __m512i field = _mm512_set1_epi64((long long)mmh_load64(planes->plane[3] + 8 * group));
-        field = _mm512_srlv_epi64(field, _mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7));
-        value = _mm512_or_si512(value, _mm512_and_si512(field, _mm512_set1_epi8(1)));
-    }
-    return value;
 }
 
 /* ---- split ---- */
@@ -214,25 +133,6 @@ MMH_INLINE size_t split_groups(uint8_t *symbols, const struct mmh_planes *planes
     return patch_count;
 }
 
-/* The shapes in daily use: X(element bytes, raw bits, stored bits, plain, windowed). */
-#define BRAIN_SHAPES(X, element_bytes)   \
-    X(element_bytes, 8, 8, true, false)  \
-    X(element_bytes, 7, 7, true, true)   \
-    X(element_bytes, 6, 6, true, true)   \
-    X(element_bytes, 8, 7, false, false) \
-    X(element_bytes, 7, 6, false, true)  \
-    X(element_bytes, 6, 5, false, true)  \
-    X(element_bytes, 8, 0, false, false) /* symbols alone */
-#define HALF_SHAPES(X)         \
-    X(2, 11, 11, true, false)  \
-    X(2, 10, 10, true, false)  \
-    X(2, 9, 9, true, false)    \
-    X(2, 11, 10, false, false) \
-    X(2, 10, 9, false, false)  \
-    X(2, 9, 8, false, false)   \
-    X(2, 11, 0, false, false)
-#define SHAPES(X) BRAIN_SHAPES(X, 2) BRAIN_SHAPES(X, 4) HALF_SHAPES(X)
-
 size_t mmh_split_avx512(uint8_t *symbols, const struct mmh_planes *planes, uint8_t *const tails[3],
                         uint32_t *patches, const uint8_t *src, size_t count,
                         const struct mmh_split *split)
@@ -258,100 +158,18 @@ size_t mmh_split_avx512(uint8_t *symbols, const struct mmh_planes *planes, uint8
 
 /* ---- merge ---- */
 
-/* How to store: the last two bypass the cache, in whole lines or in quarters. */
-enum store_mode { STORE, STREAM, STREAM_QUARTERS };
-
-MMH_INLINE void put(uint8_t *dst, __m512i value, enum store_mode mode)
+MMH_INLINE void merge_groups(uint8_t *dst, const uint8_t *symbols, const struct mmh_planes *planes,
+             const uint8_t *const tails[3], size_t count, const struct mmh_split *split,
+             unsigned element_bytes, unsigned raw_bits, unsigned stored_bits, bool plain,
+             bool windowed, enum store_mode mode)
 {
-    __m128i *quarter = (__m128i *)(void *)dst;
-    if (mode == STREAM) {
-        _mm512_stream_si512((__m512i *)(void *)dst, value);
-    } else if (mode == STORE) {
-        store(dst, value);
-    } else {
-        _mm_stream_si128(quarter, _mm512_castsi512_si128(value));
-        _mm_stream_si128(quarter + 1, _mm512_extracti32x4_epi32(value, 1));
-        _mm_stream_si128(quarter + 2, _mm512_extracti32x4_epi32(value, 2));
-        _mm_stream_si128(quarter + 3, _mm512_extracti32x4_epi32(value, 3));
-    }
-}
-
-/* Write 32 elements. */
-MMH_INLINE void store_heads(uint8_t *dst, __m512i head, const uint8_t *const tails[3], size_t first,
-                            unsigned element_bytes, enum store_mode mode)
-{
-    if (element_bytes == 2) {
-        put(dst, head, mode);
-    } else if (element_bytes == 4) {
-        __m512i tail = load(tails[0] + 2 * first);
-        for (unsigned i = 0; i < 2; i++)
-            put(dst + 64 * i, _mm512_permutex2var_epi16(tail, load(weave_words[i]), head), mode);
-    } else {
-        __m512i tail0 = load(tails[0] + 2 * first), tail1 = load(tails[1] + 2 * first),
-                tail2 = load(tails[2] + 2 * first);
-        for (unsigned i = 0; i < 2; i++) {
-            __m512i low = _mm512_permutex2var_epi16(tail2, load(weave_words[i]), tail1);
-            __m512i high = _mm512_permutex2var_epi16(tail0, load(weave_words[i]), head);
-            for (unsigned j = 0; j < 2; j++)
-                put(dst + 128 * i + 64 * j,
-                    _mm512_permutex2var_epi32(low, load(weave_dwords[j]), high), mode);
-        }
-    }
-}
-
-MMH_INLINE void merge_groups(uint8_t *dst, const uint8_t *symbols,
-                             const struct mmh_planes *planes_in, const uint8_t *const tails_in[3],
-                             size_t count, const struct mmh_split *split, unsigned element_bytes,
-                             unsigned raw_bits, unsigned stored_bits, bool plain, bool windowed,
-                             enum store_mode mode)
-{
-    const struct mmh_planes planes = *planes_in;
-    const uint8_t *tails[3] = { NULL };
-    const struct mmh_raw_form form = mmh_raw_form(split);
-    const __m512i high = words_of(form.high), low = words_of(form.low), sign = words_of(form.sign),
-                  base = words_of(split->window_base), symbol_low = words_of(split->symbol_low);
-    for (unsigned p = 0; p < element_bytes / 2 - 1; p++)
-        tails[p] = tails_in[p];
-    for (size_t first = 0; first < count; first += MMH_GROUP) {
-        size_t group = first / MMH_GROUP;
-        uint8_t *out = dst + first * element_bytes;
-        __m512i key[2];
-        if (stored_bits & 8)
-            mmh_fetch(planes.plane[0] + first, MMH_FETCH_AHEAD);
-        if (raw_bits == 8 && stored_bits == 8 && plain && !windowed) {
-            __m512i raw = load(planes.plane[0] + first), symbol = load(symbols + first);
-            for (unsigned half = 0; half < 2; half++)
-                key[half] = _mm512_permutex2var_epi8(raw, load(weave_bytes[half]), symbol);
-        } else {
-            __m512i fields = get_fields(&planes, group, stored_bits);
-            for (unsigned half = 0; half < 2; half++) {
-                __m512i raw = _mm512_cvtepu8_epi16(half ? _mm512_extracti64x4_epi64(fields, 1)
-                                                        : _mm512_castsi512_si256(fields));
-                if (stored_bits & 8) {
-                    __m256i top = _mm256_loadu_si256(
-                        (const __m256i *)(const void *)(planes.plane[0] + first + 32 * half));
-                    raw = _mm512_or_si512(raw, _mm512_sll_epi16(_mm512_cvtepu8_epi16(top),
-                                                                shift_by(stored_bits & 7)));
-                }
-                if (!plain)
-                    raw = _mm512_or_si512(
-                        _mm512_or_si512(
-                            _mm512_sll_epi16(_mm512_and_si512(raw, high), shift_by(form.shift)),
-                            _mm512_and_si512(raw, low)),
-                        sign);
-                __m512i symbol = _mm512_cvtepu8_epi16(_mm256_loadu_si256(
-                    (const __m256i *)(const void *)(symbols + first + 32 * half)));
-                if (windowed)
-                    symbol = _mm512_mask_add_epi16(
-                        symbol, _mm512_cmpge_epu16_mask(symbol, symbol_low), symbol, base);
-                key[half] = _mm512_or_si512(_mm512_sll_epi16(symbol, shift_by(raw_bits)), raw);
-            }
-        }
-        for (unsigned half = 0; half < 2; half++)
-            store_heads(out + 32 * half * element_bytes,
-                        _mm512_shrdi_epi16(key[half], key[half], 1), tails, first + 32 * half,
-                        element_bytes, mode);
-    }
+    struct merge_form form;
+    merge_form_init(&form, dst, planes, tails, split, element_bytes);
+    merge_form_fetch(&form, count * element_bytes, mode);
+    for (size_t group = 0; group < count / MMH_GROUP; group++)
+        merge_group(dst, load(symbols + group * MMH_GROUP), &form, group, element_bytes, raw_bits,
+                    stored_bits, plain, windowed, mode);
+    merge_form_finish(&form, mode);
 }
 
 void mmh_merge_avx512(uint8_t *dst, const uint8_t *symbols, const struct mmh_planes *planes,
@@ -360,9 +178,7 @@ void mmh_merge_avx512(uint8_t *dst, const uint8_t *symbols, const struct mmh_pla
 {
     const bool is_plain = mmh_split_plain(split), is_windowed = split->window_base != 0;
     const unsigned raw = split->raw_bits, stored = split->stored_bits;
-    const enum store_mode mode = stream && (uintptr_t)dst % 64 == 0 ? STREAM
-                               : stream && (uintptr_t)dst % 16 == 0 ? STREAM_QUARTERS
-                                                                    : STORE;
+    const enum store_mode mode = store_mode_of(dst, stream);
 #define MERGE(element_bytes, raw_bits, stored_bits, plain, windowed)                              \
     merge_groups(dst, symbols, planes, tails, count, split, element_bytes, raw_bits, stored_bits, \
                  plain, windowed, mode)

@@ -16,9 +16,7 @@
     size_t mmh_split_##set(uint8_t *symbols, const struct mmh_planes *planes,                     \
                            uint8_t *const tails[3], uint32_t *patches, const uint8_t *src,        \
                            size_t count, const struct mmh_split *split);                          \
-    void mmh_merge_##set(uint8_t *dst, const uint8_t *symbols, const struct mmh_planes *planes,   \
-                         const uint8_t *const tails[3], size_t count,                             \
-                         const struct mmh_split *split, unsigned stream);                         \
+    mmh_merge_elements mmh_merge_##set;                                                           \
     size_t mmh_pack_bits_##set(uint8_t *dst, const uint16_t *src, size_t count, unsigned bits);   \
     size_t mmh_unpack_bits_##set(uint16_t *dst, const uint8_t *src, size_t count, unsigned bits); \
     void mmh_bits_used_##set(uint64_t *any, uint64_t *all, const uint8_t *src, size_t count,      \
@@ -31,7 +29,23 @@
                                  const uint8_t *symbols, size_t count,                       \
                                  const struct mmh_tiers *tiers, uint8_t *scratch);           \
     bool mmh_tier_decode_##set(uint8_t *symbols, const uint8_t *src, const uint16_t *counts, \
-                               const struct mmh_tiers *tiers, uint8_t *scratch)
+                               const struct mmh_tiers *tiers, uint8_t *scratch);             \
+    bool mmh_tier_merge_##set(const struct mmh_merge *merge, const uint8_t *src,             \
+                              const uint16_t *counts, const struct mmh_tiers *tiers,         \
+                              uint8_t *symbols, uint8_t *scratch)
+
+/* A tier_merge of two passes. */
+#define MMH_TIER_MERGE_DEFINE(set)                                                    \
+    bool mmh_tier_merge_##set(const struct mmh_merge *merge, const uint8_t *src,      \
+                              const uint16_t *counts, const struct mmh_tiers *tiers,  \
+                              uint8_t *symbols, uint8_t *scratch)                     \
+    {                                                                                 \
+        if (!mmh_tier_decode_##set(symbols, src, counts, tiers, scratch))             \
+            return false;                                                             \
+        mmh_merge_##set(merge->dst, symbols, &merge->planes, merge->tails, counts[0], \
+                        merge->split, merge->stream);                                 \
+        return true;                                                                  \
+    }
 
 void mmh_fence_c(void);
 void mmh_fence_avx2(void);

@@ -25,6 +25,8 @@ enum { MMH_RANS_GROUP = 4 * MMH_RANS_LANES }; /* symbols in four steps of all la
                                    uint64_t columns);                                        \
     void mmh_classes_##set(uint8_t *out, uint64_t first, size_t count, uint64_t columns,     \
                            const int8_t *row, const int8_t *column, const uint8_t *map);     \
+    size_t mmh_within_##set(const uint8_t *symbols, const uint8_t *first,                    \
+                            const uint8_t *last, uint8_t zeros, size_t count);               \
     void mmh_bytes_add_##set(uint8_t *dst, const uint8_t *src, size_t count);                \
     void mmh_bytes_subtract_##set(uint8_t *dst, const uint8_t *src, size_t count)
 

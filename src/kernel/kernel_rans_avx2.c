@@ -195,11 +195,12 @@ DECODE_GROUPS(2, true, decode_groups_2_ids)
 bool mmh_rans_decode_avx2(const struct mmh_rans_stripe *stripes, size_t stripe_count,
                           const uint32_t *tables, unsigned bits)
 {
-    static mmh_rans_decode_groups *const shapes[2][MMH_STREAMS_MAX] = {
+    static const mmh_rans_shapes shapes = {
         { decode_groups_1, decode_groups_2 },
         { decode_groups_1_ids, decode_groups_2_ids },
     };
-    return mmh_rans_stripes_decode(stripes, stripe_count, 2, tables, bits, shapes);
+    return mmh_rans_stripes_decode(mmh_merge_avx2, stripes, stripe_count, 2, tables, bits, &shapes,
+                                   NULL);
 }
 
 /* ---- encode ---- */
@@ -528,6 +529,29 @@ void mmh_row_column_sums_avx2(uint64_t *row_sum, uint32_t *column_sum, const uin
 }
 
 /* ---- bytes ---- */
+
+size_t mmh_within_avx2(const uint8_t *symbols, const uint8_t *first, const uint8_t *last,
+                       uint8_t zeros, size_t count)
+{
+    const __m256i zero = _mm256_set1_epi8((char)zeros);
+    size_t i = 0;
+    for (; i < count; i += 64) {
+        __m256i inside = _mm256_set1_epi8(-1);
+        for (size_t half = i; half < i + 64; half += 32) {
+            const __m256i symbol = load256(symbols + half);
+            const __m256i not_low = _mm256_max_epu8(symbol, load256(first + half));
+            const __m256i not_high = _mm256_min_epu8(symbol, load256(last + half));
+            const __m256i in = _mm256_and_si256(_mm256_cmpeq_epi8(not_low, symbol),
+                                                _mm256_cmpeq_epi8(not_high, symbol));
+            const __m256i below = _mm256_andnot_si256(
+                _mm256_cmpeq_epi8(_mm256_max_epu8(symbol, zero), symbol), _mm256_set1_epi8(-1));
+            inside = _mm256_and_si256(inside, _mm256_or_si256(in, below));
+        }
+        if (_mm256_movemask_epi8(inside) != -1)
+            break;
+    }
+    return i;
+}
 
 void mmh_bytes_add_avx2(uint8_t *dst, const uint8_t *src, size_t count)
 {

@@ -3,13 +3,36 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  */
+#include "kernel/kernel_merge_avx512.h"
 #include "kernel/kernel_rans_stream.h"
-
-#include <immintrin.h>
 
 /* ---- decode ---- */
 
 enum { LOOK_AHEAD = 2 }; /* vectors whose entries are loaded before their turn */
+
+/* What becomes of symbols: they are stored, or elements of one of the shapes in daily use are. fp32
+ * is not among those: its tails are one stream too many for each stripe. */
+enum outcome { SYMBOLS, BRAIN_ELEMENTS, HALF_ELEMENTS, OUTCOMES };
+
+/* Merging 64 symbols, by outcome: element bytes, raw bits and as many stored ones. */
+static const struct {
+    uint8_t element_bytes, raw_bits;
+} outcome_shapes[OUTCOMES] = {
+    [BRAIN_ELEMENTS] = { 2, 6 },
+    [HALF_ELEMENTS] = { 2, 9 },
+};
+
+static enum outcome outcome_of(const struct mmh_merge *merge)
+{
+    const struct mmh_split *split = merge->split;
+    for (enum outcome outcome = SYMBOLS + 1; outcome < OUTCOMES; outcome++)
+        if (split->element_bytes == outcome_shapes[outcome].element_bytes &&
+            split->raw_bits == outcome_shapes[outcome].raw_bits &&
+            split->stored_bits == split->raw_bits && mmh_split_plain(split) &&
+            (split->raw_bits == 6 || !split->window_base))
+            return outcome;
+    return SYMBOLS;
+}
 
 /*
  * tables[index[lane]] for four lanes. Scalar loads: on Zen 4 a gather instruction takes twice as
@@ -52,13 +75,19 @@ MMH_INLINE void put_index(uint64_t index[8], __m512i states, __m512i mask, __m51
 
 /*
  * Decode up to `groups` groups of n streams, fewer where a stream comes to its limit; returns how
- * many. Everything about n and with_ids is known when this is compiled. The loads for one vector of
- * states stand between the arithmetic on another: neither alone keeps the core busy.
+ * many. n, with_ids and outcome are known when this is compiled. The loads for one vector of states
+ * stand between the arithmetic on another: neither alone keeps the core busy. A vector of symbols
+ * is 64 neighbours, so elements are merged straight from it: the stores go to memory meanwhile.
  */
 MMH_INLINE size_t decode_groups(struct mmh_rans_stream *const *streams, const size_t n,
-                                const bool with_ids, const uint32_t *tables, unsigned bits,
-                                size_t groups)
+                                const bool with_ids, const enum outcome outcome,
+                                const uint32_t *tables, unsigned bits, size_t groups)
 {
+    const unsigned element_bytes = outcome_shapes[outcome].element_bytes,
+                   raw_bits = outcome_shapes[outcome].raw_bits;
+    struct merge_form forms[MMH_STREAMS_MAX];
+    uint8_t *dst[MMH_STREAMS_MAX];
+    enum store_mode mode = STORE; /* of all: stripes are multiples of 128 elements */
     const __m512i mask = _mm512_set1_epi32((1 << bits) - 1), shift = _mm512_set1_epi32((int)bits);
     const __m512i low12 = _mm512_set1_epi32(0xfff), low_end = _mm512_set1_epi32(0x10000),
                   top8 = _mm512_set1_epi32((int)0xff000000);
@@ -75,6 +104,13 @@ MMH_INLINE size_t decode_groups(struct mmh_rans_stream *const *streams, const si
         x[v] = _mm512_loadu_si512(streams[v / 2]->states + 16 * (v % 2));
         symbols[v] = _mm512_setzero_si512();
         put_index(index[v], x[v], mask, shift, with_ids ? ids[v / 2] + 64 * (v % 2) : NULL, 0);
+    }
+    for (size_t i = 0; i < n && outcome != SYMBOLS; i++) {
+        const struct mmh_merge merge = mmh_merge_at(streams[i]->merge, streams[i]->merged);
+        merge_form_init(&forms[i], merge.dst, &merge.planes, merge.tails, merge.split,
+                        element_bytes);
+        dst[i] = merge.dst;
+        mode = store_mode_of(merge.dst, merge.stream);
     }
     const size_t depth = MMH_MIN((size_t)LOOK_AHEAD, vectors - 1);
     __m512i entries[2 * MMH_STREAMS_MAX];
@@ -126,14 +162,21 @@ MMH_INLINE size_t decode_groups(struct mmh_rans_stream *const *streams, const si
         }
         MMH_UNROLL
         for (size_t v = 0; v < vectors; v++)
-            _mm512_storeu_si512(streams[v / 2]->symbols + group * MMH_RANS_GROUP + 64 * (v % 2),
-                                symbols[v]);
+            if (outcome != SYMBOLS)
+                merge_group(dst[v / 2], symbols[v], &forms[v / 2], 2 * group + v % 2,
+                            element_bytes, raw_bits, raw_bits, true, raw_bits == 6, mode);
+            else
+                _mm512_storeu_si512(streams[v / 2]->symbols + group * MMH_RANS_GROUP +
+                                        64 * (v % 2),
+                                    symbols[v]);
         MMH_UNROLL
         for (size_t i = 0; i < n; i++)
             if (with_ids)
                 ids[i] += MMH_RANS_GROUP;
     }
 
+    for (size_t i = 0; i < n && outcome != SYMBOLS; i++)
+        merge_form_finish(&forms[i], mode);
     MMH_UNROLL
     for (size_t v = 0; v < vectors; v++) {
         streams[v / 2]->at = at[v / 2];
@@ -143,30 +186,41 @@ MMH_INLINE size_t decode_groups(struct mmh_rans_stream *const *streams, const si
 }
 
 /* One function for each shape, so that all vectors of states live in registers. */
-#define DECODE_GROUPS(n, with_ids, name)                                                 \
+#define DECODE_GROUPS(n, with_ids, outcome, name)                                        \
     static __attribute__((noinline)) size_t name(struct mmh_rans_stream *const *streams, \
                                                  const uint32_t *tables, unsigned bits,  \
                                                  size_t groups)                          \
     {                                                                                    \
-        return decode_groups(streams, n, with_ids, tables, bits, groups);                \
+        return decode_groups(streams, n, with_ids, outcome, tables, bits, groups);       \
     }
-DECODE_GROUPS(1, false, decode_groups_1)
-DECODE_GROUPS(2, false, decode_groups_2)
-DECODE_GROUPS(3, false, decode_groups_3)
-DECODE_GROUPS(4, false, decode_groups_4)
-DECODE_GROUPS(1, true, decode_groups_1_ids)
-DECODE_GROUPS(2, true, decode_groups_2_ids)
-DECODE_GROUPS(3, true, decode_groups_3_ids)
-DECODE_GROUPS(4, true, decode_groups_4_ids)
+#define DECODE_OUTCOME(outcome, name)                   \
+    DECODE_GROUPS(1, false, outcome, name##_1)          \
+    DECODE_GROUPS(2, false, outcome, name##_2)          \
+    DECODE_GROUPS(3, false, outcome, name##_3)          \
+    DECODE_GROUPS(4, false, outcome, name##_4)          \
+    DECODE_GROUPS(1, true, outcome, name##_1_ids)       \
+    DECODE_GROUPS(2, true, outcome, name##_2_ids)       \
+    DECODE_GROUPS(3, true, outcome, name##_3_ids)       \
+    DECODE_GROUPS(4, true, outcome, name##_4_ids)       \
+    static const mmh_rans_shapes name = {               \
+        { name##_1, name##_2, name##_3, name##_4 },     \
+        { name##_1_ids, name##_2_ids, name##_3_ids, name##_4_ids }, \
+    };
+DECODE_OUTCOME(SYMBOLS, decode_symbols)
+DECODE_OUTCOME(BRAIN_ELEMENTS, decode_brain)
+DECODE_OUTCOME(HALF_ELEMENTS, decode_half)
 
 bool mmh_rans_decode_avx512(const struct mmh_rans_stripe *stripes, size_t stripe_count,
                             const uint32_t *tables, unsigned bits)
 {
-    static mmh_rans_decode_groups *const shapes[2][MMH_STREAMS_MAX] = {
-        { decode_groups_1, decode_groups_2, decode_groups_3, decode_groups_4 },
-        { decode_groups_1_ids, decode_groups_2_ids, decode_groups_3_ids, decode_groups_4_ids },
+    static const mmh_rans_shapes *const merging[OUTCOMES] = {
+        [BRAIN_ELEMENTS] = &decode_brain,
+        [HALF_ELEMENTS] = &decode_half,
     };
-    return mmh_rans_stripes_decode(stripes, stripe_count, MMH_STREAMS_MAX, tables, bits, shapes);
+    const struct mmh_merge *merge = stripe_count ? stripes->merge : NULL;
+    return mmh_rans_stripes_decode(mmh_merge_avx512, stripes, stripe_count, MMH_STREAMS_MAX,
+                                   tables, bits, &decode_symbols,
+                                   merge ? merging[outcome_of(merge)] : NULL);
 }
 
 /* ---- encode ---- */
@@ -538,6 +592,20 @@ void mmh_row_column_sums_avx512(uint64_t *row_sum, uint32_t *column_sum, const u
 }
 
 /* ---- bytes ---- */
+
+size_t mmh_within_avx512(const uint8_t *symbols, const uint8_t *first, const uint8_t *last,
+                         uint8_t zeros, size_t count)
+{
+    size_t i = 0;
+    for (; i < count; i += 64) {
+        const __m512i symbol = load(symbols + i);
+        const __mmask64 low = _mm512_cmplt_epu8_mask(symbol, load(first + i));
+        const __mmask64 high = _mm512_cmpgt_epu8_mask(symbol, load(last + i));
+        if (_mm512_mask_cmpge_epu8_mask(low | high, symbol, bytes_of(zeros)))
+            break;
+    }
+    return i;
+}
 
 void mmh_bytes_add_avx512(uint8_t *dst, const uint8_t *src, size_t count)
 {

@@ -3,8 +3,7 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#include "base/bits.h"
-#include "kernel/kernel_rans.h"
+#include "kernel/kernel_private.h"
 
 #include <string.h>
 
@@ -64,8 +63,10 @@ static bool decode_stripe(const struct mmh_rans_stripe *stripe, const uint32_t *
 
     struct word_source words = { stripe->words, stripe->word_count, false };
     const size_t groups = stripe->count / MMH_RANS_GROUP + (stripe->count % MMH_RANS_GROUP != 0);
+    size_t merged = 0;
     for (size_t group = 0; group < groups; group++) {
-        uint8_t *symbols = stripe->symbols + group * MMH_RANS_GROUP;
+        size_t place = stripe->merge ? group % (MMH_RANS_BURST / MMH_RANS_GROUP) : group;
+        uint8_t *symbols = stripe->symbols + place * MMH_RANS_GROUP;
         const uint8_t *ids = stripe->ids ? stripe->ids + group * MMH_RANS_GROUP : NULL;
         if (words.left < MMH_RANS_GROUP)
             decode_group(symbols, ids, x, &words, tables, bits, true);
@@ -73,6 +74,12 @@ static bool decode_stripe(const struct mmh_rans_stripe *stripe, const uint32_t *
             decode_group(symbols, ids, x, &words, tables, bits, false);
         else
             decode_group(symbols, NULL, x, &words, tables, bits, false);
+        if (stripe->merge &&
+            (group + 1 == groups || place + 1 == MMH_RANS_BURST / MMH_RANS_GROUP)) {
+            const size_t n = MMH_MIN((size_t)MMH_RANS_BURST, stripe->count - merged);
+            mmh_merge_symbols(mmh_merge_c, stripe->merge, merged, stripe->symbols, n);
+            merged += n;
+        }
     }
 
     uint32_t wrong = words.left != 0 || words.short_read;
@@ -256,6 +263,21 @@ void mmh_classes_c(uint8_t *out, uint64_t first, size_t count, uint64_t columns,
 }
 
 /* ---- bytes ---- */
+
+size_t mmh_within_c(const uint8_t *symbols, const uint8_t *first, const uint8_t *last,
+                    uint8_t zeros, size_t count)
+{
+    for (size_t group = 0; group < count; group += MMH_GROUP) {
+        uint8_t outside = 0; /* written for vectors */
+        for (size_t i = group; i < group + MMH_GROUP; i++) {
+            uint8_t low = symbols[i] < first[i], high = symbols[i] > last[i];
+            outside |= (uint8_t)((low | high) & (symbols[i] >= zeros));
+        }
+        if (outside)
+            return group;
+    }
+    return count;
+}
 
 void mmh_bytes_add_c(uint8_t *dst, const uint8_t *src, size_t count)
 {

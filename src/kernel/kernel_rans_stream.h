@@ -25,7 +25,9 @@ struct mmh_rans_stream {
     const uint8_t *end;   /* where at must be after the last group */
     uint8_t *symbols;
     const uint8_t *ids;
-    size_t groups; /* left */
+    const struct mmh_merge *merge;
+    size_t merged, count; /* elements so far, and all */
+    size_t groups;        /* left */
     bool in_tail;  /* at, limit and end point into tail */
     uint32_t states[MMH_RANS_LANES];
     uint8_t tail[4 * MMH_RANS_GROUP]; /* the last words, zeros after them */
@@ -46,6 +48,9 @@ MMH_INLINE void mmh_rans_stream_init(struct mmh_rans_stream *stream,
         stream->states[lane] = mmh_load32(stripe->states + 4 * lane);
     stream->symbols = stripe->symbols;
     stream->ids = stripe->ids;
+    stream->merge = stripe->merge;
+    stream->merged = 0;
+    stream->count = stripe->count;
     stream->groups = stripe->count / MMH_RANS_GROUP + (stripe->count % MMH_RANS_GROUP != 0);
     stream->at = stripe->words;
     stream->end = stripe->words + 2 * stripe->word_count;
@@ -77,35 +82,67 @@ MMH_INLINE bool mmh_rans_stream_is_right(const struct mmh_rans_stream *stream)
     return !wrong;
 }
 
-/* Streams that all have ids or all have none; shapes[with ids][streams - 1]. */
-MMH_INLINE bool mmh_rans_streams_decode(struct mmh_rans_stream *streams, size_t count,
+/* One function for each number of streams, [with ids][streams - 1]. */
+typedef mmh_rans_decode_groups *mmh_rans_shapes[2][MMH_STREAMS_MAX];
+
+/* Symbols of a stream have been decoded: `merging`, or on their way. */
+MMH_INLINE void mmh_rans_stream_advance(struct mmh_rans_stream *stream, size_t groups,
+                                        mmh_merge_elements *merge, bool merging)
+{
+    stream->groups -= groups;
+    if (stream->ids)
+        stream->ids += groups * MMH_RANS_GROUP;
+    if (!stream->merge) {
+        stream->symbols += groups * MMH_RANS_GROUP;
+        return;
+    }
+    const size_t count = MMH_MIN(groups * MMH_RANS_GROUP, stream->count - stream->merged);
+    if (!merging)
+        mmh_merge_symbols(merge, stream->merge, stream->merged, stream->symbols, count);
+    stream->merged += count;
+}
+
+/*
+ * Streams that all have ids or all have none, and likewise `merge`. `symbols` decodes symbols,
+ * which `merge` makes elements of burst by burst; `merging`, if not NULL, makes elements itself.
+ */
+MMH_INLINE bool mmh_rans_streams_decode(mmh_merge_elements *merge,
+                                        struct mmh_rans_stream *streams, size_t count,
                                         const uint32_t *tables, unsigned bits,
-                                        mmh_rans_decode_groups *const (*shapes)[MMH_STREAMS_MAX])
+                                        const mmh_rans_shapes *symbols,
+                                        const mmh_rans_shapes *merging)
 {
     for (;;) {
         struct mmh_rans_stream *busy[MMH_STREAMS_MAX];
         size_t n = 0, groups = SIZE_MAX;
+        bool whole = merging != NULL; /* whole groups of elements that there is room for */
         for (size_t i = 0; i < count; i++) {
             if (!streams[i].groups)
                 continue;
             busy[n++] = &streams[i];
-            groups = MMH_MIN(groups, streams[i].groups);
+            size_t left = streams[i].groups;
+            if (merging && left > 1 && streams[i].count % MMH_RANS_GROUP)
+                left--; /* the last group has fewer elements */
+            else if (streams[i].count % MMH_RANS_GROUP)
+                whole = false;
+            groups = MMH_MIN(groups, left);
         }
         if (!n)
             break;
+        if (merging && !whole)
+            groups = 1;
+        else if (busy[0]->merge && !merging) /* in bursts that stay in a near cache */
+            groups = MMH_MIN(groups, (size_t)(MMH_RANS_BURST / MMH_RANS_GROUP));
         for (size_t i = 0; i < n; i++) {
             if (!busy[i]->in_tail && (size_t)(busy[i]->end - busy[i]->at) < 2 * MMH_RANS_GROUP)
                 mmh_rans_stream_to_tail(busy[i]);
             if (busy[i]->at > busy[i]->limit)
                 return false;
         }
-        const size_t done = shapes[busy[0]->ids != NULL][n - 1](busy, tables, bits, groups);
-        for (size_t i = 0; i < n; i++) {
-            busy[i]->groups -= done;
-            busy[i]->symbols += done * MMH_RANS_GROUP;
-            if (busy[i]->ids)
-                busy[i]->ids += done * MMH_RANS_GROUP;
-        }
+        const mmh_rans_shapes *shapes = whole ? merging : symbols;
+        const size_t done = (*shapes)[busy[0]->ids != NULL][n - 1](busy, tables, bits, groups);
+        for (size_t i = 0; i < n; i++)
+            mmh_rans_stream_advance(busy[i], done, merge, whole);
     }
     bool right = true;
     for (size_t i = 0; i < count; i++)
@@ -114,9 +151,11 @@ MMH_INLINE bool mmh_rans_streams_decode(struct mmh_rans_stream *streams, size_t 
 }
 
 /* rans_decode, `side` stripes at once. */
-MMH_INLINE bool mmh_rans_stripes_decode(const struct mmh_rans_stripe *stripes, size_t stripe_count,
+MMH_INLINE bool mmh_rans_stripes_decode(mmh_merge_elements *merge,
+                                        const struct mmh_rans_stripe *stripes, size_t stripe_count,
                                         size_t side, const uint32_t *tables, unsigned bits,
-                                        mmh_rans_decode_groups *const (*shapes)[MMH_STREAMS_MAX])
+                                        const mmh_rans_shapes *symbols,
+                                        const mmh_rans_shapes *merging)
 {
     struct mmh_rans_stream streams[MMH_STREAMS_MAX];
     bool right = true;
@@ -127,7 +166,7 @@ MMH_INLINE bool mmh_rans_stripes_decode(const struct mmh_rans_stripe *stripes, s
                 break;
             mmh_rans_stream_init(&streams[n], &stripes[n]);
         }
-        right &= mmh_rans_streams_decode(streams, n, tables, bits, shapes);
+        right &= mmh_rans_streams_decode(merge, streams, n, tables, bits, symbols, merging);
         stripes += n;
         stripe_count -= n;
     }

@@ -192,3 +192,5 @@ size_t mmh_tier_encode_avx2(uint8_t *dst, uint16_t counts[MMH_TIER_MAX + 1], con
         dst[used] = 0;
     return used;
 }
+
+MMH_TIER_MERGE_DEFINE(avx2)

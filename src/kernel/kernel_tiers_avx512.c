@@ -5,71 +5,154 @@
  *
  * Expand and compress stay in registers: their memory forms are microcode on Zen 4.
  */
-#include <immintrin.h>
+#include "kernel/kernel_merge_avx512.h"
 
-#include "kernel/kernel_private.h"
+/* The planes of one tier, and the entries of the next one that its last code takes. */
+struct tier {
+    const uint8_t *plane0, *plane1;
+    __m512i rank0, rank1, rank2;
+    const uint8_t *next;
+};
 
-static __m512i bytes_of(uint8_t value)
+static struct tier tier_at(const uint8_t *plane, size_t count, const uint8_t *ranks,
+                           const uint8_t *next)
 {
-    return _mm512_set1_epi8((char)value);
+    return (struct tier){ plane, plane + mmh_tier_plane_bytes(count), bytes_of(ranks[0]),
+                          bytes_of(ranks[1]), bytes_of(ranks[2]), next };
+}
+
+/* Entries i.. of a tier, at most 64 of them; moves `next` on. */
+MMH_INLINE __m512i tier_symbols(struct tier *tier, size_t i, size_t left)
+{
+    uint64_t m0 = mmh_load64(tier->plane0 + i / 8), m1 = mmh_load64(tier->plane1 + i / 8);
+    if (left < 64) { /* what follows the plane was loaded too */
+        m0 &= ~(~0ull << left);
+        m1 &= ~(~0ull << left);
+    }
+    __m512i symbol = _mm512_mask_mov_epi8(tier->rank0, m0, tier->rank1);
+    symbol = _mm512_mask_mov_epi8(symbol, m1, tier->rank2);
+    symbol = _mm512_mask_expand_epi8(symbol, m0 & m1, _mm512_loadu_si512(tier->next));
+    tier->next += mmh_popcount64(m0 & m1);
+    return symbol;
+}
+
+static bool planes_end_in_zeros(const uint8_t *plane, size_t count)
+{
+    return mmh_tier_rest_zero(plane, count) &&
+           mmh_tier_rest_zero(plane + mmh_tier_plane_bytes(count), count);
 }
 
 /*
  * One tier: `count` entries at list from its planes and the entries of the next tier, of which
  * there must be next_count. next has a block + slack of readable bytes, list as many writable ones.
- * While at it, fetch what lies ahead: the next block, a sixth of the time of a bf16 chunk.
  */
 static bool decode_tier(uint8_t *restrict list, const uint8_t *restrict plane, size_t count,
-                        const uint8_t *ranks, const uint8_t *restrict next, size_t next_count,
-                        const uint8_t *ahead, size_t ahead_bytes)
+                        const uint8_t *ranks, const uint8_t *restrict next, size_t next_count)
 {
-    const uint8_t *plane1 = plane + mmh_tier_plane_bytes(count);
-    const __m512i rank0 = bytes_of(ranks[0]);
-    const __m512i rank1 = bytes_of(ranks[1]);
-    const __m512i rank2 = bytes_of(ranks[2]);
-    size_t used = 0;
-    if (!mmh_tier_rest_zero(plane, count) || !mmh_tier_rest_zero(plane1, count))
+    struct tier tier = tier_at(plane, count, ranks, next);
+    if (!planes_end_in_zeros(plane, count))
         return false;
-    for (size_t i = 0; i < count; i += 64) {
-        uint64_t m0 = mmh_load64(plane + i / 8), m1 = mmh_load64(plane1 + i / 8);
-        if (count - i < 64) { /* what follows the plane was loaded too */
-            m0 &= ~(~0ull << (count - i));
-            m1 &= ~(~0ull << (count - i));
-        }
-        __m512i symbol = _mm512_mask_mov_epi8(rank0, m0, rank1);
-        symbol = _mm512_mask_mov_epi8(symbol, m1, rank2);
-        symbol = _mm512_mask_expand_epi8(symbol, m0 & m1, _mm512_loadu_si512(next + used));
-        _mm512_storeu_si512(list + i, symbol);
-        used += mmh_popcount64(m0 & m1);
-        if (i < ahead_bytes)
-            mmh_fetch(ahead, i);
+    for (size_t i = 0; i < count; i += 64)
+        _mm512_storeu_si512(list + i, tier_symbols(&tier, i, count - i));
+    return (size_t)(tier.next - next) == next_count;
+}
+
+/* All tiers but the first, and the escapes; *next is then what the first one takes. */
+static bool decode_lower_tiers(const uint8_t **next, const struct mmh_tier_layout *layout,
+                               const uint8_t *src, const uint16_t *counts,
+                               const struct mmh_tiers *tiers, uint8_t *scratch)
+{
+    unsigned tier_count = tiers->tier_count;
+    uint8_t *lists[2] = { scratch, scratch + MMH_TIER_BLOCK + MMH_KERNEL_SLACK };
+    /* A copy, since hostile planes may ask for more than there is. */
+    *next = lists[tier_count & 1];
+    for (size_t i = 0; i < counts[tier_count]; i += 64)
+        _mm512_storeu_si512(lists[tier_count & 1] + i,
+                            _mm512_loadu_si512(src + layout->escapes + i));
+    for (size_t i = layout->escapes + counts[tier_count]; i < layout->bytes; i++)
+        if (src[i])
+            return false;
+    for (unsigned k = tier_count - 1; k; k--) {
+        if (!decode_tier(lists[k & 1], src + layout->plane[k], counts[k], tiers->ranks + 3 * k,
+                         *next, counts[k + 1]))
+            return false;
+        *next = lists[k & 1];
     }
-    return used == next_count;
+    return true;
 }
 
 bool mmh_tier_decode_avx512(uint8_t *symbols, const uint8_t *src, const uint16_t *counts,
                             const struct mmh_tiers *tiers, uint8_t *scratch)
 {
     struct mmh_tier_layout layout;
-    unsigned tier_count = tiers->tier_count;
-    uint8_t *lists[2] = { scratch, scratch + MMH_TIER_BLOCK + MMH_KERNEL_SLACK };
-    mmh_tier_layout(&layout, counts, tier_count);
-    /* A copy, since hostile planes may ask for more than there is. */
-    const uint8_t *next = lists[tier_count & 1];
-    for (size_t i = 0; i < counts[tier_count]; i += 64)
-        _mm512_storeu_si512(lists[tier_count & 1] + i,
-                            _mm512_loadu_si512(src + layout.escapes + i));
-    for (size_t i = layout.escapes + counts[tier_count]; i < layout.bytes; i++)
-        if (src[i])
-            return false;
-    for (unsigned k = tier_count; k--;) {
-        uint8_t *list = k ? lists[k & 1] : symbols;
-        if (!decode_tier(list, src + layout.plane[k], counts[k], tiers->ranks + 3 * k, next,
-                         counts[k + 1], src + layout.bytes, k ? 0 : layout.bytes))
-            return false;
-        next = list;
+    const uint8_t *next;
+    mmh_tier_layout(&layout, counts, tiers->tier_count);
+    return decode_lower_tiers(&next, &layout, src, counts, tiers, scratch) &&
+           decode_tier(symbols, src + layout.plane[0], counts[0], tiers->ranks, next, counts[1]);
+}
+
+/*
+ * The first tier, merged while its symbols are in a register: what would be two passes, one of
+ * arithmetic and one of waiting for memory, is one of both. On the way the next block is fetched.
+ */
+MMH_INLINE void merge_first_tier(struct tier *tier, const struct mmh_merge *merge, size_t count,
+                                 const uint8_t *ahead, size_t ahead_bytes, unsigned element_bytes,
+                                 unsigned raw_bits, unsigned stored_bits, bool plain,
+                                 enum store_mode mode)
+{
+    struct merge_form form;
+    uint8_t *const dst = merge->dst;
+    struct tier t = *tier;
+    merge_form_init(&form, dst, &merge->planes, merge->tails, merge->split, element_bytes);
+    merge_form_fetch(&form, count * element_bytes, mode);
+    for (size_t i = 0; i < count; i += 64) {
+        if (i < ahead_bytes)
+            mmh_fetch(ahead, i);
+        merge_group(dst, tier_symbols(&t, i, 64), &form, i / 64, element_bytes, raw_bits,
+                    stored_bits, plain, false, mode);
     }
-    return true;
+    merge_form_finish(&form, mode);
+    tier->next = t.next;
+}
+
+bool mmh_tier_merge_avx512(const struct mmh_merge *merge, const uint8_t *src,
+                           const uint16_t *counts, const struct mmh_tiers *tiers, uint8_t *symbols,
+                           uint8_t *scratch)
+{
+    const struct mmh_split *split = merge->split;
+    const bool is_plain = mmh_split_plain(split);
+    const enum store_mode mode = store_mode_of(merge->dst, merge->stream);
+    struct mmh_tier_layout layout;
+    const uint8_t *next;
+    mmh_tier_layout(&layout, counts, tiers->tier_count);
+    if (!decode_lower_tiers(&next, &layout, src, counts, tiers, scratch))
+        return false;
+    const uint8_t *plane = src + layout.plane[0];
+    if (!planes_end_in_zeros(plane, counts[0]))
+        return false;
+    struct tier tier = tier_at(plane, counts[0], tiers->ranks, next);
+#define SHAPE(element_bytes_, raw_bits_, stored_bits_, plain_)                            \
+    if (split->element_bytes == (element_bytes_) && split->raw_bits == (raw_bits_) &&     \
+        split->stored_bits == (stored_bits_) && is_plain == (plain_) &&                   \
+        !split->window_base) {                                                            \
+        merge_first_tier(&tier, merge, counts[0], src + layout.bytes, layout.bytes,       \
+                         element_bytes_, raw_bits_, stored_bits_, plain_, mode);          \
+    } else
+    SHAPE(2, 8, 8, true)
+    SHAPE(4, 8, 8, true)
+    SHAPE(2, 11, 11, true)
+    SHAPE(2, 8, 7, false)
+    SHAPE(4, 8, 7, false)
+    SHAPE(2, 11, 10, false) {
+        for (size_t i = 0; i < counts[0]; i += 64)
+            _mm512_storeu_si512(symbols + i, tier_symbols(&tier, i, 64));
+        mmh_merge_avx512(merge->dst, symbols, &merge->planes, merge->tails, counts[0], split,
+                         merge->stream);
+    }
+#undef SHAPE
+    if (mode != STORE && merge->stream != MMH_STREAM_MORE)
+        _mm_sfence();
+    return (size_t)(tier.next - next) == counts[1];
 }
 
 /* Planes of `count` entries, in whole words; returns how many entries are sent on to `next`, which

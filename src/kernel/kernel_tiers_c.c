@@ -198,3 +198,5 @@ size_t mmh_tier_encode_c(uint8_t *dst, uint16_t counts[MMH_TIER_MAX + 1], const 
         dst[used] = 0;
     return used;
 }
+
+MMH_TIER_MERGE_DEFINE(c)
