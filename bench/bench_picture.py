@@ -63,7 +63,8 @@ def svg_picture(points, source, ours_note):
     out = [
         (
             '<svg xmlns="http://www.w3.org/2000/svg" '
-            f'viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" aria-labelledby="title about">'
+            f'viewBox="0 0 {width} {height}" width="{width}" '
+            f'height="{height}" role="img" aria-labelledby="title about">'
         ),
         '<title id="title">Size and decoding speed of mmh and other codecs</title>',
         f'<desc id="about">{source} Up is smaller, right is faster.</desc>',
