@@ -45,11 +45,11 @@ static const struct {
     const char *name;
     struct mmh_split split;
 } types[] = {
-    { "bf16", { 2, 8, 8, 0, 0, 1, 0, 0 } },
-    { "bf16+", { 2, 8, 7, 1, 0, 1, 0, 0 } }, /* all weights positive */
-    { "fp16", { 2, 11, 11, 0, 0, 1, 0, 0 } },
-    { "fp32", { 4, 8, 8, 0, 0, 1, 0, 0 } },
-    { "fp64", { 8, 5, 5, 0, 0, 1, 255, 850 } },
+    { "bf16", { 2, 8, 8, 0, 0, 1, 0, 0, NULL, 0 } },
+    { "bf16+", { 2, 8, 7, 1, 0, 1, 0, 0, NULL, 0 } }, /* all weights positive */
+    { "fp16", { 2, 11, 11, 0, 0, 1, 0, 0, NULL, 0 } },
+    { "fp32", { 4, 8, 8, 0, 0, 1, 0, 0, NULL, 0 } },
+    { "fp64", { 8, 5, 5, 0, 0, 1, 255, 850, NULL, 0 } },
 };
 
 static double now(void)

@@ -20,18 +20,19 @@
 /* ---- test data ---- */
 
 enum content {
-    RANDOM,        /* random bits */
-    WEIGHTS,       /* bell-shaped, rows and columns of different scale */
-    ODD,           /* NaN, infinities, -0, denormals, the largest and smallest */
+    RANDOM,  /* random bits */
+    WEIGHTS, /* bell-shaped, rows and columns of different scale */
+    ODD,     /* NaN, infinities, -0, denormals, the largest and smallest */
     CONSTANT,
     ZERO,
-    SPARSE,        /* mostly zeros, no pattern */
-    STRIPES,       /* mostly zeros, a pattern */
-    FEW,           /* a dozen values */
-    CLEAN,         /* the low third of the bits zero */
-    CLEAN_ROWS,    /* the same in every other row */
-    POSITIVE,      /* constant sign */
+    SPARSE,     /* mostly zeros, no pattern */
+    STRIPES,    /* mostly zeros, a pattern */
+    FEW,        /* a dozen values */
+    CLEAN,      /* the low third of the bits zero */
+    CLEAN_ROWS, /* the same in every other row */
+    POSITIVE,   /* constant sign */
     TEXT,
+    BELL, /* in every byte */
     CONTENT_COUNT
 };
 
@@ -77,24 +78,47 @@ static void fill(uint8_t *data, size_t elements, mmh_dtype dtype, enum content c
     for (size_t i = 0; i < elements; i++) {
         size_t row = i / COLUMNS, column = i % COLUMNS;
         double scale = (double)(1 + row * 7 % 13) * (double)(1 + column * 5 % 11) * 0.01;
-        uint64_t bits = content == RANDOM ? guard_random(&seed)
-                                          : weight_bits(dtype, &seed, scale);
+        uint64_t bits = content == RANDOM ? guard_random(&seed) : weight_bits(dtype, &seed, scale);
         uint64_t low = ((uint64_t)1 << (unit * 8 / 3)) - 1;
         switch (content) {
         case ODD:
             if (guard_random(&seed) % 3 == 0)
                 bits = odd[guard_random(&seed) % MMH_COUNT_OF(odd)] >> (64 - 8 * unit);
             break;
-        case CONSTANT: bits = 0x3f2a3f2a3f2a3f2a; break;
-        case ZERO: bits = 0; break;
-        case SPARSE: bits = guard_random(&seed) % 10 ? 0 : bits; break;
-        case STRIPES: bits = i / 32 % 8 ? 0 : bits; break;
-        case FEW: bits = (guard_random(&seed) % 12) * 0x0123456789abcdef; break;
-        case CLEAN: bits &= ~low; break;
-        case CLEAN_ROWS: bits &= row % 2 ? UINT64_MAX : ~low; break;
-        case POSITIVE: bits &= ~((uint64_t)1 << (8 * unit - 1)); break;
-        case TEXT: bits = (uint64_t)"the quick brown fox jumps over the lazy dog "[i % 44]; break;
-        default: break;
+        case CONSTANT:
+            bits = 0x3f2a3f2a3f2a3f2a;
+            break;
+        case ZERO:
+            bits = 0;
+            break;
+        case SPARSE:
+            bits = guard_random(&seed) % 10 ? 0 : bits;
+            break;
+        case STRIPES:
+            bits = i / 32 % 8 ? 0 : bits;
+            break;
+        case FEW:
+            bits = (guard_random(&seed) % 12) * 0x0123456789abcdef;
+            break;
+        case CLEAN:
+            bits &= ~low;
+            break;
+        case CLEAN_ROWS:
+            bits &= row % 2 ? UINT64_MAX : ~low;
+            break;
+        case POSITIVE:
+            bits &= ~((uint64_t)1 << (8 * unit - 1));
+            break;
+        case TEXT:
+            bits = (uint64_t) "the quick brown fox jumps over the lazy dog "[i % 44];
+            break;
+        case BELL:
+            for (unsigned b = bits = 0; b < unit; b++)
+                bits = bits << 8 | (guard_random(&seed) % 64 + guard_random(&seed) % 64 +
+                                    guard_random(&seed) % 64 + guard_random(&seed) % 64);
+            break;
+        default:
+            break;
         }
         for (unsigned b = 0; b < unit; b++)
             data[i * unit + b] = (uint8_t)(bits >> 8 * b);
@@ -102,10 +126,11 @@ static void fill(uint8_t *data, size_t elements, mmh_dtype dtype, enum content c
 }
 
 static const mmh_dtype dtypes[] = {
-    MMH_DTYPE_OPAQUE, MMH_DTYPE_BOOL, MMH_DTYPE_U8,  MMH_DTYPE_I8,  MMH_DTYPE_U16,
-    MMH_DTYPE_I16,    MMH_DTYPE_U32,  MMH_DTYPE_I32, MMH_DTYPE_U64, MMH_DTYPE_I64,
-    MMH_DTYPE_F16,    MMH_DTYPE_BF16, MMH_DTYPE_F32, MMH_DTYPE_F64, MMH_DTYPE_F8_E4M3,
-    MMH_DTYPE_F8_E5M2, MMH_DTYPE_F8_E8M0, MMH_DTYPE_F8_E4M3FNUZ, MMH_DTYPE_F8_E5M2FNUZ,
+    MMH_DTYPE_OPAQUE,  MMH_DTYPE_BOOL,        MMH_DTYPE_U8,          MMH_DTYPE_I8,
+    MMH_DTYPE_U16,     MMH_DTYPE_I16,         MMH_DTYPE_U32,         MMH_DTYPE_I32,
+    MMH_DTYPE_U64,     MMH_DTYPE_I64,         MMH_DTYPE_F16,         MMH_DTYPE_BF16,
+    MMH_DTYPE_F32,     MMH_DTYPE_F64,         MMH_DTYPE_F8_E4M3,     MMH_DTYPE_F8_E5M2,
+    MMH_DTYPE_F8_E8M0, MMH_DTYPE_F8_E4M3FNUZ, MMH_DTYPE_F8_E5M2FNUZ,
 };
 
 /* ---- a block, encoded ---- */
@@ -180,11 +205,13 @@ static void encode_block(struct coded *coded, mmh_codec_workspace *workspace, mm
                          size_t elements, enum content content, int level, uint64_t first,
                          bool check)
 {
-    const struct mmh_block_part part = { .elements = elements, .tensor_first = first,
+    const struct mmh_block_part part = { .elements = elements,
+                                         .tensor_first = first,
                                          .dimensions = 2,
                                          .shape = { (first + elements) / COLUMNS + 1, COLUMNS } };
-    struct mmh_block_hint hint = { .dtype = dtype, .parts = &part, .part_count = 1,
-                                   .level = level };
+    struct mmh_block_hint hint = {
+        .dtype = dtype, .parts = &part, .part_count = 1, .level = level
+    };
     encode_hinted(coded, workspace, elements, content, &hint, check);
 }
 
@@ -205,8 +232,8 @@ static void assert_decodes(const struct coded *coded, mmh_codec_workspace *works
     if (coded->model_bytes) {
         struct guard payload;
         guard_copy(&payload, coded->model, coded->model_bytes);
-        assert_ok(mmh_model_create(&model, payload.at, coded->model_bytes, coded->elements, NULL,
-                                   &err));
+        assert_ok(
+            mmh_model_create(&model, payload.at, coded->model_bytes, coded->elements, NULL, &err));
         guard_release(&payload);
     }
     for (size_t i = coded->chunks; i--;) {
@@ -239,9 +266,9 @@ static mmh_codec_workspace *new_workspace(void)
 /* Every codec returns every bit, for each dtype it takes, at the awkward lengths. */
 static void test_codec_returns_every_bit(void **state)
 {
-    static const size_t lengths[] = { 0,    1,    2,    7,    63,   64,    65,    127,   128,
-                                      129,  191,  500,  2047, 8191, 8192,  8193,  20000, 32767,
-                                      32768, 65535, 65537 };
+    static const size_t lengths[] = { 0,    1,    2,     7,     63,    64,    65,
+                                      127,  128,  129,   191,   500,   2047,  8191,
+                                      8192, 8193, 20000, 32767, 32768, 65535, 65537 };
     static const int levels[] = { 1, 2, 3, 4, 5, 6 };
     (void)state;
     mmh_codec_workspace *workspace = new_workspace();
@@ -253,8 +280,8 @@ static void test_codec_returns_every_bit(void **state)
                     if ((i + l + (size_t)content) % (lengths[i] > 5000 ? 6 : 2))
                         continue; /* in turn */
                     struct coded coded;
-                    encode_block(&coded, workspace, dtypes[d], lengths[i],
-                                 (enum content)content, levels[l], i % 2 ? 0 : 77, i % 2);
+                    encode_block(&coded, workspace, dtypes[d], lengths[i], (enum content)content,
+                                 levels[l], i % 2 ? 0 : 77, i % 2);
                     for (size_t c = 0; c < coded.chunks; c++)
                         seen[coded.codec[c]] = true;
                     assert_decodes(&coded, workspace, i % 2 == 0);
@@ -269,9 +296,9 @@ static void test_codec_returns_every_bit(void **state)
 /* Blocks of several chunks share a model; each chunk decodes alone. */
 static void test_codec_chunks_share_a_model(void **state)
 {
-    static const enum content contents[] = { WEIGHTS, ODD, SPARSE, CLEAN_ROWS, POSITIVE };
+    static const enum content contents[] = { WEIGHTS, ODD, SPARSE, CLEAN_ROWS, POSITIVE, BELL };
     static const mmh_dtype types[] = { MMH_DTYPE_BF16, MMH_DTYPE_F16, MMH_DTYPE_F32,
-                                       MMH_DTYPE_F64, MMH_DTYPE_I8, MMH_DTYPE_F8_E4M3 };
+                                       MMH_DTYPE_F64,  MMH_DTYPE_I8,  MMH_DTYPE_F8_E4M3 };
     (void)state;
     mmh_codec_workspace *workspace = new_workspace(), *other = new_workspace();
     for (int level = 1; level <= 9; level++)
@@ -290,10 +317,25 @@ static void test_codec_chunks_share_a_model(void **state)
 /* A shape is a hint: whatever it says, and however many tensors share the block, bits come back. */
 static void test_codec_survives_any_hint(void **state)
 {
-    static const mmh_dtype types[] = { MMH_DTYPE_BF16, MMH_DTYPE_F32, MMH_DTYPE_I8,
-                                       MMH_DTYPE_F64, MMH_DTYPE_F8_E5M2 };
-    static const uint64_t sizes[] = { 0, 1, 2, 3, 7, 9, 31, 32, 33, 64, 100, 257, 1000,
-                                      65536, (uint64_t)1 << 20, (uint64_t)1 << 40, UINT64_MAX };
+    static const mmh_dtype types[] = { MMH_DTYPE_BF16, MMH_DTYPE_F32, MMH_DTYPE_I8, MMH_DTYPE_F64,
+                                       MMH_DTYPE_F8_E5M2 };
+    static const uint64_t sizes[] = { 0,
+                                      1,
+                                      2,
+                                      3,
+                                      7,
+                                      9,
+                                      31,
+                                      32,
+                                      33,
+                                      64,
+                                      100,
+                                      257,
+                                      1000,
+                                      65536,
+                                      (uint64_t)1 << 20,
+                                      (uint64_t)1 << 40,
+                                      UINT64_MAX };
     uint64_t seed = 2024;
     (void)state;
     mmh_codec_workspace *workspace = new_workspace();
@@ -308,8 +350,8 @@ static void test_codec_survives_any_hint(void **state)
                                              .dimensions = (uint32_t)(guard_random(&seed) % 6) };
             for (uint32_t d = 0; d < part->dimensions; d++)
                 part->shape[d] = guard_random(&seed) % 4
-                                     ? 1 + guard_random(&seed) % 200
-                                     : sizes[guard_random(&seed) % MMH_COUNT_OF(sizes)];
+                                   ? 1 + guard_random(&seed) % 200
+                                   : sizes[guard_random(&seed) % MMH_COUNT_OF(sizes)];
             part->tensor_first = guard_random(&seed) % 3 ? guard_random(&seed) % 100000
                                                          : guard_random(&seed) >> 1;
             elements += part->elements;
@@ -334,8 +376,8 @@ static void test_codec_packs_opaque_bytes(void **state)
     mmh_codec_workspace *workspace = new_workspace();
     for (int level = 1; level <= 9; level++) {
         struct coded coded;
-        encode_block(&coded, workspace, MMH_DTYPE_OPAQUE, 3000000, level % 2 ? TEXT : FEW, level,
-                     0, true);
+        encode_block(&coded, workspace, MMH_DTYPE_OPAQUE, 3000000, level % 2 ? TEXT : FEW, level, 0,
+                     true);
         assert_true(coded.payload_bytes[0] < coded.bytes / 2);
         assert_decodes(&coded, workspace, false);
         release_block(&coded);
@@ -370,8 +412,7 @@ static void test_codec_bytes_are_the_same_everywhere(void **state)
                 for (size_t c = 0; c < first.chunks; c++) {
                     assert_int_equal(first.codec[c], again.codec[c]);
                     assert_int_equal(first.payload_bytes[c], again.payload_bytes[c]);
-                    assert_memory_equal(first.payload[c], again.payload[c],
-                                        first.payload_bytes[c]);
+                    assert_memory_equal(first.payload[c], again.payload[c], first.payload_bytes[c]);
                 }
                 assert_decodes(&first, fresh, true);
                 release_block(&again);
@@ -427,8 +468,8 @@ static void test_model_frequencies_add_up(void **state)
         uint32_t counts[256] = { 0 };
         unsigned symbols = (unsigned)(guard_random(&seed) % 257);
         for (unsigned i = 0; i < symbols; i++)
-            counts[guard_random(&seed) % 256] =
-                (uint32_t)(guard_random(&seed) >> (40 + guard_random(&seed) % 24));
+            counts[guard_random(&seed) % 256] = (uint32_t)(guard_random(&seed) >>
+                                                           (40 + guard_random(&seed) % 24));
         unsigned bits = 8 + (unsigned)(guard_random(&seed) % 5);
         unsigned patch = round % 2 ? 48 : 0;
         uint16_t frequency[256];
@@ -442,6 +483,23 @@ static void test_model_frequencies_add_up(void **state)
             sum += frequency[s];
         }
         assert_int_equal(sum, 1u << bits);
+    }
+}
+
+/* Sixteen values for each bucket, anyhow, or those of `same`. */
+static void make_buckets(uint8_t buckets[256], const uint8_t *same, uint64_t *seed)
+{
+    if (same) {
+        memcpy(buckets, same, 256);
+        return;
+    }
+    for (unsigned b = 0; b < 256; b++)
+        buckets[b] = (uint8_t)(b >> 4);
+    for (unsigned b = 255; b; b--) {
+        unsigned other = (unsigned)(guard_random(seed) % (b + 1));
+        uint8_t bucket = buckets[b];
+        buckets[b] = buckets[other];
+        buckets[other] = bucket;
     }
 }
 
@@ -464,13 +522,26 @@ static void test_model_round_trip(void **state)
             column[i] = (int8_t)(guard_random(&seed) % 128 - 64);
         for (uint64_t i = 0; i < rows; i++)
             row[i] = (int8_t)(guard_random(&seed) % (1 + (uint64_t)round % 20) - 3);
-        struct mmh_view view = { .elements = elements, .columns = columns, .phase = phase,
-                                 .rows = rows, .column = round % 2 ? column : NULL,
+        struct mmh_view view = { .elements = elements,
+                                 .columns = columns,
+                                 .phase = phase,
+                                 .rows = rows,
+                                 .column = round % 2 ? column : NULL,
                                  .row = round % 3 ? row : NULL };
         struct mmh_model_draft draft = { .kind = round % 5 ? MMH_MODEL_RANS : MMH_MODEL_SHIFTS,
-                                         .bits = bits, .table_count = tables,
-                                         .elements = elements, .views = &view,
-                                         .view_count = 1, .frequency = frequency };
+                                         .bits = bits,
+                                         .table_count = tables,
+                                         .elements = elements,
+                                         .views = &view,
+                                         .view_count = 1,
+                                         .frequency = frequency };
+        uint8_t buckets[MMH_PAIR_TABLES_MAX][256];
+        if (round % 3 == 1 && draft.kind == MMH_MODEL_RANS && tables <= MMH_PAIR_TABLES_MAX) {
+            draft.kind = MMH_MODEL_PAIRS;
+            draft.buckets = (const uint8_t(*)[256])buckets;
+            for (unsigned t = 0; t < tables; t++)
+                make_buckets(buckets[t], t && round % 2 ? buckets[t - 1] : NULL, &seed);
+        }
         if (draft.kind == MMH_MODEL_SHIFTS)
             draft.bits = draft.table_count = tables = 0;
         unsigned bound = 0;
@@ -489,8 +560,14 @@ static void test_model_round_trip(void **state)
         mmh_error err = { 0 };
         struct guard guard;
         guard_copy(&guard, payload, payload_bytes);
-        assert_ok(mmh_model_create(&model, guard.at, payload_bytes, elements, NULL, &err));
+        uint64_t block = draft.kind == MMH_MODEL_PAIRS ? 2 * elements + 1 : elements;
+        assert_ok(mmh_model_create(&model, guard.at, payload_bytes, block, NULL, &err));
         assert_int_equal(model->table_count, tables);
+        for (unsigned t = 0; t < tables && draft.kind == MMH_MODEL_PAIRS; t++)
+            for (unsigned b = 0; b < 256; b++) {
+                assert_int_equal(model->pair_code[t][b] >> 4, buckets[t][b]);
+                assert_int_equal(model->pair_values[t][model->pair_code[t][b]], b);
+            }
         assert_int_equal(model->view_count, 1);
         if (view.column)
             assert_memory_equal(model->views[0].column, column, columns);
@@ -512,8 +589,8 @@ static void test_model_round_trip(void **state)
         uint8_t *longer = calloc(payload_bytes + 1, 1);
         assert_non_null(longer);
         memcpy(longer, payload, payload_bytes);
-        assert_int_equal(MMH_E_CORRUPT, mmh_model_create(&model, longer, payload_bytes + 1,
-                                                         elements, NULL, &err));
+        assert_int_equal(MMH_E_CORRUPT,
+                         mmh_model_create(&model, longer, payload_bytes + 1, block, NULL, &err));
         for (size_t n = 0; n < payload_bytes; n += 1 + payload_bytes / 50) {
             struct guard cut;
             guard_copy(&cut, payload, n);
@@ -556,14 +633,15 @@ static void test_codec_survives_hostile_payloads(void **state)
         enum content content;
         int level;
     } cases[] = {
-        { MMH_DTYPE_BF16, WEIGHTS, 1 }, { MMH_DTYPE_BF16, ODD, 2 },
-        { MMH_DTYPE_BF16, WEIGHTS, 3 }, { MMH_DTYPE_BF16, WEIGHTS, 4 },
-        { MMH_DTYPE_F16, WEIGHTS, 5 },  { MMH_DTYPE_F32, CLEAN_ROWS, 5 },
+        { MMH_DTYPE_BF16, WEIGHTS, 1 },   { MMH_DTYPE_BF16, ODD, 2 },
+        { MMH_DTYPE_BF16, WEIGHTS, 3 },   { MMH_DTYPE_BF16, WEIGHTS, 4 },
+        { MMH_DTYPE_F16, WEIGHTS, 5 },    { MMH_DTYPE_F32, CLEAN_ROWS, 5 },
         { MMH_DTYPE_F64, CLEAN_ROWS, 5 }, { MMH_DTYPE_F64, ODD, 1 },
-        { MMH_DTYPE_F32, SPARSE, 5 },   { MMH_DTYPE_F32, STRIPES, 1 },
-        { MMH_DTYPE_I8, WEIGHTS, 5 },   { MMH_DTYPE_U8, STRIPES, 5 },
-        { MMH_DTYPE_I32, FEW, 5 },      { MMH_DTYPE_OPAQUE, TEXT, 9 },
-        { MMH_DTYPE_BF16, CONSTANT, 5 }, { MMH_DTYPE_F32, POSITIVE, 6 },
+        { MMH_DTYPE_F32, SPARSE, 5 },     { MMH_DTYPE_F32, STRIPES, 1 },
+        { MMH_DTYPE_I8, WEIGHTS, 5 },     { MMH_DTYPE_I8, BELL, 5 },
+        { MMH_DTYPE_U8, STRIPES, 5 },     { MMH_DTYPE_I32, FEW, 5 },
+        { MMH_DTYPE_OPAQUE, TEXT, 9 },    { MMH_DTYPE_BF16, CONSTANT, 5 },
+        { MMH_DTYPE_F32, POSITIVE, 6 },
     };
     static const size_t lengths[] = { 70, 3000, 20011 };
     (void)state;
@@ -584,6 +662,7 @@ static void test_codec_survives_hostile_payloads(void **state)
                 for (size_t n = 0; n < bytes; n += 1 + bytes / 40)
                     assert_harmless(&coded, model, 0, coded.codec[0], coded.payload[0], n,
                                     workspace);
+                static const unsigned ids[] = { 0, 1, 2, 3, 4, 5, 6, 7, MMH_CODEC_BYTE_PAIRS };
                 uint8_t *bad = malloc(bytes + 64);
                 for (int round = 0; round < 200; round++) {
                     memcpy(bad, coded.payload[0], bytes);
@@ -594,7 +673,7 @@ static void test_codec_survives_hostile_payloads(void **state)
                     assert_harmless(&coded, model, 0, coded.codec[0], bad,
                                     round % 7 ? bytes : bytes + (size_t)round % 64, workspace);
                     assert_harmless(&coded, round % 2 ? model : NULL, 0,
-                                    (unsigned)round % (MMH_CODEC_MODEL), bad, bytes, workspace);
+                                    ids[round % MMH_COUNT_OF(ids)], bad, bytes, workspace);
                 }
                 /* Hostile models: what reads is used. */
                 for (int round = 0; round < 200 && coded.model_bytes; round++) {
@@ -605,8 +684,8 @@ static void test_codec_survives_hostile_payloads(void **state)
                     struct guard guard;
                     mmh_model *other = NULL;
                     guard_copy(&guard, worse, coded.model_bytes);
-                    if (!mmh_model_create(&other, guard.at, coded.model_bytes, coded.elements,
-                                          NULL, NULL))
+                    if (!mmh_model_create(&other, guard.at, coded.model_bytes, coded.elements, NULL,
+                                          NULL))
                         assert_harmless(&coded, other, 0, coded.codec[0], coded.payload[0], bytes,
                                         workspace);
                     mmh_model_destroy(other);
@@ -631,10 +710,11 @@ static void test_codec_survives_wrong_chunks(void **state)
         encode_block(&coded, workspace, MMH_DTYPE_BF16, 30000, WEIGHTS, level, 0, true);
         mmh_model *model = NULL;
         if (coded.model_bytes)
-            assert_ok(mmh_model_create(&model, coded.model, coded.model_bytes, coded.elements,
-                                       NULL, NULL));
-        static const uint64_t firsts[] = { 1, 2, 30000, MMH_CHUNK_ELEMENTS, UINT64_MAX,
-                                           UINT64_MAX - 100 };
+            assert_ok(mmh_model_create(&model, coded.model, coded.model_bytes, coded.elements, NULL,
+                                       NULL));
+        static const uint64_t firsts[] = { 1,          2,
+                                           30000,      MMH_CHUNK_ELEMENTS,
+                                           UINT64_MAX, UINT64_MAX - 100 };
         for (size_t i = 0; i < MMH_COUNT_OF(firsts); i++) {
             coded.chunk[0].first_element = firsts[i];
             assert_harmless(&coded, model, 0, coded.codec[0], coded.payload[0],
@@ -665,7 +745,7 @@ static void test_codec_refuses_unknown_codecs(void **state)
     mmh_codec_workspace *workspace = new_workspace();
     struct mmh_chunk chunk = { .dtype = MMH_DTYPE_U8, .bytes = 1 };
     uint8_t byte = 0;
-    static const unsigned ids[] = { MMH_CODEC_MODEL, 9, 127, 128, 255, 70000 };
+    static const unsigned ids[] = { MMH_CODEC_MODEL, MMH_CODEC_COUNT, 127, 128, 255, 70000 };
     for (size_t i = 0; i < MMH_COUNT_OF(ids); i++) {
         mmh_error err = { 0 };
         assert_int_equal(MMH_E_UNSUPPORTED, mmh_chunk_decode(&byte, workspace, &chunk, ids[i],
@@ -682,7 +762,7 @@ static void test_codec_refuses_unknown_codecs(void **state)
 
 struct failing {
     mmh_allocator allocator;
-    uint64_t left;  /* allocations until all fail */
+    uint64_t left; /* allocations until all fail */
     int64_t live;
 };
 
@@ -714,7 +794,8 @@ static void test_codec_survives_lack_of_memory(void **state)
         int level;
     } cases[] = { { MMH_DTYPE_F32, CLEAN_ROWS, 6 }, { MMH_DTYPE_BF16, WEIGHTS, 3 },
                   { MMH_DTYPE_F16, SPARSE, 5 },     { MMH_DTYPE_I8, WEIGHTS, 5 },
-                  { MMH_DTYPE_I32, FEW, 5 },        { MMH_DTYPE_OPAQUE, TEXT, 9 } };
+                  { MMH_DTYPE_I8, BELL, 5 },        { MMH_DTYPE_I32, FEW, 5 },
+                  { MMH_DTYPE_OPAQUE, TEXT, 9 } };
     (void)state;
     for (size_t i = 0; i < MMH_COUNT_OF(cases); i++) {
         bool done = false;
@@ -727,10 +808,12 @@ static void test_codec_survives_lack_of_memory(void **state)
             uint8_t *dst = malloc(mmh_chunk_bound(elements * unit));
             uint8_t *back = malloc(elements * unit);
             fill(data, elements, cases[i].dtype, cases[i].content, 1);
-            const struct mmh_block_part part = { .elements = elements, .dimensions = 2,
+            const struct mmh_block_part part = { .elements = elements,
+                                                 .dimensions = 2,
                                                  .shape = { elements / COLUMNS + 1, COLUMNS } };
-            struct mmh_block_hint hint = { .dtype = cases[i].dtype, .parts = &part,
-                                           .part_count = 1, .level = cases[i].level };
+            struct mmh_block_hint hint = {
+                .dtype = cases[i].dtype, .parts = &part, .part_count = 1, .level = cases[i].level
+            };
             struct mmh_chunk chunk = { .dtype = cases[i].dtype, .bytes = elements * unit };
             const struct mmh_block_plan *plan;
             const uint8_t *payload;

@@ -132,6 +132,14 @@ bool mmh_cursor_failed(const struct mmh_cursor *cursor)
     return cursor->failed;
 }
 
+bool mmh_cursor_pad(struct mmh_cursor *cursor, size_t alignment)
+{
+    bool zeros = true;
+    while (mmh_cursor_position(cursor) % alignment && !mmh_cursor_failed(cursor))
+        zeros = mmh_cursor_u8(cursor) == 0 && zeros;
+    return zeros;
+}
+
 mmh_status mmh_cursor_finish_prefix(const struct mmh_cursor *cursor, const char *what,
                                     mmh_error *err)
 {

@@ -49,6 +49,10 @@ size_t mmh_cursor_left(const struct mmh_cursor *cursor); /* 0 once failed */
 size_t mmh_cursor_position(const struct mmh_cursor *cursor);
 bool mmh_cursor_failed(const struct mmh_cursor *cursor);
 
+/* Skip to the next multiple of `alignment`, counted from the beginning; false unless what is
+ * skipped is zeros. */
+bool mmh_cursor_pad(struct mmh_cursor *cursor, size_t alignment);
+
 /* Fail with MMH_E_CORRUPT if a read above was short, and (finish, not finish_prefix) if bytes
  * are left over. `what` names the thing in the message: "index". */
 mmh_status mmh_cursor_finish(const struct mmh_cursor *cursor, const char *what, mmh_error *err);

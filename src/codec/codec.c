@@ -16,6 +16,7 @@ static const struct mmh_codec *const codecs[MMH_CODEC_COUNT] = {
     [MMH_CODEC_BYTES_RANS] = &mmh_codec_bytes_rans,
     [MMH_CODEC_ZERO_RUN] = &mmh_codec_zero_run,
     [MMH_CODEC_SHUFFLE_ZSTD] = &mmh_codec_shuffle_zstd,
+    [MMH_CODEC_BYTE_PAIRS] = &mmh_codec_byte_pairs,
 };
 
 const struct mmh_codec *mmh_codec_at(unsigned codec_id)
@@ -56,8 +57,7 @@ void mmh_codec_workspace_destroy(mmh_codec_workspace *workspace)
     mmh_free(workspace->allocator, workspace);
 }
 
-uint8_t *mmh_workspace_scratch(mmh_codec_workspace *workspace, enum mmh_scratch which,
-                               size_t bytes)
+uint8_t *mmh_workspace_scratch(mmh_codec_workspace *workspace, enum mmh_scratch which, size_t bytes)
 {
     size_t room = workspace->scratch[which].room;
     if (bytes <= room && room)
@@ -66,8 +66,7 @@ uint8_t *mmh_workspace_scratch(mmh_codec_workspace *workspace, enum mmh_scratch 
     room = mmh_round_up(MMH_MAX(room, bytes), 4096);
     mmh_free(workspace->allocator, workspace->scratch[which].data);
     workspace->scratch[which].room = 0;
-    workspace->scratch[which].data =
-        mmh_alloc(workspace->allocator, 64, room + MMH_KERNEL_SLACK);
+    workspace->scratch[which].data = mmh_alloc(workspace->allocator, 64, room + MMH_KERNEL_SLACK);
     if (workspace->scratch[which].data)
         workspace->scratch[which].room = room;
     return workspace->scratch[which].data;
@@ -129,7 +128,8 @@ static mmh_status encode(struct mmh_encode_job *job, unsigned *codec_id, mmh_err
     if (!status && plan->is_float)
         status = try_codec(job, codec_id, MMH_CODEC_FLOAT, err);
     if (!status && plan->try_rans && !plan->is_float)
-        status = try_codec(job, codec_id, MMH_CODEC_BYTES_RANS, err);
+        status = try_codec(job, codec_id, plan->pairs ? MMH_CODEC_BYTE_PAIRS : MMH_CODEC_BYTES_RANS,
+                           err);
     if (!status && plan->try_zstd) {
         status = try_codec(job, codec_id, MMH_CODEC_ZSTD, err);
         if (!status && plan->element_bytes > 1)

@@ -16,31 +16,32 @@
 #include "tensor/dtype.h"
 
 enum mmh_codec_id { /* ids are on disk: never reused */
-    MMH_CODEC_STORE = 0,
-    MMH_CODEC_CONSTANT = 1,
-    MMH_CODEC_ZSTD = 2,
-    MMH_CODEC_LZMA = 3,
-    MMH_CODEC_FLOAT = 4,
-    MMH_CODEC_BYTES_RANS = 5,
-    MMH_CODEC_ZERO_RUN = 6,
-    MMH_CODEC_SHUFFLE_ZSTD = 7,
-    MMH_CODEC_MODEL = 8,
-    MMH_CODEC_COUNT
+                    MMH_CODEC_STORE = 0,
+                    MMH_CODEC_CONSTANT = 1,
+                    MMH_CODEC_ZSTD = 2,
+                    MMH_CODEC_LZMA = 3,
+                    MMH_CODEC_FLOAT = 4,
+                    MMH_CODEC_BYTES_RANS = 5,
+                    MMH_CODEC_ZERO_RUN = 6,
+                    MMH_CODEC_SHUFFLE_ZSTD = 7,
+                    MMH_CODEC_MODEL = 8,
+                    MMH_CODEC_BYTE_PAIRS = 9,
+                    MMH_CODEC_COUNT
 };
 
 enum {
-    MMH_CHUNK_ELEMENTS = 1 << 18,             /* elements of a typed chunk */
-    MMH_OPAQUE_CHUNK_BYTES = 4 << 20,         /* bytes of an opaque chunk: default */
+    MMH_CHUNK_ELEMENTS = 1 << 18,     /* elements of a typed chunk */
+    MMH_OPAQUE_CHUNK_BYTES = 4 << 20, /* bytes of an opaque chunk: default */
     MMH_OPAQUE_CHUNK_BYTES_MAX = 16 << 20,
-    MMH_BLOCK_BYTES_MAX = 16 << 20,           /* bytes of a block, but at least one chunk */
-    MMH_CHUNK_BOUND_EXTRA = 32 << 10,         /* mmh_chunk_bound adds so many bytes */
+    MMH_BLOCK_BYTES_MAX = 16 << 20,   /* bytes of a block, but at least one chunk */
+    MMH_CHUNK_BOUND_EXTRA = 32 << 10, /* mmh_chunk_bound adds so many bytes */
 };
 
 /* One chunk's place in its block. dtype is a scalar (mmh_dtype_scalar). */
 struct mmh_chunk {
     mmh_dtype dtype;
-    uint64_t first_element;  /* within the block: a multiple of MMH_CHUNK_ELEMENTS, or 0 */
-    size_t bytes;            /* decoded bytes; a multiple of the scalar's size unless opaque */
+    uint64_t first_element; /* within the block: a multiple of MMH_CHUNK_ELEMENTS, or 0 */
+    size_t bytes;           /* decoded bytes; a multiple of the scalar's size unless opaque */
 };
 
 const char *mmh_codec_name(unsigned codec_id); /* "store", "float", ...; NULL if unknown */
@@ -55,18 +56,18 @@ void mmh_codec_workspace_destroy(mmh_codec_workspace *workspace);
 
 /* A tensor, or the part of one, that lies in a block. */
 struct mmh_block_part {
-    uint64_t elements;      /* in the block, >= 1 */
-    uint64_t tensor_first;  /* index of the first of them within the tensor */
-    uint32_t dimensions;    /* 0: flat */
-    uint64_t shape[8];      /* of the whole tensor, slowest first; only a hint */
+    uint64_t elements;     /* in the block, >= 1 */
+    uint64_t tensor_first; /* index of the first of them within the tensor */
+    uint32_t dimensions;   /* 0: flat */
+    uint64_t shape[8];     /* of the whole tensor, slowest first; only a hint */
 };
 
 /* What the encoder knows of a block before it plans. */
 struct mmh_block_hint {
-    mmh_dtype dtype;        /* scalar; OPAQUE: zstd or LZMA */
+    mmh_dtype dtype;                    /* scalar; OPAQUE: zstd or LZMA */
     const struct mmh_block_part *parts; /* [part_count] in order; together all its elements */
-    size_t part_count;      /* 0: one part without a shape */
-    int level;              /* 1..9 */
+    size_t part_count;                  /* 0: one part without a shape */
+    int level;                          /* 1..9 */
 };
 
 /* Decisions for one block: codecs to try, tables, classes. Lives in the workspace until the
@@ -113,7 +114,6 @@ void mmh_model_destroy(mmh_model *model);
  */
 mmh_status mmh_chunk_decode(uint8_t *dst, mmh_codec_workspace *workspace,
                             const struct mmh_chunk *chunk, unsigned codec_id, const uint8_t *src,
-                            size_t src_bytes, const mmh_model *model, bool stream,
-                            mmh_error *err);
+                            size_t src_bytes, const mmh_model *model, bool stream, mmh_error *err);
 
 #endif

@@ -31,8 +31,8 @@ static const struct mmh_float_type float_types[] = {
 const struct mmh_float_type *mmh_float_type(mmh_dtype dtype)
 {
     return (size_t)dtype < MMH_COUNT_OF(float_types) && float_types[dtype].bytes
-               ? &float_types[dtype]
-               : NULL;
+             ? &float_types[dtype]
+             : NULL;
 }
 
 struct mmh_split mmh_float_split(const struct mmh_float_type *type, unsigned q, uint16_t window)
@@ -53,8 +53,8 @@ struct float_shape {
     uint16_t window;
     size_t elements, groups, align;
     struct mmh_split split;
-    size_t plane_offset[4];  /* of the planes of 8, 4, 2, 1 bits among all planes */
-    size_t planes_bytes;     /* all of them, each padded */
+    size_t plane_offset[4]; /* of the planes of 8, 4, 2, 1 bits among all planes */
+    size_t planes_bytes;    /* all of them, each padded */
 };
 
 static size_t align_of(size_t elements)
@@ -100,7 +100,7 @@ static unsigned tail_planes(const struct mmh_float_type *type)
 /* ---- tails ---- */
 
 struct segments {
-    size_t length, first, count;  /* elements of a segment and of the first one; how many */
+    size_t length, first, count; /* elements of a segment and of the first one; how many */
 };
 
 /* Bytes of `elements` values of `bits` bits as planes. */
@@ -141,8 +141,7 @@ static size_t segments_cost(uint8_t *zeros, const struct segments *segments,
     size_t bytes = 8 + mmh_round_up(segments->count, 8);
     for (size_t s = 0; s < segments->count; s++) {
         size_t first, n = segment_elements(segments, s, job->elements, &first);
-        zeros[s] = (uint8_t)tail_zeros(job->plan->kernels, job->src + first * type->bytes, n,
-                                       type);
+        zeros[s] = (uint8_t)tail_zeros(job->plan->kernels, job->src + first * type->bytes, n, type);
         bytes += packed_bytes(n, type->tail_bits - zeros[s]);
     }
     return bytes;
@@ -159,8 +158,7 @@ static struct segments cut_segments(size_t elements, size_t length, size_t first
 /* Write tails[plane][element] as segments; returns the bytes. dst has room for them all. */
 static size_t segments_encode(uint8_t *dst, const struct segments *segments, const uint8_t *zeros,
                               uint8_t *const tails[3], size_t elements,
-                              const struct mmh_float_type *type,
-                              const struct mmh_kernels *kernels)
+                              const struct mmh_float_type *type, const struct mmh_kernels *kernels)
 {
     mmh_store32(dst, (uint32_t)segments->length);
     mmh_store32(dst + 4, (uint32_t)segments->first);
@@ -278,8 +276,8 @@ static mmh_status segments_decode(uint8_t *const tails[3], size_t elements,
 /* ---- symbols ---- */
 
 void mmh_float_symbols(uint8_t *dst, const struct mmh_kernels *kernels, const uint8_t *src,
-                       size_t count, const struct mmh_float_type *type, unsigned q,
-                       uint16_t window, uint8_t patch_symbol, uint32_t *patches)
+                       size_t count, const struct mmh_float_type *type, unsigned q, uint16_t window,
+                       uint8_t patch_symbol, uint32_t *patches)
 {
     /* Nothing but symbols: with the sign and all mantissa bits taken as constant, no raw bit is
      * left to store. Tails go to a buffer that nobody reads. */
@@ -364,67 +362,6 @@ static void split_parts(struct parts *parts, const struct float_shape *shape,
             parts->patches[parts->patch_count++] = (uint32_t)whole + more[i];
 }
 
-/*
- * Symbols that their table does not code become patches, in order among those there are. Most
- * tables code a run of symbols without gaps, so groups of 64 are passed over by comparing with
- * the ends of the run; where that says no, each symbol is looked up.
- */
-static mmh_status patch_rare(struct parts *parts, const uint8_t *ids, struct mmh_encode_job *job,
-                             mmh_error *err)
-{
-    const struct mmh_block_plan *plan = job->plan;
-    const struct mmh_model *model = plan->model;
-    const struct mmh_kernels *kernels = job->workspace->kernels;
-    size_t elements = job->elements;
-    uint8_t *first = mmh_workspace_scratch(job->workspace, MMH_SCRATCH_TIERS,
-                                           2 * (MMH_TIER_BLOCK + MMH_KERNEL_SLACK));
-    if (!first)
-        return mmh_fail(err, MMH_E_MEMORY, "encoding %zu floats", elements);
-    uint8_t *last = first + MMH_TIER_BLOCK + MMH_KERNEL_SLACK;
-    /* New patches are collected behind the old ones, then both lists are merged. */
-    uint32_t *old = parts->patches, *rare = old + parts->patch_count;
-    size_t rare_count = 0, old_at = 0;
-    if (!ids) {
-        memset(first, plan->first_of_bin[0], MMH_TIER_BLOCK);
-        memset(last, plan->last_of_bin[0], MMH_TIER_BLOCK);
-    }
-    for (size_t block = 0; block < elements; block += MMH_TIER_BLOCK) {
-        size_t end = MMH_MIN(elements, block + MMH_TIER_BLOCK);
-        if (ids) {
-            uint64_t at = job->chunk->first_element + block;
-            mmh_views_classes(first, kernels, model->views, model->view_count, at, end - block,
-                              plan->first_of_bin);
-            mmh_views_classes(last, kernels, model->views, model->view_count, at, end - block,
-                              plan->last_of_bin);
-        }
-        for (size_t group = block; group < end; group += MMH_GROUP) {
-            group += kernels->within(parts->symbols + group, first + (group - block),
-                                     last + (group - block), plan->zeros,
-                                     (end - group) & ~(size_t)(MMH_GROUP - 1));
-            for (size_t i = group; i < MMH_MIN(end, group + MMH_GROUP); i++) {
-                unsigned id = ids ? ids[i] : 0;
-                if (plan->allowed[id][parts->symbols[i]])
-                    continue;
-                parts->symbols[i] = plan->best[id];
-                while (old_at < parts->patch_count && old[old_at] < i)
-                    old_at++;
-                if (old_at == parts->patch_count || old[old_at] != i)
-                    rare[rare_count++] = (uint32_t)i; /* else only its stand-in changes */
-            }
-        }
-    }
-    if (!rare_count)
-        return MMH_OK;
-    /* Merge from the back into the room behind both, then move it forward. */
-    size_t a = parts->patch_count, b = rare_count, n = a + b;
-    uint32_t *out = old + n;
-    for (size_t i = n; i--;)
-        out[i] = a && (!b || old[a - 1] > rare[b - 1]) ? old[--a] : rare[--b];
-    memmove(old, out, n * sizeof *out);
-    parts->patch_count = n;
-    return MMH_OK;
-}
-
 static uint16_t head_at(const uint8_t *src, size_t index, const struct mmh_float_type *type)
 {
     return mmh_load16(src + (index + 1) * type->bytes - 2);
@@ -442,8 +379,8 @@ static void examine(struct float_shape *shape, const struct mmh_encode_job *job,
      * head and more than one exponent are there, whatever follows. */
     kernels->bits_used(&any, &all, job->src, MMH_MIN(job->elements, (size_t)EXAMINED_FIRST),
                        type->bytes);
-    if (!(any & ~all & (uint64_t)1 << top) ||
-        !(any & (((uint64_t)2 << type->tail_bits) - 1)) || !((any ^ all) & exponents))
+    if (!(any & ~all & (uint64_t)1 << top) || !(any & (((uint64_t)2 << type->tail_bits) - 1)) ||
+        !((any ^ all) & exponents))
         kernels->bits_used(&any, &all, job->src, job->elements, type->bytes);
     shape->sign_mode = !(any >> top & 1) ? 1 : all >> top & 1 ? 2 : 0;
     unsigned zeros = mmh_ctz64(any);
@@ -454,8 +391,8 @@ static void examine(struct float_shape *shape, const struct mmh_encode_job *job,
         shape->kind = KIND_NONE;
         shape->q = 0;
         shape->zero_low = zeros <= type->tail_bits
-                              ? 0
-                              : MMH_MIN(zeros - type->tail_bits, type->mantissa_bits);
+                            ? 0
+                            : MMH_MIN(zeros - type->tail_bits, type->mantissa_bits);
         shape->window = symbol > 255 ? (uint16_t)(symbol - 255) : 0;
         shape->fill = symbol - shape->window;
         if (!symbol)
@@ -497,11 +434,10 @@ static size_t encode_rans(uint8_t *dst, size_t room, struct mmh_encode_job *job,
                           const struct parts *parts, uint8_t *ids, mmh_status *status)
 {
     const struct mmh_block_plan *plan = job->plan;
-    return mmh_rans_symbols_encode(dst, room, job->workspace, parts->symbols, ids, job->elements,
-                                   plan->tables, plan->model->bits, plan->best[0],
-                                   mmh_rans_stripes(job->elements, plan->stripe_log2,
-                                                    plan->stripes),
-                                   status);
+    return mmh_rans_symbols_encode(
+        dst, room, job->workspace, parts->symbols, ids, job->elements, plan->tables,
+        plan->model->bits, plan->best[0],
+        mmh_rans_stripes(job->elements, plan->stripe_log2, plan->stripes), status);
 }
 
 /* Plain, one segment, segments that are rows, or blocks: whichever is the smallest. */
@@ -571,7 +507,8 @@ static mmh_status float_encode(struct mmh_encode_job *job, mmh_error *err)
             status = mmh_rans_ids(&ids, job->workspace, plan->model, job->chunk->first_element,
                                   job->elements, err);
         if (!status)
-            status = patch_rare(&parts, ids, job, err);
+            status = mmh_rans_patch(parts.symbols, parts.patches, &parts.patch_count, ids, job,
+                                    job->elements, job->chunk->first_element, err);
         if (status)
             return status;
     }
@@ -606,8 +543,7 @@ static mmh_status float_encode(struct mmh_encode_job *job, mmh_error *err)
         symbol_bytes = encode_rans(dst + used, symbol_room, job, &parts, ids, &status);
     if (status)
         return mmh_fail(err, status, "encoding %zu floats", job->elements);
-    if (symbol_bytes == MMH_NO_FIT ||
-        mmh_round_up(used + symbol_bytes, shape.align) + fixed > room)
+    if (symbol_bytes == MMH_NO_FIT || mmh_round_up(used + symbol_bytes, shape.align) + fixed > room)
         return MMH_OK;
 
     dst[0] = (uint8_t)shape.kind;
@@ -649,17 +585,9 @@ struct sections {
     const uint8_t *tails[3];
 };
 
-static bool skip_pad(struct mmh_cursor *in, size_t align)
-{
-    bool zeros = true;
-    while (mmh_cursor_position(in) % align && !mmh_cursor_failed(in))
-        zeros = mmh_cursor_u8(in) == 0 && zeros;
-    return zeros;
-}
-
 static mmh_status read_sections(struct sections *sections, struct float_shape *shape,
-                                const struct mmh_decode_job *job,
-                                const struct mmh_float_type *type, mmh_error *err)
+                                const struct mmh_decode_job *job, const struct mmh_float_type *type,
+                                mmh_error *err)
 {
     struct mmh_cursor in;
     mmh_cursor_init(&in, job->src, job->src_bytes);
@@ -686,9 +614,9 @@ static mmh_status read_sections(struct sections *sections, struct float_shape *s
     shape_planes(shape, type);
     sections->positions = mmh_cursor_bytes(&in, 4 * sections->patch_count);
     sections->heads = mmh_cursor_bytes(&in, 2 * sections->patch_count);
-    bool zeros = skip_pad(&in, 8);
+    bool zeros = mmh_cursor_pad(&in, 8);
     sections->symbols = mmh_cursor_bytes(&in, sections->symbol_bytes);
-    zeros = skip_pad(&in, shape->align) && zeros;
+    zeros = mmh_cursor_pad(&in, shape->align) && zeros;
     sections->planes = mmh_cursor_bytes(&in, shape->planes_bytes);
     if (mmh_cursor_failed(&in))
         return mmh_cursor_finish(&in, "float chunk", err);
@@ -703,7 +631,7 @@ static mmh_status read_sections(struct sections *sections, struct float_shape *s
     if (shape->tail_mode == TAIL_PLAIN) {
         for (unsigned p = 0; p < tail_planes(type); p++) {
             sections->tails[p] = mmh_cursor_bytes(&in, 2 * padded);
-            zeros = skip_pad(&in, shape->align) && zeros;
+            zeros = mmh_cursor_pad(&in, shape->align) && zeros;
         }
     } else if (shape->tail_mode == TAIL_SEGMENTS) {
         size_t stride = 2 * padded + MMH_KERNEL_SLACK;
@@ -712,8 +640,8 @@ static mmh_status read_sections(struct sections *sections, struct float_shape *s
         if (!tails)
             return mmh_fail(err, MMH_E_MEMORY, "tails of %zu floats", job->elements);
         uint8_t *out[3] = { tails, tails + stride, tails + 2 * stride };
-        mmh_status status = segments_decode(out, job->elements, type, &in,
-                                            job->workspace->kernels, err);
+        mmh_status status = segments_decode(out, job->elements, type, &in, job->workspace->kernels,
+                                            err);
         if (status)
             return status;
         for (unsigned p = 0; p < tail_planes(type); p++) {
@@ -721,7 +649,7 @@ static mmh_status read_sections(struct sections *sections, struct float_shape *s
             memset(out[p] + 2 * job->elements, 0, 2 * (padded - job->elements));
             sections->tails[p] = out[p];
         }
-        zeros = skip_pad(&in, shape->align) && zeros;
+        zeros = mmh_cursor_pad(&in, shape->align) && zeros;
     }
     if (!zeros)
         return mmh_fail(err, MMH_E_CORRUPT, "float chunk: padding is not zero");
@@ -797,14 +725,13 @@ static mmh_status decode_rans(const struct mmh_decode_job *job, const struct flo
                               const struct sections *sections, mmh_error *err)
 {
     const struct mmh_model *model = job->model;
-    if (!model || model->kind != MMH_MODEL_RANS ||
-        (job->inner && model->view_count))
+    if (!model || model->kind != MMH_MODEL_RANS || (job->inner && model->view_count))
         return mmh_fail(err, MMH_E_CORRUPT, "rans floats without a model that fits");
     uint8_t *ids = NULL;
     mmh_status status = MMH_OK;
     if (!job->inner)
-        status = mmh_rans_ids(&ids, job->workspace, model, job->chunk->first_element,
-                              job->elements, err);
+        status = mmh_rans_ids(&ids, job->workspace, model, job->chunk->first_element, job->elements,
+                              err);
     if (status)
         return status;
     uint8_t *symbols = mmh_workspace_scratch(job->workspace, MMH_SCRATCH_SYMBOLS,
@@ -812,7 +739,8 @@ static mmh_status decode_rans(const struct mmh_decode_job *job, const struct flo
     if (!symbols)
         return mmh_fail(err, MMH_E_MEMORY, "decoding %zu floats", job->elements);
     const struct mmh_merge merge = merge_of(job, shape, sections);
-    if (shape->split.element_bytes == 2) /* wider ones do not fit in the cache, and tails stream well */
+    if (shape->split.element_bytes ==
+        2) /* wider ones do not fit in the cache, and tails stream well */
         mmh_read_through(job->src, job->src_bytes);
     return mmh_rans_symbols_decode(symbols, &merge, ids, job->elements, sections->symbols,
                                    sections->symbol_bytes, model, job->workspace->kernels, err);
@@ -838,8 +766,8 @@ static mmh_status float_decode(const struct mmh_decode_job *job, mmh_error *err)
     struct float_shape shape;
     struct sections sections = { 0 };
     if (!type || job->elements > MMH_CHUNK_ELEMENTS)
-        return mmh_fail(err, MMH_E_CORRUPT, "float chunk of %zu elements of type %u",
-                        job->elements, (unsigned)job->chunk->dtype);
+        return mmh_fail(err, MMH_E_CORRUPT, "float chunk of %zu elements of type %u", job->elements,
+                        (unsigned)job->chunk->dtype);
     mmh_status status = read_sections(&sections, &shape, job, type, err);
     if (status)
         return status;

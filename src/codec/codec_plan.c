@@ -6,40 +6,46 @@
 #include "codec/codec_zstd_private.h"
 
 enum {
-    RUN = 64,                  /* elements that a sample takes together */
-    RUNS_AHEAD = 8,            /* of them that are fetched before their turn */
-    SAMPLE_RUN = 1024,         /* and one for tables */
-    UNEVEN = 8,                /* a share of the variance so big between runs is worth a look */
-    SAMPLE_MIN = 1 << 10,      /* elements that are looked at before anything is chosen */
-    SAMPLE_TABLE_MIN = 1 << 13,  /* the same where that decides between tiers and tables */
+    RUN = 64,                   /* elements that a sample takes together */
+    RUNS_AHEAD = 8,             /* of them that are fetched before their turn */
+    SAMPLE_RUN = 1024,          /* and one for tables */
+    UNEVEN = 8,                 /* a share of the variance so big between runs is worth a look */
+    SAMPLE_MIN = 1 << 10,       /* elements that are looked at before anything is chosen */
+    SAMPLE_TABLE_MIN = 1 << 13, /* the same where that decides between tiers and tables */
     SAMPLE_MAX = 1 << 14,
-    SAMPLE_TABLE = 1 << 16,    /* elements that the table of level 4 is made from */
-    SAMPLE_TABLES = 5 << 17,   /* and the tables of level 5 */
-    SAMPLE_SHIFTS = 1 << 16,   /* elements that show what shifts of the tiers save */
-    ZSTD_PART_MIN = 1 << 10,   /* bytes of each of the parts that zstd is tried on */
+    SAMPLE_TABLE = 1 << 16,  /* elements that the table of level 4 is made from */
+    SAMPLE_TABLES = 5 << 17, /* and the tables of level 5 */
+    SAMPLE_SHIFTS = 1 << 16, /* elements that show what shifts of the tiers save */
+    ZSTD_PART_MIN = 1 << 10, /* bytes of each of the parts that zstd is tried on */
     ZSTD_PART_MAX = 1 << 13,
     ZSTD_PARTS = 4,
-    SHIFTS_MIN = 1 << 13,      /* elements from which on shifts are looked for */
-    MASK_PART = 1 << 13,       /* elements of each part that a zero mask is tried on */
-    PATCH_BITS = 48,           /* a position and a head */
-    MODEL_BITS = 8 * (16 + 64),      /* a model's header, and what the container spends on it */
-    STRIPE_BITS = 8 * (4 + 96),      /* a stripe's length, and what its states waste */
-    SYMBOLS_MAX = 1 << 13,     /* of exponents with two mantissa bits: fp64 */
+    SHIFTS_MIN = 1 << 13,   /* elements from which on shifts are looked for */
+    MASK_PART = 1 << 13,    /* elements of each part that a zero mask is tried on */
+    PAIRS_LEVEL_MAX = 5,    /* above, the smaller of bytes one by one is worth its time */
+    PAIRS_MIN = 1 << 13,    /* bytes of a block */
+    PAIRS_TABLES = 2,       /* a third takes the decoder a tenth of its time; e5m2, whose few */
+    PAIRS_TABLES_MAX = 3,   /* values differ most, needs it to stay at the entropy of its bytes */
+    SAMPLE_PAIRS = 1 << 19, /* that their tables are made from */
+    PAIRS_SHARE = 160,      /* of its size that pairs may cost, as they decode twice as fast */
+    PATCH_BITS = 48,        /* a position and a head */
+    MODEL_BITS = 8 * (16 + 64), /* a model's header, and what the container spends on it */
+    STRIPE_BITS = 8 * (4 + 96), /* a stripe's length, and what its states waste */
+    SYMBOLS_MAX = 1 << 13,      /* of exponents with two mantissa bits: fp64 */
 };
 
 /* What a level spends. */
 static const struct effort {
-    uint8_t zstd;         /* its level of libzstd */
-    uint8_t bits;         /* K */
-    uint8_t tables;       /* of a block, at the most */
-    uint8_t passes;       /* of refinement */
-    uint8_t stripe_log2;  /* elements of a stripe, at least; more where a chunk has them */
-    uint8_t stripes;      /* of a chunk, at the most: four decode fastest, fewer are smaller */
+    uint8_t zstd;        /* its level of libzstd */
+    uint8_t bits;        /* K */
+    uint8_t tables;      /* of a block, at the most */
+    uint8_t passes;      /* of refinement */
+    uint8_t stripe_log2; /* elements of a stripe, at least; more where a chunk has them */
+    uint8_t stripes;     /* of a chunk, at the most: four decode fastest, fewer are smaller */
 } efforts[10] = {
     { 0 },
-    { 1, 0, 0, 0, 0, 0 },
-    { 2, 0, 0, 0, 0, 0 },
-    { 3, 0, 0, 0, 0, 0 },
+    { 1, 0, 0, 0, 14, 4 },
+    { 2, 0, 0, 0, 14, 4 },
+    { 3, 0, 0, 0, 14, 4 },
     { 6, 11, 1, 0, 14, 4 },
     { 12, 11, 6, 0, 14, 4 }, /* four tables stay in the nearest cache: a fifth faster than eight */
     { 15, 12, 16, 1, 15, 4 },
@@ -90,8 +96,8 @@ static mmh_status zstd_bits(uint64_t *bits, mmh_codec_workspace *workspace, cons
     else
         for (size_t p = 0; p < ZSTD_PARTS; p++)
             memcpy(sample + p * part,
-                   data + part_position(p, ZSTD_PARTS, elements, part / element_bytes) *
-                              element_bytes,
+                   data +
+                       part_position(p, ZSTD_PARTS, elements, part / element_bytes) * element_bytes,
                    part);
     size_t best, used;
     mmh_status status = mmh_zstd_encode(out, sampled, &best, workspace, sample, sampled, 1, err);
@@ -150,8 +156,9 @@ static mmh_status finish_model(struct mmh_block_plan *plan, mmh_codec_workspace 
         return mmh_fail(err, MMH_E_MEMORY, "model of %u tables", draft->table_count);
     mmh_status status = mmh_model_create(&plan->model, *payload, *payload_bytes, plan->elements,
                                          workspace->allocator, err);
-    if (status || draft->kind != MMH_MODEL_RANS)
+    if (status || draft->kind == MMH_MODEL_SHIFTS)
         return status;
+    plan->pairs = draft->kind == MMH_MODEL_PAIRS;
     if (!workspace->tables)
         workspace->tables = mmh_alloc(workspace->allocator, 64,
                                       MMH_RANS_TABLES_MAX * sizeof *workspace->tables);
@@ -260,7 +267,8 @@ static void take_sample(struct float_sample *sample, const uint8_t *data, uint64
         for (uint64_t r = 0; r < runs; r++) {
             /* Far apart, so each would be waited for. */
             const uint8_t *later = data + part_position(MMH_MIN(r + RUNS_AHEAD, runs - 1), runs,
-                                                        elements, RUN) * type->bytes;
+                                                        elements, RUN) *
+                                              type->bytes;
             for (size_t i = 0; i < (size_t)RUN * type->bytes; i += 64)
                 __builtin_prefetch(later + i);
             count_run(sample, data + part_position(r, runs, elements, RUN) * type->bytes, RUN,
@@ -373,8 +381,8 @@ static void choose_float(struct float_choice *choice, const struct float_sample 
         cost = mmh_model_normalise(frequency, folded, bits, PATCH_BITS);
         cost = (cost >> 16) + outside * PATCH_BITS;
         uint64_t raw = elements * (rest - MMH_MIN(q, mantissa));
-        cost = scale(cost, elements, counted) + raw + mmh_model_table_bits(frequency) +
-               MODEL_BITS + stripes * STRIPE_BITS;
+        cost = scale(cost, elements, counted) + raw + mmh_model_table_bits(frequency) + MODEL_BITS +
+               stripes * STRIPE_BITS;
         if (cost >= choice->bits)
             continue;
         choice->bits = cost;
@@ -414,16 +422,16 @@ static mmh_status search_float(struct mmh_block_plan *plan, struct mmh_model_dra
         n = SAMPLE_TABLE;
     uint8_t *symbols = mmh_workspace_scratch(workspace, MMH_SCRATCH_BLOCK,
                                              mmh_round_up(n, MMH_GROUP));
-    uint32_t *patches = (uint32_t *)(void *)mmh_workspace_scratch(
-        workspace, MMH_SCRATCH_PATCHES, 4 * MMH_TIER_BLOCK);
+    uint32_t *patches = (uint32_t *)(void *)mmh_workspace_scratch(workspace, MMH_SCRATCH_PATCHES,
+                                                                  4 * MMH_TIER_BLOCK);
     if (!symbols || !patches)
         return fail_memory(plan, err);
     if (part) {
         uint64_t runs = n / SAMPLE_RUN;
         for (uint64_t r = 0; r < runs; r++)
             mmh_float_symbols(symbols + r * SAMPLE_RUN, workspace->kernels,
-                              data + part_position(r, runs, plan->elements, SAMPLE_RUN) *
-                                         type->bytes,
+                              data +
+                                  part_position(r, runs, plan->elements, SAMPLE_RUN) * type->bytes,
                               SAMPLE_RUN, type, q, window, (uint8_t)(1u << q), patches);
     } else {
         mmh_float_symbols(symbols, workspace->kernels, data, (size_t)n, type, q, window,
@@ -440,23 +448,25 @@ static mmh_status search_float(struct mmh_block_plan *plan, struct mmh_model_dra
         .bits = draft->bits,
         .tables_max = efforts[plan->level].tables,
         .passes = efforts[plan->level].passes,
-        .sample = shifts ? SAMPLE_SHIFTS : plan->level <= 5 ? SAMPLE_TABLES : UINT32_MAX,
+        .sample = shifts           ? SAMPLE_SHIFTS
+                : plan->level <= 5 ? SAMPLE_TABLES
+                                   : UINT32_MAX,
         .patch_bits = PATCH_BITS,
         .overhead_bits = shifts ? MODEL_BITS : 0,
     };
     uint64_t cost;
     mmh_status status = (shifts ? mmh_shift_search : mmh_model_search)(draft, &cost, &search, err);
     if (!status)
-        *bits = scale(cost, plan->elements, n) + (shifts ? choice->tier_raw_bits
-                                                         : choice->raw_bits);
+        *bits = scale(cost, plan->elements, n) +
+                (shifts ? choice->tier_raw_bits : choice->raw_bits);
     draft->elements = plan->elements;
     return status;
 }
 
 static mmh_status plan_float(struct mmh_block_plan *plan, mmh_codec_workspace *workspace,
                              const uint8_t *data, const struct mmh_block_hint *hint,
-                             const uint8_t **payload, size_t *payload_bytes,
-                             uint64_t *floor_bits, mmh_error *err)
+                             const uint8_t **payload, size_t *payload_bytes, uint64_t *floor_bits,
+                             mmh_error *err)
 {
     const struct mmh_float_type *type = mmh_float_type(plan->dtype);
     uint64_t n = plan->elements;
@@ -475,7 +485,8 @@ static mmh_status plan_float(struct mmh_block_plan *plan, mmh_codec_workspace *w
         exponents[e] = sample.histogram[4 * e] + sample.histogram[4 * e + 1] +
                        sample.histogram[4 * e + 2] + sample.histogram[4 * e + 3];
     *floor_bits = scale(mmh_cost_histogram(exponents, (size_t)1 << type->exponent_bits) >> 16, n,
-                        sample.counted) + n * (8u * type->bytes - type->exponent_bits);
+                        sample.counted) +
+                  n * (8u * type->bytes - type->exponent_bits);
 
     /* Rows for the trailing zeros of tails. */
     if (type->tail_bits && hint->part_count == 1 && hint->parts[0].dimensions >= 2) {
@@ -509,8 +520,8 @@ static mmh_status plan_float(struct mmh_block_plan *plan, mmh_codec_workspace *w
     draft.frequency = &choice.frequency;
     bool model = choice.rans;
     if (choice.rans) {
-        mmh_status status = search_float(plan, &draft, &bits, false, workspace, data, hint,
-                                         &choice, err);
+        mmh_status status = search_float(plan, &draft, &bits, false, workspace, data, hint, &choice,
+                                         err);
         if (status)
             return status;
     }
@@ -519,8 +530,8 @@ static mmh_status plan_float(struct mmh_block_plan *plan, mmh_codec_workspace *w
     if ((plan->level == 3 || (plan->level == 4 && sample.uneven)) && n >= SHIFTS_MIN) {
         struct mmh_model_draft shifted = { .elements = n };
         uint64_t shifted_bits;
-        mmh_status status = search_float(plan, &shifted, &shifted_bits, true, workspace, data,
-                                         hint, &choice, err);
+        mmh_status status = search_float(plan, &shifted, &shifted_bits, true, workspace, data, hint,
+                                         &choice, err);
         if (status)
             return status;
         if (shifted.view_count && shifted_bits < bits) {
@@ -532,8 +543,11 @@ static mmh_status plan_float(struct mmh_block_plan *plan, mmh_codec_workspace *w
     if (sparse && dense.bits < bits) {
         plan->try_zero_run = true;
         take_choice(plan, &dense);
-        draft = (struct mmh_model_draft){ .kind = MMH_MODEL_RANS, .table_count = 1, .elements = n,
-                                          .bits = efforts[plan->level].bits, .frequency = &dense.frequency };
+        draft = (struct mmh_model_draft){ .kind = MMH_MODEL_RANS,
+                                          .table_count = 1,
+                                          .elements = n,
+                                          .bits = efforts[plan->level].bits,
+                                          .frequency = &dense.frequency };
         model = dense.rans;
         bits = dense.bits;
     }
@@ -580,8 +594,8 @@ static void fill_levels(uint8_t levels[256], mmh_dtype dtype, const uint32_t cou
 
 static mmh_status plan_bytes(struct mmh_block_plan *plan, mmh_codec_workspace *workspace,
                              const uint8_t *data, const struct mmh_block_hint *hint,
-                             const uint8_t **payload, size_t *payload_bytes,
-                             uint64_t *floor_bits, mmh_error *err)
+                             const uint8_t **payload, size_t *payload_bytes, uint64_t *floor_bits,
+                             mmh_error *err)
 {
     uint64_t n = plan->elements, matched, mask = n;
     uint32_t counts[256] = { 0 };
@@ -591,17 +605,45 @@ static mmh_status plan_bytes(struct mmh_block_plan *plan, mmh_codec_workspace *w
     if (status || !n)
         return status;
 
-    uint16_t frequency[1][256], dense_frequency[1][256];
-    struct mmh_model_draft draft = { .kind = MMH_MODEL_RANS, .table_count = 1, .elements = n,
-                                     .bits = 12, .frequency = frequency };
+    uint16_t frequency[1][256], dense_frequency[1][256], pair_frequency[1][256];
+    struct mmh_model_draft draft = {
+        .kind = MMH_MODEL_RANS, .table_count = 1, .elements = n, .bits = 12, .frequency = frequency
+    };
     uint64_t bits = mmh_model_normalise(frequency[0], counts, draft.bits, 0) >> 16;
     bits += mmh_model_table_bits(frequency[0]);
-    if (plan->level >= 5 && bits > MODEL_BITS) {
-        uint8_t level_of[256];
+    uint8_t level_of[256], buckets[MMH_PAIR_TABLES_MAX][256];
+    fill_levels(level_of, plan->dtype, counts);
+    bool pairs = plan->level <= PAIRS_LEVEL_MAX && n >= PAIRS_MIN && counts[0] <= n / 2;
+    if (pairs) {
+        struct mmh_model_draft pair_draft = { .table_count = 1,
+                                              .bits = 12,
+                                              .frequency = pair_frequency };
+        uint64_t pair_bits = 0;
+        struct mmh_pair_search search = {
+            .workspace = workspace,
+            .data = data,
+            .pairs = n / 2,
+            .levels = level_of,
+            .parts = hint->parts,
+            .part_count = plan->level >= 5 ? hint->part_count : 0,
+            .tables_max = plan->dtype == MMH_DTYPE_F8_E5M2 ? PAIRS_TABLES_MAX : PAIRS_TABLES,
+            .sample = SAMPLE_PAIRS,
+            .patch_bits = PATCH_BITS,
+        };
+        status = mmh_pair_search(&pair_draft, buckets, &pair_bits, &search, err);
+        pair_bits += 8 * (n % 2);
+        if (status)
+            return status;
+        pairs = pair_bits < bits + bits / PAIRS_SHARE;
+        if (pairs) {
+            draft = pair_draft;
+            bits = pair_bits;
+        }
+    }
+    if (!pairs && plan->level >= 5 && bits > MODEL_BITS) {
         uint8_t *levels = mmh_workspace_scratch(workspace, MMH_SCRATCH_LEVELS, (size_t)n);
         if (!levels)
             return fail_memory(plan, err);
-        fill_levels(level_of, plan->dtype, counts);
         for (uint64_t i = 0; i < n; i++)
             levels[i] = level_of[data[i]];
         struct mmh_search search = {
@@ -617,11 +659,11 @@ static mmh_status plan_bytes(struct mmh_block_plan *plan, mmh_codec_workspace *w
             .passes = efforts[plan->level].passes,
             .sample = UINT32_MAX, /* a table must code every byte that there is */
         };
-            status = mmh_model_search(&draft, &bits, &search, err);
+        status = mmh_model_search(&draft, &bits, &search, err);
         if (status)
             return status;
     }
-    uint64_t stripes = stripes_of(n, plan->level);
+    uint64_t stripes = stripes_of(pairs ? n / 2 : n, plan->level);
     bits += MODEL_BITS + stripes * STRIPE_BITS;
 
     /* Where zeros come in runs, a packed mask takes less than their entropy. */
@@ -633,12 +675,15 @@ static mmh_status plan_bytes(struct mmh_block_plan *plan, mmh_codec_workspace *w
         counts[0] = 0;
         uint64_t dense = mmh_model_normalise(dense_frequency[0], counts, draft.bits, 0) >> 16;
         dense = MMH_MIN(dense + MODEL_BITS + mmh_model_table_bits(dense_frequency[0]),
-                        8 * (n - zeros)) + mask;
+                        8 * (n - zeros)) +
+                mask;
         if (dense < bits) {
             plan->try_zero_run = true;
             bits = dense;
-            draft = (struct mmh_model_draft){ .kind = MMH_MODEL_RANS, .table_count = 1,
-                                              .elements = n, .bits = 12,
+            draft = (struct mmh_model_draft){ .kind = MMH_MODEL_RANS,
+                                              .table_count = 1,
+                                              .elements = n,
+                                              .bits = 12,
                                               .frequency = dense_frequency };
         }
     }
@@ -688,7 +733,8 @@ mmh_status mmh_block_plan_make(const struct mmh_block_plan **plan, const uint8_t
     *model = NULL;
     *model_bytes = 0;
     *floor_bits = 8 * (uint64_t)bytes;
-    if (!made->element_bytes || bytes % made->element_bytes || !parts_fit(hint, bytes / made->element_bytes))
+    if (!made->element_bytes || bytes % made->element_bytes ||
+        !parts_fit(hint, bytes / made->element_bytes))
         return mmh_fail(err, MMH_E_USAGE, "a block of %zu bytes of element type %u", bytes,
                         (unsigned)hint->dtype);
     made->elements = bytes / made->element_bytes;

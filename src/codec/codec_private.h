@@ -13,7 +13,7 @@
 
 /* ---- cost in bits: integers, so that every machine decides alike ---- */
 
-enum { MMH_COST_ONE = 1 << 16 };  /* one bit, in the unit of all costs below */
+enum { MMH_COST_ONE = 1 << 16 }; /* one bit, in the unit of all costs below */
 
 /* log2(x) * 2^16, x >= 1; off by 1 at the most. */
 uint32_t mmh_cost_log2(uint32_t x);
@@ -28,26 +28,26 @@ uint64_t mmh_cost_histogram(const uint32_t *histogram, size_t count);
 
 /* Buffers that grow and are used again. What calls what decides who may share one. */
 enum mmh_scratch {
-    MMH_SCRATCH_SYMBOLS,   /* float, bytes-rans: the symbols of a chunk */
-    MMH_SCRATCH_IDS,       /* float, bytes-rans: its table ids or shifts */
-    MMH_SCRATCH_PLANES,    /* float: its raw planes */
-    MMH_SCRATCH_TAILS,     /* float: its tails as u16 planes */
-    MMH_SCRATCH_SEGMENTS,  /* float: its tails as segments */
-    MMH_SCRATCH_PATCHES,   /* float: positions */
-    MMH_SCRATCH_SECTION,   /* float, bytes-rans: words of a stripe, planes of a tier block */
-    MMH_SCRATCH_TIERS,     /* tiers: the kernel's scratch */
-    MMH_SCRATCH_RUN,       /* zero-run: the elements that are not zero */
-    MMH_SCRATCH_MASK,      /* zero-run: the mask */
-    MMH_SCRATCH_SHUFFLE,   /* shuffle-zstd: the byte planes */
-    MMH_SCRATCH_TRIAL,     /* a second encoding that may be the smaller one */
-    MMH_SCRATCH_CHECK,     /* what a check decodes */
-    MMH_SCRATCH_BLOCK,     /* planning: the symbols of a block */
-    MMH_SCRATCH_LEVELS,    /* planning: the magnitudes of a block's bytes */
-    MMH_SCRATCH_SUMS,      /* planning: sums over rows and columns */
-    MMH_SCRATCH_CLASSES,   /* planning: classes of rows and columns */
-    MMH_SCRATCH_SPARE,     /* planning: the same of a second view */
-    MMH_SCRATCH_COUNTS,    /* planning: histograms of the bins, tables of the merge */
-    MMH_SCRATCH_MODEL,     /* planning: the model payload */
+    MMH_SCRATCH_SYMBOLS,  /* float, bytes-rans: the symbols of a chunk */
+    MMH_SCRATCH_IDS,      /* float, bytes-rans: its table ids or shifts */
+    MMH_SCRATCH_PLANES,   /* float: its raw planes */
+    MMH_SCRATCH_TAILS,    /* float: its tails as u16 planes */
+    MMH_SCRATCH_SEGMENTS, /* float: its tails as segments */
+    MMH_SCRATCH_PATCHES,  /* float: positions */
+    MMH_SCRATCH_SECTION,  /* float, bytes-rans: words of a stripe, planes of a tier block */
+    MMH_SCRATCH_TIERS,    /* tiers: the kernel's scratch */
+    MMH_SCRATCH_RUN,      /* zero-run: the elements that are not zero */
+    MMH_SCRATCH_MASK,     /* zero-run: the mask */
+    MMH_SCRATCH_SHUFFLE,  /* shuffle-zstd: the byte planes */
+    MMH_SCRATCH_TRIAL,    /* a second encoding that may be the smaller one */
+    MMH_SCRATCH_CHECK,    /* what a check decodes */
+    MMH_SCRATCH_BLOCK,    /* planning: the symbols of a block */
+    MMH_SCRATCH_LEVELS,   /* planning: the magnitudes of a block's bytes */
+    MMH_SCRATCH_SUMS,     /* planning: sums over rows and columns */
+    MMH_SCRATCH_CLASSES,  /* planning: classes of rows and columns */
+    MMH_SCRATCH_SPARE,    /* planning: the same of a second view */
+    MMH_SCRATCH_COUNTS,   /* planning: histograms of the bins, tables of the merge */
+    MMH_SCRATCH_MODEL,    /* planning: the model payload */
     MMH_SCRATCH_COUNT
 };
 
@@ -57,44 +57,53 @@ MMH_MUST_CHECK uint8_t *mmh_workspace_scratch(mmh_codec_workspace *workspace,
                                               enum mmh_scratch which, size_t bytes);
 
 /* For tests and benchmarks: use these kernels instead of the machine's best. */
-void mmh_workspace_set_kernels(mmh_codec_workspace *workspace,
-                               const struct mmh_kernels *kernels);
+void mmh_workspace_set_kernels(mmh_codec_workspace *workspace, const struct mmh_kernels *kernels);
 
 /* ---- models ---- */
 
-enum { MMH_MODEL_RANS = 1, MMH_MODEL_SHIFTS = 2 };
+enum { MMH_MODEL_RANS = 1, MMH_MODEL_SHIFTS = 2, MMH_MODEL_PAIRS = 3 };
+
+enum { MMH_PAIR_TABLES_MAX = 8 };
 
 /* A run of a block's elements as a matrix whose rows and columns have classes. */
 struct mmh_view {
-    uint64_t first, elements;   /* of the block */
-    uint64_t columns, phase;    /* the run begins in column `phase` of row 0 */
-    uint64_t rows;              /* that it touches */
-    int8_t *row;                /* [rows + slack] or NULL */
-    int8_t *column;             /* [columns + slack] or NULL */
+    uint64_t first, elements; /* of the block */
+    uint64_t columns, phase;  /* the run begins in column `phase` of row 0 */
+    uint64_t rows;            /* that it touches */
+    int8_t *row;              /* [rows + slack] or NULL */
+    int8_t *column;           /* [columns + slack] or NULL */
 };
 
 /* What a model payload says, docs/format.md "Models". */
 struct mmh_model {
     const mmh_allocator *allocator;
     unsigned kind;
-    unsigned bits;              /* K */
+    unsigned bits; /* K */
     unsigned table_count;
-    uint64_t elements;          /* of the block */
-    struct mmh_view *views;     /* in order of their elements */
-    size_t view_count;          /* 0: no classes */
+    uint64_t elements;      /* of the block; kind 3: its pairs of bytes */
+    struct mmh_view *views; /* in order of their elements */
+    size_t view_count;      /* 0: no classes */
     uint8_t map[MMH_CLASS_BINS];
-    uint32_t *tables;           /* [table_count << bits], kind 1 */
+    uint32_t *tables;                              /* [table_count << bits], kinds 1 and 3 */
+    uint8_t pair_code[MMH_PAIR_TABLES_MAX][256];   /* kind 3: by table, the code of each byte */
+    uint8_t pair_values[MMH_PAIR_TABLES_MAX][256]; /* and the byte of each code */
+    bool pairs_alike;                              /* those of all tables are the same */
 };
 
 /* The same from the encoder's side; arrays belong to the planner. */
 struct mmh_model_draft {
     unsigned kind, bits, table_count;
     uint64_t elements;
+    const uint8_t (*buckets)[256]; /* [table_count], kind 3 */
     const struct mmh_view *views;
     size_t view_count;
-    uint8_t bounds[MMH_RANS_TABLES_MAX];                       /* [table_count - 1] */
-    uint16_t (*frequency)[256];                                /* [table_count] */
+    uint8_t bounds[MMH_RANS_TABLES_MAX]; /* [table_count - 1] */
+    uint16_t (*frequency)[256];          /* [table_count] */
 };
+
+/* Codes of byte pairs from buckets of 16 byte values each, format.md section 12; false if those
+ * are not. */
+bool mmh_pair_codes(uint8_t code[256], uint8_t values[256], const uint8_t buckets[256]);
 
 /* Write the payload; returns its bytes, 0 if memory is out. *payload lies in the workspace. */
 size_t mmh_model_write(mmh_codec_workspace *workspace, const uint8_t **payload,
@@ -125,29 +134,30 @@ struct mmh_block_plan {
 
     /* floats */
     bool is_float;
-    uint8_t q;                  /* of rANS symbols; tiers have 0 */
-    uint16_t window;            /* of rANS symbols */
-    uint16_t tier_window;       /* of tier symbols (q = 0) */
-    uint64_t row_elements;      /* tails: elements of a matrix row, 0: none worth a segment */
-    uint64_t row_phase;         /* column of the block's first element in such rows */
+    uint8_t q;             /* of rANS symbols; tiers have 0 */
+    uint16_t window;       /* of rANS symbols */
+    uint16_t tier_window;  /* of tier symbols (q = 0) */
+    uint64_t row_elements; /* tails: elements of a matrix row, 0: none worth a segment */
+    uint64_t row_phase;    /* column of the block's first element in such rows */
 
     /* what to try */
     bool try_zero_run;
-    bool try_zstd;              /* typed data with structure that only matches can catch */
-    bool try_rans;              /* there are tables */
+    bool try_zstd; /* typed data with structure that only matches can catch */
+    bool try_rans; /* there are tables */
+    bool pairs;    /* of pairs of bytes */
     int zstd_level;
-    unsigned stripe_log2;       /* elements of a rANS stripe, at least */
-    unsigned stripes;           /* of a chunk, at the most */
+    unsigned stripe_log2; /* elements of a rANS stripe, at least */
+    unsigned stripes;     /* of a chunk, at the most */
 
     /* rANS tables or shifts */
-    struct mmh_model *model;    /* parsed from what was written; NULL: none */
+    struct mmh_model *model; /* parsed from what was written; NULL: none */
     struct mmh_rans_encode_table *tables;
-    uint8_t allowed[MMH_RANS_TABLES_MAX][256];   /* 1: the table codes the symbol */
-    uint8_t best[MMH_RANS_TABLES_MAX];           /* the likeliest symbol of each table */
-    uint8_t common;             /* a symbol of every table, for elements that are patched */
-    uint8_t first_of_bin[MMH_CLASS_BINS];        /* the run of symbols that the table codes */
+    uint8_t allowed[MMH_RANS_TABLES_MAX][256]; /* 1: the table codes the symbol */
+    uint8_t best[MMH_RANS_TABLES_MAX];         /* the likeliest symbol of each table */
+    uint8_t common; /* a symbol of every table, for elements that are patched */
+    uint8_t first_of_bin[MMH_CLASS_BINS]; /* the run of symbols that the table codes */
     uint8_t last_of_bin[MMH_CLASS_BINS];
-    uint8_t zeros;              /* symbols below it are coded by every table */
+    uint8_t zeros; /* symbols below it are coded by every table */
 };
 
 struct mmh_codec_workspace {
@@ -157,8 +167,8 @@ struct mmh_codec_workspace {
         uint8_t *data;
         size_t room;
     } scratch[MMH_SCRATCH_COUNT];
-    void *zstd_encoder, *zstd_decoder;      /* made when first needed */
-    struct mmh_rans_encode_table *tables;   /* [MMH_RANS_TABLES_MAX] of the plan */
+    void *zstd_encoder, *zstd_decoder;    /* made when first needed */
+    struct mmh_rans_encode_table *tables; /* [MMH_RANS_TABLES_MAX] of the plan */
     struct mmh_block_plan plan;
 };
 
@@ -169,13 +179,13 @@ struct mmh_encode_job {
     const struct mmh_block_plan *plan;
     const uint8_t *src;
     const struct mmh_chunk *chunk;
-    size_t elements;        /* of element_bytes; bytes if opaque */
+    size_t elements; /* of element_bytes; bytes if opaque */
     unsigned element_bytes;
-    uint8_t *dst;           /* [room] */
-    size_t room;            /* mmh_chunk_bound(chunk->bytes) at least */
-    size_t limit;           /* a payload longer than this is of no use */
-    size_t bytes;           /* out: bytes of the payload; MMH_NO_FIT: over the limit */
-    bool inner;             /* within a zero-run: no classes */
+    uint8_t *dst; /* [room] */
+    size_t room;  /* mmh_chunk_bound(chunk->bytes) at least */
+    size_t limit; /* a payload longer than this is of no use */
+    size_t bytes; /* out: bytes of the payload; MMH_NO_FIT: over the limit */
+    bool inner;   /* within a zero-run: no classes */
 };
 
 #define MMH_NO_FIT SIZE_MAX
@@ -190,7 +200,7 @@ struct mmh_decode_job {
     size_t elements;
     unsigned element_bytes;
     bool stream;
-    bool inner;             /* within a zero-run: the model has no classes */
+    bool inner; /* within a zero-run: the model has no classes */
 };
 
 struct mmh_codec {
@@ -203,7 +213,8 @@ struct mmh_codec {
 const struct mmh_codec *mmh_codec_at(unsigned codec_id); /* NULL if it codes no data */
 
 extern const struct mmh_codec mmh_codec_store, mmh_codec_constant, mmh_codec_zstd, mmh_codec_lzma,
-    mmh_codec_float, mmh_codec_bytes_rans, mmh_codec_zero_run, mmh_codec_shuffle_zstd;
+    mmh_codec_float, mmh_codec_bytes_rans, mmh_codec_zero_run, mmh_codec_shuffle_zstd,
+    mmh_codec_byte_pairs;
 
 /* ---- symbol sections ---- */
 
@@ -224,12 +235,22 @@ size_t mmh_rans_symbols_encode(uint8_t *dst, size_t room, mmh_codec_workspace *w
                                uint8_t *symbols, uint8_t *ids, size_t elements,
                                const struct mmh_rans_encode_table *tables, unsigned bits,
                                uint8_t filling, unsigned stripes, mmh_status *status);
+/*
+ * Symbols that their table does not code become patches (of elements counted from the chunk's
+ * first one), in order among the *patch_count that there are; the likeliest symbol of the table
+ * stands in.
+ *   symbols  [elements], ids of their tables or NULL
+ *   patches  room for 2 * elements
+ */
+mmh_status mmh_rans_patch(uint8_t *symbols, uint32_t *patches, size_t *patch_count,
+                          const uint8_t *ids, const struct mmh_encode_job *job, size_t elements,
+                          uint64_t first_element, mmh_error *err);
 /* How many stripes a chunk is cut into: at most `most`, none shorter than 2^log2 if there are two. */
 unsigned mmh_rans_stripes(size_t elements, unsigned log2, unsigned most);
 mmh_status mmh_rans_symbols_decode(uint8_t *symbols, const struct mmh_merge *merge, uint8_t *ids,
                                    size_t elements, const uint8_t *src, size_t src_bytes,
-                                   const struct mmh_model *model,
-                                   const struct mmh_kernels *kernels, mmh_error *err);
+                                   const struct mmh_model *model, const struct mmh_kernels *kernels,
+                                   mmh_error *err);
 
 /* Tables of the elements of a chunk into MMH_SCRATCH_IDS, or *ids = NULL if there is one table. */
 mmh_status mmh_rans_ids(uint8_t **ids, mmh_codec_workspace *workspace,
@@ -255,13 +276,13 @@ size_t mmh_tier_symbols_encode(uint8_t *dst, size_t room, mmh_codec_workspace *w
 mmh_status mmh_tier_section_read(struct mmh_tier_section *section, const uint8_t *src,
                                  size_t src_bytes, size_t elements, mmh_error *err);
 /* Where block `index` of a section that was read lies. */
-const uint8_t *mmh_tier_block(const struct mmh_tier_section *section, size_t index,
-                              size_t *bytes, uint16_t counts[MMH_TIER_MAX + 1]);
+const uint8_t *mmh_tier_block(const struct mmh_tier_section *section, size_t index, size_t *bytes,
+                              uint16_t counts[MMH_TIER_MAX + 1]);
 
 /* ---- floats ---- */
 
 struct mmh_float_type {
-    uint8_t bytes, exponent_bits, mantissa_bits, tail_bits;  /* mantissa bits of the head */
+    uint8_t bytes, exponent_bits, mantissa_bits, tail_bits; /* mantissa bits of the head */
 };
 
 /* NULL unless the type is coded as floats. */
@@ -272,26 +293,26 @@ struct mmh_split mmh_float_split(const struct mmh_float_type *type, unsigned q, 
 
 /* Symbol bytes of a whole block, nothing else; dst has room for `count` up to whole groups of 64. */
 void mmh_float_symbols(uint8_t *dst, const struct mmh_kernels *kernels, const uint8_t *src,
-                       size_t count, const struct mmh_float_type *type, unsigned q,
-                       uint16_t window, uint8_t patch_symbol, uint32_t *patches);
+                       size_t count, const struct mmh_float_type *type, unsigned q, uint16_t window,
+                       uint8_t patch_symbol, uint32_t *patches);
 
 /* ---- model search ---- */
 
 struct mmh_search {
     mmh_codec_workspace *workspace;
-    const uint8_t *symbols;      /* [elements + slack] what tables code */
-    const uint8_t *levels;       /* [elements + slack] magnitudes; may be symbols */
-    const uint8_t *level_of;     /* [256] the level of each symbol; NULL: itself */
-    unsigned level_shift;        /* a level is 2^-shift... levels << shift are quarter octaves */
+    const uint8_t *symbols;  /* [elements + slack] what tables code */
+    const uint8_t *levels;   /* [elements + slack] magnitudes; may be symbols */
+    const uint8_t *level_of; /* [256] the level of each symbol; NULL: itself */
+    unsigned level_shift;    /* a level is 2^-shift... levels << shift are quarter octaves */
     uint64_t elements;
     const struct mmh_block_part *parts;
-    size_t part_count;           /* >= 1 */
-    unsigned bits;               /* K */
+    size_t part_count; /* >= 1 */
+    unsigned bits;     /* K */
     unsigned tables_max;
-    unsigned passes;             /* of refinement */
-    unsigned sample;             /* elements that histograms look at, about */
-    unsigned patch_bits;         /* what an element costs that the table does not code; 0: must */
-    unsigned overhead_bits;      /* of having a model with classes over one without */
+    unsigned passes;        /* of refinement */
+    unsigned sample;        /* elements that histograms look at, about */
+    unsigned patch_bits;    /* what an element costs that the table does not code; 0: must */
+    unsigned overhead_bits; /* of having a model with classes over one without */
 };
 
 /* Find classes and tables. cost: of all symbols with the model, in bits. The draft's arrays lie
@@ -309,5 +330,28 @@ uint64_t mmh_model_normalise(uint16_t frequency[256], const uint32_t counts[256]
  * symbols in tiers, in bits. */
 mmh_status mmh_shift_search(struct mmh_model_draft *draft, uint64_t *cost,
                             const struct mmh_search *search, mmh_error *err);
+
+/* ---- byte pairs ---- */
+
+/* What is looked for in a block of bytes as pairs. */
+struct mmh_pair_search {
+    mmh_codec_workspace *workspace;
+    const uint8_t *data;                /* [2 * pairs] */
+    uint64_t pairs;                     /* > 0 */
+    const uint8_t *levels;              /* [256] magnitude of each byte value, in quarter octaves */
+    const struct mmh_block_part *parts; /* of bytes */
+    size_t part_count;                  /* 0: no classes */
+    unsigned tables_max;                /* up to MMH_PAIR_TABLES_MAX */
+    uint64_t sample;                    /* pairs that tables are made from */
+    unsigned patch_bits;
+};
+
+/*
+ * Classes, buckets and tables of byte pairs: a draft of kind 3. The caller has set its bits,
+ * table_count 1 and `frequency` [1]; buckets [MMH_PAIR_TABLES_MAX] must outlive it. *bits: of all
+ * the pairs, everything counted.
+ */
+mmh_status mmh_pair_search(struct mmh_model_draft *draft, uint8_t buckets[][256], uint64_t *bits,
+                           const struct mmh_pair_search *search, mmh_error *err);
 
 #endif

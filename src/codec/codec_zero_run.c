@@ -13,16 +13,19 @@ enum { HEADER = 12, MASK_PLAIN = 0, MASK_ZSTD = 1 };
 static uint64_t element_at(const uint8_t *src, size_t index, unsigned bytes)
 {
     switch (bytes) {
-    case 1: return src[index];
-    case 2: return mmh_load16(src + 2 * index);
-    case 4: return mmh_load32(src + 4 * index);
-    default: return mmh_load64(src + 8 * index);
+    case 1:
+        return src[index];
+    case 2:
+        return mmh_load16(src + 2 * index);
+    case 4:
+        return mmh_load32(src + 4 * index);
+    default:
+        return mmh_load64(src + 8 * index);
     }
 }
 
 /* Returns how many are not zero. */
-static size_t compact(uint8_t *mask, uint8_t *run, const uint8_t *src, size_t count,
-                      unsigned bytes)
+static size_t compact(uint8_t *mask, uint8_t *run, const uint8_t *src, size_t count, unsigned bytes)
 {
     size_t kept = 0;
     memset(mask, 0, mmh_divide_up(count, 8));
@@ -118,8 +121,7 @@ static mmh_status zero_run_decode(const struct mmh_decode_job *job, mmh_error *e
     bool zeros = mmh_cursor_u16(&in) == 0;
     size_t mask_bytes = mmh_cursor_u32(&in), mask_plain = mmh_divide_up(job->elements, 8);
     const uint8_t *coded = mmh_cursor_bytes(&in, mask_bytes);
-    while (mmh_cursor_position(&in) % 8 && !mmh_cursor_failed(&in))
-        zeros = mmh_cursor_u8(&in) == 0 && zeros;
+    zeros = mmh_cursor_pad(&in, 8) && zeros;
     if (mmh_cursor_failed(&in))
         return mmh_cursor_finish(&in, "zero-run chunk", err);
     if (!zeros || kept > job->elements || coding > MASK_ZSTD || job->inner ||

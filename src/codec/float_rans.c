@@ -9,7 +9,7 @@
 
 enum {
     STATES_BYTES = 4 * MMH_RANS_LANES,
-    PADDING = 128,    /* a stripe is filled up to a multiple of so many symbols */
+    PADDING = 128, /* a stripe is filled up to a multiple of so many symbols */
 };
 
 mmh_status mmh_rans_ids(uint8_t **ids, mmh_codec_workspace *workspace,
@@ -31,6 +31,64 @@ mmh_status mmh_rans_ids(uint8_t **ids, mmh_codec_workspace *workspace,
     return MMH_OK;
 }
 
+/* Most tables code a run of symbols without gaps, so groups of 64 are passed over by comparing with
+ * the ends of the run; where that says no, each symbol is looked up. */
+mmh_status mmh_rans_patch(uint8_t *symbols, uint32_t *patches, size_t *patch_count,
+                          const uint8_t *ids, const struct mmh_encode_job *job, size_t elements,
+                          uint64_t first_element, mmh_error *err)
+{
+    const struct mmh_block_plan *plan = job->plan;
+    const struct mmh_model *model = plan->model;
+    const struct mmh_kernels *kernels = job->workspace->kernels;
+    uint8_t *first = mmh_workspace_scratch(job->workspace, MMH_SCRATCH_TIERS,
+                                           2 * (MMH_TIER_BLOCK + MMH_KERNEL_SLACK));
+    if (!first)
+        return mmh_fail(err, MMH_E_MEMORY, "encoding %zu elements", elements);
+    uint8_t *last = first + MMH_TIER_BLOCK + MMH_KERNEL_SLACK;
+    /* New patches are collected behind the old ones, then both lists are merged. */
+    uint32_t *old = patches, *rare = old + *patch_count;
+    size_t rare_count = 0, old_at = 0;
+    if (!ids) {
+        memset(first, plan->first_of_bin[0], MMH_TIER_BLOCK);
+        memset(last, plan->last_of_bin[0], MMH_TIER_BLOCK);
+    }
+    for (size_t block = 0; block < elements; block += MMH_TIER_BLOCK) {
+        size_t end = MMH_MIN(elements, block + MMH_TIER_BLOCK);
+        if (ids) {
+            uint64_t at = first_element + block;
+            mmh_views_classes(first, kernels, model->views, model->view_count, at, end - block,
+                              plan->first_of_bin);
+            mmh_views_classes(last, kernels, model->views, model->view_count, at, end - block,
+                              plan->last_of_bin);
+        }
+        for (size_t group = block; group < end; group += MMH_GROUP) {
+            group += kernels->within(symbols + group, first + (group - block),
+                                     last + (group - block), plan->zeros,
+                                     (end - group) & ~(size_t)(MMH_GROUP - 1));
+            for (size_t i = group; i < MMH_MIN(end, group + MMH_GROUP); i++) {
+                unsigned id = ids ? ids[i] : 0;
+                if (plan->allowed[id][symbols[i]])
+                    continue;
+                symbols[i] = plan->best[id];
+                while (old_at < *patch_count && old[old_at] < i)
+                    old_at++;
+                if (old_at == *patch_count || old[old_at] != i)
+                    rare[rare_count++] = (uint32_t)i; /* else only its stand-in changes */
+            }
+        }
+    }
+    if (!rare_count)
+        return MMH_OK;
+    /* Merge from the back into the room behind both, then move it forward. */
+    size_t a = *patch_count, b = rare_count, n = a + b;
+    uint32_t *out = old + n;
+    for (size_t i = n; i--;)
+        out[i] = a && (!b || old[a - 1] > rare[b - 1]) ? old[--a] : rare[--b];
+    memmove(old, out, n * sizeof *out);
+    *patch_count = n;
+    return MMH_OK;
+}
+
 unsigned mmh_rans_stripes(size_t elements, unsigned log2, unsigned most)
 {
     return (unsigned)MMH_MAX(MMH_MIN(elements >> log2, (size_t)most), (size_t)1);
@@ -42,7 +100,8 @@ size_t mmh_rans_symbols_encode(uint8_t *dst, size_t room, mmh_codec_workspace *w
                                uint8_t filling, unsigned stripe_count, mmh_status *status)
 {
     /* All but the last equally long: what decodes side by side ends together. */
-    size_t stripe = mmh_round_up(mmh_divide_up(MMH_MAX(elements, (size_t)1), stripe_count), PADDING);
+    size_t stripe = mmh_round_up(mmh_divide_up(MMH_MAX(elements, (size_t)1), stripe_count),
+                                 PADDING);
     size_t stripes = mmh_divide_up(elements, stripe);
     size_t used = 4 + 4 * stripes;
     size_t word_room = mmh_round_up(MMH_MIN(stripe, elements), PADDING);
@@ -74,8 +133,8 @@ size_t mmh_rans_symbols_encode(uint8_t *dst, size_t room, mmh_codec_workspace *w
 
 mmh_status mmh_rans_symbols_decode(uint8_t *symbols, const struct mmh_merge *merge, uint8_t *ids,
                                    size_t elements, const uint8_t *src, size_t src_bytes,
-                                   const struct mmh_model *model,
-                                   const struct mmh_kernels *kernels, mmh_error *err)
+                                   const struct mmh_model *model, const struct mmh_kernels *kernels,
+                                   mmh_error *err)
 {
     struct mmh_cursor in;
     mmh_cursor_init(&in, src, src_bytes);

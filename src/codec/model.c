@@ -25,7 +25,7 @@ enum {
 
 struct bit_writer {
     uint8_t *next;
-    uint64_t bits;      /* pending, low bit first */
+    uint64_t bits; /* pending, low bit first */
     unsigned count;
 };
 
@@ -50,7 +50,7 @@ static void put_ones(struct bit_writer *out, unsigned ones)
 struct bit_reader {
     const uint8_t *data;
     size_t bytes;
-    uint64_t position;  /* in bits */
+    uint64_t position; /* in bits */
     bool failed;
 };
 
@@ -131,6 +131,48 @@ static unsigned get_golomb(struct bit_reader *in)
     unsigned length = get_ones(in, GOLOMB_ONES_MAX) + GOLOMB_ORDER + 1;
     unsigned low = get(in, length - 1);
     return (low | 1u << (length - 1)) - (1u << GOLOMB_ORDER);
+}
+
+/* ---- byte pairs ---- */
+
+bool mmh_pair_codes(uint8_t code[256], uint8_t values[256], const uint8_t buckets[256])
+{
+    uint8_t used[16] = { 0 };
+    for (unsigned b = 0; b < 256; b++) {
+        unsigned bucket = buckets[b];
+        if (used[bucket] == 16)
+            return false;
+        code[b] = (uint8_t)(bucket << 4 | used[bucket]++);
+        values[code[b]] = (uint8_t)b;
+    }
+    return true; /* 256 values, none of 16 buckets over: all full */
+}
+
+static void put_buckets(struct bit_writer *out, const uint8_t buckets[256])
+{
+    unsigned last = 0;
+    for (unsigned b = 0; b < 256; b++) {
+        bool same = buckets[b] == last;
+        put(out, same, 1);
+        if (!same)
+            put(out, last = buckets[b], 4);
+    }
+}
+
+static bool get_buckets(struct bit_reader *in, uint8_t code[256], uint8_t values[256])
+{
+    uint8_t buckets[256];
+    unsigned last = 0;
+    for (unsigned b = 0; b < 256; b++) {
+        if (!get(in, 1)) {
+            unsigned next = get(in, 4);
+            if (next == last) /* said the long way */
+                return false;
+            last = next;
+        }
+        buckets[b] = (uint8_t)last;
+    }
+    return !in->failed && mmh_pair_codes(code, values, buckets);
 }
 
 /* ---- tables ---- */
@@ -380,7 +422,7 @@ void mmh_views_classes(uint8_t *out, const struct mmh_kernels *kernels,
 size_t mmh_model_write(mmh_codec_workspace *workspace, const uint8_t **payload,
                        const struct mmh_model_draft *draft)
 {
-    uint64_t bits = 6 * MMH_RANS_TABLES_MAX;
+    uint64_t bits = 6 * MMH_RANS_TABLES_MAX + 5 * 256 * MMH_PAIR_TABLES_MAX;
     for (unsigned t = 0; t < draft->table_count; t++)
         bits += mmh_model_table_bits(draft->frequency[t]);
     for (size_t v = 0; v < draft->view_count; v++)
@@ -395,6 +437,13 @@ size_t mmh_model_write(mmh_codec_workspace *workspace, const uint8_t **payload,
     data[3] = 0;
     mmh_store32(data + 4, (uint32_t)draft->view_count);
     struct bit_writer out = { .next = data + HEADER };
+    for (unsigned t = 0; t < draft->table_count && draft->kind == MMH_MODEL_PAIRS; t++) {
+        bool same = t && !memcmp(draft->buckets[t], draft->buckets[t - 1], 256);
+        if (t)
+            put(&out, same, 1);
+        if (!same)
+            put_buckets(&out, draft->buckets[t]);
+    }
     for (unsigned t = 0; t < draft->table_count; t++)
         put_table(&out, draft->frequency[t]);
     for (unsigned t = 0; t + 1 < draft->table_count; t++)
@@ -421,9 +470,11 @@ static mmh_status read_header(struct mmh_model *model, struct bit_reader *bits,
     if (mmh_cursor_failed(&in))
         return mmh_cursor_finish(&in, "model", err);
     bool right = !zero;
-    if (model->kind == MMH_MODEL_RANS)
+    if (model->kind == MMH_MODEL_RANS || model->kind == MMH_MODEL_PAIRS)
         right = right && model->bits >= 8 && model->bits <= MMH_RANS_BITS_MAX &&
-                model->table_count >= 1 && model->table_count <= MMH_RANS_TABLES_MAX;
+                model->table_count >= 1 &&
+                model->table_count <=
+                    (model->kind == MMH_MODEL_PAIRS ? MMH_PAIR_TABLES_MAX : MMH_RANS_TABLES_MAX);
     else if (model->kind == MMH_MODEL_SHIFTS)
         right = right && !model->bits && !model->table_count;
     else
@@ -438,18 +489,31 @@ static mmh_status read_header(struct mmh_model *model, struct bit_reader *bits,
     return MMH_OK;
 }
 
-static mmh_status read_model(struct mmh_model *model, const uint8_t *payload,
-                             size_t payload_bytes, mmh_error *err)
+static mmh_status read_model(struct mmh_model *model, const uint8_t *payload, size_t payload_bytes,
+                             mmh_error *err)
 {
     struct bit_reader in;
     mmh_status status = read_header(model, &in, payload, payload_bytes, err);
     if (status)
         return status;
     uint8_t bounds[MMH_RANS_TABLES_MAX] = { 0 };
-    if (model->kind == MMH_MODEL_RANS) {
-        model->tables = mmh_alloc(model->allocator, 64,
-                                  ((size_t)model->table_count << model->bits) * 4 +
-                                      MMH_KERNEL_SLACK);
+    if (model->kind == MMH_MODEL_PAIRS)
+        model->elements /= 2;
+    model->pairs_alike = true;
+    for (unsigned t = 0; t < model->table_count && model->kind == MMH_MODEL_PAIRS; t++) {
+        if (t && get(&in, 1)) {
+            memcpy(model->pair_code[t], model->pair_code[t - 1], 256);
+            memcpy(model->pair_values[t], model->pair_values[t - 1], 256);
+            continue;
+        }
+        model->pairs_alike = model->pairs_alike && !t;
+        if (!get_buckets(&in, model->pair_code[t], model->pair_values[t]))
+            return mmh_fail(err, MMH_E_CORRUPT, "the buckets of a model are damaged");
+    }
+    if (model->table_count) {
+        model->tables =
+            mmh_alloc(model->allocator, 64,
+                      ((size_t)model->table_count << model->bits) * 4 + MMH_KERNEL_SLACK);
         if (!model->tables)
             return mmh_fail(err, MMH_E_MEMORY, "model of %u tables", model->table_count);
         for (unsigned t = 0; t < model->table_count; t++)
@@ -464,8 +528,8 @@ static mmh_status read_model(struct mmh_model *model, const uint8_t *payload,
     mmh_model_map(model->map, bounds, model->table_count);
     uint64_t first = 0;
     for (size_t v = 0; v < model->view_count; v++) {
-        status = get_view(&in, &model->views[v], model->allocator, first,
-                          model->elements - first, err);
+        status = get_view(&in, &model->views[v], model->allocator, first, model->elements - first,
+                          err);
         if (status)
             return status;
         first += model->views[v].elements;
@@ -477,8 +541,7 @@ static mmh_status read_model(struct mmh_model *model, const uint8_t *payload,
 }
 
 mmh_status mmh_model_create(mmh_model **model, const uint8_t *payload, size_t payload_bytes,
-                            uint64_t block_elements, const mmh_allocator *allocator,
-                            mmh_error *err)
+                            uint64_t block_elements, const mmh_allocator *allocator, mmh_error *err)
 {
     struct mmh_model *made = mmh_alloc_array(allocator, 1, sizeof *made);
     *model = NULL;
@@ -487,8 +550,8 @@ mmh_status mmh_model_create(mmh_model **model, const uint8_t *payload, size_t pa
     made->allocator = allocator;
     made->elements = block_elements;
     mmh_status status = block_elements <= INT64_MAX
-                            ? read_model(made, payload, payload_bytes, err)
-                            : mmh_fail(err, MMH_E_CORRUPT, "a block has too many elements");
+                          ? read_model(made, payload, payload_bytes, err)
+                          : mmh_fail(err, MMH_E_CORRUPT, "a block has too many elements");
     if (status) {
         mmh_model_destroy(made);
         return status;

@@ -16,10 +16,10 @@
 enum {
     MMH_FORMAT_MAJOR = 3,
     MMH_FORMAT_MINOR = 0,
-    MMH_FORMAT_DRAFT = 1,
+    MMH_FORMAT_DRAFT = 2,
     MMH_CONTAINER_MIN_BYTES = 128 + 2 * 256, /* header and two footers */
     MMH_CHUNK_BYTES_MAX = 1 << 24,           /* decoded */
-    MMH_SEGMENT_BYTES = 4 << 20,             /* stored chunks of a block that get device alignment */
+    MMH_SEGMENT_BYTES = 4 << 20, /* stored chunks of a block that get device alignment */
     MMH_SEGMENT_ALIGNMENT = 4096,
     MMH_CHUNK_ALIGNMENT = 128,
     MMH_SMALL_ALIGNMENT = 8,
@@ -36,9 +36,9 @@ typedef mmh_status mmh_container_sink(void *context, const void *data, size_t by
 
 struct mmh_container_options {
     unsigned hash_suite;
-    uint8_t level;           /* informative */
-    const char *writer;      /* informative: "mmh 3.0.0" */
-    bool times;              /* modification times are kept */
+    uint8_t level;      /* informative */
+    const char *writer; /* informative: "mmh 3.0.0" */
+    bool times;         /* modification times are kept */
 };
 
 /* One chunk of a block: stored bytes, their hash (mmh_hash with MMH_DOMAIN_CHUNK), its codec. */
@@ -50,13 +50,13 @@ struct mmh_stored_chunk {
 };
 
 struct mmh_block_record {
-    mmh_dtype dtype;          /* a scalar */
+    mmh_dtype dtype; /* a scalar */
     bool big_endian;
     uint64_t bytes;
     uint32_t chunk_bytes;
     uint64_t floor_bytes;
-    const struct mmh_stored_chunk *model;   /* NULL: none */
-    const struct mmh_stored_chunk *chunks;  /* [ceil(bytes / chunk_bytes)] */
+    const struct mmh_stored_chunk *model;  /* NULL: none */
+    const struct mmh_stored_chunk *chunks; /* [ceil(bytes / chunk_bytes)] */
 };
 
 struct mmh_metadata_entry {
@@ -66,14 +66,14 @@ struct mmh_metadata_entry {
 struct mmh_file_record {
     const char *name;
     mmh_file_kind kind;
-    uint8_t format;           /* enum mmh_format_id */
+    uint8_t format; /* enum mmh_format_id */
     uint32_t mode;
     bool has_time;
     int64_t time_seconds;
-    uint64_t bytes;                         /* regular */
+    uint64_t bytes; /* regular */
     uint8_t digest[MMH_HASH_BYTES];
     uint64_t block_count;
-    const char *target;                     /* symlink */
+    const char *target; /* symlink */
     const struct mmh_metadata_entry *metadata;
     size_t metadata_count;
 };
@@ -107,15 +107,15 @@ mmh_status mmh_container_write_file(mmh_container_writer *writer,
                                     const struct mmh_file_record *file, mmh_error *err);
 mmh_status mmh_container_write_tensor(mmh_container_writer *writer,
                                       const struct mmh_tensor_record *tensor, mmh_error *err);
-mmh_status mmh_container_finish(mmh_container_writer *writer,
-                                struct mmh_container_totals *totals, mmh_error *err);
+mmh_status mmh_container_finish(mmh_container_writer *writer, struct mmh_container_totals *totals,
+                                mmh_error *err);
 uint64_t mmh_container_written(const mmh_container_writer *writer);
 
 /* ---- reading ---- */
 
 struct mmh_chunk_entry {
     uint64_t offset;
-    uint32_t bytes;      /* stored */
+    uint32_t bytes; /* stored */
     uint8_t codec_id;
     const uint8_t *hash;
 };
@@ -125,16 +125,16 @@ struct mmh_block_entry {
     bool big_endian;
     bool has_model;
     uint32_t chunk_bytes;
-    uint32_t model;          /* chunk number, if has_model */
+    uint32_t model; /* chunk number, if has_model */
     uint64_t bytes;
     uint64_t file_offset;
     uint64_t file;
     uint64_t floor_bytes;
-    uint64_t first_ref;      /* into index.refs; ceil(bytes / chunk_bytes) of them */
+    uint64_t first_ref; /* into index.refs; ceil(bytes / chunk_bytes) of them */
 };
 
 struct mmh_file_entry {
-    struct mmh_file_record record;   /* strings in the arena */
+    struct mmh_file_record record; /* strings in the arena */
     uint64_t first_block;
     uint64_t first_tensor, tensor_count;
 };
@@ -159,7 +159,7 @@ typedef struct mmh_container_reader {
     uint16_t major, minor;
     uint64_t container_bytes, index_bytes;
     uint8_t root[MMH_HASH_BYTES];
-    unsigned mended;         /* MMH_MENDED_..., MMH_SPARE_DAMAGED */
+    unsigned mended; /* MMH_MENDED_..., MMH_SPARE_DAMAGED */
     struct mmh_index index;
     struct mmh_arena arena;
 } mmh_container_reader;

@@ -17,18 +17,18 @@
 #define X86 0
 #endif
 
-#define KERNELS(set)                                                                      \
-    {                                                                                     \
-        .name = #set, .split = mmh_split_##set, .merge = mmh_merge_##set,                 \
-        .fence = mmh_fence_##set, .pack_bits = mmh_pack_bits_##set,                       \
-        .unpack_bits = mmh_unpack_bits_##set, .histogram = mmh_histogram_##set,           \
-        .histogram_classes = mmh_histogram_classes_##set,                                 \
-        .row_column_sums = mmh_row_column_sums_##set, .bits_used = mmh_bits_used_##set,   \
-        .tier_encode = mmh_tier_encode_##set, .tier_decode = mmh_tier_decode_##set,       \
-        .tier_merge = mmh_tier_merge_##set,                                               \
-        .classes = mmh_classes_##set, .within = mmh_within_##set, .bytes_add = mmh_bytes_add_##set,                   \
-        .bytes_subtract = mmh_bytes_subtract_##set, .rans_decode = mmh_rans_decode_##set, \
-        .rans_encode = mmh_rans_encode_##set, .swap_bytes = mmh_swap_bytes_##set,         \
+#define KERNELS(set)                                                                        \
+    {                                                                                       \
+        .name = #set, .split = mmh_split_##set, .merge = mmh_merge_##set,                   \
+        .pairs_split = mmh_pairs_split_##set, .fence = mmh_fence_##set,                     \
+        .pack_bits = mmh_pack_bits_##set, .unpack_bits = mmh_unpack_bits_##set,             \
+        .histogram = mmh_histogram_##set, .histogram_classes = mmh_histogram_classes_##set, \
+        .row_column_sums = mmh_row_column_sums_##set, .bits_used = mmh_bits_used_##set,     \
+        .tier_encode = mmh_tier_encode_##set, .tier_decode = mmh_tier_decode_##set,         \
+        .tier_merge = mmh_tier_merge_##set, .classes = mmh_classes_##set,                   \
+        .within = mmh_within_##set, .bytes_add = mmh_bytes_add_##set,                       \
+        .bytes_subtract = mmh_bytes_subtract_##set, .rans_decode = mmh_rans_decode_##set,   \
+        .rans_encode = mmh_rans_encode_##set, .swap_bytes = mmh_swap_bytes_##set,           \
     }
 
 /* From the plainest to the best. */

@@ -16,15 +16,15 @@
 #include <stdint.h>
 
 enum {
-    MMH_GROUP = 64,             /* elements in one group of the packed planes */
-    MMH_TIER_BLOCK = 16384,     /* symbols coded together by the tiers */
-    MMH_TIER_MAX = 6,           /* tiers at the most */
-    MMH_RANS_LANES = 32,        /* rANS states in one stripe */
-    MMH_RANS_BITS_MAX = 12,     /* log2 of the slots of one table, at the most */
-    MMH_RANS_TABLES_MAX = 64,   /* tables in one model, at the most */
-    MMH_CLASS_BINS = 64,        /* values that row class + column class is clamped to */
-    MMH_RANS_BURST = 65536,     /* symbols of a stripe that are decoded before they are merged */
-    MMH_KERNEL_SLACK = 128,     /* readable and writable bytes after every scratch buffer */
+    MMH_GROUP = 64,           /* elements in one group of the packed planes */
+    MMH_TIER_BLOCK = 16384,   /* symbols coded together by the tiers */
+    MMH_TIER_MAX = 6,         /* tiers at the most */
+    MMH_RANS_LANES = 32,      /* rANS states in one stripe */
+    MMH_RANS_BITS_MAX = 12,   /* log2 of the slots of one table, at the most */
+    MMH_RANS_TABLES_MAX = 64, /* tables in one model, at the most */
+    MMH_CLASS_BINS = 64,      /* values that row class + column class is clamped to */
+    MMH_RANS_BURST = 65536,   /* symbols of a stripe that are decoded before they are merged */
+    MMH_KERNEL_SLACK = 128,   /* readable and writable bytes after every scratch buffer */
 };
 
 /*
@@ -35,14 +35,23 @@ enum {
  * bottom: symbol = key >> raw_bits, raw = key & (2^raw_bits - 1).
  */
 struct mmh_split {
-    uint8_t element_bytes;  /* 2, 4, 8 */
-    uint8_t raw_bits;       /* 16 - exponent bits - mantissa bits in the symbol; 3..11 */
-    uint8_t stored_bits;    /* of raw: raw_bits - zero_low - (sign_mode != 0); 0..11 */
-    uint8_t sign_mode;      /* 0: the sign is stored; 1: always 0; 2: always 1 */
-    uint8_t zero_low;       /* lowest mantissa bits of the head that are 0 in every element */
-    uint8_t symbol_low;     /* 2^q: symbols below it (exponent 0) are not moved by the window */
-    uint8_t patch_symbol;   /* the byte that stands in for a symbol outside the window */
-    uint16_t window_base;   /* symbol byte = symbol < symbol_low ? symbol : symbol - window_base */
+    uint8_t element_bytes; /* 2, 4, 8 */
+    uint8_t raw_bits;      /* 16 - exponent bits - mantissa bits in the symbol; 3..11 */
+    uint8_t stored_bits;   /* of raw: raw_bits - zero_low - (sign_mode != 0); 0..11 */
+    uint8_t sign_mode;     /* 0: the sign is stored; 1: always 0; 2: always 1 */
+    uint8_t zero_low;      /* lowest mantissa bits of the head that are 0 in every element */
+    uint8_t symbol_low;    /* 2^q: symbols below it (exponent 0) are not moved by the window */
+    uint8_t patch_symbol;  /* the byte that stands in for a symbol outside the window */
+    uint16_t window_base;  /* symbol byte = symbol < symbol_low ? symbol : symbol - window_base */
+
+    /*
+     * merge alone: NULL, or [pair_tables][256] bytes by code. Then elements are pairs of bytes
+     * (element_bytes 2, raw_bits and stored_bits 8, what else there is above 0): the first is that
+     * of code (symbol & 15) << 4 | (raw & 15), the second that of (symbol & 240) | raw >> 4.
+     * tails[0] is then the table of each pair, below pair_tables, or NULL: all table 0.
+     */
+    const uint8_t *pair_values;
+    uint8_t pair_tables;
 };
 
 /*
@@ -51,49 +60,49 @@ struct mmh_split {
  * elements; byte j of them holds element j + k*(8*w) in its bits [k*w, (k+1)*w).
  */
 struct mmh_planes {
-    uint8_t *plane[4];      /* of 8, 4, 2, 1 bits; ignored where stored_bits lacks that bit */
+    uint8_t *plane[4]; /* of 8, 4, 2, 1 bits; ignored where stored_bits lacks that bit */
 };
 
 /* A tier of one block: two bit planes of count bits, u32 words, low bit first. */
 struct mmh_tiers {
-    uint8_t tier_count;                 /* 1..MMH_TIER_MAX */
-    uint8_t ranks[3 * MMH_TIER_MAX];    /* the symbols of each tier's codes 0, 1, 2 */
+    uint8_t tier_count;              /* 1..MMH_TIER_MAX */
+    uint8_t ranks[3 * MMH_TIER_MAX]; /* the symbols of each tier's codes 0, 1, 2 */
 };
 
 /* Whether stores bypass the cache: a hint, ignored unless dst is 16-byte aligned; 64 is best. */
 enum mmh_stream_mode {
     MMH_STREAM_OFF,
-    MMH_STREAM_ON,      /* fenced: other threads that learn of the call's end see the elements */
-    MMH_STREAM_MORE,    /* not fenced: the caller calls `fence` after the last one. 6 % faster */
+    MMH_STREAM_ON,   /* fenced: other threads that learn of the call's end see the elements */
+    MMH_STREAM_MORE, /* not fenced: the caller calls `fence` after the last one. 6 % faster */
 };
 
 /* Where the elements of a run go, and what they consist of beside their symbols. */
 struct mmh_merge {
-    uint8_t *dst;                   /* [count * element_bytes] */
-    struct mmh_planes planes;       /* from the run's first element on; whole groups */
-    const uint8_t *tails[3];        /* likewise */
+    uint8_t *dst;             /* [count * element_bytes] */
+    struct mmh_planes planes; /* from the run's first element on; whole groups */
+    const uint8_t *tails[3];  /* likewise; of pairs the tables, see struct mmh_split */
     const struct mmh_split *split;
-    unsigned stream;                /* enum mmh_stream_mode */
+    unsigned stream; /* enum mmh_stream_mode */
 };
 
 /* One stripe of rANS, docs/format.md "rANS symbols". */
 struct mmh_rans_stripe {
-    uint8_t *symbols;       /* [ceil(count / 128) * 128 + slack] decoded, in element order; with
+    uint8_t *symbols; /* [ceil(count / 128) * 128 + slack] decoded, in element order; with
                              * `merge` scratch of MMH_RANS_BURST + slack bytes */
     const struct mmh_merge *merge; /* NULL, or where the stripe's elements go at once */
-    const uint8_t *ids;     /* table of each element, the same length; NULL: all table 0 */
-    size_t count;           /* elements; those that pad it to a multiple of 128 have table 0 */
-    const uint8_t *states;  /* [32] u32, the decoder's initial states */
-    const uint8_t *words;   /* [word_count] u16, in the order in which the decoder takes them */
-    size_t word_count;      /* the kernel never reads past words + 2 * word_count */
+    const uint8_t *ids;            /* table of each element, the same length; NULL: all table 0 */
+    size_t count;          /* elements; those that pad it to a multiple of 128 have table 0 */
+    const uint8_t *states; /* [32] u32, the decoder's initial states */
+    const uint8_t *words;  /* [word_count] u16, in the order in which the decoder takes them */
+    size_t word_count;     /* the kernel never reads past words + 2 * word_count */
 };
 
 /* One frequency table for encoding. The caller sets frequency and start, then calls
  * mmh_rans_encode_table_init. Tables used together lie one after another. */
 struct mmh_rans_encode_table {
-    uint16_t frequency[256];    /* 0..2^bits - 1; they add up to 2^bits */
-    uint16_t start[256];        /* cumulative */
-    uint64_t packed[256];       /* private: reciprocal | frequency << 32 | start << 48 */
+    uint16_t frequency[256]; /* 0..2^bits - 1; they add up to 2^bits */
+    uint16_t start[256];     /* cumulative */
+    uint64_t packed[256];    /* private: reciprocal | frequency << 32 | start << 48 */
 };
 
 /*
@@ -106,7 +115,7 @@ typedef void mmh_merge_elements(uint8_t *dst, const uint8_t *symbols,
                                 size_t count, const struct mmh_split *split, unsigned stream);
 
 struct mmh_kernels {
-    const char *name;   /* "c", "avx2", "avx512" */
+    const char *name; /* "c", "avx2", "avx512" */
 
     /*
      * Split `count` elements at src (little endian, element_bytes each) into symbol bytes,
@@ -132,6 +141,11 @@ struct mmh_kernels {
      */
     bool (*tier_merge)(const struct mmh_merge *merge, const uint8_t *src, const uint16_t *counts,
                        const struct mmh_tiers *tiers, uint8_t *symbols, uint8_t *scratch);
+
+    /* The inverse for pairs of bytes: symbols [pairs] and raw [pairs] (NULL: unwanted) from src
+     * [2 * pairs] by code [256]. */
+    void (*pairs_split)(uint8_t *symbols, uint8_t *raw, const uint8_t *src, size_t pairs,
+                        const uint8_t *code);
 
     /* Order the stores of earlier merges with MMH_STREAM_MORE before what follows. */
     void (*fence)(void);
@@ -191,8 +205,8 @@ struct mmh_kernels {
      * column has MMH_KERNEL_SLACK readable bytes after it. map NULL: out[i] = row[r] + column[c]
      * (mod 256, no clamp).
      */
-    void (*classes)(uint8_t *out, uint64_t first, size_t count, uint64_t columns,
-                    const int8_t *row, const int8_t *column, const uint8_t *map);
+    void (*classes)(uint8_t *out, uint64_t first, size_t count, uint64_t columns, const int8_t *row,
+                    const int8_t *column, const uint8_t *map);
 
     /* How many symbols from the first on, a multiple of 64, all lie within [first[i], last[i]] or
      * below `zeros`. count is a multiple of 64. */
@@ -222,8 +236,8 @@ struct mmh_kernels {
      * states and the words at the end of words[word_room] u16, word_room >= padded count;
      * returns the number of words: they are words[word_room - n .. word_room).
      */
-    size_t (*rans_encode)(uint8_t *states, uint8_t *words, size_t word_room,
-                          const uint8_t *symbols, const uint8_t *ids, size_t count,
+    size_t (*rans_encode)(uint8_t *states, uint8_t *words, size_t word_room, const uint8_t *symbols,
+                          const uint8_t *ids, size_t count,
                           const struct mmh_rans_encode_table *tables, unsigned bits);
 
     /* Reverse the bytes of each element (2, 4 or 8 bytes); dst may equal src. */

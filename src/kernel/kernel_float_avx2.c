@@ -385,6 +385,10 @@ void mmh_merge_avx2(uint8_t *dst, const uint8_t *symbols, const struct mmh_plane
                     const uint8_t *const tails[3], size_t count, const struct mmh_split *split,
                     unsigned stream)
 {
+    if (split->pair_values) { /* nothing here looks up one of 256 bytes better */
+        mmh_merge_c(dst, symbols, planes, tails, count, split, stream);
+        return;
+    }
     const bool is_plain = mmh_split_plain(split), is_windowed = split->window_base != 0;
     const unsigned raw = split->raw_bits, stored = split->stored_bits;
     const enum store_mode mode = stream && (uintptr_t)dst % 32 == 0 ? STREAM
@@ -411,6 +415,12 @@ done:
     if (mode != STORE && stream != MMH_STREAM_MORE)
         _mm_sfence();
 #undef MERGE
+}
+
+void mmh_pairs_split_avx2(uint8_t *symbols, uint8_t *raw, const uint8_t *src, size_t pairs,
+                          const uint8_t *code)
+{
+    mmh_pairs_split_c(symbols, raw, src, pairs, code);
 }
 
 void mmh_fence_avx2(void)

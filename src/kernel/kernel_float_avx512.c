@@ -159,9 +159,10 @@ size_t mmh_split_avx512(uint8_t *symbols, const struct mmh_planes *planes, uint8
 /* ---- merge ---- */
 
 MMH_INLINE void merge_groups(uint8_t *dst, const uint8_t *symbols, const struct mmh_planes *planes,
-             const uint8_t *const tails[3], size_t count, const struct mmh_split *split,
-             unsigned element_bytes, unsigned raw_bits, unsigned stored_bits, bool plain,
-             bool windowed, enum store_mode mode)
+                             const uint8_t *const tails[3], size_t count,
+                             const struct mmh_split *split, unsigned element_bytes,
+                             unsigned raw_bits, unsigned stored_bits, bool plain, bool windowed,
+                             enum store_mode mode)
 {
     struct merge_form form;
     merge_form_init(&form, dst, planes, tails, split, element_bytes);
@@ -184,13 +185,16 @@ void mmh_merge_avx512(uint8_t *dst, const uint8_t *symbols, const struct mmh_pla
                  plain, windowed, mode)
 #define SHAPE(element_bytes_, raw_bits_, stored_bits_, plain, windowed)                 \
     if (split->element_bytes == (element_bytes_) && raw == (raw_bits_) &&               \
-        stored == (stored_bits_) && is_plain == (plain) && is_windowed == (windowed)) { \
+        stored == (stored_bits_) && is_plain == (plain) && is_windowed == (windowed) && \
+        !split->pair_values) {                                                          \
         MERGE(element_bytes_, raw_bits_, stored_bits_, plain, windowed);                \
         goto done;                                                                      \
     }
     SHAPES(SHAPE)
 #undef SHAPE
-    if (split->element_bytes == 2)
+    if (split->pair_values)
+        MERGE(2, PAIR_RAW_BITS, 8, true, false);
+    else if (split->element_bytes == 2)
         MERGE(2, raw, stored, false, is_windowed);
     else if (split->element_bytes == 4)
         MERGE(4, raw, stored, false, is_windowed);
@@ -200,6 +204,22 @@ done:
     if (mode != STORE && stream != MMH_STREAM_MORE)
         _mm_sfence();
 #undef MERGE
+}
+
+void mmh_pairs_split_avx512(uint8_t *symbols, uint8_t *raw, const uint8_t *src, size_t pairs,
+                            const uint8_t *code)
+{
+    const __m512i low = bytes_of(15);
+    size_t i = 0;
+    for (; i + 64 <= pairs; i += 64) {
+        const __m512i a = load(src + 2 * i), b = load(src + 2 * i + 64);
+        const __m512i first = look_up(code, _mm512_permutex2var_epi8(a, load(even_bytes), b));
+        const __m512i second = look_up(code, _mm512_permutex2var_epi8(a, load(odd_bytes), b));
+        store(symbols + i, pick(low, _mm512_srli_epi16(first, 4), second));
+        if (raw)
+            store(raw + i, pick(low, first, _mm512_slli_epi16(second, 4)));
+    }
+    mmh_pairs_split_c(symbols + i, raw ? raw + i : NULL, src + 2 * i, pairs - i, code);
 }
 
 void mmh_fence_avx512(void)

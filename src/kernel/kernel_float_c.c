@@ -307,6 +307,27 @@ MMH_INLINE void merge_runs(uint8_t *dst, const uint8_t *symbols, const struct mm
     }
 }
 
+static void merge_pairs(uint8_t *dst, const uint8_t *symbols, const uint8_t *raw,
+                        const uint8_t *ids, size_t pairs, const uint8_t *values)
+{
+    for (size_t i = 0; i < pairs; i++) {
+        const uint8_t *table = values + (ids ? 256 * (size_t)ids[i] : 0);
+        dst[2 * i] = table[(symbols[i] & 15) << 4 | (raw[i] & 15)];
+        dst[2 * i + 1] = table[(symbols[i] & 240) | raw[i] >> 4];
+    }
+}
+
+void mmh_pairs_split_c(uint8_t *symbols, uint8_t *raw, const uint8_t *src, size_t pairs,
+                       const uint8_t *code)
+{
+    for (size_t i = 0; i < pairs; i++) {
+        unsigned first = code[src[2 * i]], second = code[src[2 * i + 1]];
+        symbols[i] = (uint8_t)(first >> 4 | (second & 240));
+        if (raw)
+            raw[i] = (uint8_t)((first & 15) | second << 4);
+    }
+}
+
 void mmh_merge_c(uint8_t *dst, const uint8_t *symbols, const struct mmh_planes *planes,
                  const uint8_t *const tails[3], size_t count, const struct mmh_split *split,
                  unsigned stream)
@@ -314,6 +335,10 @@ void mmh_merge_c(uint8_t *dst, const uint8_t *symbols, const struct mmh_planes *
     const bool plain = mmh_split_plain(split), windowed = split->window_base != 0;
     const unsigned raw = split->raw_bits, stored = split->stored_bits;
     (void)stream; /* plain C has no such stores */
+    if (split->pair_values) {
+        merge_pairs(dst, symbols, planes->plane[0], tails[0], count, split->pair_values);
+        return;
+    }
 #define MERGE(element_bytes, raw_bits, stored_bits, plain_raw, with_window)                     \
     merge_runs(dst, symbols, planes, tails, count, split, element_bytes, raw_bits, stored_bits, \
                plain_raw, with_window)

@@ -17,6 +17,8 @@ struct mmh_merge mmh_merge_at(const struct mmh_merge *merge, size_t first)
             at.planes.plane[p] = merge->planes.plane[p] + first * (8u >> p) / 8;
     for (unsigned p = 0; p < split->element_bytes / 2u - 1; p++)
         at.tails[p] = merge->tails[p] + 2 * first;
+    if (split->pair_values && merge->tails[0])
+        at.tails[0] = merge->tails[0] + first;
     return at;
 }
 

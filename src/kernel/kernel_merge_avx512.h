@@ -58,7 +58,6 @@ MMH_INLINE __m512i words_of(unsigned value)
     return _mm512_set1_epi16((short)value);
 }
 
-
 MMH_INLINE __m512i bytes_of(unsigned value)
 {
     return _mm512_set1_epi8((char)value);
@@ -82,7 +81,6 @@ MMH_INLINE __m512i bytes_of(unsigned value)
     X(2, 9, 8, false, false)   \
     X(2, 11, 0, false, false)
 #define SHAPES(X) BRAIN_SHAPES(X, 2) BRAIN_SHAPES(X, 4) HALF_SHAPES(X)
-
 
 /* ---- the planes of one group ---- */
 
@@ -131,12 +129,14 @@ struct merge_form {
     struct mmh_planes planes;
     const uint8_t *tails[3];
     struct mmh_raw_form raw;
-    __m512i window, symbol_low;   /* as words */
-    __m512i window_exponents;     /* window_base / 4 as bytes */
+    __m512i window, symbol_low; /* as words */
+    __m512i window_exponents;   /* window_base / 4 as bytes */
+    const uint8_t *pair_values, *pair_ids;
+    unsigned pair_tables;
     /* with STREAM_SHIFTED: */
-    __m512i last, shift;          /* the vector before; from which words of both a line comes */
-    uint8_t *begin, *last_at;     /* where the run begins, and where the vector before lies */
-    __mmask32 in_first_line;      /* words of a vector that lie in the line where it begins */
+    __m512i last, shift;      /* the vector before; from which words of both a line comes */
+    uint8_t *begin, *last_at; /* where the run begins, and where the vector before lies */
+    __mmask32 in_first_line;  /* words of a vector that lie in the line where it begins */
 };
 
 MMH_INLINE enum store_mode store_mode_of(const uint8_t *dst, unsigned stream)
@@ -159,6 +159,9 @@ MMH_INLINE void merge_form_init(struct merge_form *form, uint8_t *dst,
     form->window = words_of(split->window_base);
     form->symbol_low = words_of(split->symbol_low);
     form->window_exponents = bytes_of(split->window_base >> 2);
+    form->pair_values = split->pair_values;
+    form->pair_tables = split->pair_tables;
+    form->pair_ids = element_bytes == 2 && split->pair_values ? tails[0] : NULL;
 }
 
 /* The 64 bytes that follow those of the call before. */
@@ -205,7 +208,8 @@ MMH_INLINE void store_heads(struct merge_form *form, uint8_t *dst, __m512i head,
         __m512i tail = load(form->tails[0] + 2 * first);
         mmh_fetch(form->tails[0] + 2 * first, MMH_FETCH_AHEAD);
         for (unsigned i = 0; i < 2; i++)
-            put(form, dst + 64 * i, _mm512_permutex2var_epi16(tail, load(weave_words[i]), head), mode);
+            put(form, dst + 64 * i, _mm512_permutex2var_epi16(tail, load(weave_words[i]), head),
+                mode);
     } else {
         __m512i tail0 = load(form->tails[0] + 2 * first), tail1 = load(form->tails[1] + 2 * first),
                 tail2 = load(form->tails[2] + 2 * first);
@@ -232,9 +236,8 @@ MMH_INLINE __m512i two_bits(const struct mmh_planes *planes, size_t group, int64
 /* The plane of single bits, each turned to the top of its byte. */
 MMH_INLINE __m512i top_bits(const struct mmh_planes *planes, size_t group)
 {
-    return _mm512_sllv_epi64(
-        _mm512_set1_epi64((long long)mmh_load64(planes->plane[3] + 8 * group)),
-        _mm512_setr_epi64(7, 6, 5, 4, 3, 2, 1, 0));
+    return _mm512_sllv_epi64(_mm512_set1_epi64((long long)mmh_load64(planes->plane[3] + 8 * group)),
+                             _mm512_setr_epi64(7, 6, 5, 4, 3, 2, 1, 0));
 }
 
 /* mask ? a : b, bit by bit */
@@ -250,6 +253,35 @@ MMH_INLINE void weave(__m512i head[2], __m512i low, __m512i high)
         head[half] = _mm512_permutex2var_epi8(low, load(weave_bytes[half]), high);
 }
 
+/* One of 256 bytes for each byte. */
+MMH_INLINE __m512i look_up(const uint8_t *table, __m512i index)
+{
+    const __m512i low = _mm512_permutex2var_epi8(load(table), index, load(table + 64));
+    const __m512i high = _mm512_permutex2var_epi8(load(table + 128), index, load(table + 192));
+    return _mm512_mask_mov_epi8(low, _mm512_movepi8_mask(index), high);
+}
+
+/* Two bytes for each symbol, as words. */
+MMH_INLINE void merge_pairs(__m512i pairs[2], __m512i symbols, const struct merge_form *form,
+                            size_t first_pair)
+{
+    const __m512i low = bytes_of(15), raw = load(form->planes.plane[0] + first_pair);
+    const __m512i first = pick(low, raw, _mm512_slli_epi16(symbols, 4));
+    const __m512i second = pick(low, _mm512_srli_epi16(raw, 4), symbols);
+    __m512i a = look_up(form->pair_values, first), b = look_up(form->pair_values, second);
+    if (form->pair_ids) {
+        const __m512i ids = load(form->pair_ids + first_pair);
+        for (unsigned t = 1; t < form->pair_tables; t++) {
+            const __mmask64 here = _mm512_cmpeq_epi8_mask(ids, bytes_of(t));
+            a = _mm512_mask_mov_epi8(a, here, look_up(form->pair_values + 256 * t, first));
+            b = _mm512_mask_mov_epi8(b, here, look_up(form->pair_values + 256 * t, second));
+        }
+    }
+    weave(pairs, a, b);
+}
+
+enum { PAIR_RAW_BITS = 0 }; /* instead of a float's raw bits: the elements are pairs of bytes */
+
 /*
  * The heads of group `group` from its symbol bytes. The shapes of everyday are put together as
  * bytes, 64 at a time, with the sign (the lowest raw bit) turned to the top on the way; the others
@@ -263,6 +295,10 @@ MMH_INLINE void merge_heads(__m512i head[2], __m512i symbols, const struct merge
     const size_t first = group * MMH_GROUP;
     if (stored_bits & 8)
         mmh_fetch(planes->plane[0] + first, MMH_FETCH_AHEAD);
+    if (raw_bits == PAIR_RAW_BITS) {
+        merge_pairs(head, symbols, form, first);
+        return;
+    }
     if (raw_bits == 8 && stored_bits == 8 && plain && !windowed) {
         weave(head, load(planes->plane[0] + first), symbols);
     } else if (raw_bits == 6 && stored_bits == 6 && plain) { /* bf16, fp32 with two mantissa bits */
@@ -275,7 +311,8 @@ MMH_INLINE void merge_heads(__m512i head[2], __m512i symbols, const struct merge
         __m512i rest = pick(bytes_of(0xc0), _mm512_slli_epi16(symbols, 6), four);
         rest = pick(bytes_of(3), two_bits(planes, group, 0), rest);
         weave(head, rest, exponent);
-    } else if (raw_bits == 11 && stored_bits == 11 && plain && !windowed) { /* fp16, exponent only */
+    } else if (raw_bits == 11 && stored_bits == 11 && plain &&
+               !windowed) { /* fp16, exponent only */
         __m512i top = load(planes->plane[0] + first);
         __m512i low = pick(bytes_of(3), two_bits(planes, group, 0), _mm512_slli_epi16(top, 2));
         __m512i high = pick(bytes_of(3), _mm512_srli_epi16(top, 6), _mm512_slli_epi16(symbols, 2));
@@ -301,21 +338,20 @@ MMH_INLINE void merge_heads(__m512i head[2], __m512i symbols, const struct merge
             if (stored_bits & 8) {
                 __m256i top = _mm256_loadu_si256(
                     (const __m256i *)(const void *)(planes->plane[0] + first + 32 * half));
-                raw = _mm512_or_si512(raw, _mm512_sll_epi16(_mm512_cvtepu8_epi16(top),
-                                                            shift_by(stored_bits & 7)));
+                raw = _mm512_or_si512(
+                    raw, _mm512_sll_epi16(_mm512_cvtepu8_epi16(top), shift_by(stored_bits & 7)));
             }
             if (!plain)
-                raw = _mm512_or_si512(
-                    _mm512_or_si512(
-                        _mm512_sll_epi16(_mm512_and_si512(raw, high), shift_by(form->raw.shift)),
-                        _mm512_and_si512(raw, low)),
-                    sign);
+                raw = _mm512_or_si512(_mm512_or_si512(_mm512_sll_epi16(_mm512_and_si512(raw, high),
+                                                                       shift_by(form->raw.shift)),
+                                                      _mm512_and_si512(raw, low)),
+                                      sign);
             __m512i symbol = _mm512_cvtepu8_epi16(half ? _mm512_extracti64x4_epi64(symbols, 1)
                                                        : _mm512_castsi512_si256(symbols));
             if (windowed)
-                symbol = _mm512_mask_add_epi16(
-                    symbol, _mm512_cmpge_epu16_mask(symbol, form->symbol_low), symbol,
-                    form->window);
+                symbol = _mm512_mask_add_epi16(symbol,
+                                               _mm512_cmpge_epu16_mask(symbol, form->symbol_low),
+                                               symbol, form->window);
             head[half] = _mm512_or_si512(_mm512_sll_epi16(symbol, shift_by(raw_bits)), raw);
         }
     }
@@ -325,8 +361,8 @@ MMH_INLINE void merge_heads(__m512i head[2], __m512i symbols, const struct merge
 
 /* 64 elements to their place. */
 MMH_INLINE void merge_group(uint8_t *dst, __m512i symbols, struct merge_form *form, size_t group,
-                            unsigned element_bytes, unsigned raw_bits,
-                            unsigned stored_bits, bool plain, bool windowed, enum store_mode mode)
+                            unsigned element_bytes, unsigned raw_bits, unsigned stored_bits,
+                            bool plain, bool windowed, enum store_mode mode)
 {
     __m512i head[2];
     const size_t first = group * MMH_GROUP;

@@ -17,6 +17,8 @@
                            uint8_t *const tails[3], uint32_t *patches, const uint8_t *src,        \
                            size_t count, const struct mmh_split *split);                          \
     mmh_merge_elements mmh_merge_##set;                                                           \
+    void mmh_pairs_split_##set(uint8_t *symbols, uint8_t *raw, const uint8_t *src, size_t pairs,  \
+                               const uint8_t *code);                                              \
     size_t mmh_pack_bits_##set(uint8_t *dst, const uint16_t *src, size_t count, unsigned bits);   \
     size_t mmh_unpack_bits_##set(uint16_t *dst, const uint8_t *src, size_t count, unsigned bits); \
     void mmh_bits_used_##set(uint64_t *any, uint64_t *all, const uint8_t *src, size_t count,      \

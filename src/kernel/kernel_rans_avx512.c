@@ -12,7 +12,7 @@ enum { LOOK_AHEAD = 2 }; /* vectors whose entries are loaded before their turn *
 
 /* What becomes of symbols: they are stored, or elements of one of the shapes in daily use are. fp32
  * is not among those: its tails are one stream too many for each stripe. */
-enum outcome { SYMBOLS, BRAIN_ELEMENTS, HALF_ELEMENTS, OUTCOMES };
+enum outcome { SYMBOLS, BRAIN_ELEMENTS, HALF_ELEMENTS, BYTE_PAIRS, OUTCOMES };
 
 /* Merging 64 symbols, by outcome: element bytes, raw bits and as many stored ones. */
 static const struct {
@@ -20,11 +20,14 @@ static const struct {
 } outcome_shapes[OUTCOMES] = {
     [BRAIN_ELEMENTS] = { 2, 6 },
     [HALF_ELEMENTS] = { 2, 9 },
+    [BYTE_PAIRS] = { 2, PAIR_RAW_BITS },
 };
 
 static enum outcome outcome_of(const struct mmh_merge *merge)
 {
     const struct mmh_split *split = merge->split;
+    if (split->pair_values)
+        return BYTE_PAIRS;
     for (enum outcome outcome = SYMBOLS + 1; outcome < OUTCOMES; outcome++)
         if (split->element_bytes == outcome_shapes[outcome].element_bytes &&
             split->raw_bits == outcome_shapes[outcome].raw_bits &&
@@ -163,11 +166,11 @@ MMH_INLINE size_t decode_groups(struct mmh_rans_stream *const *streams, const si
         MMH_UNROLL
         for (size_t v = 0; v < vectors; v++)
             if (outcome != SYMBOLS)
-                merge_group(dst[v / 2], symbols[v], &forms[v / 2], 2 * group + v % 2,
-                            element_bytes, raw_bits, raw_bits, true, raw_bits == 6, mode);
+                merge_group(dst[v / 2], symbols[v], &forms[v / 2], 2 * group + v % 2, element_bytes,
+                            raw_bits, outcome == BYTE_PAIRS ? 8 : raw_bits, true, raw_bits == 6,
+                            mode);
             else
-                _mm512_storeu_si512(streams[v / 2]->symbols + group * MMH_RANS_GROUP +
-                                        64 * (v % 2),
+                _mm512_storeu_si512(streams[v / 2]->symbols + group * MMH_RANS_GROUP + 64 * (v % 2),
                                     symbols[v]);
         MMH_UNROLL
         for (size_t i = 0; i < n; i++)
@@ -193,22 +196,23 @@ MMH_INLINE size_t decode_groups(struct mmh_rans_stream *const *streams, const si
     {                                                                                    \
         return decode_groups(streams, n, with_ids, outcome, tables, bits, groups);       \
     }
-#define DECODE_OUTCOME(outcome, name)                   \
-    DECODE_GROUPS(1, false, outcome, name##_1)          \
-    DECODE_GROUPS(2, false, outcome, name##_2)          \
-    DECODE_GROUPS(3, false, outcome, name##_3)          \
-    DECODE_GROUPS(4, false, outcome, name##_4)          \
-    DECODE_GROUPS(1, true, outcome, name##_1_ids)       \
-    DECODE_GROUPS(2, true, outcome, name##_2_ids)       \
-    DECODE_GROUPS(3, true, outcome, name##_3_ids)       \
-    DECODE_GROUPS(4, true, outcome, name##_4_ids)       \
-    static const mmh_rans_shapes name = {               \
-        { name##_1, name##_2, name##_3, name##_4 },     \
+#define DECODE_OUTCOME(outcome, name)                               \
+    DECODE_GROUPS(1, false, outcome, name##_1)                      \
+    DECODE_GROUPS(2, false, outcome, name##_2)                      \
+    DECODE_GROUPS(3, false, outcome, name##_3)                      \
+    DECODE_GROUPS(4, false, outcome, name##_4)                      \
+    DECODE_GROUPS(1, true, outcome, name##_1_ids)                   \
+    DECODE_GROUPS(2, true, outcome, name##_2_ids)                   \
+    DECODE_GROUPS(3, true, outcome, name##_3_ids)                   \
+    DECODE_GROUPS(4, true, outcome, name##_4_ids)                   \
+    static const mmh_rans_shapes name = {                           \
+        { name##_1, name##_2, name##_3, name##_4 },                 \
         { name##_1_ids, name##_2_ids, name##_3_ids, name##_4_ids }, \
     };
 DECODE_OUTCOME(SYMBOLS, decode_symbols)
 DECODE_OUTCOME(BRAIN_ELEMENTS, decode_brain)
 DECODE_OUTCOME(HALF_ELEMENTS, decode_half)
+DECODE_OUTCOME(BYTE_PAIRS, decode_pairs)
 
 bool mmh_rans_decode_avx512(const struct mmh_rans_stripe *stripes, size_t stripe_count,
                             const uint32_t *tables, unsigned bits)
@@ -216,10 +220,11 @@ bool mmh_rans_decode_avx512(const struct mmh_rans_stripe *stripes, size_t stripe
     static const mmh_rans_shapes *const merging[OUTCOMES] = {
         [BRAIN_ELEMENTS] = &decode_brain,
         [HALF_ELEMENTS] = &decode_half,
+        [BYTE_PAIRS] = &decode_pairs,
     };
     const struct mmh_merge *merge = stripe_count ? stripes->merge : NULL;
-    return mmh_rans_stripes_decode(mmh_merge_avx512, stripes, stripe_count, MMH_STREAMS_MAX,
-                                   tables, bits, &decode_symbols,
+    return mmh_rans_stripes_decode(mmh_merge_avx512, stripes, stripe_count, MMH_STREAMS_MAX, tables,
+                                   bits, &decode_symbols,
                                    merge ? merging[outcome_of(merge)] : NULL);
 }
 
