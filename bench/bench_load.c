@@ -6,7 +6,8 @@
  *   bench_load [options] FILE.mmh          load: chunk hashes checked, chunks decoded
  *   bench_load [options] --pack LEVEL FILE pack to nowhere: FILE is read, encoded, each chunk
  *                                          decoded and compared, all hashes made; nothing is kept
- *     --file             load the container's first file whole, not tensor by tensor
+ *     --file             load the container's first file whole, instead of all tensors by one call
+ *     --one-by-one       a call for each tensor
  *     --threads T        default 1
  *     --runs N           timed runs, the median is printed (default 5)
  *     --fresh            load into new memory in each run (page faults counted)
@@ -43,7 +44,8 @@ struct bench {
     size_t part_count;
     mmh_pool *pool;
     unsigned threads, runs;
-    bool fresh, huge, whole_file;
+    bool fresh, huge, whole_file, one_by_one;
+    mmh_load_request *requests; /* [tensor_count] */
 };
 
 static void must(mmh_status status, const mmh_error *err)
@@ -108,9 +110,14 @@ static double load_seconds(struct bench *bench)
         bench->out = new_memory(bench->bytes, bench->huge);
     if (bench->whole_file)
         must(mmh_read(bench->reader, 0, 0, bench->out, bench->sizes[0], &err), &err);
-    for (uint64_t t = 0; t < bench->tensor_count && !bench->whole_file; t++)
-        must(mmh_load(bench->reader, t, bench->out + bench->offsets[t], bench->sizes[t], &err),
-             &err);
+    for (uint64_t t = 0; t < bench->tensor_count && !bench->whole_file; t++) {
+        uint8_t *place = bench->out + bench->offsets[t];
+        bench->requests[t] = (mmh_load_request){ t, place, bench->sizes[t] };
+        if (bench->one_by_one)
+            must(mmh_load(bench->reader, t, place, bench->sizes[t], &err), &err);
+    }
+    if (!bench->whole_file && !bench->one_by_one)
+        must(mmh_load_many(bench->reader, bench->requests, bench->tensor_count, &err), &err);
     return (double)(mmh_clock_ns() - begin) * 1e-9;
 }
 
@@ -121,6 +128,7 @@ static void place_tensors(struct bench *bench)
     mmh_error err = { 0 };
     bench->offsets = need(calloc(bench->tensor_count + 1, sizeof *bench->offsets));
     bench->sizes = need(calloc(bench->tensor_count + 1, sizeof *bench->sizes));
+    bench->requests = need(calloc(bench->tensor_count + 1, sizeof *bench->requests));
     size_t parts = 0;
     for (uint64_t t = 0; t < bench->tensor_count; t++) {
         mmh_tensor_info tensor = { .struct_size = sizeof tensor };
@@ -189,8 +197,10 @@ static void time_loads(struct bench *bench, mmh_context *context, const char *pa
     printf("{\"op\":\"%s\",\"level\":%d,\"threads\":%u,\"memory\":\"%s\","
            "\"tensors\":%llu,\"bytes\":%zu,\"stored\":%llu,\"runs\":%u,\"gbps\":%.3f,"
            "\"memcpy_gbps\":%.3f,\"share\":%.3f}\n",
-           bench->whole_file ? "verified file" : "verified load", info.level,
-           mmh_pool_threads(bench->pool),
+           bench->whole_file   ? "verified file"
+           : bench->one_by_one ? "verified load, one by one"
+                               : "verified load",
+           info.level, mmh_pool_threads(bench->pool),
            bench->huge    ? "fresh, huge pages"
            : bench->fresh ? "fresh"
                           : "there",
@@ -201,6 +211,7 @@ static void time_loads(struct bench *bench, mmh_context *context, const char *pa
     free(bench->expected);
     free(bench->offsets);
     free(bench->sizes);
+    free(bench->requests);
     free(bench->parts);
     mmh_pool_destroy(bench->pool);
     mmh_close(bench->reader);
@@ -245,6 +256,8 @@ int main(int argc, char **argv)
             level = atoi(value), i++;
         else if (!strcmp(argv[i], "--file"))
             bench.whole_file = true;
+        else if (!strcmp(argv[i], "--one-by-one"))
+            bench.one_by_one = true;
         else if (!strcmp(argv[i], "--fresh"))
             bench.fresh = true;
         else if (!strcmp(argv[i], "--huge"))

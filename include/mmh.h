@@ -326,6 +326,21 @@ MMH_API mmh_status mmh_metadata(mmh_reader *reader, uint64_t file, uint64_t entr
 MMH_API mmh_status mmh_load(mmh_reader *reader, uint64_t tensor, void *destination,
                             size_t destination_bytes, mmh_error *err);
 
+/* A tensor and the memory that it is to be loaded into, [destination_bytes >= info.bytes]. */
+typedef struct mmh_load_request {
+    uint64_t tensor;
+    void *destination;
+    size_t destination_bytes;
+} mmh_load_request;
+
+/*
+ * Load several tensors, by all threads: each chunk is read, checked and decoded once, however many
+ * tensors share it, in the order in which the container keeps them. Requests may come in any
+ * order. What a failed call has written is unspecified.
+ */
+MMH_API mmh_status mmh_load_many(mmh_reader *reader, const mmh_load_request *requests,
+                                 size_t count, mmh_error *err);
+
 /*
  * Load a slice: for each dimension d the elements begin[d] <= i < end[d], packed densely,
  * row-major in the stored order. Only the chunks that hold them are read. Element types of

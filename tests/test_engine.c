@@ -138,8 +138,7 @@ static mmh_context *context_make(unsigned threads)
 static void pack_one(mmh_context *context, const char *input, const char *output, int level)
 {
     mmh_error err = { 0 };
-    mmh_pack_options options = { .struct_size = sizeof options, .level = level,
-                                 .overwrite = true };
+    mmh_pack_options options = { .struct_size = sizeof options, .level = level, .overwrite = true };
     mmh_pack_report report = { .struct_size = sizeof report };
     mmh_status status = mmh_pack(context, &input, 1, output, &options, &report, &err);
     if (status != MMH_OK)
@@ -153,7 +152,8 @@ static void pack_one(mmh_context *context, const char *input, const char *output
 static mmh_status unpack_one(mmh_context *context, const char *container, const char *output,
                              unsigned *mended)
 {
-    mmh_unpack_options options = { .struct_size = sizeof options, .overwrite = true,
+    mmh_unpack_options options = { .struct_size = sizeof options,
+                                   .overwrite = true,
                                    .as_file = true };
     mmh_unpack_report report = { .struct_size = sizeof report };
     mmh_status status = mmh_unpack(context, container, output, &options, &report, NULL);
@@ -197,6 +197,47 @@ static void test_the_bytes_do_not_depend_on_the_threads(void **state)
                 assert_same_file(at("m1.mmh"), at("m2.mmh"));
         }
     }
+}
+
+/* Tensors asked for together, in any order, some twice, some not, are those of the file. */
+static void check_load_many(mmh_context *context, const char *container, const uint8_t *file)
+{
+    mmh_reader *reader;
+    mmh_container_info info = { .struct_size = sizeof info };
+    assert_int_equal(mmh_open(context, container, &reader, NULL), MMH_OK);
+    assert_int_equal(mmh_container(reader, &info, NULL), MMH_OK);
+    assert_int_equal(mmh_load_many(reader, NULL, 0, NULL), MMH_OK);
+    for (unsigned round = 0; round < 12; round++) {
+        size_t count = round ? 1 + (size_t)round * 17 % info.tensor_count : info.tensor_count;
+        mmh_load_request *requests = calloc(count, sizeof *requests);
+        assert_non_null(requests);
+        for (size_t i = 0; i < count; i++) {
+            mmh_tensor_info tensor = { .struct_size = sizeof tensor };
+            uint64_t t = round ? (i * 7919 + round) % info.tensor_count : i;
+            assert_int_equal(mmh_tensor(reader, t, &tensor, NULL), MMH_OK);
+            requests[i] = (mmh_load_request){ t, malloc(tensor.bytes + 1), tensor.bytes };
+            assert_non_null(requests[i].destination);
+            memset(requests[i].destination, 0x5a, tensor.bytes + 1);
+        }
+        assert_int_equal(mmh_load_many(reader, requests, count, NULL), MMH_OK);
+        for (size_t i = 0; i < count; i++) {
+            mmh_tensor_info tensor = { .struct_size = sizeof tensor };
+            uint8_t *loaded = requests[i].destination;
+            assert_int_equal(mmh_tensor(reader, requests[i].tensor, &tensor, NULL), MMH_OK);
+            assert_memory_equal(loaded, file + tensor.file_offset, tensor.bytes);
+            assert_int_equal(loaded[tensor.bytes], 0x5a);
+            if (!i && tensor.bytes) {
+                requests[i].destination_bytes--;
+                assert_int_equal(mmh_load_many(reader, requests, count, NULL), MMH_E_USAGE);
+            }
+        }
+        requests[0].tensor = info.tensor_count;
+        assert_int_equal(mmh_load_many(reader, requests, count, NULL), MMH_E_USAGE);
+        for (size_t i = 0; i < count; i++)
+            free(requests[i].destination);
+        free(requests);
+    }
+    mmh_close(reader);
 }
 
 /* Many small tensors of different scale, sign and shape share tables; some are equal, some zero. */
@@ -249,6 +290,7 @@ static void test_small_tensors_that_share_tables_come_back(void **state)
         assert_int_equal(unpack_one(context, at("small.mmh"), at("small.out"), NULL), MMH_OK);
         assert_same_file(at("small.safetensors"), at("small.out"));
     }
+    check_load_many(context, at("small.mmh"), data);
     mmh_reader *reader;
     assert_int_equal(mmh_open(context, at("small.mmh"), &reader, NULL), MMH_OK);
     for (uint64_t t = 0; t < TENSORS; t++) {
@@ -290,6 +332,7 @@ static void test_tensors_and_slices_load_as_the_file_has_them(void **state)
     pack_one(context, at("m.safetensors"), at("m.mmh"), 5);
     size_t bytes;
     uint8_t *file = read_file(at("m.safetensors"), &bytes);
+    check_load_many(context, at("m.mmh"), file);
     assert_int_equal(mmh_open(context, at("m.mmh"), &reader, NULL), MMH_OK);
     mmh_container_info info = { .struct_size = sizeof info };
     assert_int_equal(mmh_container(reader, &info, NULL), MMH_OK);
@@ -321,14 +364,12 @@ static void test_tensors_and_slices_load_as_the_file_has_them(void **state)
         size_t width = (size_t)(end[1] - begin[1]), height = (size_t)(end[0] - begin[0]);
         uint16_t *slice = malloc(2 * width * height + 1);
         assert_non_null(slice);
-        assert_int_equal(mmh_load_slice(reader, number, begin, end, slice, 2 * width * height,
-                                        NULL),
-                         MMH_OK);
+        assert_int_equal(
+            mmh_load_slice(reader, number, begin, end, slice, 2 * width * height, NULL), MMH_OK);
         for (size_t r = 0; r < height; r++)
-            assert_memory_equal(slice + r * width,
-                                file + tensor.file_offset +
-                                    2 * ((begin[0] + r) * COLUMNS + begin[1]),
-                                2 * width);
+            assert_memory_equal(
+                slice + r * width,
+                file + tensor.file_offset + 2 * ((begin[0] + r) * COLUMNS + begin[1]), 2 * width);
         free(slice);
     }
     const uint64_t wrong_begin[2] = { 5, 0 }, wrong_end[2] = { 4, 1 };
@@ -479,7 +520,8 @@ static void test_every_failed_allocation_is_an_error_and_leaks_nothing(void **st
     for (uint64_t n = 0; !done && n < 100000; n += n < 200 ? 1 : 37) {
         struct counting counting = { .left = n };
         const mmh_allocator allocator = { counting_allocate, counting_release, &counting };
-        mmh_context_options options = { .struct_size = sizeof options, .threads = 1,
+        mmh_context_options options = { .struct_size = sizeof options,
+                                        .threads = 1,
                                         .allocator = &allocator };
         mmh_context *context;
         mmh_error err = { 0 };
@@ -565,13 +607,13 @@ static void test_cancelling_leaves_no_output(void **state)
 {
     (void)state;
     mmh_context *context;
-    mmh_context_options options = { .struct_size = sizeof options, .threads = 2,
+    mmh_context_options options = { .struct_size = sizeof options,
+                                    .threads = 2,
                                     .progress = stop_at_once };
     assert_int_equal(mmh_context_create(&context, &options, NULL), MMH_OK);
     make_model(at("m.safetensors"));
     const char *input = at("m.safetensors");
-    assert_int_equal(mmh_pack(context, &input, 1, at("c.mmh"), NULL, NULL, NULL),
-                     MMH_E_CANCELLED);
+    assert_int_equal(mmh_pack(context, &input, 1, at("c.mmh"), NULL, NULL, NULL), MMH_E_CANCELLED);
     assert_int_not_equal(access(at("c.mmh"), F_OK), 0);
     mmh_context_destroy(context);
 }

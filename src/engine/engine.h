@@ -101,4 +101,15 @@ mmh_status mmh_reader_chunk(mmh_reader *reader, struct mmh_worker *worker, uint6
 /* Decoded bytes of chunk number `index` of a block. */
 size_t mmh_block_chunk_bytes(const struct mmh_block_entry *block, uint64_t index);
 
+/* The block of a file that holds byte `offset`, which there is. */
+uint64_t mmh_reader_block_at(const mmh_reader *reader, const struct mmh_file_entry *file,
+                             uint64_t offset);
+
+/* The record of a tensor; MMH_E_USAGE if there is none. */
+mmh_status mmh_reader_tensor(mmh_reader *reader, uint64_t tensor,
+                             const struct mmh_tensor_record **record, mmh_error *err);
+
+/* From the file's byte order to the host's, in place. */
+void mmh_host_order(void *data, size_t bytes, const struct mmh_tensor_record *tensor);
+
 #endif

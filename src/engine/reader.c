@@ -65,8 +65,8 @@ static mmh_status sum_usage(mmh_reader *reader, mmh_error *err)
     return MMH_OK;
 }
 
-mmh_status mmh_reader_open(mmh_context *context, const char *path, bool spares,
-                           mmh_reader **out, mmh_error *err)
+mmh_status mmh_reader_open(mmh_context *context, const char *path, bool spares, mmh_reader **out,
+                           mmh_error *err)
 {
     *out = NULL;
     mmh_error local = { 0 };
@@ -81,8 +81,8 @@ mmh_status mmh_reader_open(mmh_context *context, const char *path, bool spares,
     }
     mmh_input_advise(reader->input, MMH_ACCESS_RANDOM);
     status = mmh_container_open(&reader->container, read_at, reader->input,
-                                mmh_input_bytes(reader->input), context->limits.index_bytes,
-                                spares, context->allocator, &local);
+                                mmh_input_bytes(reader->input), context->limits.index_bytes, spares,
+                                context->allocator, &local);
     if (status != MMH_OK) {
         mmh_input_close(reader->input);
         mmh_free(context->allocator, reader);
@@ -144,8 +144,8 @@ mmh_status mmh_container(mmh_reader *reader, mmh_container_info *out, mmh_error 
 }
 
 /* The block that holds a byte of a file. */
-static uint64_t block_at(const mmh_reader *reader, const struct mmh_file_entry *file,
-                         uint64_t offset)
+uint64_t mmh_reader_block_at(const mmh_reader *reader, const struct mmh_file_entry *file,
+                             uint64_t offset)
 {
     uint64_t low = file->first_block, high = low + file->record.block_count;
     while (high - low > 1) {
@@ -166,7 +166,7 @@ static uint64_t range_stored(const mmh_reader *reader, const struct mmh_file_ent
     uint64_t stored = 0, end = offset + bytes;
     if (!bytes)
         return 0;
-    for (uint64_t b = block_at(reader, file, offset);
+    for (uint64_t b = mmh_reader_block_at(reader, file, offset);
          b < file->first_block + file->record.block_count && index->blocks[b].file_offset < end;
          b++) {
         const struct mmh_block_entry *block = &index->blocks[b];
@@ -208,7 +208,7 @@ mmh_status mmh_file(mmh_reader *reader, uint64_t file, mmh_file_info *out, mmh_e
     return MMH_OK;
 }
 
-static mmh_status get_tensor(mmh_reader *reader, uint64_t tensor,
+mmh_status mmh_reader_tensor(mmh_reader *reader, uint64_t tensor,
                              const struct mmh_tensor_record **record, mmh_error *err)
 {
     if (tensor >= reader->container.index.tensor_count)
@@ -220,7 +220,7 @@ static mmh_status get_tensor(mmh_reader *reader, uint64_t tensor,
 mmh_status mmh_tensor(mmh_reader *reader, uint64_t tensor, mmh_tensor_info *out, mmh_error *err)
 {
     const struct mmh_tensor_record *record = NULL;
-    mmh_status status = get_tensor(reader, tensor, &record, err);
+    mmh_status status = mmh_reader_tensor(reader, tensor, &record, err);
     if (status != MMH_OK)
         return status;
     mmh_tensor_info info = {
@@ -365,134 +365,11 @@ mmh_status mmh_reader_chunk(mmh_reader *reader, struct mmh_worker *worker, uint6
                     local.message);
 }
 
-/* ---- ranges ---- */
-
-/* A chunk that a range needs. */
-struct range_job {
-    uint64_t block, index;      /* chunk number in its block */
-    uint64_t begin;             /* in the file */
-    mmh_model **model;          /* shared by the jobs of a block; read by the first */
-};
-
-struct range {
-    mmh_reader *reader;
-    uint64_t offset, bytes;
-    uint8_t *destination;
-    struct range_job *jobs;
-};
-
-static mmh_status range_chunk(void *context, size_t job, unsigned worker_index, mmh_error *err)
-{
-    struct range *range = context;
-    mmh_reader *reader = range->reader;
-    struct mmh_worker *worker = &reader->context->workers[worker_index];
-    const struct range_job *part = &range->jobs[job];
-    const struct mmh_block_entry *block = &reader->container.index.blocks[part->block];
-    size_t bytes = mmh_block_chunk_bytes(block, part->index);
-    bool whole = part->begin >= range->offset &&
-                 part->begin + bytes <= range->offset + range->bytes;
-    mmh_status status = mmh_worker_room(reader->context, worker, 0, whole ? 0 : bytes, err);
-    if (status != MMH_OK)
-        return status;
-    uint8_t *dst = whole ? range->destination + (part->begin - range->offset) : worker->decoded;
-    status = mmh_reader_chunk(reader, worker, part->block, part->index, *part->model, dst, &bytes,
-                              range->bytes >= (UINT64_C(32) << 20), err);
-    if (status != MMH_OK || whole)
-        return status;
-    uint64_t from = part->begin > range->offset ? part->begin : range->offset;
-    uint64_t chunk_end = part->begin + bytes, range_end = range->offset + range->bytes;
-    uint64_t to = chunk_end < range_end ? chunk_end : range_end;
-    memcpy(range->destination + (from - range->offset), worker->decoded + (from - part->begin),
-           (size_t)(to - from));
-    return MMH_OK;
-}
-
-mmh_status mmh_read(mmh_reader *reader, uint64_t file, uint64_t offset, void *destination,
-                    size_t bytes, mmh_error *err)
-{
-    const struct mmh_index *index = &reader->container.index;
-    mmh_context *context = reader->context;
-    if (file >= index->file_count)
-        return mmh_fail(err, MMH_E_USAGE, "there is no file %" PRIu64, file);
-    const struct mmh_file_entry *entry = &index->files[file];
-    if (offset > entry->record.bytes || bytes > entry->record.bytes - offset)
-        return mmh_fail(err, MMH_E_USAGE, "\"%s\" has %" PRIu64 " bytes", entry->record.name,
-                        entry->record.bytes);
-    if (!bytes)
-        return MMH_OK;
-
-    struct range range = { .reader = reader, .offset = offset, .bytes = bytes,
-                           .destination = destination };
-    uint64_t first = block_at(reader, entry, offset), last = first;
-    size_t count = 0;
-    for (; last < entry->first_block + entry->record.block_count &&
-           index->blocks[last].file_offset < offset + bytes; last++)
-        count += (size_t)mmh_divide_up(index->blocks[last].bytes,
-                                       index->blocks[last].chunk_bytes);
-    size_t blocks = (size_t)(last - first), jobs = 0;
-    mmh_status status = MMH_OK;
-    mmh_model **models = mmh_alloc_array(context->allocator, blocks, sizeof *models);
-    range.jobs = mmh_alloc_array(context->allocator, count, sizeof *range.jobs);
-    if (!models || !range.jobs) {
-        status = mmh_fail(err, MMH_E_MEMORY, "no memory to load %zu chunks", count);
-        goto done;
-    }
-    for (size_t b = 0; b < blocks && status == MMH_OK; b++) {
-        const struct mmh_block_entry *block = &index->blocks[first + b];
-        status = mmh_reader_model(reader, &context->workers[0], first + b, &models[b], err);
-        uint64_t chunks = mmh_divide_up(block->bytes, block->chunk_bytes);
-        for (uint64_t c = 0; c < chunks; c++) {
-            uint64_t begin = block->file_offset + c * block->chunk_bytes;
-            if (begin + mmh_block_chunk_bytes(block, c) <= offset || begin >= offset + bytes)
-                continue;
-            range.jobs[jobs++] = (struct range_job){ .block = first + b, .index = c,
-                                                     .begin = begin, .model = &models[b] };
-        }
-    }
-    if (status == MMH_OK)
-        status = mmh_pool_run(context->pool, jobs, range_chunk, &range, err);
-done:
-    for (size_t b = 0; models && b < blocks; b++)
-        mmh_model_destroy(models[b]);
-    mmh_free(context->allocator, models);
-    mmh_free(context->allocator, range.jobs);
-    return status;
-}
-
 /* ---- tensors ---- */
-
-/* From the file's byte order to the host's, in place. */
-static void to_host_order(void *data, size_t bytes, const struct mmh_tensor_record *tensor)
-{
-    const uint16_t probe = 1;
-    bool host_is_big = *(const uint8_t *)&probe == 0;
-    unsigned scalar_bytes = mmh_dtype_scalar_bytes(mmh_dtype_scalar(tensor->dtype));
-    if (tensor->big_endian != host_is_big && scalar_bytes > 1)
-        mmh_kernels_get()->swap_bytes(data, data, bytes / scalar_bytes, scalar_bytes);
-}
-
-mmh_status mmh_load(mmh_reader *reader, uint64_t tensor, void *destination,
-                    size_t destination_bytes, mmh_error *err)
-{
-    const struct mmh_tensor_record *record = NULL;
-    mmh_status status = get_tensor(reader, tensor, &record, err);
-    if (status != MMH_OK)
-        return status;
-    if (record->bytes > destination_bytes)
-        return mmh_fail(err, MMH_E_USAGE, "tensor \"%s\" takes %" PRIu64 " bytes, not %zu",
-                        record->name, record->bytes, destination_bytes);
-    mmh_context_begin(reader->context, "load", record->bytes);
-    status = mmh_read(reader, record->file, record->offset, destination, (size_t)record->bytes,
-                      err);
-    if (status == MMH_OK)
-        to_host_order(destination, (size_t)record->bytes, record);
-    mmh_context_end(reader->context, status);
-    return status;
-}
 
 /* The chunk that a slice is being copied from. */
 struct slice_window {
-    uint64_t begin, end;    /* in the file; empty at first */
+    uint64_t begin, end; /* in the file; empty at first */
     uint64_t block;
     bool has_block;
     mmh_model *model;
@@ -506,7 +383,7 @@ static mmh_status slice_copy(mmh_reader *reader, struct slice_window *window,
     struct mmh_worker *worker = &reader->context->workers[0];
     while (bytes) {
         if (offset < window->begin || offset >= window->end) {
-            uint64_t number = block_at(reader, file, offset);
+            uint64_t number = mmh_reader_block_at(reader, file, offset);
             const struct mmh_block_entry *block = &reader->container.index.blocks[number];
             mmh_status status;
             if (!window->has_block || window->block != number) {
@@ -543,7 +420,7 @@ mmh_status mmh_load_slice(mmh_reader *reader, uint64_t tensor, const uint64_t *b
                           mmh_error *err)
 {
     const struct mmh_tensor_record *record = NULL;
-    mmh_status status = get_tensor(reader, tensor, &record, err);
+    mmh_status status = mmh_reader_tensor(reader, tensor, &record, err);
     if (status != MMH_OK)
         return status;
     unsigned bits = mmh_dtype_bits(record->dtype);
@@ -606,6 +483,6 @@ mmh_status mmh_load_slice(mmh_reader *reader, uint64_t tensor, const uint64_t *b
     }
     mmh_model_destroy(window.model);
     if (status == MMH_OK)
-        to_host_order(destination, (size_t)total, record);
+        mmh_host_order(destination, (size_t)total, record);
     return status;
 }

@@ -1,0 +1,244 @@
+/*
+ * Loading: bytes of files and tensors into the caller's memory, each chunk decoded once.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * Small tensors share chunks, and large ones have many: what is wanted becomes pieces of files, and
+ * the chunks that hold them become jobs, in the order in which the container keeps them.
+ */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bits.h"
+#include "base/memory.h"
+#include "codec/codec.h"
+#include "engine/engine.h"
+#include "kernel/kernel.h"
+
+enum {
+    RUN_CHUNKS = 8,          /* of one job, at the most: they share a parsed model */
+    STREAM_BYTES = 32 << 20, /* from here on nobody will find the bytes in a cache */
+};
+
+/* Bytes of a file and where they go. */
+struct piece {
+    uint64_t file, begin, end;
+    uint8_t *destination; /* of byte `begin` */
+};
+
+/* Consecutive chunks of a block. */
+struct run {
+    uint64_t block, first, count;
+    size_t first_piece; /* that reaches into them */
+};
+
+struct gathering {
+    mmh_reader *reader;
+    struct piece *pieces; /* by file and begin */
+    size_t piece_count;
+    struct run *runs;
+    size_t run_count;
+    bool stream;
+};
+
+static int compare_pieces(const void *a, const void *b)
+{
+    const struct piece *x = a, *y = b;
+    if (x->file != y->file)
+        return x->file < y->file ? -1 : 1;
+    return x->begin < y->begin ? -1 : x->begin > y->begin;
+}
+
+/* Decode a chunk that lies at [begin, end) of `file`, to wherever its bytes are wanted. */
+static mmh_status gather_chunk(struct gathering *gathering, struct mmh_worker *worker,
+                               const struct run *run, uint64_t index, const mmh_model *model,
+                               mmh_error *err)
+{
+    mmh_reader *reader = gathering->reader;
+    const struct mmh_block_entry *block = &reader->container.index.blocks[run->block];
+    uint64_t begin = block->file_offset + index * block->chunk_bytes;
+    size_t bytes = mmh_block_chunk_bytes(block, index);
+    uint64_t end = begin + bytes;
+    const struct piece *all = gathering->pieces;
+    size_t first = run->first_piece, wanted = 0;
+    for (size_t p = first; p < gathering->piece_count; p++) {
+        if (all[p].file != block->file || all[p].begin >= end)
+            break;
+        wanted += all[p].end > begin;
+    }
+    while (first < gathering->piece_count && all[first].end <= begin)
+        first++;
+    if (!wanted)
+        return MMH_OK;
+    bool direct = wanted == 1 && all[first].begin <= begin && all[first].end >= end;
+    mmh_status status = mmh_worker_room(reader->context, worker, 0, direct ? 0 : bytes, err);
+    if (status != MMH_OK)
+        return status;
+    uint8_t *dst = direct ? all[first].destination + (begin - all[first].begin) : worker->decoded;
+    status = mmh_reader_chunk(reader, worker, run->block, index, model, dst, &bytes,
+                              direct && gathering->stream, err);
+    for (size_t p = first; p < gathering->piece_count && status == MMH_OK && !direct; p++) {
+        if (all[p].file != block->file || all[p].begin >= end)
+            break;
+        uint64_t from = MMH_MAX(all[p].begin, begin), to = MMH_MIN(all[p].end, end);
+        if (from < to)
+            memcpy(all[p].destination + (from - all[p].begin), worker->decoded + (from - begin),
+                   (size_t)(to - from));
+    }
+    return status;
+}
+
+static mmh_status gather_run(void *context, size_t job, unsigned worker_index, mmh_error *err)
+{
+    struct gathering *gathering = context;
+    mmh_reader *reader = gathering->reader;
+    struct mmh_worker *worker = &reader->context->workers[worker_index];
+    const struct run *run = &gathering->runs[job];
+    mmh_model *model;
+    mmh_status status = mmh_reader_model(reader, worker, run->block, &model, err);
+    for (uint64_t i = 0; i < run->count && status == MMH_OK; i++) {
+        status = gather_chunk(gathering, worker, run, run->first + i, model, err);
+        if (status == MMH_OK)
+            status = mmh_context_poll(reader->context, err);
+    }
+    mmh_model_destroy(model);
+    return status;
+}
+
+/* The first chunk that has not been listed: chunks are listed in their order. */
+struct place {
+    uint64_t block, chunk;
+};
+
+/* List what holds piece number p and is not listed yet; only counts if runs is NULL. No piece
+ * before p reaches into these chunks, or they would have been listed for it. */
+static size_t list_runs(struct run *runs, const struct gathering *gathering, size_t p,
+                        uint64_t each, struct place *next)
+{
+    const struct mmh_index *index = &gathering->reader->container.index;
+    const struct piece *piece = &gathering->pieces[p];
+    const struct mmh_file_entry *file = &index->files[piece->file];
+    uint64_t end_block = file->first_block + file->record.block_count;
+    size_t count = 0;
+    for (uint64_t b = mmh_reader_block_at(gathering->reader, file, piece->begin);
+         b < end_block && index->blocks[b].file_offset < piece->end; b++) {
+        const struct mmh_block_entry *block = &index->blocks[b];
+        uint64_t begin = MMH_MAX(piece->begin, block->file_offset) - block->file_offset;
+        uint64_t end = MMH_MIN(piece->end - block->file_offset, block->bytes);
+        uint64_t last = mmh_divide_up(end, block->chunk_bytes);
+        if (b < next->block)
+            continue;
+        if (b > next->block)
+            *next = (struct place){ b, 0 };
+        for (uint64_t c = MMH_MAX(begin / block->chunk_bytes, next->chunk); c < last; c += each) {
+            if (runs)
+                runs[count] = (struct run){ b, c, MMH_MIN(each, last - c), p };
+            count++;
+        }
+        next->chunk = MMH_MAX(next->chunk, last);
+    }
+    return count;
+}
+
+static mmh_status gather(mmh_reader *reader, struct piece *pieces, size_t count, mmh_error *err)
+{
+    mmh_context *context = reader->context;
+    struct gathering gathering = { .reader = reader, .pieces = pieces, .piece_count = count };
+    uint64_t bytes = 0;
+    qsort(pieces, count, sizeof *pieces, compare_pieces);
+    for (size_t p = 0; p < count; p++) {
+        bytes += pieces[p].end - pieces[p].begin;
+        /* Large new memory costs more to page in than to decode into. */
+        mmh_huge_advise(pieces[p].destination, (size_t)(pieces[p].end - pieces[p].begin));
+    }
+    gathering.stream = bytes >= STREAM_BYTES;
+    /* Long enough that a model serves several chunks, short enough that all threads have some. */
+    uint64_t each = 1, chunks = bytes / (MMH_CHUNK_ELEMENTS * UINT64_C(2));
+    each = MMH_MIN(MMH_MAX(chunks / (4 * mmh_pool_threads(context->pool)), UINT64_C(1)),
+                   (uint64_t)RUN_CHUNKS);
+    for (int pass = 0; pass < 2; pass++) { /* count, then fill in */
+        struct place next = { 0, 0 };
+        size_t runs = 0;
+        for (size_t p = 0; p < count; p++)
+            if (pieces[p].begin < pieces[p].end)
+                runs += list_runs(pass ? gathering.runs + runs : NULL, &gathering, p, each, &next);
+        gathering.run_count = runs;
+        if (pass)
+            break;
+        gathering.runs = mmh_alloc_array(context->allocator, runs, sizeof *gathering.runs);
+        if (!gathering.runs)
+            return mmh_fail(err, MMH_E_MEMORY, "no memory to load %zu runs of chunks", runs);
+    }
+    mmh_status status = mmh_pool_run(context->pool, gathering.run_count, gather_run, &gathering,
+                                     err);
+    mmh_free(context->allocator, gathering.runs);
+    return status;
+}
+
+mmh_status mmh_read(mmh_reader *reader, uint64_t file, uint64_t offset, void *destination,
+                    size_t bytes, mmh_error *err)
+{
+    const struct mmh_index *index = &reader->container.index;
+    if (file >= index->file_count)
+        return mmh_fail(err, MMH_E_USAGE, "there is no file %" PRIu64, file);
+    const struct mmh_file_entry *entry = &index->files[file];
+    if (offset > entry->record.bytes || bytes > entry->record.bytes - offset)
+        return mmh_fail(err, MMH_E_USAGE, "\"%s\" has %" PRIu64 " bytes", entry->record.name,
+                        entry->record.bytes);
+    if (!bytes)
+        return MMH_OK;
+    struct piece piece = { file, offset, offset + bytes, destination };
+    return gather(reader, &piece, 1, err);
+}
+
+void mmh_host_order(void *data, size_t bytes, const struct mmh_tensor_record *tensor)
+{
+    const uint16_t probe = 1;
+    bool host_is_big = *(const uint8_t *)&probe == 0;
+    unsigned scalar_bytes = mmh_dtype_scalar_bytes(mmh_dtype_scalar(tensor->dtype));
+    if (tensor->big_endian != host_is_big && scalar_bytes > 1)
+        mmh_kernels_get()->swap_bytes(data, data, bytes / scalar_bytes, scalar_bytes);
+}
+
+mmh_status mmh_load_many(mmh_reader *reader, const mmh_load_request *requests, size_t count,
+                         mmh_error *err)
+{
+    mmh_context *context = reader->context;
+    const struct mmh_tensor_record *record;
+    struct piece *pieces = mmh_alloc_array(context->allocator, count, sizeof *pieces);
+    uint64_t bytes = 0;
+    if (!pieces)
+        return mmh_fail(err, MMH_E_MEMORY, "no memory to load %zu tensors", count);
+    mmh_status status = MMH_OK;
+    for (size_t i = 0; i < count && status == MMH_OK; i++) {
+        status = mmh_reader_tensor(reader, requests[i].tensor, &record, err);
+        if (status == MMH_OK && record->bytes > requests[i].destination_bytes)
+            status = mmh_fail(err, MMH_E_USAGE, "tensor \"%s\" takes %" PRIu64 " bytes, not %zu",
+                              record->name, record->bytes, requests[i].destination_bytes);
+        if (status != MMH_OK)
+            break;
+        pieces[i] = (struct piece){ record->file, record->offset, record->offset + record->bytes,
+                                    requests[i].destination };
+        bytes += record->bytes;
+    }
+    if (status == MMH_OK) {
+        mmh_context_begin(context, "load", bytes);
+        status = gather(reader, pieces, count, err);
+        mmh_context_end(context, status);
+    }
+    for (size_t i = 0; i < count && status == MMH_OK; i++) {
+        status = mmh_reader_tensor(reader, requests[i].tensor, &record, err);
+        if (status == MMH_OK)
+            mmh_host_order(requests[i].destination, (size_t)record->bytes, record);
+    }
+    mmh_free(context->allocator, pieces);
+    return status;
+}
+
+mmh_status mmh_load(mmh_reader *reader, uint64_t tensor, void *destination,
+                    size_t destination_bytes, mmh_error *err)
+{
+    const mmh_load_request request = { tensor, destination, destination_bytes };
+    return mmh_load_many(reader, &request, 1, err);
+}
