@@ -5,7 +5,7 @@ BUILD ?= build
 PYTHON ?= .venv/bin/python
 T ?= open
 
-.PHONY: all deps demo check test fmt lint bench bench-large gpu-check gpu-bench fuzz docs install clean help
+.PHONY: all deps demo check test golden fmt lint bench bench-large gpu-check gpu-bench fuzz docs install clean help
 
 all: $(BUILD)/build.ninja
 	@ninja -C $(BUILD)
@@ -30,6 +30,9 @@ check: ## set up, build, run every test; what CI runs
 
 test: all ## the quick tests alone
 	@meson test -C $(BUILD) --suite unit --print-errorlogs
+
+golden: all ## write the golden files of the format's draft anew
+	@tools/golden.py $(BUILD)
 
 fmt: ## clang-format, ruff
 	@git ls-files -co --exclude-standard '*.c' '*.h' | xargs clang-format -i
