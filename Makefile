@@ -3,7 +3,7 @@
 
 BUILD ?= build
 PYTHON ?= .venv/bin/python
-T ?= open
+T ?= container
 
 .PHONY: all deps demo check test golden fmt lint bench bench-large gpu-check gpu-bench fuzz docs install clean help
 
@@ -57,7 +57,7 @@ gpu-check: all ## the device tests; with MMH_GPU=1 a missing GPU is a failure, n
 gpu-bench: all ## decoding on the GPU
 	@tools/gpu_check.sh bench $(BUILD)
 
-fuzz: ## make fuzz T=open: libFuzzer with ASan and UBSan on one target, until interrupted
+fuzz: ## make fuzz T=container: libFuzzer with ASan and UBSan on one target, until interrupted
 	@command -v clang >/dev/null || { echo "make fuzz needs clang: apt install clang" >&2; exit 1; }
 	@[ -d build-fuzz ] || CC=clang meson setup build-fuzz -Dfuzz=true -Dtests=false \
 	  -Db_sanitize=address,undefined -Db_lundef=false -Ddefault_library=static

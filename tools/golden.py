@@ -4,10 +4,11 @@
 
 tests/golden/draft-N/ (v3.0/ once the format is released) gets small containers that use every codec,
 element type and kind of entry, damaged and hostile ones, and golden.json, which says what each must
-give: the SHA-256 of every file, or exit codes. tests/test_golden.py reads them from then on. The
-inputs are made here out of integers alone, so that every machine makes the same. Run it (`make
-golden`) whenever the draft number rises, and commit what it writes; the folders of older drafts,
-which nothing reads any more, go.
+give: the SHA-256 of every file, or exit codes. tests/test_golden.py reads them from then on. Their
+parts become the seeds of fuzz_container.c and fuzz_codec.c in tests/fuzz/corpus/. The inputs are made
+here out of integers alone, so that every machine makes the same. Run it (`make golden`) whenever the
+draft number rises, and commit what it writes; the folders of older drafts, which nothing reads any
+more, go.
 """
 
 import hashlib
@@ -351,11 +352,12 @@ class Handmade:
         self.required = self.optional = 0
         self.data = b"0123456789abcdef"
         self.codec, self.dtype, self.flags, self.chunk_bytes = 0, 0, 0, None
-        self.gap, self.reference, self.size = 0, 0, None
+        self.gap, self.references, self.size = 0, b"\0", None
         self.name, self.kind, self.mode, self.link = b"file", 0, 0o644, b""
         self.digest = None
         self.more_files = self.extensions = b""
-        self.file_count, self.extension_count = 1, 0
+        self.tensors = b""
+        self.file_count, self.tensor_count, self.extension_count = 1, 0, 0
         self.index_version, self.tail, self.pages = 1, b"", None
         for key, value in changes.items():
             assert hasattr(self, key), key
@@ -369,7 +371,7 @@ class Handmade:
     def index(self):
         size = len(self.data) if self.size is None else self.size
         block = bytes([self.dtype, self.flags]) + varint(size) + varint(self.chunk_bytes or size)
-        block += varint(self.reference << 1) + varint(size)
+        block += self.references + varint(size)
         file = string(self.name) + bytes([self.kind, 0]) + varint(self.mode) + varint(0)
         if self.kind == 0:
             file += varint(size) + (self.digest or content_digest(self.data)) + varint(1)
@@ -379,11 +381,13 @@ class Handmade:
         return (struct.pack("<I", self.index_version) + string(b"by hand") + b"\0" +
                 varint(1) + bytes([self.codec]) + varint(len(self.data)) + varint(self.gap) +
                 digest(0, self.data) + blocks + varint(self.file_count) + file + varint(0) +
-                self.more_files + varint(0) + varint(self.extension_count) + self.extensions + self.tail)
+                self.more_files + varint(self.tensor_count) + self.tensors +
+                varint(self.extension_count) + self.extensions + self.tail)
 
     def bytes(self):
         header, index = self.header(), self.index()
-        pages = self.pages or [(index, len(index))]
+        parts = [index[at:at + 2**18] for at in range(0, len(index), 2**18)]
+        pages = self.pages or [(part, len(part)) for part in parts]
         table = b"".join(struct.pack("<II", len(page), decoded) + digest(1, page)
                          for page, decoded in pages)
         stored = table + b"".join(page for page, _ in pages)
@@ -453,7 +457,7 @@ def hostile_files(target):
     made("index-version", UNSUPPORTED, index_version=2)
     made("index-with-a-tail", LOST, tail=b"\0")
     made("chunk-outside", LOST, gap=1 << 40)
-    made("chunk-that-is-not", LOST, reference=1)
+    made("chunk-that-is-not", LOST, references=b"\2")
     made("chunk-too-short", LOST, size=17)
     made("payload-of-noise", LOST, codec=4, dtype=11)
     made("zstd-of-noise", LOST, codec=2)
@@ -496,6 +500,16 @@ def lines(manifest):
     return "{" + ",\n ".join(parts) + "}\n"
 
 
+def seeds(build, target, names):
+    """Seeds of the fuzz targets, out of the same containers."""
+    corpus = ROOT / "tests" / "fuzz" / "corpus"
+    for part in ("container", "codec"):
+        shutil.rmtree(corpus / part, ignore_errors=True)
+        (corpus / part).mkdir(parents=True)
+    for name in names:
+        subprocess.run([build / "tests" / "fuzz_seeds", target / f"{name}.mmh", name, corpus], check=True)
+
+
 def main():
     build = Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / "build").resolve()
     target = folder()
@@ -508,6 +522,7 @@ def main():
     hostile = hostile_files(target / "hostile")
     manifest = {"draft": draft(), "good": good, "hostile": hostile}
     (target / "golden.json").write_text(lines(manifest))
+    seeds(build, target, [name for name in good if name not in ("floats-1", "integers-1")])
     found = set().union(*(features(build, target / f"{name}.mmh") for name in good))
     missing = sorted(FEATURES - found)
     size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
