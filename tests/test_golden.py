@@ -76,6 +76,17 @@ def test_hostile_files_give_their_exit_codes(tmp_path):
         assert not list(tmp_path.iterdir()), f"{name}: unpack left something behind"
 
 
+def test_listing_takes_no_time(tmp_path):
+    count, tensors = 400_000, 30_000  # each tensor is all of one chunk, many times
+    whole = golden.varint(count)
+    packed = golden.Handmade(data=b"x", size=count, chunk_bytes=1, references=b"\0" + b"\1" * (count - 1),
+                             tensor_count=tensors,
+                             tensors=(b"\0\1t\0\0\1" + whole + b"\0" + whole) * tensors).bytes()
+    (tmp_path / "x.mmh").write_bytes(packed)
+    result = mmh("ls", tmp_path / "x.mmh", code=OK)
+    assert len(result.out.splitlines()) == tensors + 1 and result.seconds < HOSTILE_SECONDS, result.seconds
+
+
 def test_golden_files_use_the_whole_format():
     program = Path(os.environ.get("MMH_BUILD") or ROOT / "build") / "tests" / "golden_features"
     if not program.exists():
