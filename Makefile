@@ -3,9 +3,9 @@
 
 BUILD ?= build
 PYTHON ?= .venv/bin/python
-T ?= open
+T ?= container
 
-.PHONY: all deps demo check test fmt lint bench bench-large gpu-check gpu-bench fuzz docs install clean help
+.PHONY: all deps demo check test golden fmt lint bench bench-large gpu-check gpu-bench fuzz docs install clean help
 
 all: $(BUILD)/build.ninja
 	@ninja -C $(BUILD)
@@ -31,6 +31,9 @@ check: ## set up, build, run every test; what CI runs
 test: all ## the quick tests alone
 	@meson test -C $(BUILD) --suite unit --print-errorlogs
 
+golden: all ## write the golden files of the format's draft anew
+	@tools/golden.py $(BUILD)
+
 fmt: ## clang-format, ruff
 	@git ls-files -co --exclude-standard '*.c' '*.h' | xargs clang-format -i
 	@if [ -x .venv/bin/ruff ]; then .venv/bin/ruff format -q tools tests bench; fi
@@ -54,7 +57,7 @@ gpu-check: all ## the device tests; with MMH_GPU=1 a missing GPU is a failure, n
 gpu-bench: all ## decoding on the GPU
 	@tools/gpu_check.sh bench $(BUILD)
 
-fuzz: ## make fuzz T=open: libFuzzer with ASan and UBSan on one target, until interrupted
+fuzz: ## make fuzz T=container: libFuzzer with ASan and UBSan on one target, until interrupted
 	@command -v clang >/dev/null || { echo "make fuzz needs clang: apt install clang" >&2; exit 1; }
 	@[ -d build-fuzz ] || CC=clang meson setup build-fuzz -Dfuzz=true -Dtests=false \
 	  -Db_sanitize=address,undefined -Db_lundef=false -Ddefault_library=static

@@ -146,6 +146,8 @@ def test_shard_index_brings_its_shards(tmp_path):
     assert mmh("verify", tmp_path / "m.mmh", code=OK).out.startswith(f"{tmp_path}/m.mmh: ok, 3 entries, ")
     for path in (first, second, index):
         assert (tmp_path / "out" / path.name).read_bytes() == path.read_bytes()
+    lone = put(tmp_path, "lone.safetensors.index.json", json.dumps({"weight_map": {"w": second.name}}).encode())
+    assert "is packed with the 1 file that it refers to" in mmh("pack", lone, "-o", tmp_path / "1.mmh", code=OK).err
     mmh("pack", "--alone", index, "-o", tmp_path / "alone.mmh", code=OK)
     assert mmh("info", "--json", tmp_path / "alone.mmh").json()["files"] == 1
 
@@ -446,8 +448,10 @@ def test_bench_tries_levels_and_leaves_nothing(tmp_path):
     scratch.mkdir()
     for source in (folder, folder / "m.safetensors"):
         result = mmh("bench", "-1", "-9", source, environment={"TMPDIR": str(scratch)}, code=OK)
-        assert [line.split()[0] for line in result.out.splitlines()[2:]] == ["1", "9"], result
+        assert [line.split()[0] for line in result.out.splitlines()[2:]] == ["1", "9", "floor"], result
         assert not list(scratch.iterdir())
+    text = mmh("bench", "-1", folder / "sub/notes.txt", code=OK).out
+    assert "floor" not in text and "0 tensors" in text  # nothing is known of bytes of no type
 
 
 # ---- damage ----

@@ -444,6 +444,116 @@ static void test_codec_levels_pay(void **state)
     mmh_codec_workspace_destroy(workspace);
 }
 
+/* Elements of which `percent` are zero, here and there. */
+static void thin_out(uint8_t *data, size_t elements, unsigned unit, unsigned percent)
+{
+    uint64_t seed = percent;
+    for (size_t i = 0; i < elements; i++)
+        if (guard_random(&seed) % 100 < percent)
+            memset(data + i * unit, 0, unit);
+}
+
+/* Zeros are left out at every width and length, and a mask without a pattern costs a slow level
+ * no more than a quick one. */
+static void test_codec_leaves_zeros_out(void **state)
+{
+    static const mmh_dtype types[] = { MMH_DTYPE_U8, MMH_DTYPE_BF16, MMH_DTYPE_F16, MMH_DTYPE_F32,
+                                       MMH_DTYPE_F64 };
+    static const unsigned percents[] = { 40, 60, 90, 99 };
+    static const size_t lengths[] = { 63, 64, 65, 200, 4095, 30000 };
+    (void)state;
+    mmh_codec_workspace *workspace = new_workspace();
+    for (size_t t = 0; t < MMH_COUNT_OF(types); t++)
+        for (size_t p = 0; p < MMH_COUNT_OF(percents); p++)
+            for (size_t l = 0; l < MMH_COUNT_OF(lengths); l++) {
+                unsigned unit = mmh_dtype_scalar_bytes(types[t]);
+                size_t n = lengths[l], bytes = n * unit, sizes[2] = { 0 };
+                uint8_t *data = malloc(bytes), *room = malloc(mmh_chunk_bound(bytes));
+                struct mmh_chunk chunk = { .dtype = types[t], .bytes = bytes };
+                struct mmh_block_plan plan = { .dtype = types[t],
+                                               .element_bytes = unit,
+                                               .elements = n,
+                                               .is_float = unit > 1,
+                                               .kernels = workspace->kernels };
+                fill(data, n, types[t], WEIGHTS, 1);
+                thin_out(data, n, unit, percents[p]);
+                for (int slow = 0; slow < 2; slow++) {
+                    plan.level = slow ? 5 : 1;
+                    plan.zstd_level = slow ? 12 : 1;
+                    struct guard dst;
+                    struct mmh_encode_job job = { .workspace = workspace,
+                                                  .plan = &plan,
+                                                  .src = data,
+                                                  .chunk = &chunk,
+                                                  .elements = n,
+                                                  .element_bytes = unit,
+                                                  .dst = room,
+                                                  .room = mmh_chunk_bound(bytes),
+                                                  .limit = mmh_chunk_bound(bytes) };
+                    assert_ok(mmh_codec_zero_run.encode(&job, NULL));
+                    assert_int_not_equal(job.bytes, MMH_NO_FIT);
+                    sizes[slow] = job.bytes;
+                    guard_init(&dst, bytes);
+                    assert_ok(mmh_chunk_decode(dst.at, workspace, &chunk, MMH_CODEC_ZERO_RUN, room,
+                                               job.bytes, NULL, false, NULL));
+                    assert_memory_equal(dst.at, data, bytes);
+                    guard_release(&dst);
+                }
+                assert_true(sizes[1] <= sizes[0] + sizes[0] / 500);
+                free(data);
+                free(room);
+            }
+    mmh_codec_workspace_destroy(workspace);
+}
+
+/* A float chunk is not tried beside zero-run where it cannot win: what is said to be the least of
+ * it is no more than what it takes. */
+static void test_codec_least_of_floats_is_a_bound(void **state)
+{
+    static const mmh_dtype types[] = { MMH_DTYPE_BF16, MMH_DTYPE_F16, MMH_DTYPE_F32,
+                                       MMH_DTYPE_F64 };
+    static const enum content contents[] = { WEIGHTS, ODD,      CONSTANT,   FEW,
+                                             CLEAN,   POSITIVE, CLEAN_ROWS, RANDOM };
+    (void)state;
+    mmh_codec_workspace *workspace = new_workspace();
+    bool told = false;
+    for (size_t t = 0; t < MMH_COUNT_OF(types); t++)
+        for (size_t c = 0; c < MMH_COUNT_OF(contents); c++)
+            for (int level = 1; level <= 9; level += 2) {
+                unsigned unit = mmh_dtype_scalar_bytes(types[t]);
+                size_t n = 20000, bytes = n * unit, model_bytes;
+                uint8_t *data = malloc(bytes), *room = malloc(2 * mmh_chunk_bound(bytes));
+                const struct mmh_block_plan *plan;
+                const uint8_t *model;
+                uint64_t floor_bits;
+                struct mmh_block_hint hint = { .dtype = types[t], .level = level };
+                struct mmh_chunk chunk = { .dtype = types[t], .bytes = bytes };
+                fill(data, n, types[t], contents[c], 3);
+                thin_out(data, n, unit, 80);
+                assert_ok(mmh_block_plan_make(&plan, &model, &model_bytes, &floor_bits, workspace,
+                                              data, bytes, &hint, NULL));
+                struct mmh_encode_job job = { .workspace = workspace,
+                                              .plan = plan,
+                                              .src = data,
+                                              .chunk = &chunk,
+                                              .elements = n,
+                                              .element_bytes = unit,
+                                              .dst = room,
+                                              .room = 2 * mmh_chunk_bound(bytes),
+                                              .limit = 2 * mmh_chunk_bound(bytes),
+                                              .bytes = MMH_NO_FIT };
+                struct mmh_encode_job whole = job;
+                assert_ok(mmh_codec_zero_run.encode(&job, NULL));
+                assert_ok(mmh_codec_float.encode(&whole, NULL));
+                assert_true(whole.bytes >= job.float_least);
+                told = told || job.float_least > job.bytes;
+                free(data);
+                free(room);
+            }
+    assert_true(told);
+    mmh_codec_workspace_destroy(workspace);
+}
+
 /* Integer logarithms are those of mathematics, near enough, and monotonic. */
 static void test_codec_cost_is_a_logarithm(void **state)
 {
@@ -859,6 +969,8 @@ int main(void)
         cmocka_unit_test(test_codec_packs_opaque_bytes),
         cmocka_unit_test(test_codec_bytes_are_the_same_everywhere),
         cmocka_unit_test(test_codec_levels_pay),
+        cmocka_unit_test(test_codec_leaves_zeros_out),
+        cmocka_unit_test(test_codec_least_of_floats_is_a_bound),
         cmocka_unit_test(test_codec_cost_is_a_logarithm),
         cmocka_unit_test(test_model_frequencies_add_up),
         cmocka_unit_test(test_model_round_trip),

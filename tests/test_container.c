@@ -57,9 +57,9 @@ static void chunk_set(struct mmh_stored_chunk *chunk, const uint8_t *data, uint3
     chunk->data = data;
     chunk->bytes = bytes;
     chunk->codec_id = 0;
-    assert_int_equal(mmh_hash(chunk->hash, mmh_hash_suite_default(), MMH_DOMAIN_CHUNK, data, bytes,
-                              NULL),
-                     MMH_OK);
+    assert_int_equal(
+        mmh_hash(chunk->hash, mmh_hash_suite_default(), MMH_DOMAIN_CHUNK, data, bytes, NULL),
+        MMH_OK);
 }
 
 enum { CHUNK = 1000, BLOCK = 2500 };
@@ -68,7 +68,8 @@ enum { CHUNK = 1000, BLOCK = 2500 };
 static void image_make(struct image *image, size_t extra_tensors)
 {
     static uint8_t data[3][BLOCK];
-    struct mmh_container_options options = { .hash_suite = mmh_hash_suite_default(), .level = 5,
+    struct mmh_container_options options = { .hash_suite = mmh_hash_suite_default(),
+                                             .level = 5,
                                              .writer = "test" };
     mmh_container_writer *writer;
     memset(image, 0, sizeof *image);
@@ -81,26 +82,42 @@ static void image_make(struct image *image, size_t extra_tensors)
         struct mmh_stored_chunk chunks[3];
         for (size_t c = 0; c < 3; c++)
             chunk_set(&chunks[c], data[b] + c * CHUNK, c < 2 ? CHUNK : BLOCK - 2 * CHUNK);
-        struct mmh_block_record block = { .dtype = MMH_DTYPE_OPAQUE, .bytes = BLOCK,
-                                          .chunk_bytes = CHUNK, .floor_bytes = 99,
+        struct mmh_block_record block = { .dtype = MMH_DTYPE_OPAQUE,
+                                          .bytes = BLOCK,
+                                          .chunk_bytes = CHUNK,
+                                          .floor_bytes = 99,
                                           .chunks = chunks };
         assert_int_equal(mmh_container_write_block(writer, &block, NULL), MMH_OK);
     }
     const struct mmh_metadata_entry metadata = { "format", "pt" };
     const struct mmh_file_record files[] = {
         { .name = ".", .kind = MMH_FILE_FOLDER, .mode = 0755 },
-        { .name = "a.bin", .kind = MMH_FILE_REGULAR, .mode = 0644, .bytes = 2 * BLOCK,
-          .block_count = 2, .metadata = &metadata, .metadata_count = 1 },
+        { .name = "a.bin",
+          .kind = MMH_FILE_REGULAR,
+          .mode = 0644,
+          .bytes = 2 * BLOCK,
+          .block_count = 2,
+          .metadata = &metadata,
+          .metadata_count = 1 },
         { .name = "b", .kind = MMH_FILE_FOLDER, .mode = 0700 },
-        { .name = "b/c.bin", .kind = MMH_FILE_REGULAR, .mode = 0600, .bytes = BLOCK,
-          .block_count = 1, .has_time = true, .time_seconds = 12345 },
+        { .name = "b/c.bin",
+          .kind = MMH_FILE_REGULAR,
+          .mode = 0600,
+          .bytes = BLOCK,
+          .block_count = 1,
+          .has_time = true,
+          .time_seconds = 12345 },
         { .name = "b/link", .kind = MMH_FILE_SYMLINK, .mode = 0777, .target = "c.bin" },
     };
     for (size_t i = 0; i < sizeof files / sizeof *files; i++)
         assert_int_equal(mmh_container_write_file(writer, &files[i], NULL), MMH_OK);
     const uint64_t shape[] = { 10, 20 };
-    struct mmh_tensor_record tensor = { .file = 1, .name = "weight", .dtype = MMH_DTYPE_BF16,
-                                        .dimensions = 2, .shape = shape, .offset = 100,
+    struct mmh_tensor_record tensor = { .file = 1,
+                                        .name = "weight",
+                                        .dtype = MMH_DTYPE_BF16,
+                                        .dimensions = 2,
+                                        .shape = shape,
+                                        .offset = 100,
                                         .bytes = 400 };
     assert_int_equal(mmh_container_write_tensor(writer, &tensor, NULL), MMH_OK);
     tensor.file = 3;
@@ -206,33 +223,47 @@ static void test_container_refuses_every_truncation_that_loses_the_index(void **
     free(image.data);
 }
 
-/* Give a changed decoded index a right root: a hostile writer can. */
-static void image_reseal(struct image *image, const uint8_t *index, size_t index_bytes,
-                         uint64_t index_a)
+/* Give a decoded index its pages, compressed or not, and a right root: a hostile writer can. */
+static void image_seal(struct image *image, const uint8_t *index, size_t index_bytes,
+                       uint64_t index_a, bool compressed)
 {
+    size_t count = mmh_divide_up(index_bytes, MMH_PAGE_BYTES);
+    size_t table_bytes = count * MMH_PAGE_ENTRY_BYTES, bytes = table_bytes;
+    size_t room = ZSTD_compressBound(MMH_PAGE_BYTES);
+    uint8_t *pages = malloc(table_bytes + count * room), foot[MMH_FOOTER_BYTES];
     struct mmh_footer footer = { 0 };
-    uint8_t entry[MMH_PAGE_ENTRY_BYTES], foot[MMH_FOOTER_BYTES];
-    memcpy(footer.header, image->data, MMH_HEADER_BYTES);
-    mmh_store32(entry, (uint32_t)index_bytes);
-    mmh_store32(entry + 4, (uint32_t)index_bytes);
     unsigned suite = mmh_hash_suite_default();
-    assert_int_equal(mmh_hash(entry + 8, suite, MMH_DOMAIN_PAGE, index, index_bytes, NULL), MMH_OK);
-    assert_int_equal(mmh_root_hash(footer.root, suite, footer.header, entry, sizeof entry, NULL),
+    assert_non_null(pages);
+    memcpy(footer.header, image->data, MMH_HEADER_BYTES);
+    for (size_t i = 0; i < count; i++) {
+        const uint8_t *page = index + i * MMH_PAGE_BYTES;
+        size_t decoded = MMH_MIN(index_bytes - i * MMH_PAGE_BYTES, (size_t)MMH_PAGE_BYTES);
+        size_t stored = ZSTD_compress(pages + bytes, room, page, decoded, 9);
+        if (!compressed || ZSTD_isError(stored) || stored >= decoded)
+            memcpy(pages + bytes, page, stored = decoded);
+        mmh_store32(pages + i * MMH_PAGE_ENTRY_BYTES, (uint32_t)stored);
+        mmh_store32(pages + i * MMH_PAGE_ENTRY_BYTES + 4, (uint32_t)decoded);
+        assert_int_equal(mmh_hash(pages + i * MMH_PAGE_ENTRY_BYTES + 8, suite, MMH_DOMAIN_PAGE,
+                                  pages + bytes, stored, NULL),
+                         MMH_OK);
+        bytes += stored;
+    }
+    assert_int_equal(mmh_root_hash(footer.root, suite, footer.header, pages, table_bytes, NULL),
                      MMH_OK);
     footer.index_a = index_a;
-    footer.table_bytes = sizeof entry;
-    footer.page_count = 1;
-    footer.index_bytes = sizeof entry + index_bytes;
+    footer.table_bytes = (uint32_t)table_bytes;
+    footer.page_count = (uint32_t)count;
+    footer.index_bytes = bytes;
     footer.trailer = footer.index_a + footer.index_bytes;
     footer.index_b = footer.trailer + MMH_FOOTER_BYTES;
     footer.container_bytes = footer.index_b + footer.index_bytes + MMH_FOOTER_BYTES;
     mmh_footer_write(foot, &footer);
     image->bytes = (size_t)index_a;
     for (int copy = 0; copy < 2; copy++) {
-        image_sink(image, entry, sizeof entry, NULL);
-        image_sink(image, index, index_bytes, NULL);
+        image_sink(image, pages, bytes, NULL);
         image_sink(image, foot, sizeof foot, NULL);
     }
+    free(pages);
 }
 
 static uint64_t next_random(uint64_t *state)
@@ -291,7 +322,7 @@ static void test_hostile_indexes_are_refused_or_consistent(void **state)
     }
     uint8_t *mutant = malloc(decoded + 64);
     assert_non_null(mutant);
-    image_reseal(&image, index, decoded, footer.index_a);
+    image_seal(&image, index, decoded, footer.index_a, false);
     assert_int_equal(image_open(&reader, &image, true, NULL), MMH_OK);
     mmh_container_close(&reader);
     uint64_t random = 1;
@@ -303,13 +334,21 @@ static void test_hostile_indexes_are_refused_or_consistent(void **state)
         for (unsigned c = 0; c < changes; c++) {
             size_t at = (size_t)next_random(&random) % bytes;
             switch (next_random(&random) % 4) {
-            case 0: mutant[at] ^= (uint8_t)(1u << next_random(&random) % 8); break;
-            case 1: mutant[at] = (uint8_t)next_random(&random); break;
-            case 2: mutant[at] = 0xff; break;
-            default: bytes -= (size_t)next_random(&random) % (bytes / 2); break;
+            case 0:
+                mutant[at] ^= (uint8_t)(1u << next_random(&random) % 8);
+                break;
+            case 1:
+                mutant[at] = (uint8_t)next_random(&random);
+                break;
+            case 2:
+                mutant[at] = 0xff;
+                break;
+            default:
+                bytes -= (size_t)next_random(&random) % (bytes / 2);
+                break;
             }
         }
-        image_reseal(&image, mutant, bytes, footer.index_a);
+        image_seal(&image, mutant, bytes, footer.index_a, false);
         mmh_status status = image_open(&reader, &image, false, NULL);
         if (status == MMH_OK) {
             touch_everything(&reader);
@@ -322,6 +361,98 @@ static void test_hostile_indexes_are_refused_or_consistent(void **state)
     assert_true(accepted > 0); /* else the test tested nothing but the first check */
     free(mutant);
     free(index);
+    free(image.data);
+}
+
+/* The system's memory; `user` counts what was asked for. */
+static void *counted_allocate(void *user, size_t alignment, size_t bytes)
+{
+    void *memory = NULL;
+    *(uint64_t *)user += bytes;
+    return posix_memalign(&memory, alignment, bytes) ? NULL : memory;
+}
+
+static void counted_release(void *user, void *memory)
+{
+    (void)user;
+    free(memory);
+}
+
+enum emptiness { METADATA, TENSORS, EXTENSIONS, EMPTINESS_COUNT };
+
+/* An index of about `bytes` that says next to nothing, many times. */
+static void empty_index(struct mmh_buffer *out, enum emptiness emptiness, size_t bytes)
+{
+    static const uint8_t tensor[] = { 0, 0, 0, 0, 1, 0, 0, 0 }; /* no name, of the shape [0] */
+    mmh_buffer_u32(out, MMH_INDEX_VERSION);
+    mmh_buffer_zeros(out, 2); /* writer, level */
+    mmh_buffer_zeros(out, 2); /* chunks, blocks */
+    if (emptiness == METADATA) {
+        mmh_buffer_u8(out, 1);
+        mmh_buffer_bytes(out, "\1a\1\0\0", 5); /* a folder: name, kind, format, mode */
+        mmh_buffer_u8(out, 0);
+        mmh_buffer_varint(out, bytes / 2);
+        mmh_buffer_zeros(out, bytes / 2 * 2);
+        mmh_buffer_zeros(out, 2); /* tensors, extensions */
+    } else if (emptiness == TENSORS) {
+        mmh_buffer_u8(out, 1);
+        mmh_buffer_bytes(out, "\1a\0\0\0", 5);
+        mmh_buffer_zeros(out,
+                         1 + 1 + MMH_HASH_BYTES + 2); /* time, size, digest, blocks, metadata */
+        mmh_buffer_varint(out, bytes / sizeof tensor);
+        for (size_t i = 0; i < bytes / sizeof tensor; i++)
+            mmh_buffer_bytes(out, tensor, sizeof tensor);
+        mmh_buffer_u8(out, 0);
+    } else {
+        mmh_buffer_zeros(out, 2); /* files, tensors */
+        mmh_buffer_varint(out, bytes / 2);
+        mmh_buffer_zeros(out, bytes / 2 * 2);
+    }
+    assert_int_equal(mmh_buffer_finish(out, "index", NULL), MMH_OK);
+}
+
+/* A small container may not claim a large index; one that it may have takes bounded memory. */
+static void test_small_containers_ask_for_little(void **state)
+{
+    (void)state;
+    static const size_t sizes[] = { 1 << 19, 1000000, 1 << 21, 1 << 25 };
+    struct image image;
+    uint64_t asked = 0;
+    const mmh_allocator allocator = { counted_allocate, counted_release, &asked };
+    image_make(&image, 0);
+    for (int emptiness = 0; emptiness < EMPTINESS_COUNT; emptiness++)
+        for (size_t i = 0; i < MMH_COUNT_OF(sizes); i++) {
+            struct mmh_buffer index;
+            mmh_container_reader reader;
+            mmh_buffer_init(&index, NULL);
+            empty_index(&index, (enum emptiness)emptiness, sizes[i]);
+            image_seal(&image, index.data, index.bytes, MMH_HEADER_BYTES, true);
+            assert_true(image.bytes < 256 << 10);
+            asked = 0;
+            mmh_status status = mmh_container_open(&reader, image_read, &image, image.bytes,
+                                                   1 << 30, false, &allocator, NULL);
+            assert_int_equal(status, sizes[i] <= 1000000 ? MMH_OK : MMH_E_CORRUPT);
+            assert_true(asked < 64 << 20);
+            if (status == MMH_OK)
+                mmh_container_close(&reader);
+            else
+                assert_true(asked < 1 << 20);
+            mmh_buffer_release(&index);
+        }
+    free(image.data);
+}
+
+/* What we write we read: an index that compresses too well is kept large enough. */
+static void test_writer_keeps_to_the_bound_of_the_index(void **state)
+{
+    (void)state;
+    struct image image;
+    mmh_container_reader reader;
+    image_make(&image, 400000);
+    assert_int_equal(image_open(&reader, &image, true, NULL), MMH_OK);
+    assert_int_equal(reader.index.tensor_count, 400002);
+    assert_true(reader.index_bytes < 1 << 20);
+    mmh_container_close(&reader);
     free(image.data);
 }
 
@@ -365,6 +496,8 @@ int main(void)
         cmocka_unit_test(test_container_finds_every_damaged_byte),
         cmocka_unit_test(test_container_refuses_every_truncation_that_loses_the_index),
         cmocka_unit_test(test_hostile_indexes_are_refused_or_consistent),
+        cmocka_unit_test(test_small_containers_ask_for_little),
+        cmocka_unit_test(test_writer_keeps_to_the_bound_of_the_index),
         cmocka_unit_test(test_newer_versions_are_named_not_called_damaged),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -148,13 +148,24 @@ static void tell_row(const struct result *result)
 {
     uint64_t bytes = result->pack.original_bytes;
     double scale = bytes ? 100.0 / (double)bytes : 0;
-    printf("  %5d  %9s  %7.2f  %7.2f  %10s  %10s  %10s\n", result->level,
+    printf("  %5d  %9s  %7.2f  %10s  %10s  %10s\n", result->level,
            mmh_human_bytes(result->pack.stored_bytes).text,
-           scale * (double)result->pack.stored_bytes, scale * (double)result->pack.floor_bytes,
-           mmh_human_rate(bytes, result->pack_ns).text,
+           scale * (double)result->pack.stored_bytes, mmh_human_rate(bytes, result->pack_ns).text,
            mmh_human_rate(bytes, result->unpack_ns).text,
            mmh_human_rate(bytes, result->verify_ns).text);
     fflush(stdout);
+}
+
+/* One floor for all levels, beneath their sizes: it is the input's. Higher levels sample more of
+ * it, so the last one's is the best estimate; where no element type is known there is none. */
+static void tell_floor(const struct result *last)
+{
+    const mmh_pack_report *pack = &last->pack;
+    if (pack->floor_bytes >= pack->original_bytes)
+        return;
+    printf("  %5s  %9s  %7.2f  entropy of exponents and integers, one by one\n", "floor",
+           mmh_human_bytes(pack->floor_bytes).text,
+           100.0 * (double)pack->floor_bytes / (double)pack->original_bytes);
 }
 
 static void tell_heading(const struct bench *bench, const mmh_pack_report *pack, const char *folder)
@@ -162,13 +173,12 @@ static void tell_heading(const struct bench *bench, const mmh_pack_report *pack,
     char *clean = mmh_cli_clean(bench->input), threads[32] = "all processors";
     bool bold = mmh_host_is_colour(stdout);
     if (bench->options->threads)
-        snprintf(threads, sizeof threads, "%u thread%s", bench->options->threads,
-                 bench->options->threads == 1 ? "" : "s");
-    printf("%s: %s, %s tensor%s; %s, in %s\n", clean, mmh_human_bytes(pack->original_bytes).text,
-           mmh_human_count(pack->tensor_count).text, pack->tensor_count == 1 ? "" : "s", threads,
-           folder);
-    printf("%s  %5s  %9s  %7s  %7s  %10s  %10s  %10s%s\n", bold ? "\033[1m" : "", "level", "size",
-           "%", "floor %", "pack", "unpack", "verify", bold ? "\033[0m" : "");
+        snprintf(threads, sizeof threads, "%s",
+                 mmh_human_things(bench->options->threads, "thread", "threads").text);
+    printf("%s: %s, %s; %s, in %s\n", clean, mmh_human_bytes(pack->original_bytes).text,
+           mmh_human_things(pack->tensor_count, "tensor", "tensors").text, threads, folder);
+    printf("%s  %5s  %9s  %7s  %10s  %10s  %10s%s\n", bold ? "\033[1m" : "", "level", "size", "%",
+           "pack", "unpack", "verify", bold ? "\033[0m" : "");
     free(clean);
 }
 
@@ -244,6 +254,8 @@ static int bench_one(const struct mmh_cli_options *options, mmh_context *context
                             status == MMH_E_IO ? temporary_hint : NULL);
     if (options->json)
         write_json(options, input, results, count);
+    else if (count)
+        tell_floor(&results[count - 1]);
     return MMH_EXIT_OK;
 }
 

@@ -13,6 +13,7 @@
 
 enum { KIND_COUNT = 3 };
 static const char *const kind_names[KIND_COUNT] = { "file", "folder", "symlink" };
+static const char *const kind_plurals[KIND_COUNT] = { "files", "folders", "symlinks" };
 
 /* Run `show` on every container. */
 typedef int show_fn(const struct mmh_cli_options *options, mmh_reader *reader,
@@ -198,11 +199,6 @@ static void codec_table(const mmh_container_info *info)
     mmh_table_destroy(table);
 }
 
-static void print_count(uint64_t count, const char *what, const char *then)
-{
-    printf("%s %s%s%s", mmh_human_count(count).text, what, count == 1 ? "" : "s", then);
-}
-
 static int show_info(const struct mmh_cli_options *options, mmh_reader *reader,
                      const char *container, int code, mmh_error *err)
 {
@@ -236,9 +232,10 @@ static int show_info(const struct mmh_cli_options *options, mmh_reader *reader,
     printf("\n  ");
     for (int kind = 0; kind < KIND_COUNT; kind++)
         if (counts[kind])
-            print_count(counts[kind], kind_names[kind], ", ");
-    print_count(info.tensor_count, "tensor", ", ");
-    print_count(info.chunk_count, "chunk", "\n");
+            printf("%s, ",
+                   mmh_human_things(counts[kind], kind_names[kind], kind_plurals[kind]).text);
+    printf("%s, %s\n", mmh_human_things(info.tensor_count, "tensor", "tensors").text,
+           mmh_human_things(info.chunk_count, "chunk", "chunks").text);
     clean = mmh_cli_clean(info.writer ? info.writer : "?");
     printf("  format %" PRIu32 ".%" PRIu32 ", level %d, %s, written by %s\n", info.format_major,
            info.format_minor, info.level, info.hash_suite, clean);

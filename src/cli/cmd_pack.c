@@ -12,18 +12,21 @@
 
 static void tell_times(const mmh_pack_report *report)
 {
+    bool floor = report->floor_bytes < report->original_bytes; /* else nothing is known of any */
     mmh_message_note("  time: read %s, plan %s, encode %s, check %s, hash %s, write %s, sync %s; "
                      "wall %s",
                      mmh_human_time(report->read_ns).text, mmh_human_time(report->plan_ns).text,
                      mmh_human_time(report->encode_ns).text, mmh_human_time(report->check_ns).text,
                      mmh_human_time(report->hash_ns).text, mmh_human_time(report->write_ns).text,
                      mmh_human_time(report->sync_ns).text, mmh_human_time(report->wall_ns).text);
-    mmh_message_note(
-        "  entries %s, tensors %s, chunks %s, equal chunks left out %s (%s); entropy floor %s",
-        mmh_human_count(report->file_count).text, mmh_human_count(report->tensor_count).text,
-        mmh_human_count(report->chunk_count).text, mmh_human_count(report->shared_chunks).text,
-        mmh_human_bytes(report->shared_bytes).text,
-        mmh_human_percent(report->floor_bytes, report->original_bytes).text);
+    mmh_message_note("  %s, %s, %s, equal chunks left out %s (%s)%s%s",
+                     mmh_human_things(report->file_count, "entry", "entries").text,
+                     mmh_human_things(report->tensor_count, "tensor", "tensors").text,
+                     mmh_human_things(report->chunk_count, "chunk", "chunks").text,
+                     mmh_human_count(report->shared_chunks).text,
+                     mmh_human_bytes(report->shared_bytes).text, floor ? "; entropy floor " : "",
+                     floor ? mmh_human_percent(report->floor_bytes, report->original_bytes).text
+                           : "");
 }
 
 static void write_json(const struct mmh_cli_options *options, const char *input, const char *output,
@@ -83,8 +86,8 @@ static int pack_one(const struct mmh_cli_options *options, mmh_context *context,
     if (status != MMH_OK)
         return mmh_cli_fail(options, shown, &err, mmh_exit_of(status), NULL);
     if (input_count == 1 && report.file_count > 1 && mmh_host_kind(inputs[0]) == MMH_HOST_FILE)
-        mmh_message_note("%s is packed with the %s files that it refers to (--alone: without)",
-                         shown, mmh_human_count(report.file_count - 1).text);
+        mmh_message_note("%s is packed with the %s that it refers to (--alone: without)", shown,
+                         mmh_human_things(report.file_count - 1, "file", "files").text);
     mmh_message_note("%s: %s, %s of %s, %s", output ? output : "(standard output)",
                      mmh_human_bytes(report.stored_bytes).text,
                      mmh_human_percent(report.stored_bytes, report.original_bytes).text,

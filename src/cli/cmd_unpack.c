@@ -131,8 +131,8 @@ static int unpack_to(const struct mmh_cli_options *options, mmh_context *context
     int code = mmh_cli_tell_mended(shown, report.mended);
     struct mmh_human entries = { "" };
     if (report.file_count > 1) /* files, folders, symlinks */
-        snprintf(entries.text, sizeof entries.text, "%.20s entries, ",
-                 mmh_human_count(report.file_count).text);
+        snprintf(entries.text, sizeof entries.text, "%.29s, ",
+                 mmh_human_things(report.file_count, "entry", "entries").text);
     mmh_message_note("%s: %s%s from %s, %s", destination ? destination : "(standard output)",
                      entries.text, mmh_human_bytes(report.original_bytes).text,
                      mmh_human_bytes(report.stored_bytes).text,

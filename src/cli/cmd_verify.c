@@ -38,9 +38,9 @@ static void tell_good(const struct mmh_cli_options *options, const char *contain
     char *clean = mmh_cli_clean(container);
     printf("%s: ok, ", clean);
     if (report->file_count > 1) /* files, folders, symlinks */
-        printf("%s entries, ", mmh_human_count(report->file_count).text);
-    printf("%s chunk%s, %s%s, %s\n", mmh_human_count(report->chunk_count).text,
-           report->chunk_count == 1 ? "" : "s", mmh_human_bytes(bytes).text,
+        printf("%s, ", mmh_human_things(report->file_count, "entry", "entries").text);
+    printf("%s, %s%s, %s\n", mmh_human_things(report->chunk_count, "chunk", "chunks").text,
+           mmh_human_bytes(bytes).text,
            options->quick ? " stored, not decoded" : "",
            mmh_human_rate(bytes, report->wall_ns).text);
     free(clean);

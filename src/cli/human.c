@@ -81,6 +81,14 @@ struct mmh_human mmh_human_count(uint64_t count)
     return human;
 }
 
+struct mmh_human mmh_human_things(uint64_t count, const char *one, const char *more)
+{
+    struct mmh_human human, number = mmh_human_count(count);
+    snprintf(human.text, sizeof human.text, "%.26s %.*s", number.text,
+             (int)(sizeof human.text - 2 - strlen(number.text)), count == 1 ? one : more);
+    return human;
+}
+
 /* ---- text ---- */
 
 /* One UTF-8 character: its bytes, or 0 if it is none. */

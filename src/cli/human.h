@@ -20,6 +20,8 @@ struct mmh_human mmh_human_rate(uint64_t bytes, uint64_t ns);      /* "1.34 GB/s
 struct mmh_human mmh_human_time(uint64_t ns);                      /* "0.42 s", "3:07" */
 struct mmh_human mmh_human_percent(uint64_t part, uint64_t whole); /* "66.5 %", "-" */
 struct mmh_human mmh_human_count(uint64_t count);                  /* "1 234 567" */
+struct mmh_human mmh_human_things(uint64_t count, const char *one, const char *more);
+/* "1 entry", "2 entries" */
 
 /*
  * A copy of names and messages that does no harm in a terminal: control characters, invalid

@@ -110,6 +110,7 @@ static mmh_status try_codec(struct mmh_encode_job *job, unsigned *codec_id, unsi
     if (!first)
         memcpy(job->dst, trial.dst, trial.bytes);
     job->bytes = trial.bytes;
+    job->float_least = trial.float_least;
     *codec_id = candidate;
     return MMH_OK;
 }
@@ -125,7 +126,8 @@ static mmh_status encode(struct mmh_encode_job *job, unsigned *codec_id, mmh_err
     mmh_status status = MMH_OK;
     if (plan->try_zero_run)
         status = try_codec(job, codec_id, MMH_CODEC_ZERO_RUN, err);
-    if (!status && plan->is_float)
+    /* Most elements would be patched, which is slow: not for a result that is known to lose. */
+    if (!status && plan->is_float && (job->bytes == MMH_NO_FIT || job->bytes > job->float_least))
         status = try_codec(job, codec_id, MMH_CODEC_FLOAT, err);
     if (!status && plan->try_rans && !plan->is_float)
         status = try_codec(job, codec_id, plan->pairs ? MMH_CODEC_BYTE_PAIRS : MMH_CODEC_BYTES_RANS,

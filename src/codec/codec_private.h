@@ -34,7 +34,8 @@ enum mmh_scratch {
     MMH_SCRATCH_TAILS,    /* float: its tails as u16 planes */
     MMH_SCRATCH_SEGMENTS, /* float: its tails as segments */
     MMH_SCRATCH_PATCHES,  /* float: positions */
-    MMH_SCRATCH_SECTION,  /* float, bytes-rans: words of a stripe, planes of a tier block */
+    MMH_SCRATCH_SECTION,  /* float, bytes-rans: words of a stripe, planes of a tier block;
+                           * zero-run: a second coding of the mask */
     MMH_SCRATCH_TIERS,    /* tiers: the kernel's scratch */
     MMH_SCRATCH_RUN,      /* zero-run: the elements that are not zero */
     MMH_SCRATCH_MASK,     /* zero-run: the mask */
@@ -186,6 +187,7 @@ struct mmh_encode_job {
     size_t limit; /* a payload longer than this is of no use */
     size_t bytes; /* out: bytes of the payload; MMH_NO_FIT: over the limit */
     bool inner;   /* within a zero-run: no classes */
+    size_t float_least; /* out of zero-run: float takes that many bytes at the least */
 };
 
 #define MMH_NO_FIT SIZE_MAX

@@ -7,46 +7,210 @@
  */
 #include "codec/codec_zstd_private.h"
 
-enum { HEADER = 12, MASK_PLAIN = 0, MASK_ZSTD = 1 };
+enum {
+    HEADER = 12,
+    MASK_PLAIN = 0,
+    MASK_ZSTD = 1,
+    WORD = 64,             /* elements whose bits of the mask are taken together */
+    WORD_DENSE = 24,       /* so many of them are moved faster without a loop over the bits */
+    MASK_LEVEL = 1,        /* of libzstd: a quick look for matches */
+    MASK_SEARCH_LEVEL = 7, /* from this level on matches are always looked for */
+    MASK_HALF_BITS = 3,    /* of entropy in a byte, below which codes of whole bits waste some */
+};
 
-/* Element `index` as bits, whatever its width. */
-static uint64_t element_at(const uint8_t *src, size_t index, unsigned bytes)
+/* A bit for each element of eight bytes that is not zero: the first element's lowest. */
+static inline uint64_t nonzero_bits(uint64_t eight, unsigned bytes)
 {
+    uint64_t tops;
     switch (bytes) {
     case 1:
-        return src[index];
+        tops = ((eight & UINT64_C(0x7f7f7f7f7f7f7f7f)) + UINT64_C(0x7f7f7f7f7f7f7f7f)) | eight;
+        return (tops >> 7 & UINT64_C(0x0101010101010101)) * UINT64_C(0x0102040810204080) >> 56;
     case 2:
-        return mmh_load16(src + 2 * index);
+        tops = ((eight & UINT64_C(0x7fff7fff7fff7fff)) + UINT64_C(0x7fff7fff7fff7fff)) | eight;
+        return (tops >> 15 & UINT64_C(0x0001000100010001)) * UINT64_C(0x0001000200040008) >> 48 &
+               15;
     case 4:
-        return mmh_load32(src + 4 * index);
+        return (uint64_t)((uint32_t)eight != 0) | (uint64_t)(eight >> 32 != 0) << 1;
     default:
-        return mmh_load64(src + 8 * index);
+        return eight != 0;
     }
 }
 
-/* Returns how many are not zero. */
-static size_t compact(uint8_t *mask, uint8_t *run, const uint8_t *src, size_t count, unsigned bytes)
+static inline uint64_t nonzero_word(const uint8_t *src, unsigned bytes)
 {
-    size_t kept = 0;
-    memset(mask, 0, mmh_divide_up(count, 8));
-    for (size_t i = 0; i < count; i++) {
-        bool set = element_at(src, i, bytes) != 0;
-        mask[i / 8] |= (uint8_t)(set << i % 8);
-        memcpy(run + kept * bytes, src + i * bytes, bytes); /* the next one overwrites a zero */
-        kept += set;
+    uint64_t any = 0, word = 0;
+    for (unsigned i = 0; i < bytes * 8; i++)
+        any |= mmh_load64(src + (size_t)8 * i);
+    for (unsigned i = 0; any && i < bytes * 8; i++)
+        word |= nonzero_bits(mmh_load64(src + (size_t)8 * i), bytes) << i * (8 / bytes);
+    return word;
+}
+
+static inline unsigned popcount64(uint64_t value)
+{
+    value -= value >> 1 & UINT64_C(0x5555555555555555);
+    value = (value & UINT64_C(0x3333333333333333)) + (value >> 2 & UINT64_C(0x3333333333333333));
+    value = (value + (value >> 4)) & UINT64_C(0x0f0f0f0f0f0f0f0f);
+    return (unsigned)(value * UINT64_C(0x0101010101010101) >> 56);
+}
+
+/* Set bits of a mask of whole bytes. */
+static size_t mask_count(const uint8_t *mask, size_t bytes)
+{
+    size_t set = 0, i = 0;
+    for (; i + 8 <= bytes; i += 8)
+        set += popcount64(mmh_load64(mask + i));
+    for (; i < bytes; i++)
+        set += popcount64(mask[i]);
+    return set;
+}
+
+/*
+ * Take the elements that are not zero together; returns how many. Always inlined with a width
+ * that is known, so that an element is one load and one store.
+ *
+ *   run   has room for all elements and 8 bytes more
+ */
+static inline size_t compact_width(uint8_t *mask, uint8_t *run, const uint8_t *src, size_t count,
+                                   unsigned bytes)
+{
+    size_t i = 0, kept = 0;
+    for (; i + WORD <= count; i += WORD) {
+        const uint8_t *from = src + i * bytes;
+        uint64_t word = nonzero_word(from, bytes);
+        mmh_store64(mask + i / 8, word);
+        if (!word)
+            continue;
+        if (popcount64(word) < WORD_DENSE) {
+            for (; word; word &= word - 1)
+                memcpy(run + kept++ * bytes, from + mmh_ctz64(word) * bytes, bytes);
+        } else {
+            for (unsigned e = 0; e < WORD; e++) {
+                memcpy(run + kept * bytes, from + e * bytes, bytes); /* over a zero */
+                kept += word >> e & 1;
+            }
+        }
+    }
+    if (i < count)
+        memset(mask + i / 8, 0, mmh_divide_up(count - i, 8));
+    for (; i < count; i++) {
+        uint64_t element = 0;
+        memcpy(&element, src + i * bytes, bytes);
+        memcpy(run + kept * bytes, src + i * bytes, bytes);
+        mask[i / 8] |= (uint8_t)((element != 0) << i % 8);
+        kept += element != 0;
     }
     return kept;
+}
+
+static size_t compact(uint8_t *mask, uint8_t *run, const uint8_t *src, size_t count, unsigned bytes)
+{
+    switch (bytes) {
+    case 1:
+        return compact_width(mask, run, src, count, 1);
+    case 2:
+        return compact_width(mask, run, src, count, 2);
+    case 4:
+        return compact_width(mask, run, src, count, 4);
+    default:
+        return compact_width(mask, run, src, count, 8);
+    }
+}
+
+/* The way back; dst is zero already. */
+static inline void spread_word(uint8_t *dst, uint64_t word, const uint8_t **run, unsigned bytes)
+{
+    const uint8_t *from = *run;
+    for (; word; word &= word - 1, from += bytes)
+        memcpy(dst + mmh_ctz64(word) * bytes, from, bytes);
+    *run = from;
+}
+
+static inline void spread_width(uint8_t *dst, const uint8_t *mask, const uint8_t *run, size_t count,
+                                unsigned bytes)
+{
+    size_t i = 0;
+    for (; i + WORD <= count; i += WORD)
+        spread_word(dst + i * bytes, mmh_load64(mask + i / 8), &run, bytes);
+    for (; i < count; i += 8)
+        spread_word(dst + i * bytes, mask[i / 8], &run, bytes);
 }
 
 static void spread(uint8_t *dst, const uint8_t *mask, const uint8_t *run, size_t count,
                    unsigned bytes)
 {
-    memset(dst, 0, count * bytes);
-    for (size_t i = 0; i < count; i += 8)
-        for (unsigned left = mask[i / 8]; left; left &= left - 1) {
-            memcpy(dst + (i + mmh_ctz32(left)) * bytes, run, bytes);
-            run += bytes;
-        }
+    if (count)
+        memset(dst, 0, count * bytes);
+    switch (bytes) {
+    case 1:
+        spread_width(dst, mask, run, count, 1);
+        break;
+    case 2:
+        spread_width(dst, mask, run, count, 2);
+        break;
+    case 4:
+        spread_width(dst, mask, run, count, 4);
+        break;
+    default:
+        spread_width(dst, mask, run, count, 8);
+        break;
+    }
+}
+
+/* Code the mask at dst with one more coder (level 0: entropy alone); keep what is smaller. */
+static mmh_status try_mask(uint8_t *dst, size_t *bytes, mmh_codec_workspace *workspace,
+                           const uint8_t *mask, size_t mask_plain, int level, mmh_error *err)
+{
+    size_t room = MMH_MIN(*bytes - 1, mask_plain - mask_plain / 16), used;
+    uint8_t *trial = mmh_workspace_scratch(workspace, MMH_SCRATCH_SECTION, mask_plain);
+    if (!trial)
+        return mmh_fail(err, MMH_E_MEMORY, "encoding a mask of %zu bytes", mask_plain);
+    mmh_status status = mmh_zstd_encode(trial, room, &used, workspace, mask, mask_plain, level,
+                                        err);
+    if (!status && used != MMH_NO_FIT) {
+        memcpy(dst, trial, used);
+        *bytes = used;
+    }
+    return status;
+}
+
+/*
+ * Code the mask at dst, plainly if zstd gains little: *bytes is MMH_NO_FIT then. In a mask without
+ * a pattern there are no matches to find, and those that a level takes all the same cost more than
+ * they save; so entropy coding alone comes first. The plan's level, which takes up to a hundred
+ * times as long, has its turn where a quick one finds matches that pay, or where a byte has so
+ * little entropy that a code of whole bits wastes some.
+ */
+static mmh_status encode_mask(uint8_t *dst, size_t *bytes, mmh_codec_workspace *workspace,
+                              const struct mmh_block_plan *plan, const uint8_t *mask,
+                              size_t mask_plain, mmh_error *err)
+{
+    uint32_t counts[256] = { 0 };
+    *bytes = MMH_NO_FIT;
+    mmh_status status = try_mask(dst, bytes, workspace, mask, mask_plain, 0, err);
+    size_t entropy_alone = *bytes;
+    if (!status)
+        status = try_mask(dst, bytes, workspace, mask, mask_plain, MASK_LEVEL, err);
+    if (status || plan->zstd_level <= MASK_LEVEL)
+        return status;
+    plan->kernels->histogram(counts, mask, mask_plain, 1);
+    uint64_t entropy_bits = mmh_cost_histogram(counts, 256) / MMH_COST_ONE;
+    if (plan->level < MASK_SEARCH_LEVEL && *bytes == entropy_alone &&
+        entropy_bits >= mask_plain * MASK_HALF_BITS / 2)
+        return MMH_OK;
+    return try_mask(dst, bytes, workspace, mask, mask_plain, plan->zstd_level, err);
+}
+
+/*
+ * Bytes that a float chunk of all the elements takes at the least, by the header of one of those
+ * that are not zero: it stores as many raw bits of each, but for a longer symbol's.
+ */
+static size_t float_least(const uint8_t *inner, const struct mmh_block_plan *plan, size_t elements)
+{
+    unsigned q = MMH_MAX(inner[1], plan->try_rans ? plan->q : 0), sign_mode = inner[2];
+    unsigned mantissa = mmh_float_type(plan->dtype)->mantissa_bits - inner[3];
+    return elements / 8 * ((sign_mode == 0) + mantissa - MMH_MIN(mantissa, q));
 }
 
 static mmh_status zero_run_encode(struct mmh_encode_job *job, mmh_error *err)
@@ -65,10 +229,9 @@ static mmh_status zero_run_encode(struct mmh_encode_job *job, mmh_error *err)
         return MMH_OK;
     uint8_t *dst = job->dst;
 
-    /* A mask with a pattern packs further; one without is cheaper to read as it is. */
     size_t mask_bytes;
-    mmh_status status = mmh_zstd_encode(dst + HEADER, mask_plain - mask_plain / 16, &mask_bytes,
-                                        workspace, mask, mask_plain, plan->zstd_level, err);
+    mmh_status status = encode_mask(dst + HEADER, &mask_bytes, workspace, plan, mask, mask_plain,
+                                    err);
     if (status)
         return status;
     unsigned coding = mask_bytes == MMH_NO_FIT ? MASK_PLAIN : MASK_ZSTD;
@@ -107,6 +270,8 @@ static mmh_status zero_run_encode(struct mmh_encode_job *job, mmh_error *err)
     mmh_store16(dst + 6, 0);
     mmh_store32(dst + 8, (uint32_t)mask_bytes);
     job->bytes = start + inner.bytes;
+    if (inner_id == MMH_CODEC_FLOAT)
+        job->float_least = float_least(dst + start, plan, job->elements);
     return MMH_OK;
 }
 
@@ -140,9 +305,7 @@ static mmh_status zero_run_decode(const struct mmh_decode_job *job, mmh_error *e
         memcpy(mask, coded, mask_plain);
     if (status)
         return status;
-    size_t set = 0;
-    for (size_t i = 0; i < mask_plain; i++)
-        set += mmh_popcount32(mask[i]);
+    size_t set = mask_count(mask, mask_plain);
     if (job->elements % 8 && mask[mask_plain - 1] >> job->elements % 8)
         set = SIZE_MAX;
     if (set != kept)

@@ -11,6 +11,28 @@
  * noise to the first is noise to the second, after a hundred times as long. */
 enum { QUICK_LEVEL = 3, LOOK_FIRST = 1 << 16 };
 
+/* Frames of Huffman-coded literals: the fast strategy, made to step over everything. */
+static size_t compress_literals(ZSTD_CCtx *encoder, uint8_t *dst, size_t room, const uint8_t *src,
+                                size_t bytes)
+{
+    /* The last is ZSTD_c_literalCompressionMode, by its name without static linking: the fast
+     * strategy's long steps would mean that literals stay as they are. */
+    static const struct {
+        ZSTD_cParameter parameter;
+        int value;
+    } settings[] = { { ZSTD_c_compressionLevel, 1 },
+                     { ZSTD_c_strategy, ZSTD_fast },
+                     { ZSTD_c_targetLength, 1 << 17 },
+                     { ZSTD_c_experimentalParam5, 1 } };
+    bool right = !ZSTD_isError(ZSTD_CCtx_reset(encoder, ZSTD_reset_session_and_parameters));
+    for (size_t i = 0; i < MMH_COUNT_OF(settings); i++)
+        right = right && !ZSTD_isError(ZSTD_CCtx_setParameter(encoder, settings[i].parameter,
+                                                              settings[i].value));
+    if (!right)
+        return ZSTD_compressCCtx(encoder, dst, room, src, bytes, 1);
+    return ZSTD_compress2(encoder, dst, room, src, bytes);
+}
+
 mmh_status mmh_zstd_encode(uint8_t *dst, size_t room, size_t *dst_bytes,
                            mmh_codec_workspace *workspace, const uint8_t *src, size_t bytes,
                            int level, mmh_error *err)
@@ -18,7 +40,8 @@ mmh_status mmh_zstd_encode(uint8_t *dst, size_t room, size_t *dst_bytes,
     *dst_bytes = MMH_NO_FIT;
     if (!workspace->zstd_encoder && !(workspace->zstd_encoder = ZSTD_createCCtx()))
         return mmh_fail(err, MMH_E_MEMORY, "zstd encoder");
-    size_t result = ZSTD_compressCCtx(workspace->zstd_encoder, dst, room, src, bytes, level);
+    size_t result = level ? ZSTD_compressCCtx(workspace->zstd_encoder, dst, room, src, bytes, level)
+                          : compress_literals(workspace->zstd_encoder, dst, room, src, bytes);
     if (!ZSTD_isError(result))
         *dst_bytes = result;
     else if (room >= ZSTD_compressBound(bytes)) /* not for want of room, so for want of memory */
@@ -45,8 +68,8 @@ mmh_status mmh_zstd_encode_chunk(struct mmh_encode_job *job, const uint8_t *src,
     size_t bytes = job->chunk->bytes, room = MMH_MIN(job->room, job->limit);
     int level = job->plan->zstd_level;
     if (level > QUICK_LEVEL && bytes >= LOOK_FIRST) {
-        mmh_status status = mmh_zstd_encode(job->dst, room, &job->bytes, job->workspace, src,
-                                            bytes, 1, err);
+        mmh_status status = mmh_zstd_encode(job->dst, room, &job->bytes, job->workspace, src, bytes,
+                                            1, err);
         bool noise = job->bytes == MMH_NO_FIT || job->bytes > bytes - bytes / 256;
         if (status || noise)
             return status;

@@ -8,7 +8,8 @@
 
 #include "codec/codec_private.h"
 
-/* *dst_bytes is MMH_NO_FIT if the frame is longer than `room`. Fails with MMH_E_MEMORY. */
+/* *dst_bytes is MMH_NO_FIT if the frame is longer than `room`. Level 0: entropy coding alone, for
+ * bytes without matches; level 1 where libzstd cannot. Fails with MMH_E_MEMORY. */
 mmh_status mmh_zstd_encode(uint8_t *dst, size_t room, size_t *dst_bytes,
                            mmh_codec_workspace *workspace, const uint8_t *src, size_t bytes,
                            int level, mmh_error *err);

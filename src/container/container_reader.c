@@ -13,7 +13,7 @@
 #include "tensor/extent.h"
 
 enum {
-    SCAN_BYTES = 1 << 20,              /* of the container's end that are searched at a time */
+    SCAN_BYTES = 1 << 20, /* of the container's end that are searched at a time */
     PAGES_MAX = 1 << 20
 };
 
@@ -25,8 +25,8 @@ struct source {
     uint64_t bytes;
 };
 
-static mmh_status source_read(const struct source *source, void *dst, uint64_t offset,
-                              size_t bytes, mmh_error *err)
+static mmh_status source_read(const struct source *source, void *dst, uint64_t offset, size_t bytes,
+                              mmh_error *err)
 {
     return source->read(source->context, dst, offset, bytes, err);
 }
@@ -175,9 +175,9 @@ static mmh_status read_table(uint8_t *entries, bool *right, const struct source 
 }
 
 /* Read one page of one copy into stored[]; *right: it has the hash that the table says. */
-static mmh_status read_page(uint8_t *stored, bool *right, const struct source *source,
-                            uint64_t at, const struct page_table *table, uint32_t page,
-                            unsigned hash_suite, mmh_error *err)
+static mmh_status read_page(uint8_t *stored, bool *right, const struct source *source, uint64_t at,
+                            const struct page_table *table, uint32_t page, unsigned hash_suite,
+                            mmh_error *err)
 {
     uint32_t bytes = page_stored(table, page);
     *right = false;
@@ -197,8 +197,7 @@ static mmh_status read_page(uint8_t *stored, bool *right, const struct source *s
 /* Both copies of the pages, the first where it is right; decoded into index[]. */
 static mmh_status read_pages(uint8_t *index, unsigned *mended, const struct source *source,
                              const struct mmh_footer *footer, const struct page_table *table,
-                             unsigned hash_suite, bool spares, uint8_t *stored,
-                             mmh_error *err)
+                             unsigned hash_suite, bool spares, uint8_t *stored, mmh_error *err)
 {
     uint64_t within = footer->table_bytes;
     for (uint32_t page = 0; page < table->count; page++) {
@@ -249,8 +248,8 @@ static int64_t cursor_svarint(struct mmh_cursor *in)
 }
 
 /* A count of things that take at least `least` bytes each: bounds the allocation too. */
-static mmh_status read_count(uint64_t *count, struct mmh_cursor *in, size_t least,
-                             const char *what, mmh_error *err)
+static mmh_status read_count(uint64_t *count, struct mmh_cursor *in, size_t least, const char *what,
+                             mmh_error *err)
 {
     *count = mmh_cursor_varint(in);
     if (*count > mmh_cursor_left(in) / least)
@@ -267,8 +266,10 @@ static const char *read_string(struct mmh_cursor *in, struct mmh_arena *arena, m
                  (unsigned long long)bytes);
         return NULL;
     }
+    if (!bytes)
+        return "";
     const uint8_t *text = mmh_cursor_bytes(in, (size_t)bytes);
-    if (bytes && memchr(text, 0, (size_t)bytes)) {
+    if (memchr(text, 0, (size_t)bytes)) {
         mmh_fail(err, MMH_E_CORRUPT, "a string in the index holds a zero byte");
         return NULL;
     }
@@ -332,8 +333,7 @@ static mmh_status read_ref(uint32_t *ref, uint64_t *next, struct mmh_cursor *in,
     return MMH_OK;
 }
 
-static mmh_status read_blocks(mmh_container_reader *reader, struct mmh_cursor *in,
-                              mmh_error *err)
+static mmh_status read_blocks(mmh_container_reader *reader, struct mmh_cursor *in, mmh_error *err)
 {
     struct mmh_index *index = &reader->index;
     mmh_status status = read_count(&index->block_count, in, 6, "blocks", err);
@@ -341,9 +341,12 @@ static mmh_status read_blocks(mmh_container_reader *reader, struct mmh_cursor *i
         return status;
     size_t count = (size_t)index->block_count;
     index->blocks = mmh_arena_array(&reader->arena, count, sizeof *index->blocks);
-    size_t refs_room = mmh_cursor_left(in);
-    index->refs = mmh_arena_array(&reader->arena, refs_room, sizeof *index->refs);
-    if ((count && !index->blocks) || (refs_room && !index->refs))
+    size_t refs_room = mmh_cursor_left(in), refs_bytes;
+    /* Not cleared: most of the room is never touched, so it takes no memory. */
+    index->refs = mmh_size_mul(&refs_bytes, refs_room, sizeof *index->refs)
+                    ? mmh_arena_alloc(&reader->arena, 0, refs_bytes)
+                    : NULL;
+    if ((count && !index->blocks) || !index->refs)
         return mmh_fail(err, MMH_E_MEMORY, "index of %zu blocks", count);
     uint64_t next = 0;
     for (size_t i = 0; i < count; i++) {
@@ -380,8 +383,7 @@ static mmh_status read_blocks(mmh_container_reader *reader, struct mmh_cursor *i
                             (unsigned long long)refs);
         block->first_ref = index->ref_count;
         for (uint64_t r = 0; r < refs; r++) {
-            status = read_ref(&index->refs[index->ref_count++], &next, in, index->chunk_count,
-                              err);
+            status = read_ref(&index->refs[index->ref_count++], &next, in, index->chunk_count, err);
             if (status != MMH_OK)
                 return status;
         }
@@ -476,7 +478,7 @@ static mmh_status read_files(mmh_container_reader *reader, struct mmh_cursor *in
 {
     struct mmh_index *index = &reader->index;
     struct mmh_arena *arena = &reader->arena;
-    mmh_status status = read_count(&index->file_count, in, 6, "files", err);
+    mmh_status status = read_count(&index->file_count, in, 7, "files", err);
     if (status != MMH_OK)
         return status;
     size_t count = (size_t)index->file_count;
@@ -544,8 +546,7 @@ static mmh_status read_files(mmh_container_reader *reader, struct mmh_cursor *in
     return status;
 }
 
-static mmh_status read_tensors(mmh_container_reader *reader, struct mmh_cursor *in,
-                               mmh_error *err)
+static mmh_status read_tensors(mmh_container_reader *reader, struct mmh_cursor *in, mmh_error *err)
 {
     struct mmh_index *index = &reader->index;
     struct mmh_arena *arena = &reader->arena;
@@ -576,8 +577,8 @@ static mmh_status read_tensors(mmh_container_reader *reader, struct mmh_cursor *
                             tensor->name, flags);
         tensor->big_endian = flags & MMH_TENSOR_BIG_ENDIAN;
         tensor->column_major = flags & MMH_TENSOR_COLUMN_MAJOR;
-        if (tensor->dimensions > MMH_DIMENSIONS_MAX ||
-            tensor->dimensions > mmh_cursor_left(in) || !mmh_dtype_bits(tensor->dtype))
+        if (tensor->dimensions > MMH_DIMENSIONS_MAX || tensor->dimensions > mmh_cursor_left(in) ||
+            !mmh_dtype_bits(tensor->dtype))
             return mmh_fail(err, MMH_E_CORRUPT, "tensor \"%s\" has an impossible shape or type",
                             tensor->name);
         uint64_t *shape = mmh_arena_array(arena, tensor->dimensions, sizeof *shape);
@@ -686,10 +687,15 @@ static mmh_status read_index(mmh_container_reader *reader, const struct source *
         status = mmh_fail(err, MMH_E_CORRUPT, "the page table is inconsistent");
         goto done;
     }
+    if (table.decoded_bytes > mmh_index_bound(footer->index_bytes)) {
+        status = mmh_fail(err, MMH_E_CORRUPT, "the index claims %llu bytes in %llu",
+                          (unsigned long long)table.decoded_bytes,
+                          (unsigned long long)footer->index_bytes);
+        goto done;
+    }
     if (table.decoded_bytes > limit_bytes) {
         status = mmh_fail(err, MMH_E_LIMIT, "an index of %llu bytes is over the limit of %llu",
-                          (unsigned long long)table.decoded_bytes,
-                          (unsigned long long)limit_bytes);
+                          (unsigned long long)table.decoded_bytes, (unsigned long long)limit_bytes);
         goto done;
     }
     index = mmh_alloc(allocator, 0, (size_t)table.decoded_bytes);
@@ -699,8 +705,8 @@ static mmh_status read_index(mmh_container_reader *reader, const struct source *
                           (unsigned long long)table.decoded_bytes);
         goto done;
     }
-    status = read_pages(index, &reader->mended, source, footer, &table, reader->hash_suite,
-                        spares, stored, err);
+    status = read_pages(index, &reader->mended, source, footer, &table, reader->hash_suite, spares,
+                        stored, err);
     if (status == MMH_OK)
         status = parse_index(reader, index, (size_t)table.decoded_bytes, footer->index_a, err);
 done:

@@ -28,19 +28,19 @@ struct mmh_container_writer {
 
     uint8_t *gathered;
     size_t gathered_bytes;
-    uint64_t position;          /* container bytes so far, gathered ones included */
-    uint64_t chunk_end;         /* end of the last chunk */
+    uint64_t position;  /* container bytes so far, gathered ones included */
+    uint64_t chunk_end; /* end of the last chunk */
 
     struct mmh_buffer codecs, sizes, gaps, hashes; /* the chunk table, column by column */
     struct mmh_buffer blocks, files, tensors;
-    struct mmh_buffer notes;                       /* struct chunk_note[] */
+    struct mmh_buffer notes; /* struct chunk_note[] */
     uint64_t chunk_count, block_count, file_count, tensor_count;
-    uint64_t next_chunk;        /* docs/format.md section 5, `next` */
+    uint64_t next_chunk; /* docs/format.md section 5, `next` */
     uint64_t last_file;
     uint64_t shared_chunks, shared_bytes, floor_bytes;
 
-    uint32_t *table;            /* open addressing: chunk number + 1, by hash */
-    size_t table_room;          /* a power of two */
+    uint32_t *table;   /* open addressing: chunk number + 1, by hash */
+    size_t table_room; /* a power of two */
 };
 
 static void buffer_svarint(struct mmh_buffer *buffer, int64_t value)
@@ -101,8 +101,8 @@ mmh_status mmh_container_writer_create(mmh_container_writer **out,
     writer->sink = sink;
     writer->sink_context = sink_context;
     writer->options = *options;
-    struct mmh_buffer *buffers[] = { &writer->codecs, &writer->sizes,  &writer->gaps,
-                                     &writer->hashes, &writer->blocks, &writer->files,
+    struct mmh_buffer *buffers[] = { &writer->codecs,  &writer->sizes,  &writer->gaps,
+                                     &writer->hashes,  &writer->blocks, &writer->files,
                                      &writer->tensors, &writer->notes };
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++)
         mmh_buffer_init(buffers[i], allocator);
@@ -239,7 +239,7 @@ mmh_status mmh_container_write_block(mmh_container_writer *writer,
     for (uint64_t i = 0; i < chunk_count && status == MMH_OK; i++) {
         uint64_t left = block->bytes - i * block->chunk_bytes;
         unsigned alignment = !segment ? MMH_SMALL_ALIGNMENT
-                             : i      ? MMH_CHUNK_ALIGNMENT
+                           : i        ? MMH_CHUNK_ALIGNMENT
                                       : MMH_SEGMENT_ALIGNMENT;
         status = write_chunk(writer, &block->chunks[i], alignment,
                              left < block->chunk_bytes ? left : block->chunk_bytes, err);
@@ -259,9 +259,9 @@ mmh_status mmh_container_write_file(mmh_container_writer *writer,
     mmh_buffer_u8(out, file->format);
     mmh_buffer_varint(out, file->mode & 07777);
     /* Times before 1970 are kept as 1970: a time is a courtesy, not content. */
-    mmh_buffer_varint(out, !file->has_time            ? 0
+    mmh_buffer_varint(out, !file->has_time          ? 0
                            : file->time_seconds < 0 ? 1
-                                                      : (uint64_t)file->time_seconds + 1);
+                                                    : (uint64_t)file->time_seconds + 1);
     if (file->kind == MMH_FILE_REGULAR) {
         mmh_buffer_varint(out, file->bytes);
         mmh_buffer_bytes(out, file->digest, MMH_HASH_BYTES);
@@ -297,7 +297,9 @@ mmh_status mmh_container_write_tensor(mmh_container_writer *writer,
     return mmh_buffer_finish(out, "the tensor table", err);
 }
 
-/* Cut the index into pages; table and pages go to `out`, *table_bytes says where pages begin. */
+/* Cut the index into pages; table and pages go to `out`, *table_bytes says where pages begin. A page
+ * is not compressed where that would make of the pages so far more than mmh_index_bound allows:
+ * an index that says little (of terabytes of zeros) then takes a little more room. */
 static mmh_status build_pages(mmh_container_writer *writer, struct mmh_buffer *out,
                               const struct mmh_buffer *index, struct mmh_footer *footer,
                               mmh_error *err)
@@ -317,7 +319,8 @@ static mmh_status build_pages(mmh_container_writer *writer, struct mmh_buffer *o
         size_t bytes = left < MMH_PAGE_BYTES ? left : MMH_PAGE_BYTES;
         size_t stored = ZSTD_compressCCtx(zstd, packed, bound, page, bytes, 9);
         const uint8_t *data = packed;
-        if (ZSTD_isError(stored) || stored >= bytes) {
+        if (ZSTD_isError(stored) || stored >= bytes ||
+            (uint64_t)i * MMH_PAGE_BYTES + bytes > mmh_index_bound(out->bytes + stored)) {
             data = page;
             stored = bytes;
         }
@@ -339,8 +342,8 @@ static mmh_status build_pages(mmh_container_writer *writer, struct mmh_buffer *o
     return status;
 }
 
-mmh_status mmh_container_finish(mmh_container_writer *writer,
-                                struct mmh_container_totals *totals, mmh_error *err)
+mmh_status mmh_container_finish(mmh_container_writer *writer, struct mmh_container_totals *totals,
+                                mmh_error *err)
 {
     struct mmh_buffer index, pages;
     mmh_buffer_init(&index, writer->allocator);
@@ -372,8 +375,8 @@ mmh_status mmh_container_finish(mmh_container_writer *writer,
     if (status == MMH_OK)
         status = build_pages(writer, &pages, &index, &footer, err);
     if (status == MMH_OK)
-        status = mmh_root_hash(footer.root, writer->options.hash_suite, writer->header,
-                               pages.data, footer.table_bytes, err);
+        status = mmh_root_hash(footer.root, writer->options.hash_suite, writer->header, pages.data,
+                               footer.table_bytes, err);
     if (status != MMH_OK)
         goto done;
 

@@ -11,16 +11,18 @@
 enum {
     MMH_HEADER_BYTES = 128,
     MMH_FOOTER_BYTES = 256,
-    MMH_PAGE_BYTES = 1 << 18,     /* decoded */
+    MMH_PAGE_BYTES = 1 << 18, /* decoded */
     MMH_PAGE_ENTRY_BYTES = 40,
-    MMH_INDEX_VERSION = 1
+    MMH_INDEX_VERSION = 1,
+    MMH_INDEX_FLOOR_BYTES = 1 << 20, /* that any index may decode to */
+    MMH_INDEX_RATIO = 16             /* and for each byte that it is stored in */
 };
 
 #define MMH_HEADER_MAGIC "\x89MMH\r\n\x1a\n"
 #define MMH_FOOTER_MAGIC "MMHFOOT\n"
 
 enum { MMH_OPTIONAL_TIMES = 1u << 2 };
-enum { MMH_REQUIRED_KNOWN = 0 };     /* required features that this reader knows */
+enum { MMH_REQUIRED_KNOWN = 0 }; /* required features that this reader knows */
 enum { MMH_BLOCK_BIG_ENDIAN = 1, MMH_BLOCK_MODEL = 2, MMH_BLOCK_FLAGS = 3 };
 enum { MMH_TENSOR_BIG_ENDIAN = 1, MMH_TENSOR_COLUMN_MAJOR = 2, MMH_TENSOR_FLAGS = 3 };
 
@@ -32,6 +34,12 @@ struct mmh_footer {
 };
 
 void mmh_footer_write(uint8_t out[MMH_FOOTER_BYTES], const struct mmh_footer *footer);
+
+/* The most that the pages of an index may decode to whose table and pages take `index_bytes`. */
+static inline uint64_t mmh_index_bound(uint64_t index_bytes)
+{
+    return MMH_INDEX_FLOOR_BYTES + MMH_INDEX_RATIO * index_bytes;
+}
 
 /* False unless magic and CRC are right and offsets fit as section 4 says; `end` is where the
  * footer ends. */

@@ -80,6 +80,8 @@ struct mmh_reader {
     mmh_usage *by_dtype, *by_codec;
     size_t by_dtype_count, by_codec_count;
     uint64_t original_bytes, floor_bytes;
+    uint64_t *refs_stored;      /* [ref_count + 1] stored bytes of the chunks of refs before one */
+    uint64_t *blocks_stored;    /* [block_count + 1] the same of blocks, their models included */
 };
 
 mmh_status mmh_reader_open(mmh_context *context, const char *path, bool spares,

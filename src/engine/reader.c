@@ -23,7 +23,11 @@ static mmh_status sum_usage(mmh_reader *reader, mmh_error *err)
     reader->by_dtype = mmh_arena_array(&reader->container.arena, MMH_DTYPE_COUNT,
                                        sizeof *reader->by_dtype);
     reader->by_codec = mmh_arena_array(&reader->container.arena, 256, sizeof *reader->by_codec);
-    if (!reader->by_dtype || !reader->by_codec)
+    reader->refs_stored = mmh_arena_array(&reader->container.arena, (size_t)index->ref_count + 1,
+                                          sizeof(uint64_t));
+    reader->blocks_stored = mmh_arena_array(&reader->container.arena,
+                                            (size_t)index->block_count + 1, sizeof(uint64_t));
+    if (!reader->by_dtype || !reader->by_codec || !reader->refs_stored || !reader->blocks_stored)
         return mmh_fail(err, MMH_E_MEMORY, "no memory for an open container");
     for (uint64_t i = 0; i < index->block_count; i++) {
         const struct mmh_block_entry *block = &index->blocks[i];
@@ -41,10 +45,16 @@ static mmh_status sum_usage(mmh_reader *reader, mmh_error *err)
             codec->chunk_count++;
             type->stored_bytes += chunk->bytes;
             type->chunk_count++;
+            reader->refs_stored[block->first_ref + c + 1] =
+                reader->refs_stored[block->first_ref + c] + chunk->bytes;
         }
+        reader->blocks_stored[i + 1] = reader->blocks_stored[i] +
+                                       reader->refs_stored[block->first_ref + count] -
+                                       reader->refs_stored[block->first_ref];
         if (block->has_model) {
             const struct mmh_chunk_entry *model = &index->chunks[block->model];
             type->stored_bytes += model->bytes;
+            reader->blocks_stored[i + 1] += model->bytes;
             reader->by_codec[model->codec_id].stored_bytes += model->bytes;
             reader->by_codec[model->codec_id].chunk_count++;
         }
@@ -158,33 +168,48 @@ uint64_t mmh_reader_block_at(const mmh_reader *reader, const struct mmh_file_ent
     return low;
 }
 
-/* Share of the stored chunks that a byte range of a file takes, in proportion. */
+static uint64_t proportion(uint64_t stored, uint64_t part, uint64_t whole)
+{
+    return part == whole ? stored : (uint64_t)((double)stored * (double)part / (double)whole);
+}
+
+/* Share of the stored chunks, and of the model, that bytes [from, to) of a block take. */
+static uint64_t block_stored(const mmh_reader *reader, const struct mmh_block_entry *block,
+                             uint64_t from, uint64_t to)
+{
+    const uint64_t *before = reader->refs_stored + block->first_ref;
+    uint64_t first = from / block->chunk_bytes, last = (to - 1) / block->chunk_bytes, stored = 0;
+    if (last > first + 1)
+        stored = before[last] - before[first + 1];
+    for (uint64_t c = first; c <= last; c = c < last ? last : c + 1) {
+        uint64_t begin = c * block->chunk_bytes, length = mmh_block_chunk_bytes(block, c);
+        uint64_t end = begin + length < to ? begin + length : to;
+        stored += proportion(before[c + 1] - before[c], end - (begin > from ? begin : from),
+                             length);
+    }
+    if (block->has_model)
+        stored += proportion(reader->container.index.chunks[block->model].bytes, to - from,
+                             block->bytes);
+    return stored;
+}
+
+/* The same of a byte range of a file: of what lies between its ends by sums that were made when
+ * the container was opened, as tensors may be many and overlap. */
 static uint64_t range_stored(const mmh_reader *reader, const struct mmh_file_entry *file,
                              uint64_t offset, uint64_t bytes)
 {
-    const struct mmh_index *index = &reader->container.index;
-    uint64_t stored = 0, end = offset + bytes;
+    const struct mmh_block_entry *blocks = reader->container.index.blocks;
     if (!bytes)
         return 0;
-    for (uint64_t b = mmh_reader_block_at(reader, file, offset);
-         b < file->first_block + file->record.block_count && index->blocks[b].file_offset < end;
-         b++) {
-        const struct mmh_block_entry *block = &index->blocks[b];
-        uint64_t from = offset > block->file_offset ? offset - block->file_offset : 0;
-        uint64_t to = end - block->file_offset < block->bytes ? end - block->file_offset
-                                                              : block->bytes;
-        for (uint64_t c = from / block->chunk_bytes; c * block->chunk_bytes < to; c++) {
-            uint64_t begin = c * block->chunk_bytes, length = mmh_block_chunk_bytes(block, c);
-            uint64_t first = begin > from ? begin : from;
-            uint64_t last = begin + length < to ? begin + length : to;
-            const struct mmh_chunk_entry *chunk = &index->chunks[index->refs[block->first_ref + c]];
-            stored += (uint64_t)((double)chunk->bytes * (double)(last - first) / (double)length);
-        }
-        if (block->has_model)
-            stored += (uint64_t)((double)index->chunks[block->model].bytes * (double)(to - from) /
-                                 (double)block->bytes);
-    }
-    return stored;
+    uint64_t end = offset + bytes, first = mmh_reader_block_at(reader, file, offset);
+    uint64_t last = mmh_reader_block_at(reader, file, end - 1);
+    if (first == last)
+        return block_stored(reader, &blocks[first], offset - blocks[first].file_offset,
+                            end - blocks[first].file_offset);
+    return block_stored(reader, &blocks[first], offset - blocks[first].file_offset,
+                        blocks[first].bytes) +
+           reader->blocks_stored[last] - reader->blocks_stored[first + 1] +
+           block_stored(reader, &blocks[last], 0, end - blocks[last].file_offset);
 }
 
 mmh_status mmh_file(mmh_reader *reader, uint64_t file, mmh_file_info *out, mmh_error *err)
