@@ -18,6 +18,7 @@
 
 enum {
     RUN_CHUNKS = 8,          /* of one job, at the most: they share a parsed model */
+    NEIGHBOUR_BYTES = 4096,  /* between destinations of one allocation, at the most */
     STREAM_BYTES = 32 << 20, /* from here on nobody will find the bytes in a cache */
 };
 
@@ -141,17 +142,34 @@ static size_t list_runs(struct run *runs, const struct gathering *gathering, siz
     return count;
 }
 
+/* Large new memory costs more to page in than to decode into: ask for huge pages, also where many
+ * small destinations lie one after another in it, as those of one file usually do. */
+static void advise_destinations(const struct piece *pieces, size_t count)
+{
+    uintptr_t begin = 0, end = 0;
+    for (size_t p = 0; p < count; p++) {
+        uintptr_t at = (uintptr_t)pieces[p].destination;
+        uintptr_t after = at + (uintptr_t)(pieces[p].end - pieces[p].begin);
+        if (at >= end && at - end < NEIGHBOUR_BYTES) {
+            end = after;
+            continue;
+        }
+        mmh_huge_advise((void *)begin, end - begin);
+        begin = at;
+        end = after;
+    }
+    mmh_huge_advise((void *)begin, end - begin);
+}
+
 static mmh_status gather(mmh_reader *reader, struct piece *pieces, size_t count, mmh_error *err)
 {
     mmh_context *context = reader->context;
     struct gathering gathering = { .reader = reader, .pieces = pieces, .piece_count = count };
     uint64_t bytes = 0;
     qsort(pieces, count, sizeof *pieces, compare_pieces);
-    for (size_t p = 0; p < count; p++) {
+    advise_destinations(pieces, count);
+    for (size_t p = 0; p < count; p++)
         bytes += pieces[p].end - pieces[p].begin;
-        /* Large new memory costs more to page in than to decode into. */
-        mmh_huge_advise(pieces[p].destination, (size_t)(pieces[p].end - pieces[p].begin));
-    }
     gathering.stream = bytes >= STREAM_BYTES;
     /* Long enough that a model serves several chunks, short enough that all threads have some. */
     uint64_t each = 1, chunks = bytes / (MMH_CHUNK_ELEMENTS * UINT64_C(2));
