@@ -36,19 +36,6 @@
                               const uint16_t *counts, const struct mmh_tiers *tiers,         \
                               uint8_t *symbols, uint8_t *scratch)
 
-/* A tier_merge of two passes. */
-#define MMH_TIER_MERGE_DEFINE(set)                                                    \
-    bool mmh_tier_merge_##set(const struct mmh_merge *merge, const uint8_t *src,      \
-                              const uint16_t *counts, const struct mmh_tiers *tiers,  \
-                              uint8_t *symbols, uint8_t *scratch)                     \
-    {                                                                                 \
-        if (!mmh_tier_decode_##set(symbols, src, counts, tiers, scratch))             \
-            return false;                                                             \
-        mmh_merge_##set(merge->dst, symbols, &merge->planes, merge->tails, counts[0], \
-                        merge->split, merge->stream);                                 \
-        return true;                                                                  \
-    }
-
 void mmh_fence_c(void);
 void mmh_fence_avx2(void);
 void mmh_fence_avx512(void);

@@ -270,7 +270,7 @@ size_t mmh_within_c(const uint8_t *symbols, const uint8_t *first, const uint8_t 
     for (size_t group = 0; group < count; group += MMH_GROUP) {
         uint8_t outside = 0; /* written for vectors */
         for (size_t i = group; i < group + MMH_GROUP; i++) {
-            uint8_t low = symbols[i] < first[i], high = symbols[i] > last[i];
+            uint8_t low = symbols[i]<first[i], high = symbols[i]> last[i];
             outside |= (uint8_t)((low | high) & (symbols[i] >= zeros));
         }
         if (outside)

@@ -28,7 +28,7 @@ struct mmh_rans_stream {
     const struct mmh_merge *merge;
     size_t merged, count; /* elements so far, and all */
     size_t groups;        /* left */
-    bool in_tail;  /* at, limit and end point into tail */
+    bool in_tail;         /* at, limit and end point into tail */
     uint32_t states[MMH_RANS_LANES];
     uint8_t tail[4 * MMH_RANS_GROUP]; /* the last words, zeros after them */
 };
@@ -106,9 +106,8 @@ MMH_INLINE void mmh_rans_stream_advance(struct mmh_rans_stream *stream, size_t g
  * Streams that all have ids or all have none, and likewise `merge`. `symbols` decodes symbols,
  * which `merge` makes elements of burst by burst; `merging`, if not NULL, makes elements itself.
  */
-MMH_INLINE bool mmh_rans_streams_decode(mmh_merge_elements *merge,
-                                        struct mmh_rans_stream *streams, size_t count,
-                                        const uint32_t *tables, unsigned bits,
+MMH_INLINE bool mmh_rans_streams_decode(mmh_merge_elements *merge, struct mmh_rans_stream *streams,
+                                        size_t count, const uint32_t *tables, unsigned bits,
                                         const mmh_rans_shapes *symbols,
                                         const mmh_rans_shapes *merging)
 {

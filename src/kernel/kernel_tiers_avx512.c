@@ -17,8 +17,12 @@ struct tier {
 static struct tier tier_at(const uint8_t *plane, size_t count, const uint8_t *ranks,
                            const uint8_t *next)
 {
-    return (struct tier){ plane, plane + mmh_tier_plane_bytes(count), bytes_of(ranks[0]),
-                          bytes_of(ranks[1]), bytes_of(ranks[2]), next };
+    return (struct tier){ plane,
+                          plane + mmh_tier_plane_bytes(count),
+                          bytes_of(ranks[0]),
+                          bytes_of(ranks[1]),
+                          bytes_of(ranks[2]),
+                          next };
 }
 
 /* Entries i.. of a tier, at most 64 of them; moves `next` on. */
@@ -131,19 +135,19 @@ bool mmh_tier_merge_avx512(const struct mmh_merge *merge, const uint8_t *src,
     if (!planes_end_in_zeros(plane, counts[0]))
         return false;
     struct tier tier = tier_at(plane, counts[0], tiers->ranks, next);
-#define SHAPE(element_bytes_, raw_bits_, stored_bits_, plain_)                            \
-    if (split->element_bytes == (element_bytes_) && split->raw_bits == (raw_bits_) &&     \
-        split->stored_bits == (stored_bits_) && is_plain == (plain_) &&                   \
-        !split->window_base) {                                                            \
-        merge_first_tier(&tier, merge, counts[0], src + layout.bytes, layout.bytes,       \
-                         element_bytes_, raw_bits_, stored_bits_, plain_, mode);          \
+#define SHAPE(element_bytes_, raw_bits_, stored_bits_, plain_)                                 \
+    if (split->element_bytes == (element_bytes_) && split->raw_bits == (raw_bits_) &&          \
+        split->stored_bits == (stored_bits_) && is_plain == (plain_) && !split->window_base) { \
+        merge_first_tier(&tier, merge, counts[0], src + layout.bytes, layout.bytes,            \
+                         element_bytes_, raw_bits_, stored_bits_, plain_, mode);               \
     } else
     SHAPE(2, 8, 8, true)
     SHAPE(4, 8, 8, true)
     SHAPE(2, 11, 11, true)
     SHAPE(2, 8, 7, false)
     SHAPE(4, 8, 7, false)
-    SHAPE(2, 11, 10, false) {
+    SHAPE(2, 11, 10, false)
+    {
         for (size_t i = 0; i < counts[0]; i += 64)
             _mm512_storeu_si512(symbols + i, tier_symbols(&tier, i, 64));
         mmh_merge_avx512(merge->dst, symbols, &merge->planes, merge->tails, counts[0], split,

@@ -199,4 +199,12 @@ size_t mmh_tier_encode_c(uint8_t *dst, uint16_t counts[MMH_TIER_MAX + 1], const 
     return used;
 }
 
-MMH_TIER_MERGE_DEFINE(c)
+bool mmh_tier_merge_c(const struct mmh_merge *merge, const uint8_t *src, const uint16_t *counts,
+                      const struct mmh_tiers *tiers, uint8_t *symbols, uint8_t *scratch)
+{
+    if (!mmh_tier_decode_c(symbols, src, counts, tiers, scratch))
+        return false;
+    mmh_merge_c(merge->dst, symbols, &merge->planes, merge->tails, counts[0], merge->split,
+                merge->stream);
+    return true;
+}
