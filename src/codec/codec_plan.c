@@ -47,7 +47,7 @@ static const struct effort {
     { 2, 0, 0, 0, 14, 4 },
     { 3, 0, 0, 0, 14, 4 },
     { 6, 11, 1, 0, 14, 4 },
-    { 12, 11, 6, 0, 14, 4 }, /* four tables stay in the nearest cache: a fifth faster than eight */
+    { 12, 11, 6, 0, 14, 4 }, /* no model needed more tables, and these are near */
     { 15, 12, 16, 1, 15, 4 },
     { 17, 12, 32, 2, 16, 4 },
     { 19, 12, 32, 4, 16, 3 },
