@@ -196,20 +196,29 @@ MMH_INLINE size_t decode_groups(struct mmh_rans_stream *const *streams, const si
     {                                                                                    \
         return decode_groups(streams, n, with_ids, outcome, tables, bits, groups);       \
     }
-#define DECODE_OUTCOME(outcome, name)                               \
-    DECODE_GROUPS(1, false, outcome, name##_1)                      \
-    DECODE_GROUPS(2, false, outcome, name##_2)                      \
-    DECODE_GROUPS(3, false, outcome, name##_3)                      \
-    DECODE_GROUPS(4, false, outcome, name##_4)                      \
-    DECODE_GROUPS(1, true, outcome, name##_1_ids)                   \
-    DECODE_GROUPS(2, true, outcome, name##_2_ids)                   \
-    DECODE_GROUPS(3, true, outcome, name##_3_ids)                   \
-    DECODE_GROUPS(4, true, outcome, name##_4_ids)                   \
-    static const mmh_rans_shapes name = {                           \
-        { name##_1, name##_2, name##_3, name##_4 },                 \
-        { name##_1_ids, name##_2_ids, name##_3_ids, name##_4_ids }, \
+DECODE_GROUPS(1, false, SYMBOLS, decode_symbols_1)
+DECODE_GROUPS(2, false, SYMBOLS, decode_symbols_2)
+DECODE_GROUPS(3, false, SYMBOLS, decode_symbols_3)
+DECODE_GROUPS(4, false, SYMBOLS, decode_symbols_4)
+DECODE_GROUPS(1, true, SYMBOLS, decode_symbols_1_ids)
+DECODE_GROUPS(2, true, SYMBOLS, decode_symbols_2_ids)
+DECODE_GROUPS(3, true, SYMBOLS, decode_symbols_3_ids)
+DECODE_GROUPS(4, true, SYMBOLS, decode_symbols_4_ids)
+static const mmh_rans_shapes decode_symbols = {
+    { decode_symbols_1, decode_symbols_2, decode_symbols_3, decode_symbols_4 },
+    { decode_symbols_1_ids, decode_symbols_2_ids, decode_symbols_3_ids, decode_symbols_4_ids },
+};
+
+/* With fewer than three stripes the lookups leave time enough for a pass of its own. */
+#define DECODE_OUTCOME(outcome, name)               \
+    DECODE_GROUPS(3, false, outcome, name##_3)      \
+    DECODE_GROUPS(4, false, outcome, name##_4)      \
+    DECODE_GROUPS(3, true, outcome, name##_3_ids)   \
+    DECODE_GROUPS(4, true, outcome, name##_4_ids)   \
+    static const mmh_rans_shapes name = {           \
+        { NULL, NULL, name##_3, name##_4 },         \
+        { NULL, NULL, name##_3_ids, name##_4_ids }, \
     };
-DECODE_OUTCOME(SYMBOLS, decode_symbols)
 DECODE_OUTCOME(BRAIN_ELEMENTS, decode_brain)
 DECODE_OUTCOME(HALF_ELEMENTS, decode_half)
 DECODE_OUTCOME(BYTE_PAIRS, decode_pairs)

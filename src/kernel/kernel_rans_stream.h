@@ -82,7 +82,7 @@ MMH_INLINE bool mmh_rans_stream_is_right(const struct mmh_rans_stream *stream)
     return !wrong;
 }
 
-/* One function for each number of streams, [with ids][streams - 1]. */
+/* One function for each number of streams, [with ids][streams - 1]; NULL: none. */
 typedef mmh_rans_decode_groups *mmh_rans_shapes[2][MMH_STREAMS_MAX];
 
 /* Symbols of a stream have been decoded: `merging`, or on their way. */
@@ -104,7 +104,7 @@ MMH_INLINE void mmh_rans_stream_advance(struct mmh_rans_stream *stream, size_t g
 
 /*
  * Streams that all have ids or all have none, and likewise `merge`. `symbols` decodes symbols,
- * which `merge` makes elements of burst by burst; `merging`, if not NULL, makes elements itself.
+ * which `merge` makes elements of burst by burst; `merging`, where there is one, makes elements itself.
  */
 MMH_INLINE bool mmh_rans_streams_decode(mmh_merge_elements *merge, struct mmh_rans_stream *streams,
                                         size_t count, const uint32_t *tables, unsigned bits,
@@ -114,23 +114,24 @@ MMH_INLINE bool mmh_rans_streams_decode(mmh_merge_elements *merge, struct mmh_ra
     for (;;) {
         struct mmh_rans_stream *busy[MMH_STREAMS_MAX];
         size_t n = 0, groups = SIZE_MAX;
-        bool whole = merging != NULL; /* whole groups of elements that there is room for */
-        for (size_t i = 0; i < count; i++) {
-            if (!streams[i].groups)
-                continue;
-            busy[n++] = &streams[i];
-            size_t left = streams[i].groups;
-            if (merging && left > 1 && streams[i].count % MMH_RANS_GROUP)
-                left--; /* the last group has fewer elements */
-            else if (streams[i].count % MMH_RANS_GROUP)
-                whole = false;
-            groups = MMH_MIN(groups, left);
-        }
+        for (size_t i = 0; i < count; i++)
+            if (streams[i].groups)
+                busy[n++] = &streams[i];
         if (!n)
             break;
-        if (merging && !whole)
-            groups = 1;
-        else if (busy[0]->merge && !merging) /* in bursts that stay in a near cache */
+        const bool with_ids = busy[0]->ids != NULL;
+        bool whole = merging && (*merging)[with_ids][n - 1];
+        /* Whole groups of elements, for which there is room; a last group may have fewer. */
+        for (size_t i = 0; i < n; i++) {
+            size_t left = busy[i]->groups;
+            const bool partial = busy[i]->count % MMH_RANS_GROUP != 0;
+            if (partial && left == 1)
+                whole = false;
+            else if (partial && merging)
+                left--;
+            groups = MMH_MIN(groups, left);
+        }
+        if (busy[0]->merge && !whole) /* in bursts that stay in a near cache */
             groups = MMH_MIN(groups, (size_t)(MMH_RANS_BURST / MMH_RANS_GROUP));
         for (size_t i = 0; i < n; i++) {
             if (!busy[i]->in_tail && (size_t)(busy[i]->end - busy[i]->at) < 2 * MMH_RANS_GROUP)
@@ -139,7 +140,7 @@ MMH_INLINE bool mmh_rans_streams_decode(mmh_merge_elements *merge, struct mmh_ra
                 return false;
         }
         const mmh_rans_shapes *shapes = whole ? merging : symbols;
-        const size_t done = (*shapes)[busy[0]->ids != NULL][n - 1](busy, tables, bits, groups);
+        const size_t done = (*shapes)[with_ids][n - 1](busy, tables, bits, groups);
         for (size_t i = 0; i < n; i++)
             mmh_rans_stream_advance(busy[i], done, merge, whole);
     }
