@@ -209,9 +209,10 @@ struct mmh_kernels {
      * ids, the padding ones too, are below table_count (the caller's `classes` map guarantees
      * it). Returns false unless every stripe uses exactly word_count words and ends with all 32
      * states at 2^16. Writes whole multiples of 128 symbols, unspecified ones after a failure.
-     * With `merge` (of every stripe or of none) elements are written as their symbols are
-     * decoded, so that stores to memory go on behind the arithmetic: elements that a damaged
-     * stripe gave are there too when it returns false.
+     * With `merge` (of every stripe or of none: parts of one run, each from a multiple of 128
+     * elements on, with one `stream`) elements are written as their symbols are decoded, so that
+     * stores to memory go on behind the arithmetic: elements that a damaged stripe gave are there
+     * too when it returns false.
      */
     bool (*rans_decode)(const struct mmh_rans_stripe *stripes, size_t stripe_count,
                         const uint32_t *tables, unsigned bits);
