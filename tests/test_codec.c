@@ -369,6 +369,116 @@ static void test_codec_survives_any_hint(void **state)
     mmh_codec_workspace_destroy(workspace);
 }
 
+/* A payload decodes to its elements with these kernels, at some bytes from a cache line. */
+static void assert_decodes_at(const struct guard *out, unsigned offset,
+                              mmh_codec_workspace *workspace, const struct mmh_chunk *chunk,
+                              unsigned codec, const struct guard *payload, const mmh_model *model,
+                              bool stream, const uint8_t *want)
+{
+    enum { MARGIN = 128 };
+    const size_t behind = (64 - (chunk->bytes + offset) % 64) % 64;
+    uint8_t *dst = guard_last(out, chunk->bytes + behind), *end = dst + chunk->bytes;
+    mmh_error err = { 0 };
+    memset(dst - MARGIN, GUARD_FILL, MARGIN + chunk->bytes + behind);
+    if (mmh_chunk_decode(dst, workspace, chunk, codec, payload->at, payload->bytes, model, stream,
+                         &err))
+        fail_msg("%s: %zu bytes at %u: %s", workspace->kernels->name, chunk->bytes, offset,
+                 err.message);
+    if (chunk->bytes && memcmp(dst, want, chunk->bytes))
+        fail_msg("%s: %zu bytes at %u differ", workspace->kernels->name, chunk->bytes, offset);
+    for (size_t i = 1; i <= MARGIN; i++)
+        assert_int_equal(dst[-(ptrdiff_t)i], GUARD_FILL);
+    for (size_t i = 0; i < behind; i++)
+        assert_int_equal(end[i], GUARD_FILL);
+}
+
+/*
+ * Float chunks of every short length, and of those around powers of two, come back by every kernel
+ * set, past the cache or through it, wherever memory has room for them. They share their block's
+ * plan, so that short ones are coded as long ones are.
+ */
+static void test_codec_decodes_floats_anywhere(void **state)
+{
+    static const mmh_dtype types[] = { MMH_DTYPE_BF16, MMH_DTYPE_F16, MMH_DTYPE_F32,
+                                       MMH_DTYPE_F64 };
+    static const int levels[] = { 1, 3, 4, 5, 9 };
+    static const enum content contents[] = { WEIGHTS, POSITIVE, CLEAN_ROWS, WEIGHTS };
+    static const unsigned offsets[] = { 0, 1, 2, 7, 8, 16, 33, 62 };
+    enum { ELEMENTS = MMH_CHUNK_ELEMENTS, SHORT = 300, TIERS = 0, RANS = 1, KERNELS_MAX = 4 };
+    size_t kinds[3] = { 0 };
+    (void)state;
+    mmh_codec_workspace *encoder = new_workspace(), *decoders[KERNELS_MAX];
+    struct guard out, src, coded;
+    guard_init(&out, 8 * ELEMENTS + 1024);
+    guard_init(&coded, mmh_chunk_bound(8 * ELEMENTS));
+    size_t kernel_count = 0;
+    for (; mmh_kernels_at(kernel_count); kernel_count++) {
+        assert_true(kernel_count < KERNELS_MAX);
+        decoders[kernel_count] = new_workspace();
+        mmh_workspace_set_kernels(decoders[kernel_count], mmh_kernels_at(kernel_count));
+    }
+    size_t lengths[SHORT + 1 + 6 * 4], length_count = 0, round = 0;
+    for (size_t n = 0; n <= SHORT; n++)
+        lengths[length_count++] = n;
+    for (unsigned log2 = 13; log2 <= 18; log2++) {
+        const size_t power = (size_t)1 << log2;
+        const size_t around[] = { power - 77, power - 1, power, power + 1 };
+        for (size_t i = 0; i < 4; i++)
+            lengths[length_count++] = MMH_MIN(around[i], (size_t)ELEMENTS - i);
+    }
+    for (size_t t = 0; t < MMH_COUNT_OF(types); t++)
+        for (size_t l = 0; l < MMH_COUNT_OF(levels); l++) {
+            const unsigned unit = mmh_dtype_scalar_bytes(types[t]);
+            const struct mmh_block_part part = { .elements = ELEMENTS,
+                                                 .dimensions = 2,
+                                                 .shape = { ELEMENTS / COLUMNS + 1, COLUMNS } };
+            const struct mmh_block_hint hint = {
+                .dtype = types[t], .parts = &part, .part_count = 1, .level = levels[l]
+            };
+            const struct mmh_block_plan *plan;
+            const uint8_t *payload;
+            size_t payload_bytes;
+            uint64_t floor_bits;
+            mmh_model *model = NULL;
+            mmh_error err = { 0 };
+            guard_init(&src, (size_t)ELEMENTS * unit);
+            fill(src.at, ELEMENTS, types[t], contents[(t + l) % MMH_COUNT_OF(contents)], t + l);
+            guard_freeze(&src);
+            assert_ok(mmh_block_plan_make(&plan, &payload, &payload_bytes, &floor_bits, encoder,
+                                          src.at, src.bytes, &hint, &err));
+            if (payload_bytes)
+                assert_ok(mmh_model_create(&model, payload, payload_bytes, ELEMENTS, NULL, &err));
+            for (size_t i = 0; i < length_count; i++) {
+                const struct mmh_chunk chunk = { .dtype = types[t], .bytes = lengths[i] * unit };
+                struct guard in;
+                size_t bytes;
+                unsigned codec;
+                assert_ok(mmh_chunk_encode(coded.at, &bytes, &codec, encoder, plan, src.at, &chunk,
+                                           false, &err));
+                guard_copy(&in, coded.at, bytes);
+                guard_freeze(&in);
+                if (codec == MMH_CODEC_FLOAT)
+                    kinds[in.at[0]] += lengths[i] % MMH_GROUP && lengths[i] <= SHORT;
+                for (size_t k = 0; k < kernel_count; k++)
+                    for (unsigned stream = 0; stream < 2; stream++)
+                        for (size_t o = 0; o < 2; o++, round++)
+                            assert_decodes_at(&out, offsets[round % MMH_COUNT_OF(offsets)],
+                                              decoders[k], &chunk, codec, &in, model, stream,
+                                              src.at);
+                round++; /* other kernels at each offset */
+                guard_release(&in);
+            }
+            mmh_model_destroy(model);
+            guard_release(&src);
+        }
+    assert_true(kinds[TIERS] && kinds[RANS]);
+    for (size_t k = 0; k < kernel_count; k++)
+        mmh_codec_workspace_destroy(decoders[k]);
+    mmh_codec_workspace_destroy(encoder);
+    guard_release(&coded);
+    guard_release(&out);
+}
+
 /* LZMA and zstd take what is opaque, at level 9 whichever is smaller. */
 static void test_codec_packs_opaque_bytes(void **state)
 {
@@ -966,6 +1076,7 @@ int main(void)
         cmocka_unit_test(test_codec_returns_every_bit),
         cmocka_unit_test(test_codec_chunks_share_a_model),
         cmocka_unit_test(test_codec_survives_any_hint),
+        cmocka_unit_test(test_codec_decodes_floats_anywhere),
         cmocka_unit_test(test_codec_packs_opaque_bytes),
         cmocka_unit_test(test_codec_bytes_are_the_same_everywhere),
         cmocka_unit_test(test_codec_levels_pay),

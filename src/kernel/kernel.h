@@ -69,7 +69,8 @@ struct mmh_tiers {
     uint8_t ranks[3 * MMH_TIER_MAX]; /* the symbols of each tier's codes 0, 1, 2 */
 };
 
-/* Whether stores bypass the cache: a hint, ignored unless dst is 16-byte aligned; 64 is best. */
+/* Whether stores bypass the cache: a hint, ignored where dst is not aligned well enough (AVX2: to 16
+ * bytes, AVX-512: to 2); 64 is best. */
 enum mmh_stream_mode {
     MMH_STREAM_OFF,
     MMH_STREAM_ON,   /* fenced: other threads that learn of the call's end see the elements */
@@ -223,9 +224,10 @@ struct mmh_kernels {
      * ids, the padding ones too, are below table_count (the caller's `classes` map guarantees
      * it). Returns false unless every stripe uses exactly word_count words and ends with all 32
      * states at 2^16. Writes whole multiples of 128 symbols, unspecified ones after a failure.
-     * With `merge` (of every stripe or of none) elements are written as their symbols are
-     * decoded, so that stores to memory go on behind the arithmetic: elements that a damaged
-     * stripe gave are there too when it returns false.
+     * With `merge` (of every stripe or of none: parts of one run, each from a multiple of 128
+     * elements on, with one `stream`) elements are written as their symbols are decoded, so that
+     * stores to memory go on behind the arithmetic: elements that a damaged stripe gave are there
+     * too when it returns false.
      */
     bool (*rans_decode)(const struct mmh_rans_stripe *stripes, size_t stripe_count,
                         const uint32_t *tables, unsigned bits);

@@ -232,9 +232,12 @@ bool mmh_rans_decode_avx512(const struct mmh_rans_stripe *stripes, size_t stripe
         [BYTE_PAIRS] = &decode_pairs,
     };
     const struct mmh_merge *merge = stripe_count ? stripes->merge : NULL;
-    return mmh_rans_stripes_decode(mmh_merge_avx512, stripes, stripe_count, MMH_STREAMS_MAX, tables,
-                                   bits, &decode_symbols,
-                                   merge ? merging[outcome_of(merge)] : NULL);
+    const bool right = mmh_rans_stripes_decode(mmh_merge_avx512, stripes, stripe_count,
+                                               MMH_STREAMS_MAX, tables, bits, &decode_symbols,
+                                               merge ? merging[outcome_of(merge)] : NULL);
+    if (merge && merge->stream && merge->stream != MMH_STREAM_MORE)
+        _mm_sfence();
+    return right;
 }
 
 /* ---- encode ---- */
