@@ -97,6 +97,19 @@ static struct mmh_split split_of(unsigned type, unsigned q, unsigned sign_mode, 
     return split;
 }
 
+/* Pairs of bytes, whose values are any. */
+static struct mmh_split split_of_pairs(unsigned tables)
+{
+    static uint8_t values[8][256];
+    for (size_t i = 0; i < sizeof values; i++)
+        values[i / 256][i % 256] = (uint8_t)guard_random(&seed);
+    return (struct mmh_split){ .element_bytes = 2,
+                               .raw_bits = 8,
+                               .stored_bits = 8,
+                               .pair_values = values[0],
+                               .pair_tables = (uint8_t)tables };
+}
+
 static unsigned random_window(void)
 {
     return below(2) ? 0 : below(2) ? 40 : below(1u << 14);
@@ -131,6 +144,15 @@ static void parts_init(struct parts *parts, const struct mmh_split *split, size_
         fill_random(&parts->tails[p], used ? groups * MMH_GROUP * 2 : 0);
         parts->merge.tails[p] = parts->tails[p].at;
     }
+    if (!split->pair_values)
+        return;
+    /* The table of each pair; NULL: all table 0. */
+    guard_release(&parts->tails[0]);
+    guard_init(&parts->tails[0], split->pair_tables > 1 ? groups * MMH_GROUP : 0);
+    for (size_t i = 0; i < parts->tails[0].bytes; i++)
+        parts->tails[0].at[i] = (uint8_t)below(split->pair_tables);
+    guard_freeze(&parts->tails[0]);
+    parts->merge.tails[0] = split->pair_tables > 1 ? parts->tails[0].at : NULL;
 }
 
 static void parts_release(struct parts *parts)
@@ -432,9 +454,11 @@ static void assert_run(const struct run *run, size_t every)
 static const size_t lengths_of[] = { 0,   1,   63,   64,   65,         127,
                                      128, 129, 1000, 4096, 16384 + 77, LENGTH_MAX };
 
-/* A shape: the two that are merged from registers every other time, the others in turn. */
+/* A shape: those that are merged from registers more often than not, the others in turn. */
 static struct mmh_split split_in_turn(unsigned turn)
 {
+    if (turn % 5 == 3)
+        return split_of_pairs(1 + below(8));
     if (turn % 4 == 0)
         return split_of(BF16, 2, 0, 0, random_window());
     if (turn % 4 == 2)
@@ -512,6 +536,67 @@ static void test_hostile_stripes_are_refused(void **state)
         run_release(&run);
     }
     assert_true(refused > turn / 2 && refused < turn);
+}
+
+/* Pairs of bytes fall into the same symbols and raw bytes for every kernel set, and come back. */
+static void test_pairs_split_and_come_back(void **state)
+{
+    static const size_t lengths[] = { 0, 1, 2, 63, 64, 65, 127, 128, 129, 1000, 4096 };
+    (void)state;
+    for (unsigned round = 0; round < 40; round++)
+        for (size_t l = 0; l < MMH_COUNT_OF(lengths); l++) {
+            const size_t pairs = lengths[l];
+            uint8_t code[256], values[256];
+            for (unsigned b = 0; b < 256; b++)
+                code[b] = (uint8_t)b;
+            for (unsigned b = 255; b; b--) {
+                const unsigned other = below(b + 1);
+                const uint8_t swapped = code[b];
+                code[b] = code[other];
+                code[other] = swapped;
+            }
+            for (unsigned b = 0; b < 256; b++)
+                values[code[b]] = (uint8_t)b;
+            struct guard src, symbols, raw, wanted_symbols, wanted_raw;
+            fill_random(&src, 2 * pairs);
+            guard_init(&wanted_symbols, pairs);
+            guard_init(&wanted_raw, pairs);
+            for (size_t i = 0; i < pairs; i++) {
+                const unsigned a = code[src.at[2 * i]], b = code[src.at[2 * i + 1]];
+                wanted_symbols.at[i] = (uint8_t)(a >> 4 | (b >> 4) << 4);
+                wanted_raw.at[i] = (uint8_t)((a & 15) | (b & 15) << 4);
+            }
+            const struct mmh_kernels *kernels;
+            for (size_t k = 0; (kernels = mmh_kernels_at(k)) != NULL; k++) {
+                guard_init(&symbols, pairs);
+                guard_init(&raw, pairs);
+                kernels->pairs_split(symbols.at, raw.at, src.at, pairs, code);
+                assert_bytes(symbols.at, wanted_symbols.at, pairs, kernels->name);
+                assert_bytes(raw.at, wanted_raw.at, pairs, kernels->name);
+                memset(symbols.at, 0, pairs);
+                kernels->pairs_split(symbols.at, NULL, src.at, pairs, code);
+                assert_bytes(symbols.at, wanted_symbols.at, pairs, kernels->name);
+                guard_release(&symbols);
+                guard_release(&raw);
+                if (pairs % MMH_GROUP)
+                    continue;
+                const struct mmh_split split = { .element_bytes = 2,
+                                                 .raw_bits = 8,
+                                                 .stored_bits = 8,
+                                                 .pair_values = values,
+                                                 .pair_tables = 1 };
+                const struct mmh_planes planes = { { wanted_raw.at } };
+                const uint8_t *const none[3] = { NULL };
+                uint8_t *dst = place(2 * pairs, offsets[round % MMH_COUNT_OF(offsets)]);
+                kernels->merge(dst, wanted_symbols.at, &planes, none, pairs, &split, round % 3);
+                kernels->fence();
+                assert_bytes(dst, src.at, 2 * pairs, kernels->name);
+                assert_only(dst, 2 * pairs, kernels->name);
+            }
+            guard_release(&src);
+            guard_release(&wanted_symbols);
+            guard_release(&wanted_raw);
+        }
 }
 
 /* ---- runs in parts ---- */
@@ -652,6 +737,7 @@ int main(void)
         cmocka_unit_test(test_stripes_merge_as_in_two_steps),
         cmocka_unit_test(test_unequal_stripes_merge_as_in_two_steps),
         cmocka_unit_test(test_hostile_stripes_are_refused),
+        cmocka_unit_test(test_pairs_split_and_come_back),
         cmocka_unit_test(test_runs_merge_part_by_part),
         cmocka_unit_test(test_reading_through_stays_inside),
         cmocka_unit_test(test_symbols_outside_are_found),
