@@ -327,6 +327,36 @@ static void test_codec_survives_any_hint(void **state)
     mmh_codec_workspace_destroy(workspace);
 }
 
+/* A block of zeros between rows of many scales: shifted tiers beat one table, and the zeros apart
+ * beat those. The model must be one that can be read. */
+static void test_codec_zeros_apart_beat_shifted_tiers(void **state)
+{
+    enum { ROWS = 256, WIDTH = 256 };
+    static uint16_t data[ROWS * WIDTH];
+    struct mmh_block_part part = { .elements = ROWS * WIDTH, .dimensions = 2,
+                                   .shape = { ROWS, WIDTH } };
+    struct mmh_block_hint hint = { .dtype = MMH_DTYPE_F16, .parts = &part, .part_count = 1,
+                                   .level = 4 };
+    mmh_codec_workspace *workspace;
+    uint64_t seed = 1;
+    (void)state;
+    assert_ok(mmh_codec_workspace_create(&workspace, NULL, NULL));
+    for (size_t i = 0; i < ROWS * WIDTH; i++)
+        data[i] = i / WIDTH % 8 ? (uint16_t)weight_bits(MMH_DTYPE_F16, &seed,
+                                                        i / WIDTH % 2 ? 0.001 : 1)
+                                : 0;
+    const struct mmh_block_plan *plan;
+    const uint8_t *model;
+    size_t model_bytes;
+    uint64_t floor_bits;
+    assert_ok(mmh_block_plan_make(&plan, &model, &model_bytes, &floor_bits, workspace,
+                                  (const uint8_t *)data, sizeof data, &hint, NULL));
+    assert_true(plan->try_zero_run);
+    assert_non_null(plan->model);
+    assert_int_equal(MMH_MODEL_RANS, plan->model->kind);
+    mmh_codec_workspace_destroy(workspace);
+}
+
 /* LZMA and zstd take what is opaque, at level 9 whichever is smaller. */
 static void test_codec_packs_opaque_bytes(void **state)
 {
@@ -773,6 +803,7 @@ int main(void)
         cmocka_unit_test(test_codec_returns_every_bit),
         cmocka_unit_test(test_codec_chunks_share_a_model),
         cmocka_unit_test(test_codec_survives_any_hint),
+        cmocka_unit_test(test_codec_zeros_apart_beat_shifted_tiers),
         cmocka_unit_test(test_codec_packs_opaque_bytes),
         cmocka_unit_test(test_codec_bytes_are_the_same_everywhere),
         cmocka_unit_test(test_codec_levels_pay),
