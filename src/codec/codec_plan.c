@@ -61,8 +61,12 @@ static uint64_t stripes_of(uint64_t elements, int level)
            mmh_rans_stripes(elements % MMH_CHUNK_ELEMENTS, effort->stripe_log2, effort->stripes);
 }
 
-/* Where part `index` of `parts` of a sample starts: spread evenly, but not in step with rows. */
-static uint64_t part_position(uint64_t index, uint64_t parts, uint64_t elements, uint64_t length)
+unsigned mmh_plan_tables(int level)
+{
+    return efforts[MMH_MIN(MMH_MAX(level, 1), 9)].tables;
+}
+
+uint64_t mmh_part_position(uint64_t index, uint64_t parts, uint64_t elements, uint64_t length)
 {
     uint64_t stride = (elements - length) / parts;
     uint64_t jitter = ((uint64_t)((uint32_t)index * 2654435761u >> 8) * stride) >> 24;
@@ -90,7 +94,7 @@ static mmh_status zstd_bits(uint64_t *bits, mmh_codec_workspace *workspace, cons
     else
         for (size_t p = 0; p < ZSTD_PARTS; p++)
             memcpy(sample + p * part,
-                   data + part_position(p, ZSTD_PARTS, elements, part / element_bytes) *
+                   data + mmh_part_position(p, ZSTD_PARTS, elements, part / element_bytes) *
                               element_bytes,
                    part);
     size_t best, used;
@@ -124,7 +128,7 @@ static mmh_status mask_bits(uint64_t *bits, mmh_codec_workspace *workspace, cons
     size_t counted = 0, used;
     bool all = elements <= ZSTD_PARTS * MASK_PART;
     for (size_t p = 0; p < ZSTD_PARTS; p++) {
-        uint64_t at = all ? p * MASK_PART : part_position(p, ZSTD_PARTS, elements, MASK_PART);
+        uint64_t at = all ? p * MASK_PART : mmh_part_position(p, ZSTD_PARTS, elements, MASK_PART);
         for (size_t i = 0; i < MASK_PART && at + i < elements; i++, counted++) {
             bool set = memcmp(data + (at + i) * element_bytes, zero, element_bytes) != 0;
             mask[counted / 8] |= (uint8_t)(set << counted % 8);
@@ -259,11 +263,11 @@ static void take_sample(struct float_sample *sample, const uint8_t *data, uint64
         uint64_t runs = wanted / RUN;
         for (uint64_t r = 0; r < runs; r++) {
             /* Far apart, so each would be waited for. */
-            const uint8_t *later = data + part_position(MMH_MIN(r + RUNS_AHEAD, runs - 1), runs,
+            const uint8_t *later = data + mmh_part_position(MMH_MIN(r + RUNS_AHEAD, runs - 1), runs,
                                                         elements, RUN) * type->bytes;
             for (size_t i = 0; i < (size_t)RUN * type->bytes; i += 64)
                 __builtin_prefetch(later + i);
-            count_run(sample, data + part_position(r, runs, elements, RUN) * type->bytes, RUN,
+            count_run(sample, data + mmh_part_position(r, runs, elements, RUN) * type->bytes, RUN,
                       type);
         }
     }
@@ -422,7 +426,7 @@ static mmh_status search_float(struct mmh_block_plan *plan, struct mmh_model_dra
         uint64_t runs = n / SAMPLE_RUN;
         for (uint64_t r = 0; r < runs; r++)
             mmh_float_symbols(symbols + r * SAMPLE_RUN, workspace->kernels,
-                              data + part_position(r, runs, plan->elements, SAMPLE_RUN) *
+                              data + mmh_part_position(r, runs, plan->elements, SAMPLE_RUN) *
                                          type->bytes,
                               SAMPLE_RUN, type, q, window, (uint8_t)(1u << q), patches);
     } else {
@@ -550,8 +554,7 @@ static mmh_status plan_float(struct mmh_block_plan *plan, mmh_codec_workspace *w
 
 /* ---- bytes ---- */
 
-/* Magnitudes in quarter octaves, so that a class means for bytes what it means for floats. */
-static void fill_levels(uint8_t levels[256], mmh_dtype dtype, const uint32_t counts[256])
+void mmh_byte_levels(uint8_t levels[256], mmh_dtype dtype, const uint32_t counts[256])
 {
     uint64_t total = 0, below = 0;
     unsigned centre = 0;
@@ -601,7 +604,7 @@ static mmh_status plan_bytes(struct mmh_block_plan *plan, mmh_codec_workspace *w
         uint8_t *levels = mmh_workspace_scratch(workspace, MMH_SCRATCH_LEVELS, (size_t)n);
         if (!levels)
             return fail_memory(plan, err);
-        fill_levels(level_of, plan->dtype, counts);
+        mmh_byte_levels(level_of, plan->dtype, counts);
         for (uint64_t i = 0; i < n; i++)
             levels[i] = level_of[data[i]];
         struct mmh_search search = {

@@ -10,6 +10,7 @@ enum {
     SYMBOL_BITS = 9,     /* and of each symbol, about */
     STAND_IN_BITS = 2,   /* of the symbol that stands in for a patched one */
     GROUPS_SMALL = 16,   /* bins that a small block is searched with */
+    GROUPS_FEW = 8,      /* and those where an estimate will do */
     SMALL_BLOCK = 1 << 18,
 };
 
@@ -97,10 +98,11 @@ static void group_range(struct group *group)
 }
 
 /* Bins that hold something; the smallest neighbours are joined until there are `most`. */
-static size_t list_groups(struct group groups[MMH_CLASS_BINS], mmh_bin_counts *counts, size_t most)
+static size_t list_groups(struct group groups[MMH_CLASS_BINS], mmh_bin_counts *counts,
+                          unsigned bins, size_t most)
 {
     size_t n = 0;
-    for (unsigned bin = 0; bin < MMH_CLASS_BINS; bin++) {
+    for (unsigned bin = 0; bin < bins; bin++) {
         uint64_t total = 0;
         for (unsigned s = 0; s < 256; s++)
             total += counts[bin][s];
@@ -125,8 +127,9 @@ static size_t list_groups(struct group groups[MMH_CLASS_BINS], mmh_bin_counts *c
 }
 
 /* Cost of one table for groups i..j, for all i <= j: cost[i * n + j]. `weight`: elements that each
- * counted one stands for, in 1/256. */
-static void cost_runs(uint64_t *cost, const struct group *groups, size_t n, uint64_t weight)
+ * counted one stands for, in 1/256. `symbol_bits`: of each symbol in a table. */
+static void cost_runs(uint64_t *cost, const struct group *groups, size_t n, uint64_t weight,
+                      uint64_t symbol_bits)
 {
     for (size_t i = 0; i < n; i++) {
         uint32_t sum[256] = { 0 };
@@ -145,15 +148,15 @@ static void cost_runs(uint64_t *cost, const struct group *groups, size_t n, uint
             }
             uint64_t entropy = mmh_cost_xlog2x((uint32_t)total) - parts;
             cost[i * n + j] = (entropy >> 8) * weight +
-                              (TABLE_BITS + SYMBOL_BITS * symbols) * MMH_COST_ONE;
+                              (TABLE_BITS + symbol_bits * symbols) * MMH_COST_ONE;
         }
     }
 }
 
 /* The best partition of n groups into at most `most` runs; start[k] is where run k begins.
- * Returns the number of runs. */
-static size_t partition(size_t start[MMH_RANS_TABLES_MAX], const uint64_t *cost, size_t n,
-                        size_t most)
+ * Returns the number of runs. *bits: their cost. */
+static size_t partition(size_t start[MMH_RANS_TABLES_MAX], uint64_t *bits, const uint64_t *cost,
+                        size_t n, size_t most)
 {
     uint64_t best[MMH_RANS_TABLES_MAX + 1][MMH_CLASS_BINS + 1];
     uint8_t from[MMH_RANS_TABLES_MAX + 1][MMH_CLASS_BINS + 1];
@@ -177,6 +180,7 @@ static size_t partition(size_t start[MMH_RANS_TABLES_MAX], const uint64_t *cost,
         if (best[k][n] < best[runs][n])
             runs = k;
     }
+    *bits = best[runs][n] >> 16;
     for (size_t k = runs, end = n; k; k--) {
         start[k - 1] = from[k][end];
         end = from[k][end];
@@ -192,10 +196,11 @@ uint64_t mmh_model_tables(struct mmh_model_draft *draft, mmh_bin_counts *counts,
     size_t start[MMH_RANS_TABLES_MAX];
     uint64_t weight = search->elements * 256 / MMH_MAX(counted, 1u);
     size_t most = search->elements < SMALL_BLOCK && !search->passes ? GROUPS_SMALL : MMH_CLASS_BINS;
-    size_t n = list_groups(groups, counts, most);
-    cost_runs(costs, groups, n, weight);
-    size_t tables = partition(start, costs, n, search->tables_max);
-    uint64_t bits = 0;
+    size_t n = list_groups(groups, counts, MMH_CLASS_BINS, most);
+    cost_runs(costs, groups, n, weight, SYMBOL_BITS);
+    uint64_t bits;
+    size_t tables = partition(start, &bits, costs, n, search->tables_max);
+    bits = 0;
     for (size_t t = 0; t < tables; t++) {
         size_t end = t + 1 < tables ? start[t + 1] : n;
         uint32_t sum[256] = { 0 };
@@ -212,5 +217,19 @@ uint64_t mmh_model_tables(struct mmh_model_draft *draft, mmh_bin_counts *counts,
             draft->bounds[t - 1] = groups[start[t]].first_bin;
     }
     draft->table_count = (unsigned)tables;
+    return bits + 6 * (tables - 1);
+}
+
+uint64_t mmh_model_tables_bits(mmh_bin_counts *counts, unsigned bins, unsigned tables_max,
+                               uint32_t weight)
+{
+    struct group groups[MMH_CLASS_BINS];
+    size_t start[MMH_RANS_TABLES_MAX];
+    uint64_t bits;
+    size_t n = list_groups(groups, counts, bins, GROUPS_FEW);
+    /* A table fits its sample better than the rest, by 0.72 bits for each of its symbols. */
+    uint64_t costs[GROUPS_FEW * GROUPS_FEW];
+    cost_runs(costs, groups, n, 256, SYMBOL_BITS + (weight - 1) * 3 / 4);
+    size_t tables = partition(start, &bits, costs, n, tables_max);
     return bits + 6 * (tables - 1);
 }
