@@ -16,6 +16,40 @@ enum {
 
 /* ---- frequencies ---- */
 
+/* Symbols in a heap: the one that a slot costs the least, or gives the most, is on top. */
+struct rounding {
+    const uint32_t *counts;
+    const uint16_t *frequency;
+    uint8_t *heap;
+    size_t count;
+    bool take;               /* slots, instead of giving them */
+};
+
+static bool comes_before(const struct rounding *rounding, uint8_t a, uint8_t b)
+{
+    uint64_t count_a = rounding->counts[a], count_b = rounding->counts[b];
+    uint64_t twice_a = 2 * rounding->frequency[a], twice_b = 2 * rounding->frequency[b];
+    if (rounding->take && (twice_a == 2 || twice_b == 2)) /* the last slot stays */
+        return twice_a != twice_b ? twice_b == 2 : a < b;
+    uint64_t of_a = rounding->take ? count_b * (twice_a - 1) : count_a * (twice_b + 1);
+    uint64_t of_b = rounding->take ? count_a * (twice_b - 1) : count_b * (twice_a + 1);
+    return of_a != of_b ? of_a > of_b : a < b;
+}
+
+static void sift(struct rounding *rounding, size_t at)
+{
+    uint8_t *heap = rounding->heap, moved = heap[at];
+    for (size_t below; (below = 2 * at + 1) < rounding->count; at = below) {
+        if (below + 1 < rounding->count &&
+            comes_before(rounding, heap[below + 1], heap[below]))
+            below++;
+        if (!comes_before(rounding, heap[below], moved))
+            break;
+        heap[at] = heap[below];
+    }
+    heap[at] = moved;
+}
+
 uint64_t mmh_model_normalise(uint16_t frequency[256], const uint32_t counts[256], unsigned bits,
                              unsigned patch_bits)
 {
@@ -53,22 +87,11 @@ uint64_t mmh_model_normalise(uint16_t frequency[256], const uint32_t counts[256]
         used += frequency[kept[i]];
     }
     /* Rounding left a few slots over or short: give and take where it matters most. */
-    while (used != size) {
-        size_t best = SIZE_MAX;
-        for (size_t i = 0; i < kept_count; i++) {
-            uint64_t c = counts[kept[i]], f = frequency[kept[i]];
-            if (used > size && f == 1)
-                continue;
-            if (best == SIZE_MAX) {
-                best = i;
-                continue;
-            }
-            uint64_t best_c = counts[kept[best]], best_f = frequency[kept[best]];
-            if (used < size ? c * (2 * best_f + 1) > best_c * (2 * f + 1)
-                            : c * (2 * best_f - 1) < best_c * (2 * f - 1))
-                best = i;
-        }
-        frequency[kept[best]] = (uint16_t)(frequency[kept[best]] + (used < size ? 1 : -1));
+    struct rounding rounding = { counts, frequency, kept, kept_count, used > size };
+    for (size_t i = used == size ? 0 : kept_count / 2; i-- > 0;)
+        sift(&rounding, i);
+    for (; used != size; sift(&rounding, 0)) {
+        frequency[kept[0]] = (uint16_t)(frequency[kept[0]] + (used < size ? 1 : -1));
         used = used < size ? used + 1 : used - 1;
     }
     uint64_t cost = patched * (patch_bits + STAND_IN_BITS) * MMH_COST_ONE;
