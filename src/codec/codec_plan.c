@@ -18,7 +18,9 @@ enum {
     SAMPLE_SHIFTS = 1 << 16,   /* elements that show what shifts of the tiers save */
     ZSTD_PART_MIN = 1 << 10,   /* bytes of each of the parts that zstd is tried on */
     ZSTD_PART_MAX = 1 << 13,
+    ZSTD_PART_FAR = 1 << 14,   /* the same where there is time for matches farther away */
     ZSTD_PARTS = 4,
+    ZSTD_PLANE_MIN = 1 << 16,  /* elements whose bytes of one place take zstd most of a block */
     SHIFTS_MIN = 1 << 13,      /* elements from which on shifts are looked for */
     MASK_PART = 1 << 13,       /* elements of each part that a zero mask is tried on */
     PATCH_BITS = 48,           /* a position and a head */
@@ -77,10 +79,12 @@ uint64_t mmh_part_position(uint64_t index, uint64_t parts, uint64_t elements, ui
 
 /* Bits of the block by zstd's fastest level on a sample, as it is or shuffled. */
 static mmh_status zstd_bits(uint64_t *bits, mmh_codec_workspace *workspace, const uint8_t *data,
-                            size_t bytes, unsigned element_bytes, mmh_error *err)
+                            size_t bytes, unsigned element_bytes, bool far, mmh_error *err)
 {
     size_t elements = bytes / element_bytes;
     size_t part = MMH_MIN(MMH_MAX(bytes / 64, (size_t)ZSTD_PART_MIN), (size_t)ZSTD_PART_MAX);
+    if (far) /* asked for few blocks, where matches may be a row away */
+        part = MMH_MIN(MMH_MAX(bytes / 16, (size_t)ZSTD_PART_MIN), (size_t)ZSTD_PART_FAR);
     part &= ~(size_t)7;
     bool all = bytes <= ZSTD_PARTS * part;
     size_t sampled = all ? bytes : ZSTD_PARTS * part;
@@ -100,12 +104,16 @@ static mmh_status zstd_bits(uint64_t *bits, mmh_codec_workspace *workspace, cons
     size_t best, used;
     mmh_status status = mmh_zstd_encode(out, sampled, &best, workspace, sample, sampled, 1, err);
     if (!status && element_bytes > 1) {
-        size_t n = sampled / element_bytes;
+        size_t n = sampled / element_bytes, planes = 0;
+        /* Long planes fill blocks of zstd's, each with its own codes; the sample's would not. */
+        size_t pieces = elements >= ZSTD_PLANE_MIN ? element_bytes : 1;
         for (size_t i = 0; i < n; i++)
             for (unsigned b = 0; b < element_bytes; b++)
                 shuffled[b * n + i] = sample[i * element_bytes + b];
-        status = mmh_zstd_encode(out, sampled, &used, workspace, shuffled, sampled, 1, err);
-        best = MMH_MIN(best, used);
+        for (size_t p = 0; p < pieces && !status; p++, planes += MMH_MIN(used, sampled / pieces))
+            status = mmh_zstd_encode(out, sampled / pieces, &used, workspace,
+                                     shuffled + p * (sampled / pieces), sampled / pieces, 1, err);
+        best = MMH_MIN(best, planes);
     }
     if (!status && best != MMH_NO_FIT)
         *bits = scale(8 * (uint64_t)best, bytes, sampled);
@@ -474,6 +482,12 @@ static mmh_status plan_float(struct mmh_block_plan *plan, mmh_codec_workspace *w
                                        : MMH_MAX(n / 16, (uint64_t)SAMPLE_TABLE_MIN);
     wanted = MMH_MIN(wanted, (uint64_t)SAMPLE_MAX);
     take_sample(&sample, data, n, type, wanted);
+    if (!type->tail_bits && !(sample.any & 1)) { /* a single element ends the zeros of a chunk */
+        uint64_t any, all;
+        workspace->kernels->bits_used(&any, &all, data, (size_t)n, type->bytes);
+        sample.any |= any;
+        sample.all &= all;
+    }
     uint32_t *exponents = sample.histogram + SYMBOLS_MAX;
     for (unsigned e = 0; e < 1u << type->exponent_bits; e++)
         exponents[e] = sample.histogram[4 * e] + sample.histogram[4 * e + 1] +
@@ -541,10 +555,11 @@ static mmh_status plan_float(struct mmh_block_plan *plan, mmh_codec_workspace *w
         model = dense.rans;
         bits = dense.bits;
     }
-    if (sample.structured) {
+    plan->try_zstd = sample.structured;
+    if (sample.structured && plan->level < 7) { /* with time, each chunk shows it */
         uint64_t matched;
         mmh_status status = zstd_bits(&matched, workspace, data, (size_t)n * type->bytes,
-                                      type->bytes, err);
+                                      type->bytes, plan->level >= 4, err);
         if (status)
             return status;
         plan->try_zstd = zstd_may_win(plan, matched, bits);
@@ -590,7 +605,7 @@ static mmh_status plan_bytes(struct mmh_block_plan *plan, mmh_codec_workspace *w
     uint32_t counts[256] = { 0 };
     workspace->kernels->histogram(counts, data, (size_t)n, 1);
     *floor_bits = mmh_cost_histogram(counts, 256) >> 16;
-    mmh_status status = zstd_bits(&matched, workspace, data, (size_t)n, 1, err);
+    mmh_status status = zstd_bits(&matched, workspace, data, (size_t)n, 1, false, err);
     if (status || !n)
         return status;
 
