@@ -479,6 +479,101 @@ static void test_codec_decodes_floats_anywhere(void **state)
     guard_release(&out);
 }
 
+/* Elements whose scales are spread over 17 octaves, or are all the same. */
+static void fill_scales(uint8_t *data, size_t elements, mmh_dtype dtype, bool same, uint64_t seed)
+{
+    const struct mmh_float_type *type = mmh_float_type(dtype);
+    unsigned unit = mmh_dtype_scalar_bytes(dtype);
+    for (size_t i = 0; i < elements; i++) {
+        uint64_t bits = guard_random(&seed);
+        if (type) {
+            unsigned shift = 8 * unit - 1 - type->exponent_bits;
+            uint64_t mask = ((uint64_t)1 << type->exponent_bits) - 1;
+            uint64_t exponent = mask / 2 + (same ? 0 : bits % 17 - 8);
+            bits = (bits & ~(mask << shift)) | exponent << shift;
+        } else if (same) {
+            bits = bits & 1 ? 47 : -47; /* about the mean of random ones' logarithms */
+        }
+        for (unsigned b = 0; b < unit; b++)
+            data[i * unit + b] = (uint8_t)(bits >> 8 * b);
+    }
+}
+
+/* Tensors that are alike share tables, those that differ at the same scale do not; no shape that a
+ * file may claim does harm. */
+static void test_codec_joins_what_is_alike(void **state)
+{
+    static const mmh_dtype types[] = { MMH_DTYPE_F16, MMH_DTYPE_BF16, MMH_DTYPE_F32,
+                                       MMH_DTYPE_F64, MMH_DTYPE_I8 };
+    enum { ROWS = 100 };
+    mmh_codec_workspace *workspace;
+    (void)state;
+    assert_ok(mmh_codec_workspace_create(&workspace, NULL, NULL));
+    for (size_t t = 0; t < MMH_COUNT_OF(types); t++) {
+        unsigned unit = mmh_dtype_scalar_bytes(types[t]);
+        size_t elements = ROWS * COLUMNS, bytes = elements * unit;
+        struct mmh_block_part part = { .elements = elements, .dimensions = 2,
+                                       .shape = { ROWS, COLUMNS } };
+        struct guard guard;
+        uint8_t *data = guard_init(&guard, bytes);
+        for (int level = 1; level <= 9; level++)
+            for (unsigned alike = 0; alike < 4; alike++) {
+                bool joins;
+                fill_scales(data, elements, types[t], alike & 1, 1);
+                assert_ok(mmh_join_next(&joins, workspace, data, types[t], &part, level, true,
+                                        NULL));
+                assert_false(joins);
+                fill_scales(data, elements, types[t], alike >> 1, 2);
+                assert_ok(mmh_join_next(&joins, workspace, data, types[t], &part, level, false,
+                                        NULL));
+                assert_int_equal((alike & 1) == alike >> 1, joins);
+            }
+        for (uint64_t n = 1; n < elements; n += n / 2 + 1) {
+            static const uint64_t lengths[] = { 0, 1, 2, 3, 65, 256, 257, 1 << 20, UINT64_MAX };
+            for (size_t i = 0; i < MMH_COUNT_OF(lengths); i++)
+                for (size_t j = 0; j < MMH_COUNT_OF(lengths); j++) {
+                    bool joins;
+                    struct mmh_block_part odd = { .elements = n, .dimensions = 1 + (uint32_t)i % 3,
+                                                  .shape = { lengths[i], lengths[j], lengths[j] } };
+                    assert_ok(mmh_join_next(&joins, workspace, data + (elements - n) * unit,
+                                            types[t], &odd, 5, (i + j) % 4 == 0, NULL));
+                }
+        }
+        guard_release(&guard);
+    }
+    mmh_codec_workspace_destroy(workspace);
+}
+
+/* A block of zeros between rows of many scales: shifted tiers beat one table, and the zeros apart
+ * beat those. The model must be one that can be read. */
+static void test_codec_zeros_apart_beat_shifted_tiers(void **state)
+{
+    enum { ROWS = 256, WIDTH = 256 };
+    static uint16_t data[ROWS * WIDTH];
+    struct mmh_block_part part = { .elements = ROWS * WIDTH, .dimensions = 2,
+                                   .shape = { ROWS, WIDTH } };
+    struct mmh_block_hint hint = { .dtype = MMH_DTYPE_F16, .parts = &part, .part_count = 1,
+                                   .level = 4 };
+    mmh_codec_workspace *workspace;
+    uint64_t seed = 1;
+    (void)state;
+    assert_ok(mmh_codec_workspace_create(&workspace, NULL, NULL));
+    for (size_t i = 0; i < ROWS * WIDTH; i++)
+        data[i] = i / WIDTH % 8 ? (uint16_t)weight_bits(MMH_DTYPE_F16, &seed,
+                                                        i / WIDTH % 2 ? 0.001 : 1)
+                                : 0;
+    const struct mmh_block_plan *plan;
+    const uint8_t *model;
+    size_t model_bytes;
+    uint64_t floor_bits;
+    assert_ok(mmh_block_plan_make(&plan, &model, &model_bytes, &floor_bits, workspace,
+                                  (const uint8_t *)data, sizeof data, &hint, NULL));
+    assert_true(plan->try_zero_run);
+    assert_non_null(plan->model);
+    assert_int_equal(MMH_MODEL_RANS, plan->model->kind);
+    mmh_codec_workspace_destroy(workspace);
+}
+
 /* LZMA and zstd take what is opaque, at level 9 whichever is smaller. */
 static void test_codec_packs_opaque_bytes(void **state)
 {
@@ -1077,6 +1172,8 @@ int main(void)
         cmocka_unit_test(test_codec_chunks_share_a_model),
         cmocka_unit_test(test_codec_survives_any_hint),
         cmocka_unit_test(test_codec_decodes_floats_anywhere),
+        cmocka_unit_test(test_codec_joins_what_is_alike),
+        cmocka_unit_test(test_codec_zeros_apart_beat_shifted_tiers),
         cmocka_unit_test(test_codec_packs_opaque_bytes),
         cmocka_unit_test(test_codec_bytes_are_the_same_everywhere),
         cmocka_unit_test(test_codec_levels_pay),

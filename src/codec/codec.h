@@ -70,6 +70,19 @@ struct mmh_block_hint {
     int level;                          /* 1..9 */
 };
 
+/*
+ * Whether a tensor is better coded in one block with those before it, sharing tables: an integer
+ * estimate from a sample. The tensors that it is compared with are those given since the last one
+ * that did not join; `first` says that there are none. The workspace remembers them until it is
+ * used for something else.
+ *
+ *   data   [part->elements >= 1] of the tensor, little-endian, of `dtype`, a scalar: where that
+ *          is no float and has more than 8 bits there are no tables, and all join
+ */
+mmh_status mmh_join_next(bool *joins, mmh_codec_workspace *workspace, const uint8_t *data,
+                         mmh_dtype dtype, const struct mmh_block_part *part, int level,
+                         bool first, mmh_error *err);
+
 /* Decisions for one block: codecs to try, tables, classes. Lives in the workspace until the
  * next mmh_block_plan call on it. */
 struct mmh_block_plan;

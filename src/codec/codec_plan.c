@@ -18,7 +18,9 @@ enum {
     SAMPLE_SHIFTS = 1 << 16, /* elements that show what shifts of the tiers save */
     ZSTD_PART_MIN = 1 << 10, /* bytes of each of the parts that zstd is tried on */
     ZSTD_PART_MAX = 1 << 13,
+    ZSTD_PART_FAR = 1 << 14,   /* the same where there is time for matches farther away */
     ZSTD_PARTS = 4,
+    ZSTD_PLANE_MIN = 1 << 16, /* elements whose bytes of one place take zstd most of a block */
     SHIFTS_MIN = 1 << 13,   /* elements from which on shifts are looked for */
     MASK_PART = 1 << 13,    /* elements of each part that a zero mask is tried on */
     PAIRS_LEVEL_MAX = 5,    /* above, the smaller of bytes one by one is worth its time */
@@ -67,8 +69,12 @@ static uint64_t stripes_of(uint64_t elements, int level)
            mmh_rans_stripes(elements % MMH_CHUNK_ELEMENTS, effort->stripe_log2, effort->stripes);
 }
 
-/* Where part `index` of `parts` of a sample starts: spread evenly, but not in step with rows. */
-static uint64_t part_position(uint64_t index, uint64_t parts, uint64_t elements, uint64_t length)
+unsigned mmh_plan_tables(int level)
+{
+    return efforts[MMH_MIN(MMH_MAX(level, 1), 9)].tables;
+}
+
+uint64_t mmh_part_position(uint64_t index, uint64_t parts, uint64_t elements, uint64_t length)
 {
     uint64_t stride = (elements - length) / parts;
     uint64_t jitter = ((uint64_t)((uint32_t)index * 2654435761u >> 8) * stride) >> 24;
@@ -79,10 +85,12 @@ static uint64_t part_position(uint64_t index, uint64_t parts, uint64_t elements,
 
 /* Bits of the block by zstd's fastest level on a sample, as it is or shuffled. */
 static mmh_status zstd_bits(uint64_t *bits, mmh_codec_workspace *workspace, const uint8_t *data,
-                            size_t bytes, unsigned element_bytes, mmh_error *err)
+                            size_t bytes, unsigned element_bytes, bool far, mmh_error *err)
 {
     size_t elements = bytes / element_bytes;
     size_t part = MMH_MIN(MMH_MAX(bytes / 64, (size_t)ZSTD_PART_MIN), (size_t)ZSTD_PART_MAX);
+    if (far) /* asked for few blocks, where matches may be a row away */
+        part = MMH_MIN(MMH_MAX(bytes / 16, (size_t)ZSTD_PART_MIN), (size_t)ZSTD_PART_FAR);
     part &= ~(size_t)7;
     bool all = bytes <= ZSTD_PARTS * part;
     size_t sampled = all ? bytes : ZSTD_PARTS * part;
@@ -97,17 +105,21 @@ static mmh_status zstd_bits(uint64_t *bits, mmh_codec_workspace *workspace, cons
         for (size_t p = 0; p < ZSTD_PARTS; p++)
             memcpy(sample + p * part,
                    data +
-                       part_position(p, ZSTD_PARTS, elements, part / element_bytes) * element_bytes,
+                       mmh_part_position(p, ZSTD_PARTS, elements, part / element_bytes) * element_bytes,
                    part);
     size_t best, used;
     mmh_status status = mmh_zstd_encode(out, sampled, &best, workspace, sample, sampled, 1, err);
     if (!status && element_bytes > 1) {
-        size_t n = sampled / element_bytes;
+        size_t n = sampled / element_bytes, planes = 0;
+        /* Long planes fill blocks of zstd's, each with its own codes; the sample's would not. */
+        size_t pieces = elements >= ZSTD_PLANE_MIN ? element_bytes : 1;
         for (size_t i = 0; i < n; i++)
             for (unsigned b = 0; b < element_bytes; b++)
                 shuffled[b * n + i] = sample[i * element_bytes + b];
-        status = mmh_zstd_encode(out, sampled, &used, workspace, shuffled, sampled, 1, err);
-        best = MMH_MIN(best, used);
+        for (size_t p = 0; p < pieces && !status; p++, planes += MMH_MIN(used, sampled / pieces))
+            status = mmh_zstd_encode(out, sampled / pieces, &used, workspace,
+                                     shuffled + p * (sampled / pieces), sampled / pieces, 1, err);
+        best = MMH_MIN(best, planes);
     }
     if (!status && best != MMH_NO_FIT)
         *bits = scale(8 * (uint64_t)best, bytes, sampled);
@@ -130,7 +142,7 @@ static mmh_status mask_bits(uint64_t *bits, mmh_codec_workspace *workspace, cons
     size_t counted = 0, used;
     bool all = elements <= ZSTD_PARTS * MASK_PART;
     for (size_t p = 0; p < ZSTD_PARTS; p++) {
-        uint64_t at = all ? p * MASK_PART : part_position(p, ZSTD_PARTS, elements, MASK_PART);
+        uint64_t at = all ? p * MASK_PART : mmh_part_position(p, ZSTD_PARTS, elements, MASK_PART);
         for (size_t i = 0; i < MASK_PART && at + i < elements; i++, counted++) {
             bool set = memcmp(data + (at + i) * element_bytes, zero, element_bytes) != 0;
             mask[counted / 8] |= (uint8_t)(set << counted % 8);
@@ -266,12 +278,12 @@ static void take_sample(struct float_sample *sample, const uint8_t *data, uint64
         uint64_t runs = wanted / RUN;
         for (uint64_t r = 0; r < runs; r++) {
             /* Far apart, so each would be waited for. */
-            const uint8_t *later = data + part_position(MMH_MIN(r + RUNS_AHEAD, runs - 1), runs,
+            const uint8_t *later = data + mmh_part_position(MMH_MIN(r + RUNS_AHEAD, runs - 1), runs,
                                                         elements, RUN) *
                                               type->bytes;
             for (size_t i = 0; i < (size_t)RUN * type->bytes; i += 64)
                 __builtin_prefetch(later + i);
-            count_run(sample, data + part_position(r, runs, elements, RUN) * type->bytes, RUN,
+            count_run(sample, data + mmh_part_position(r, runs, elements, RUN) * type->bytes, RUN,
                       type);
         }
     }
@@ -431,7 +443,7 @@ static mmh_status search_float(struct mmh_block_plan *plan, struct mmh_model_dra
         for (uint64_t r = 0; r < runs; r++)
             mmh_float_symbols(symbols + r * SAMPLE_RUN, workspace->kernels,
                               data +
-                                  part_position(r, runs, plan->elements, SAMPLE_RUN) * type->bytes,
+                                  mmh_part_position(r, runs, plan->elements, SAMPLE_RUN) * type->bytes,
                               SAMPLE_RUN, type, q, window, (uint8_t)(1u << q), patches);
     } else {
         mmh_float_symbols(symbols, workspace->kernels, data, (size_t)n, type, q, window,
@@ -480,6 +492,12 @@ static mmh_status plan_float(struct mmh_block_plan *plan, mmh_codec_workspace *w
                                        : MMH_MAX(n / 16, (uint64_t)SAMPLE_TABLE_MIN);
     wanted = MMH_MIN(wanted, (uint64_t)SAMPLE_MAX);
     take_sample(&sample, data, n, type, wanted);
+    if (!type->tail_bits && !(sample.any & 1)) { /* a single element ends the zeros of a chunk */
+        uint64_t any, all;
+        workspace->kernels->bits_used(&any, &all, data, (size_t)n, type->bytes);
+        sample.any |= any;
+        sample.all &= all;
+    }
     uint32_t *exponents = sample.histogram + SYMBOLS_MAX;
     for (unsigned e = 0; e < 1u << type->exponent_bits; e++)
         exponents[e] = sample.histogram[4 * e] + sample.histogram[4 * e + 1] +
@@ -500,7 +518,7 @@ static mmh_status plan_float(struct mmh_block_plan *plan, mmh_codec_workspace *w
     uint64_t bits = choice.bits;
 
     /* Zeros apart, if there are some: what a mask and the others would take. */
-    bool sparse = sample.zeros * 32 > sample.counted;
+    bool sparse = sample.zeros * (plan->level >= 5 ? 64 : 32) > sample.counted;
     if (sparse) {
         uint64_t mask;
         mmh_status status = mask_bits(&mask, workspace, data, n, type->bytes, err);
@@ -551,10 +569,11 @@ static mmh_status plan_float(struct mmh_block_plan *plan, mmh_codec_workspace *w
         model = dense.rans;
         bits = dense.bits;
     }
-    if (sample.structured) {
+    plan->try_zstd = sample.structured;
+    if (sample.structured && plan->level < 7) { /* with time, each chunk shows it */
         uint64_t matched;
         mmh_status status = zstd_bits(&matched, workspace, data, (size_t)n * type->bytes,
-                                      type->bytes, err);
+                                      type->bytes, plan->level >= 4, err);
         if (status)
             return status;
         plan->try_zstd = zstd_may_win(plan, matched, bits);
@@ -564,8 +583,7 @@ static mmh_status plan_float(struct mmh_block_plan *plan, mmh_codec_workspace *w
 
 /* ---- bytes ---- */
 
-/* Magnitudes in quarter octaves, so that a class means for bytes what it means for floats. */
-static void fill_levels(uint8_t levels[256], mmh_dtype dtype, const uint32_t counts[256])
+void mmh_byte_levels(uint8_t levels[256], mmh_dtype dtype, const uint32_t counts[256])
 {
     uint64_t total = 0, below = 0;
     unsigned centre = 0;
@@ -601,7 +619,7 @@ static mmh_status plan_bytes(struct mmh_block_plan *plan, mmh_codec_workspace *w
     uint32_t counts[256] = { 0 };
     workspace->kernels->histogram(counts, data, (size_t)n, 1);
     *floor_bits = mmh_cost_histogram(counts, 256) >> 16;
-    mmh_status status = zstd_bits(&matched, workspace, data, (size_t)n, 1, err);
+    mmh_status status = zstd_bits(&matched, workspace, data, (size_t)n, 1, false, err);
     if (status || !n)
         return status;
 
@@ -612,7 +630,7 @@ static mmh_status plan_bytes(struct mmh_block_plan *plan, mmh_codec_workspace *w
     uint64_t bits = mmh_model_normalise(frequency[0], counts, draft.bits, 0) >> 16;
     bits += mmh_model_table_bits(frequency[0]);
     uint8_t level_of[256], buckets[MMH_PAIR_TABLES_MAX][256];
-    fill_levels(level_of, plan->dtype, counts);
+    mmh_byte_levels(level_of, plan->dtype, counts);
     bool pairs = plan->level <= PAIRS_LEVEL_MAX && n >= PAIRS_MIN && counts[0] <= n / 2;
     if (pairs) {
         struct mmh_model_draft pair_draft = { .table_count = 1,

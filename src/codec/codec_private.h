@@ -49,6 +49,7 @@ enum mmh_scratch {
     MMH_SCRATCH_SPARE,    /* planning: the same of a second view */
     MMH_SCRATCH_COUNTS,   /* planning: histograms of the bins, tables of the merge */
     MMH_SCRATCH_MODEL,    /* planning: the model payload */
+    MMH_SCRATCH_JOIN,     /* joining: the tensors joined so far */
     MMH_SCRATCH_COUNT
 };
 
@@ -172,6 +173,16 @@ struct mmh_codec_workspace {
     struct mmh_rans_encode_table *tables; /* [MMH_RANS_TABLES_MAX] of the plan */
     struct mmh_block_plan plan;
 };
+
+/* Most tables of a block at a level. */
+unsigned mmh_plan_tables(int level);
+
+/* Magnitudes of an 8-bit type's values in quarter octaves, so that a class means for bytes what it
+ * means for floats. counts: of the values, whose median is zero where the type does not say. */
+void mmh_byte_levels(uint8_t levels[256], mmh_dtype dtype, const uint32_t counts[256]);
+
+/* Where part `index` of `parts` of a sample starts: spread evenly, but not in step with rows. */
+uint64_t mmh_part_position(uint64_t index, uint64_t parts, uint64_t elements, uint64_t length);
 
 /* ---- codecs ---- */
 

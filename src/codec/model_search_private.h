@@ -21,4 +21,9 @@ typedef uint32_t mmh_bin_counts[256];
 uint64_t mmh_model_tables(struct mmh_model_draft *draft, mmh_bin_counts *counts, uint64_t *costs,
                           const struct mmh_search *search, uint64_t counted);
 
+/* The same cost alone, by counts that were multiplied by `weight`, the elements that each counted
+ * one stands for: what is cheap in a sample alone does not count. */
+uint64_t mmh_model_tables_bits(mmh_bin_counts *counts, unsigned bins, unsigned tables_max,
+                               uint32_t weight);
+
 #endif

@@ -10,10 +10,45 @@ enum {
     SYMBOL_BITS = 9,     /* and of each symbol, about */
     STAND_IN_BITS = 2,   /* of the symbol that stands in for a patched one */
     GROUPS_SMALL = 16,   /* bins that a small block is searched with */
+    GROUPS_FEW = 8,      /* and those where an estimate will do */
     SMALL_BLOCK = 1 << 18,
 };
 
 /* ---- frequencies ---- */
+
+/* Symbols in a heap: the one that a slot costs the least, or gives the most, is on top. */
+struct rounding {
+    const uint32_t *counts;
+    const uint16_t *frequency;
+    uint8_t *heap;
+    size_t count;
+    bool take;               /* slots, instead of giving them */
+};
+
+static bool comes_before(const struct rounding *rounding, uint8_t a, uint8_t b)
+{
+    uint64_t count_a = rounding->counts[a], count_b = rounding->counts[b];
+    uint64_t twice_a = 2 * rounding->frequency[a], twice_b = 2 * rounding->frequency[b];
+    if (rounding->take && (twice_a == 2 || twice_b == 2)) /* the last slot stays */
+        return twice_a != twice_b ? twice_b == 2 : a < b;
+    uint64_t of_a = rounding->take ? count_b * (twice_a - 1) : count_a * (twice_b + 1);
+    uint64_t of_b = rounding->take ? count_a * (twice_b - 1) : count_b * (twice_a + 1);
+    return of_a != of_b ? of_a > of_b : a < b;
+}
+
+static void sift(struct rounding *rounding, size_t at)
+{
+    uint8_t *heap = rounding->heap, moved = heap[at];
+    for (size_t below; (below = 2 * at + 1) < rounding->count; at = below) {
+        if (below + 1 < rounding->count &&
+            comes_before(rounding, heap[below + 1], heap[below]))
+            below++;
+        if (!comes_before(rounding, heap[below], moved))
+            break;
+        heap[at] = heap[below];
+    }
+    heap[at] = moved;
+}
 
 uint64_t mmh_model_normalise(uint16_t frequency[256], const uint32_t counts[256], unsigned bits,
                              unsigned patch_bits)
@@ -52,22 +87,11 @@ uint64_t mmh_model_normalise(uint16_t frequency[256], const uint32_t counts[256]
         used += frequency[kept[i]];
     }
     /* Rounding left a few slots over or short: give and take where it matters most. */
-    while (used != size) {
-        size_t best = SIZE_MAX;
-        for (size_t i = 0; i < kept_count; i++) {
-            uint64_t c = counts[kept[i]], f = frequency[kept[i]];
-            if (used > size && f == 1)
-                continue;
-            if (best == SIZE_MAX) {
-                best = i;
-                continue;
-            }
-            uint64_t best_c = counts[kept[best]], best_f = frequency[kept[best]];
-            if (used < size ? c * (2 * best_f + 1) > best_c * (2 * f + 1)
-                            : c * (2 * best_f - 1) < best_c * (2 * f - 1))
-                best = i;
-        }
-        frequency[kept[best]] = (uint16_t)(frequency[kept[best]] + (used < size ? 1 : -1));
+    struct rounding rounding = { counts, frequency, kept, kept_count, used > size };
+    for (size_t i = used == size ? 0 : kept_count / 2; i-- > 0;)
+        sift(&rounding, i);
+    for (; used != size; sift(&rounding, 0)) {
+        frequency[kept[0]] = (uint16_t)(frequency[kept[0]] + (used < size ? 1 : -1));
         used = used < size ? used + 1 : used - 1;
     }
     uint64_t cost = patched * (patch_bits + STAND_IN_BITS) * MMH_COST_ONE;
@@ -97,10 +121,11 @@ static void group_range(struct group *group)
 }
 
 /* Bins that hold something; the smallest neighbours are joined until there are `most`. */
-static size_t list_groups(struct group groups[MMH_CLASS_BINS], mmh_bin_counts *counts, size_t most)
+static size_t list_groups(struct group groups[MMH_CLASS_BINS], mmh_bin_counts *counts,
+                          unsigned bins, size_t most)
 {
     size_t n = 0;
-    for (unsigned bin = 0; bin < MMH_CLASS_BINS; bin++) {
+    for (unsigned bin = 0; bin < bins; bin++) {
         uint64_t total = 0;
         for (unsigned s = 0; s < 256; s++)
             total += counts[bin][s];
@@ -125,8 +150,9 @@ static size_t list_groups(struct group groups[MMH_CLASS_BINS], mmh_bin_counts *c
 }
 
 /* Cost of one table for groups i..j, for all i <= j: cost[i * n + j]. `weight`: elements that each
- * counted one stands for, in 1/256. */
-static void cost_runs(uint64_t *cost, const struct group *groups, size_t n, uint64_t weight)
+ * counted one stands for, in 1/256. `symbol_bits`: of each symbol in a table. */
+static void cost_runs(uint64_t *cost, const struct group *groups, size_t n, uint64_t weight,
+                      uint64_t symbol_bits)
 {
     for (size_t i = 0; i < n; i++) {
         uint32_t sum[256] = { 0 };
@@ -145,15 +171,15 @@ static void cost_runs(uint64_t *cost, const struct group *groups, size_t n, uint
             }
             uint64_t entropy = mmh_cost_xlog2x((uint32_t)total) - parts;
             cost[i * n + j] = (entropy >> 8) * weight +
-                              (TABLE_BITS + SYMBOL_BITS * symbols) * MMH_COST_ONE;
+                              (TABLE_BITS + symbol_bits * symbols) * MMH_COST_ONE;
         }
     }
 }
 
 /* The best partition of n groups into at most `most` runs; start[k] is where run k begins.
- * Returns the number of runs. */
-static size_t partition(size_t start[MMH_RANS_TABLES_MAX], const uint64_t *cost, size_t n,
-                        size_t most)
+ * Returns the number of runs. *bits: their cost. */
+static size_t partition(size_t start[MMH_RANS_TABLES_MAX], uint64_t *bits, const uint64_t *cost,
+                        size_t n, size_t most)
 {
     uint64_t best[MMH_RANS_TABLES_MAX + 1][MMH_CLASS_BINS + 1];
     uint8_t from[MMH_RANS_TABLES_MAX + 1][MMH_CLASS_BINS + 1];
@@ -177,6 +203,7 @@ static size_t partition(size_t start[MMH_RANS_TABLES_MAX], const uint64_t *cost,
         if (best[k][n] < best[runs][n])
             runs = k;
     }
+    *bits = best[runs][n] >> 16;
     for (size_t k = runs, end = n; k; k--) {
         start[k - 1] = from[k][end];
         end = from[k][end];
@@ -192,10 +219,11 @@ uint64_t mmh_model_tables(struct mmh_model_draft *draft, mmh_bin_counts *counts,
     size_t start[MMH_RANS_TABLES_MAX];
     uint64_t weight = search->elements * 256 / MMH_MAX(counted, 1u);
     size_t most = search->elements < SMALL_BLOCK && !search->passes ? GROUPS_SMALL : MMH_CLASS_BINS;
-    size_t n = list_groups(groups, counts, most);
-    cost_runs(costs, groups, n, weight);
-    size_t tables = partition(start, costs, n, search->tables_max);
-    uint64_t bits = 0;
+    size_t n = list_groups(groups, counts, MMH_CLASS_BINS, most);
+    cost_runs(costs, groups, n, weight, SYMBOL_BITS);
+    uint64_t bits;
+    size_t tables = partition(start, &bits, costs, n, search->tables_max);
+    bits = 0;
     for (size_t t = 0; t < tables; t++) {
         size_t end = t + 1 < tables ? start[t + 1] : n;
         uint32_t sum[256] = { 0 };
@@ -212,5 +240,19 @@ uint64_t mmh_model_tables(struct mmh_model_draft *draft, mmh_bin_counts *counts,
             draft->bounds[t - 1] = groups[start[t]].first_bin;
     }
     draft->table_count = (unsigned)tables;
+    return bits + 6 * (tables - 1);
+}
+
+uint64_t mmh_model_tables_bits(mmh_bin_counts *counts, unsigned bins, unsigned tables_max,
+                               uint32_t weight)
+{
+    struct group groups[MMH_CLASS_BINS];
+    size_t start[MMH_RANS_TABLES_MAX];
+    uint64_t bits;
+    size_t n = list_groups(groups, counts, bins, GROUPS_FEW);
+    /* A table fits its sample better than the rest, by 0.72 bits for each of its symbols. */
+    uint64_t costs[GROUPS_FEW * GROUPS_FEW];
+    cost_runs(costs, groups, n, 256, SYMBOL_BITS + (weight - 1) * 3 / 4);
+    size_t tables = partition(start, &bits, costs, n, tables_max);
     return bits + 6 * (tables - 1);
 }

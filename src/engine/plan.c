@@ -16,7 +16,6 @@ enum {
     SHARED_BYTES = 1 << 20,      /* ... neighbours of one type below this; equal ones among larger */
     SMALL_BYTES = 1 << 16,       /* tensors are stored once. Below that level: below this. */
     JOINED_MAX = 4096,           /* tensors in one block */
-    MINOR_BYTES = 2048,          /* tensors below this join whatever is beside them */
     TINY_BYTES = 512,            /* typed runs below this are opaque: a chunk costs about 50 bytes */
     OPAQUE_CHUNK_HIGH_LEVEL = 7  /* from this level on opaque chunks are as large as may be */
 };
@@ -199,10 +198,8 @@ static bool runs_join(const struct run *run, const struct run *next, int level)
         return true;
     if (!run->survey->seen || !next->survey->seen)
         return false;
-    if (run->bytes >= MINOR_BYTES && next->bytes >= MINOR_BYTES &&
-        (run->survey->alone || next->survey->alone ||
-         memcmp(run->survey->signature, next->survey->signature,
-                sizeof next->survey->signature) != 0))
+    if (run->bytes >= MMH_SURVEY_MINOR_BYTES && next->bytes >= MMH_SURVEY_MINOR_BYTES &&
+        (run->survey->alone || next->survey->alone || !next->survey->joins))
         return false;
     uint64_t small = level >= SHARED_FROM_LEVEL ? SHARED_BYTES : SMALL_BYTES;
     return next->bytes < small && (run->extents > 1 || run->bytes < small) &&
@@ -279,7 +276,7 @@ static mmh_status plan_blocks(struct block_list *list, const struct mmh_extent_m
                 mmh_buffer_bytes(&list->parts, &run.part, sizeof run.part);
             if (run.dtype != MMH_DTYPE_OPAQUE)
                 mmh_buffer_bytes(&list->parts, &next.part, sizeof next.part);
-            if (run.bytes < MINOR_BYTES)
+            if (run.bytes < MMH_SURVEY_MINOR_BYTES)
                 run.survey = next.survey; /* the run is now mostly this */
             run.bytes += next.bytes;
             run.extents++;
@@ -376,7 +373,8 @@ static mmh_status plan_files(struct mmh_plan *plan, struct mmh_arena *arena,
         surveys[i] = mmh_arena_array(arena, counts[i], sizeof **surveys);
         if (!surveys[i])
             return mmh_fail(err, MMH_E_MEMORY, "no memory to plan %zu tensors", counts[i]);
-        status = mmh_survey_file(surveys[i], context, file->path, &file->map, limit, err);
+        status = mmh_survey_file(surveys[i], context, file->path, &file->map, limit, level,
+                                 err);
     }
     if (status == MMH_OK)
         status = mmh_survey_equal(surveys, counts, plan->file_count, context->allocator, err);

@@ -28,29 +28,39 @@ struct surveying {
     const struct mmh_extent_map *map;
     struct mmh_survey *survey;
     struct batch *batches;
+    int level;
 };
+
+static inline uint64_t element_at(const uint8_t *data, size_t index, unsigned bytes)
+{
+    data += index * bytes;
+    return bytes == 2 ? mmh_load16(data) : bytes == 4 ? mmh_load32(data) : mmh_load64(data);
+}
 
 /* Whether many values came just before, as in weights that were quantised once: matches find
  * more in them than statistics. Looks at a spread sample; zeros do not count. */
-static bool values_repeat(const uint8_t *data, size_t elements, unsigned bytes)
+static inline bool values_of_width_repeat(const uint8_t *data, size_t elements, unsigned bytes)
 {
     size_t step = elements > SAMPLE_VALUES ? elements / SAMPLE_VALUES : 1;
     size_t looked = 0, repeated = 0;
     for (size_t i = NEARBY; i < elements; i += step) {
-        uint64_t value = 0, other = 0;
-        memcpy(&value, data + i * bytes, bytes);
-        if (!value)
-            continue;
-        looked++;
-        for (size_t k = 1; k <= NEARBY; k++) {
-            memcpy(&other, data + (i - k) * bytes, bytes);
-            if (other == value) {
-                repeated++;
-                break;
-            }
-        }
+        uint64_t value = element_at(data, i, bytes);
+        bool found = false;
+        for (size_t k = 1; k <= NEARBY; k++)
+            found |= element_at(data, i - k, bytes) == value;
+        looked += value != 0;
+        repeated += value != 0 && found;
     }
     return repeated * 3 > looked;
+}
+
+static bool values_repeat(const uint8_t *data, size_t elements, unsigned bytes)
+{
+    switch (bytes) { /* each a loop for itself */
+    case 2: return values_of_width_repeat(data, elements, 2);
+    case 4: return values_of_width_repeat(data, elements, 4);
+    default: return values_of_width_repeat(data, elements, 8);
+    }
 }
 
 /* Whether the lowest byte is far from uniform, as noise is not: again weights with a history. */
@@ -70,6 +80,10 @@ static size_t count_zeros(const uint8_t *data, size_t elements, unsigned bytes)
 {
     size_t zeros = 0;
     switch (bytes) {
+    case 1:
+        for (size_t i = 0; i < elements; i++)
+            zeros += data[i] == 0;
+        break;
     case 2:
         for (size_t i = 0; i < elements; i++)
             zeros += mmh_load16(data + 2 * i) == 0;
@@ -90,20 +104,41 @@ static void look(struct mmh_survey *survey, const struct mmh_extent *extent, uin
 {
     unsigned bytes = mmh_dtype_scalar_bytes(mmh_dtype_scalar(extent->dtype));
     size_t elements = (size_t)extent->bytes / bytes;
-    if (bytes > 1 && elements) {
-        const struct mmh_kernels *kernels = mmh_kernels_get();
-        if (extent->big_endian)
-            kernels->swap_bytes(data, data, elements, bytes);
-        uint64_t any, all, sign = UINT64_C(1) << (8 * bytes - 1);
-        kernels->bits_used(&any, &all, data, elements, bytes);
-        size_t zeros = count_zeros(data, elements, bytes);
-        survey->signature[0] = !(any & sign) ? 1 : all & sign ? 2 : 0;
-        survey->signature[1] = zeros == elements ? 2 : zeros * 32 > elements;
-        survey->signature[2] = any ? (uint8_t)mmh_ctz64(any) : 64;
-        survey->alone = values_repeat(data, elements, bytes) ||
-                        low_byte_skewed(data, elements, bytes);
+    if (!elements)
+        return;
+    size_t zeros = count_zeros(data, elements, bytes);
+    if (bytes == 1) {
+        survey->signature[1] = zeros == elements ? 2 : zeros * 2 > elements;
+        return;
     }
-    survey->seen = true;
+    const struct mmh_kernels *kernels = mmh_kernels_get();
+    if (extent->big_endian)
+        kernels->swap_bytes(data, data, elements, bytes);
+    uint64_t any, all, sign = UINT64_C(1) << (8 * bytes - 1);
+    kernels->bits_used(&any, &all, data, elements, bytes);
+    survey->signature[0] = !(any & sign) ? 1 : all & sign ? 2 : 0;
+    survey->signature[1] = zeros == elements ? 2 : zeros * 32 > elements;
+    survey->signature[2] = any ? (uint8_t)mmh_ctz64(any) : 64;
+    survey->alone = values_repeat(data, elements, bytes) ||
+                    low_byte_skewed(data, elements, bytes);
+}
+
+/* Compare an extent with the run of those before it; `run` is the first of that, or NULL. */
+static mmh_status compare(const struct mmh_survey **run, struct surveying *surveying,
+                          struct mmh_worker *worker, size_t index, mmh_error *err)
+{
+    const struct mmh_extent *extent = &surveying->map->extents[index];
+    struct mmh_survey *survey = &surveying->survey[index];
+    mmh_dtype scalar = mmh_dtype_scalar(extent->dtype);
+    bool first = !*run || survey->alone || (*run)->alone ||
+                 memcmp((*run)->signature, survey->signature, sizeof survey->signature) != 0;
+    struct mmh_block_part part = { .elements = extent->bytes / mmh_dtype_scalar_bytes(scalar) };
+    part.dimensions = mmh_extent_hint(part.shape, extent);
+    mmh_status status = mmh_join_next(&survey->joins, worker->codec, worker->stored, scalar, &part,
+                                      surveying->level, first, err);
+    if (!survey->joins)
+        *run = survey;
+    return status;
 }
 
 static mmh_status survey_batch(void *context, size_t job, unsigned worker_index, mmh_error *err)
@@ -115,11 +150,17 @@ static mmh_status survey_batch(void *context, size_t job, unsigned worker_index,
     mmh_status status = mmh_input_open(&input, surveying->path, surveying->context->allocator, err);
     if (status != MMH_OK)
         return status;
+    const struct mmh_survey *run = NULL;
     for (size_t i = batch->first; i < batch->first + batch->count && status == MMH_OK; i++) {
         const struct mmh_extent *extent = &surveying->map->extents[i];
         struct mmh_survey *survey = &surveying->survey[i];
-        if (!survey->seen)
+        if (i > batch->first && (extent->dtype != extent[-1].dtype ||
+                                 extent->big_endian != extent[-1].big_endian))
+            run = NULL;
+        if (!survey->seen) {
+            run = NULL;
             continue;
+        }
         status = mmh_worker_room(surveying->context, worker, (size_t)extent->bytes, 0, err);
         if (status == MMH_OK)
             status = mmh_input_read(input, worker->stored, extent->offset, (size_t)extent->bytes,
@@ -133,6 +174,8 @@ static mmh_status survey_batch(void *context, size_t job, unsigned worker_index,
         survey->fingerprint[0] = mmh_load64(digest);
         survey->fingerprint[1] = mmh_load64(digest + 8);
         look(survey, extent, worker->stored);
+        if (extent->bytes >= MMH_SURVEY_MINOR_BYTES)
+            status = compare(&run, surveying, worker, i, err);
     }
     mmh_input_close(input);
     return status;
@@ -140,10 +183,10 @@ static mmh_status survey_batch(void *context, size_t job, unsigned worker_index,
 
 mmh_status mmh_survey_file(struct mmh_survey *survey, mmh_context *context, const char *path,
                            const struct mmh_extent_map *map, uint64_t limit_bytes,
-                           mmh_error *err)
+                           int level, mmh_error *err)
 {
     struct surveying surveying = { .context = context, .path = path, .map = map,
-                                   .survey = survey };
+                                   .survey = survey, .level = level };
     size_t batches = 0;
     for (int pass = 0; pass < 2; pass++) { /* count, then fill in */
         uint64_t bytes = 0;

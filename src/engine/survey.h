@@ -9,10 +9,13 @@
 #include "engine/engine.h"
 #include "tensor/extent.h"
 
+enum { MMH_SURVEY_MINOR_BYTES = 2048 }; /* extents below this join whatever is beside them */
+
 /* What was seen of one extent. Only those with the same signature are coded together. */
 struct mmh_survey {
     bool seen;              /* it is small enough to be looked at */
     bool alone;             /* equal to another one (stored once), or better coded by itself */
+    bool joins;             /* it is better coded with those before it; minor ones are not asked */
     uint8_t signature[3];   /* signs, zeros, trailing zero bits */
     uint64_t fingerprint[2]; /* of its bytes */
 };
@@ -21,10 +24,11 @@ struct mmh_survey {
  * Look at the typed extents of up to `limit_bytes` of a file.
  *
  *   survey   [map->extent_count] out
+ *   level    that decides how many tables they may share
  */
 mmh_status mmh_survey_file(struct mmh_survey *survey, mmh_context *context, const char *path,
                            const struct mmh_extent_map *map, uint64_t limit_bytes,
-                           mmh_error *err);
+                           int level, mmh_error *err);
 
 /* Mark those that are equal to another one, over all files. */
 mmh_status mmh_survey_equal(struct mmh_survey *const *surveys, const size_t *counts,
