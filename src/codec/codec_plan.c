@@ -220,6 +220,12 @@ static mmh_status finish_model(struct mmh_block_plan *plan, mmh_codec_workspace 
     return MMH_OK;
 }
 
+/* K. Of fp16 so much is raw that finer tables are all there is to gain at level 5. */
+static uint8_t table_bits(const struct mmh_block_plan *plan)
+{
+    return plan->level == 5 && plan->dtype == MMH_DTYPE_F16 ? 12 : efforts[plan->level].bits;
+}
+
 /* ---- floats ---- */
 
 /* What a sample of a block says. */
@@ -534,7 +540,7 @@ static mmh_status plan_float(struct mmh_block_plan *plan, mmh_codec_workspace *w
     }
 
     struct mmh_model_draft draft = { .kind = MMH_MODEL_RANS, .table_count = 1, .elements = n };
-    draft.bits = efforts[plan->level].bits;
+    draft.bits = table_bits(plan);
     draft.frequency = &choice.frequency;
     bool model = choice.rans;
     if (choice.rans) {
@@ -564,7 +570,7 @@ static mmh_status plan_float(struct mmh_block_plan *plan, mmh_codec_workspace *w
         draft = (struct mmh_model_draft){ .kind = MMH_MODEL_RANS,
                                           .table_count = 1,
                                           .elements = n,
-                                          .bits = efforts[plan->level].bits,
+                                          .bits = table_bits(plan),
                                           .frequency = &dense.frequency };
         model = dense.rans;
         bits = dense.bits;
