@@ -566,11 +566,13 @@ static void test_codec_zeros_apart_beat_shifted_tiers(void **state)
     const uint8_t *model;
     size_t model_bytes;
     uint64_t floor_bits;
-    assert_ok(mmh_block_plan_make(&plan, &model, &model_bytes, &floor_bits, workspace,
-                                  (const uint8_t *)data, sizeof data, &hint, NULL));
-    assert_true(plan->try_zero_run);
-    assert_non_null(plan->model);
-    assert_int_equal(MMH_MODEL_RANS, plan->model->kind);
+    for (hint.level = 4; hint.level <= 9; hint.level++) {
+        assert_ok(mmh_block_plan_make(&plan, &model, &model_bytes, &floor_bits, workspace,
+                                      (const uint8_t *)data, sizeof data, &hint, NULL));
+        assert_true(plan->try_zero_run);
+        assert_non_null(plan->model);
+        assert_int_equal(MMH_MODEL_RANS, plan->model->kind);
+    }
     mmh_codec_workspace_destroy(workspace);
 }
 

@@ -61,6 +61,12 @@ static uint64_t scale(uint64_t bits, uint64_t elements, uint64_t counted)
     return counted ? bits / counted * elements + bits % counted * elements / counted : 0;
 }
 
+/* K. Of fp16 so much is raw that finer tables are all there is to gain at level 5. */
+static unsigned table_bits(int level, const struct mmh_float_type *type)
+{
+    return level == 5 && type->exponent_bits == 5 ? 12 : efforts[level].bits;
+}
+
 /* rANS stripes of a block. */
 static uint64_t stripes_of(uint64_t elements, int level)
 {
@@ -218,12 +224,6 @@ static mmh_status finish_model(struct mmh_block_plan *plan, mmh_codec_workspace 
         plan->last_of_bin[bin] = last[plan->model->map[bin]];
     }
     return MMH_OK;
-}
-
-/* K. Of fp16 so much is raw that finer tables are all there is to gain at level 5. */
-static uint8_t table_bits(const struct mmh_block_plan *plan)
-{
-    return plan->level == 5 && plan->dtype == MMH_DTYPE_F16 ? 12 : efforts[plan->level].bits;
 }
 
 /* ---- floats ---- */
@@ -391,7 +391,7 @@ static void choose_float(struct float_choice *choice, const struct float_sample 
     choice->rans = false;
     if (level <= 3)
         return;
-    unsigned bits = efforts[level].bits;
+    unsigned bits = table_bits(level, type);
     uint64_t stripes = stripes_of(elements, level);
     for (unsigned q = 0; q <= 2; q++) {
         uint16_t frequency[256], window = choose_window(sample->histogram, e, q);
@@ -540,7 +540,7 @@ static mmh_status plan_float(struct mmh_block_plan *plan, mmh_codec_workspace *w
     }
 
     struct mmh_model_draft draft = { .kind = MMH_MODEL_RANS, .table_count = 1, .elements = n };
-    draft.bits = table_bits(plan);
+    draft.bits = table_bits(plan->level, type);
     draft.frequency = &choice.frequency;
     bool model = choice.rans;
     if (choice.rans) {
@@ -570,7 +570,7 @@ static mmh_status plan_float(struct mmh_block_plan *plan, mmh_codec_workspace *w
         draft = (struct mmh_model_draft){ .kind = MMH_MODEL_RANS,
                                           .table_count = 1,
                                           .elements = n,
-                                          .bits = table_bits(plan),
+                                          .bits = table_bits(plan->level, type),
                                           .frequency = &dense.frequency };
         model = dense.rans;
         bits = dense.bits;
