@@ -507,7 +507,7 @@ static mmh_status plan_float(struct mmh_block_plan *plan, mmh_codec_workspace *w
     uint64_t bits = choice.bits;
 
     /* Zeros apart, if there are some: what a mask and the others would take. */
-    bool sparse = sample.zeros * 32 > sample.counted;
+    bool sparse = sample.zeros * (plan->level >= 5 ? 64 : 32) > sample.counted;
     if (sparse) {
         uint64_t mask;
         mmh_status status = mask_bits(&mask, workspace, data, n, type->bytes, err);
