@@ -25,6 +25,7 @@ enum {
     MASK_PART = 1 << 13,       /* elements of each part that a zero mask is tried on */
     PATCH_BITS = 48,           /* a position and a head */
     MODEL_BITS = 8 * (16 + 64),      /* a model's header, and what the container spends on it */
+    BLOCK_BITS = 8 * 160,      /* and a block's own, its chunk's header and filling included */
     STRIPE_BITS = 8 * (4 + 96),      /* a stripe's length, and what its states waste */
     SYMBOLS_MAX = 1 << 13,     /* of exponents with two mantissa bits: fp64 */
 };
@@ -65,7 +66,12 @@ static uint64_t stripes_of(uint64_t elements, int level)
 
 unsigned mmh_plan_tables(int level)
 {
-    return efforts[MMH_MIN(MMH_MAX(level, 1), 9)].tables;
+    return efforts[level].tables;
+}
+
+uint64_t mmh_plan_fixed_bits(uint64_t elements, int level)
+{
+    return BLOCK_BITS + (level >= 4 ? stripes_of(elements, level) * STRIPE_BITS : 0);
 }
 
 uint64_t mmh_part_position(uint64_t index, uint64_t parts, uint64_t elements, uint64_t length)

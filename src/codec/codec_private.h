@@ -163,8 +163,9 @@ struct mmh_codec_workspace {
     struct mmh_block_plan plan;
 };
 
-/* Most tables of a block at a level. */
+/* Most tables of a block at a level, and what a block takes beside its tables and symbols. */
 unsigned mmh_plan_tables(int level);
+uint64_t mmh_plan_fixed_bits(uint64_t elements, int level);
 
 /* Magnitudes of an 8-bit type's values in quarter octaves, so that a class means for bytes what it
  * means for floats. counts: of the values, whose median is zero where the type does not say. */
