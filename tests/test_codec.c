@@ -526,7 +526,10 @@ static void test_codec_joins_what_is_alike(void **state)
                 fill_scales(data, elements, types[t], alike >> 1, 2);
                 assert_ok(mmh_join_next(&joins, workspace, data, types[t], &part, level, false,
                                         NULL));
-                assert_int_equal((alike & 1) == alike >> 1, joins);
+                /* bytes by twos have tables of their own */
+                    assert_int_equal((alike & 1) == alike >> 1 &&
+                                         !mmh_plan_pairs(elements, level, types[t]),
+                                     joins);
             }
         for (uint64_t n = 1; n < elements; n += n / 2 + 1) {
             static const uint64_t lengths[] = { 0, 1, 2, 3, 65, 256, 257, 1 << 20, UINT64_MAX };

@@ -283,9 +283,11 @@ static void test_small_tensors_that_share_tables_come_back(void **state)
     memcpy(data + 8, header, length);
     memcpy(data + 8 + length, values, used);
     write_file(at("small.safetensors"), data, 8 + length + used);
-    mmh_context *context = context_make(3);
+    mmh_context *context = context_make(3), *single = context_make(1);
     for (int level = 1; level <= 9; level++) {
         pack_one(context, at("small.safetensors"), at("small.mmh"), level);
+        pack_one(single, at("small.safetensors"), at("small1.mmh"), level);
+        assert_same_file(at("small.mmh"), at("small1.mmh"));
         assert_int_equal(verify(context, at("small.mmh")), MMH_OK);
         assert_int_equal(unpack_one(context, at("small.mmh"), at("small.out"), NULL), MMH_OK);
         assert_same_file(at("small.safetensors"), at("small.out"));
@@ -303,6 +305,7 @@ static void test_small_tensors_that_share_tables_come_back(void **state)
         free(loaded);
     }
     mmh_close(reader);
+    mmh_context_destroy(single);
     mmh_context_destroy(context);
     free(values);
     free(data);

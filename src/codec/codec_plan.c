@@ -31,6 +31,7 @@ enum {
     PAIRS_SHARE = 160,      /* of its size that pairs may cost, as they decode twice as fast */
     PATCH_BITS = 48,        /* a position and a head */
     MODEL_BITS = 8 * (16 + 64), /* a model's header, and what the container spends on it */
+    BLOCK_BITS = 8 * 160,       /* and a block's own, its chunk's header and filling included */
     STRIPE_BITS = 8 * (4 + 96), /* a stripe's length, and what its states waste */
     SYMBOLS_MAX = 1 << 13,      /* of exponents with two mantissa bits: fp64 */
 };
@@ -75,9 +76,21 @@ static uint64_t stripes_of(uint64_t elements, int level)
            mmh_rans_stripes(elements % MMH_CHUNK_ELEMENTS, effort->stripe_log2, effort->stripes);
 }
 
-unsigned mmh_plan_tables(int level)
+unsigned mmh_plan_tables(int level, mmh_dtype dtype)
 {
-    return efforts[MMH_MIN(MMH_MAX(level, 1), 9)].tables;
+    if (mmh_float_type(dtype) || level > PAIRS_LEVEL_MAX)
+        return efforts[level].tables;
+    return dtype == MMH_DTYPE_F8_E5M2 ? PAIRS_TABLES_MAX : PAIRS_TABLES;
+}
+
+bool mmh_plan_pairs(uint64_t elements, int level, mmh_dtype dtype)
+{
+    return mmh_dtype_scalar_bytes(dtype) == 1 && level <= PAIRS_LEVEL_MAX && elements >= PAIRS_MIN;
+}
+
+uint64_t mmh_plan_fixed_bits(uint64_t elements, int level)
+{
+    return BLOCK_BITS + (level >= 4 ? stripes_of(elements, level) * STRIPE_BITS : 0);
 }
 
 uint64_t mmh_part_position(uint64_t index, uint64_t parts, uint64_t elements, uint64_t length)
@@ -637,7 +650,7 @@ static mmh_status plan_bytes(struct mmh_block_plan *plan, mmh_codec_workspace *w
     bits += mmh_model_table_bits(frequency[0]);
     uint8_t level_of[256], buckets[MMH_PAIR_TABLES_MAX][256];
     mmh_byte_levels(level_of, plan->dtype, counts);
-    bool pairs = plan->level <= PAIRS_LEVEL_MAX && n >= PAIRS_MIN && counts[0] <= n / 2;
+    bool pairs = mmh_plan_pairs(n, plan->level, plan->dtype) && counts[0] <= n / 2;
     if (pairs) {
         struct mmh_model_draft pair_draft = { .table_count = 1,
                                               .bits = 12,
@@ -650,7 +663,7 @@ static mmh_status plan_bytes(struct mmh_block_plan *plan, mmh_codec_workspace *w
             .levels = level_of,
             .parts = hint->parts,
             .part_count = plan->level >= 5 ? hint->part_count : 0,
-            .tables_max = plan->dtype == MMH_DTYPE_F8_E5M2 ? PAIRS_TABLES_MAX : PAIRS_TABLES,
+            .tables_max = mmh_plan_tables(plan->level, plan->dtype),
             .sample = SAMPLE_PAIRS,
             .patch_bits = PATCH_BITS,
         };

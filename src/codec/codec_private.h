@@ -174,8 +174,11 @@ struct mmh_codec_workspace {
     struct mmh_block_plan plan;
 };
 
-/* Most tables of a block at a level. */
-unsigned mmh_plan_tables(int level);
+/* Most tables of a block at a level, and what a block takes beside its tables and symbols. */
+unsigned mmh_plan_tables(int level, mmh_dtype dtype);
+uint64_t mmh_plan_fixed_bits(uint64_t elements, int level);
+/* Whether so many elements may be coded as pairs of bytes. */
+bool mmh_plan_pairs(uint64_t elements, int level, mmh_dtype dtype);
 
 /* Magnitudes of an 8-bit type's values in quarter octaves, so that a class means for bytes what it
  * means for floats. counts: of the values, whose median is zero where the type does not say. */

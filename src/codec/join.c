@@ -21,7 +21,6 @@ enum {
     SYMBOLS = 256,        /* exponents, those of the first tensor in their middle */
     REACH = 64,           /* levels farther from the mean count as so far in means, */
     STEPS = 16,           /* which are in so many parts of a level */
-    BLOCK_BITS = 8 * 300, /* what a block takes beside its symbols and tables */
     DOUBT = 2048,         /* a gain below one of so many parts may be the sample's */
 };
 
@@ -190,10 +189,11 @@ static void add(mmh_bin_counts *sum, const mmh_bin_counts *a, const mmh_bin_coun
             sum[bin][s] = a[bin][s] + b[bin][s];
 }
 
-/* Bits of what join->trial counted, with the best tables for it. Changes the counts. */
+/* Bits of a block of what join->trial counted, with the best tables. Changes the counts. */
 static uint64_t trial_bits(struct join *join, uint64_t elements, uint64_t sampled)
 {
-    return mmh_model_tables_bits(join->trial, BINS, mmh_plan_tables(join->level),
+    return mmh_plan_fixed_bits(elements, join->level) +
+           mmh_model_tables_bits(join->trial, BINS, mmh_plan_tables(join->level, join->dtype),
                                  (uint32_t)MMH_MAX(elements / sampled, 1u));
 }
 
@@ -212,7 +212,7 @@ mmh_status mmh_join_next(bool *joins, mmh_codec_workspace *workspace, const uint
     if (!join)
         return mmh_fail(err, MMH_E_MEMORY, "comparing tensors");
     join->dtype = dtype;
-    join->level = level;
+    join->level = MMH_MIN(MMH_MAX(level, 1), 9);
     const struct sample *sample = look(join, data, elements, part);
     count(join->trial, sample, sample->mean, is_float);
     uint64_t alone = trial_bits(join, elements, sample->count), together = 0;
@@ -222,7 +222,10 @@ mmh_status mmh_join_next(bool *joins, mmh_codec_workspace *workspace, const uint
         add(join->trial, join->joined, join->next);
         together = trial_bits(join, join->elements + elements, join->sampled + sample->count);
         uint64_t apart = join->bits + alone;
-        *joins = together < apart + apart / DOUBT + BLOCK_BITS;
+        *joins = together < apart + apart / DOUBT;
+        /* Bytes by twos have few tables, each with buckets that suit one tensor. */
+        if (mmh_plan_pairs(elements, level, dtype))
+            *joins = false;
     }
     if (*joins) {
         add(join->joined, join->joined, join->next);

@@ -13,7 +13,6 @@
 
 enum {
     BATCH_BYTES = 4 << 20,   /* extents that one job looks at */
-    BATCH_EXTENTS = 256,
     SAMPLE_VALUES = 512,     /* elements that are looked at for values that come again nearby */
     NEARBY = 16
 };
@@ -134,10 +133,37 @@ static mmh_status compare(const struct mmh_survey **run, struct surveying *surve
                  memcmp((*run)->signature, survey->signature, sizeof survey->signature) != 0;
     struct mmh_block_part part = { .elements = extent->bytes / mmh_dtype_scalar_bytes(scalar) };
     part.dimensions = mmh_extent_hint(part.shape, extent);
+    survey->compared = !first;
     mmh_status status = mmh_join_next(&survey->joins, worker->codec, worker->stored, scalar, &part,
                                       surveying->level, first, err);
     if (!survey->joins)
         *run = survey;
+    return status;
+}
+
+/* Find the neighbours that might join, and settle what they do. */
+static mmh_status try_batch(struct surveying *surveying, struct mmh_worker *worker,
+                            mmh_input *input, const struct batch *batch, mmh_error *err)
+{
+    const struct mmh_extent *extents = surveying->map->extents;
+    size_t end = batch->first + batch->count, first = batch->first;
+    mmh_status status = MMH_OK;
+    while (first < end && status == MMH_OK) {
+        size_t next = first, majors = 0;
+        for (; next < end && surveying->survey[next].seen; next++) {
+            bool major = extents[next].bytes >= MMH_SURVEY_MINOR_BYTES;
+            if (extents[next].dtype != extents[first].dtype ||
+                extents[next].big_endian != extents[first].big_endian ||
+                (major && majors && !surveying->survey[next].compared))
+                break;
+            majors += major;
+        }
+        if (majors > 1)
+            status = mmh_survey_settle(&surveying->survey[first], surveying->context, worker,
+                                       input, &extents[first], next - first, surveying->level,
+                                       err);
+        first = MMH_MAX(next, first + 1);
+    }
     return status;
 }
 
@@ -177,6 +203,8 @@ static mmh_status survey_batch(void *context, size_t job, unsigned worker_index,
         if (extent->bytes >= MMH_SURVEY_MINOR_BYTES)
             status = compare(&run, surveying, worker, i, err);
     }
+    if (status == MMH_OK && surveying->level >= MMH_SURVEY_TRIAL_LEVEL)
+        status = try_batch(surveying, worker, input, batch, err);
     mmh_input_close(input);
     return status;
 }
@@ -199,7 +227,7 @@ mmh_status mmh_survey_file(struct mmh_survey *survey, mmh_context *context, cons
                              extent->bytes % mmh_dtype_scalar_bytes(scalar) == 0;
             if (!survey[i].seen)
                 continue;
-            if (!batches || bytes + extent->bytes > BATCH_BYTES || extents == BATCH_EXTENTS) {
+            if (!batches || bytes + extent->bytes > BATCH_BYTES || extents == MMH_SURVEY_BATCH) {
                 if (pass)
                     surveying.batches[batches].first = i;
                 batches++;
