@@ -27,8 +27,9 @@ enum {
     PAIRS_MIN = 1 << 13,    /* bytes of a block */
     PAIRS_TABLES = 2,       /* a third takes the decoder a tenth of its time; e5m2, whose few */
     PAIRS_TABLES_MAX = 3,   /* values differ most, needs it to stay at the entropy of its bytes */
+    SAMPLE_BYTES = 1 << 17, /* that show what bytes one by one would take */
     SAMPLE_PAIRS = 1 << 19, /* that their tables are made from */
-    PAIRS_SHARE = 160,      /* of its size that pairs may cost, as they decode twice as fast */
+    PAIRS_SHARE = 128,      /* of its size that pairs may cost, as they decode twice as fast */
     PATCH_BITS = 48,        /* a position and a head */
     MODEL_BITS = 8 * (16 + 64), /* a model's header, and what the container spends on it */
     BLOCK_BITS = 8 * 160,       /* and a block's own, its chunk's header and filling included */
@@ -629,6 +630,34 @@ void mmh_byte_levels(uint8_t levels[256], mmh_dtype dtype, const uint32_t counts
     }
 }
 
+/* Classes and tables of bytes one by one, by a sample. */
+static mmh_status search_bytes(struct mmh_model_draft *draft, uint64_t *bits,
+                               const struct mmh_block_plan *plan, mmh_codec_workspace *workspace,
+                               const uint8_t *data, const struct mmh_block_hint *hint,
+                               const uint8_t level_of[256], uint64_t sample, mmh_error *err)
+{
+    uint64_t n = plan->elements;
+    uint8_t *levels = mmh_workspace_scratch(workspace, MMH_SCRATCH_LEVELS, (size_t)n);
+    if (!levels)
+        return fail_memory(plan, err);
+    for (uint64_t i = 0; i < n; i++)
+        levels[i] = level_of[data[i]];
+    struct mmh_search search = {
+        .workspace = workspace,
+        .symbols = data,
+        .levels = levels,
+        .level_of = level_of,
+        .elements = n,
+        .parts = hint->parts,
+        .part_count = hint->part_count,
+        .bits = 12,
+        .tables_max = efforts[plan->level].tables,
+        .passes = efforts[plan->level].passes,
+        .sample = sample,
+    };
+    return mmh_model_search(draft, bits, &search, err);
+}
+
 static mmh_status plan_bytes(struct mmh_block_plan *plan, mmh_codec_workspace *workspace,
                              const uint8_t *data, const struct mmh_block_hint *hint,
                              const uint8_t **payload, size_t *payload_bytes, uint64_t *floor_bits,
@@ -650,56 +679,44 @@ static mmh_status plan_bytes(struct mmh_block_plan *plan, mmh_codec_workspace *w
     bits += mmh_model_table_bits(frequency[0]);
     uint8_t level_of[256], buckets[MMH_PAIR_TABLES_MAX][256];
     mmh_byte_levels(level_of, plan->dtype, counts);
+    bool classes = plan->level >= 5 && bits > MODEL_BITS;
     bool pairs = mmh_plan_pairs(n, plan->level, plan->dtype) && counts[0] <= n / 2;
     if (pairs) {
-        struct mmh_model_draft pair_draft = { .table_count = 1,
-                                              .bits = 12,
-                                              .frequency = pair_frequency };
-        uint64_t pair_bits = 0;
+        /* What they are held against is what one by one the bytes would take, about. */
+        struct mmh_model_draft one_draft = draft, pair_draft = { .table_count = 1,
+                                                                 .bits = 12,
+                                                                 .frequency = pair_frequency };
+        uint64_t one_bits = bits, pair_bits = 0;
+        if (classes)
+            status = search_bytes(&one_draft, &one_bits, plan, workspace, data, hint, level_of,
+                                  SAMPLE_BYTES, err);
         struct mmh_pair_search search = {
             .workspace = workspace,
             .data = data,
             .pairs = n / 2,
             .levels = level_of,
             .parts = hint->parts,
-            .part_count = plan->level >= 5 ? hint->part_count : 0,
+            .part_count = classes ? hint->part_count : 0,
             .tables_max = mmh_plan_tables(plan->level, plan->dtype),
             .sample = SAMPLE_PAIRS,
             .patch_bits = PATCH_BITS,
         };
-        status = mmh_pair_search(&pair_draft, buckets, &pair_bits, &search, err);
-        pair_bits += 8 * (n % 2);
+        if (!status)
+            status = mmh_pair_search(&pair_draft, buckets, &pair_bits, &search, err);
         if (status)
             return status;
-        pairs = pair_bits < bits + bits / PAIRS_SHARE;
+        pair_bits += 8 * (n % 2);
+        pairs = pair_bits < one_bits + one_bits / PAIRS_SHARE;
         if (pairs) {
             draft = pair_draft;
             bits = pair_bits;
         }
     }
-    if (!pairs && plan->level >= 5 && bits > MODEL_BITS) {
-        uint8_t *levels = mmh_workspace_scratch(workspace, MMH_SCRATCH_LEVELS, (size_t)n);
-        if (!levels)
-            return fail_memory(plan, err);
-        for (uint64_t i = 0; i < n; i++)
-            levels[i] = level_of[data[i]];
-        struct mmh_search search = {
-            .workspace = workspace,
-            .symbols = data,
-            .levels = levels,
-            .level_of = level_of,
-            .elements = n,
-            .parts = hint->parts,
-            .part_count = hint->part_count,
-            .bits = 12,
-            .tables_max = efforts[plan->level].tables,
-            .passes = efforts[plan->level].passes,
-            .sample = UINT32_MAX, /* a table must code every byte that there is */
-        };
-        status = mmh_model_search(&draft, &bits, &search, err);
-        if (status)
-            return status;
-    }
+    if (!pairs && classes) /* a table must code every byte that there is */
+        status = search_bytes(&draft, &bits, plan, workspace, data, hint, level_of, UINT32_MAX,
+                              err);
+    if (status)
+        return status;
     uint64_t stripes = stripes_of(pairs ? n / 2 : n, plan->level);
     bits += MODEL_BITS + stripes * STRIPE_BITS;
 
