@@ -9,6 +9,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -64,15 +65,35 @@ class Result:
         return lines[0] if len(lines) == 1 else lines
 
 
-def mmh(*arguments, cwd=None, stdin=None, timeout=120, environment=None, code=None):
-    """Run mmh; check its exit code if one is given. stdin: bytes."""
+# Runs a command from a small process: a child's peak begins at that of the process that starts it.
+STARTER = """
+import os, sys, time
+start = time.monotonic()
+child = os.posix_spawn(sys.argv[2], sys.argv[2:], os.environ)
+status, usage = os.wait4(child, 0)[1:]
+with open(sys.argv[1], "w") as report:
+    print(time.monotonic() - start, usage.ru_maxrss, file=report)
+code = os.waitstatus_to_exitcode(status)
+if code < 0:
+    os.kill(os.getpid(), -code)
+sys.exit(code)
+"""
+
+
+def mmh(*arguments, cwd=None, stdin=None, timeout=120, environment=None, code=None, peak=False):
+    """Run mmh; check its exit code if one is given. stdin: bytes. `peak`: the result's is needed."""
     environment = {**os.environ, **SANITIZERS, "LC_ALL": "C.UTF-8", **(environment or {})}
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, tempfile.TemporaryFile() as given:
         given.write(stdin or b"")
         given.seek(0)
+        command = [binary(), *map(os.fspath, map(str, arguments))]
+        report = None
+        if peak:
+            report = tempfile.NamedTemporaryFile("r")
+            command = [sys.executable, "-I", "-S", "-c", STARTER, report.name, *command]
         start = time.monotonic()
-        process = subprocess.Popen([binary(), *map(os.fspath, map(str, arguments))], cwd=cwd, stdin=given,
-                                   stdout=out, stderr=err, env=environment)
+        process = subprocess.Popen(command, cwd=cwd, stdin=given, stdout=out, stderr=err, env=environment,
+                                   start_new_session=True)
         usage = None
         while usage is None:
             pid, status, rusage = os.wait4(process.pid, os.WNOHANG)
@@ -80,15 +101,20 @@ def mmh(*arguments, cwd=None, stdin=None, timeout=120, environment=None, code=No
                 usage = rusage
                 process.returncode = os.waitstatus_to_exitcode(status)
             elif time.monotonic() - start > timeout:
-                process.kill()
+                os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
                 raise AssertionError(f"mmh {arguments} took more than {timeout} s")
             else:
                 time.sleep(0.001)
-        seconds = time.monotonic() - start
+        seconds, most = time.monotonic() - start, usage.ru_maxrss
+        if report:
+            with report:
+                said = report.read().split()
+            if said:
+                seconds, most = float(said[0]), int(said[1])
         out.seek(0)
         err.seek(0)
-        result = Result(arguments, process.returncode, out.read(), err.read(), seconds, usage.ru_maxrss * 1024)
+        result = Result(arguments, process.returncode, out.read(), err.read(), seconds, most * 1024)
     assert result.code >= 0 and result.code != 99 and "Sanitizer" not in result.err, f"crashed: {result}"
     assert code is None or result.code == code, f"exit {code} was expected: {result}"
     return result
