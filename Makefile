@@ -5,7 +5,7 @@ BUILD ?= build
 PYTHON ?= .venv/bin/python
 T ?= container
 
-.PHONY: all deps demo check test golden fmt lint bench bench-large gpu-check gpu-bench fuzz docs install clean help
+.PHONY: all deps demo check test golden fmt lint bench bench-large gpu-check gpu-bench fuzz install clean help
 
 all: $(BUILD)/build.ninja
 	@ninja -C $(BUILD)
@@ -64,9 +64,6 @@ fuzz: ## make fuzz T=container: libFuzzer with ASan and UBSan on one target, unt
 	@ninja -C build-fuzz tests/fuzz_$(T)
 	@mkdir -p build-fuzz/corpus/$(T)
 	@build-fuzz/tests/fuzz_$(T) $(FUZZ_ARGS) build-fuzz/corpus/$(T) tests/fuzz/corpus/$(T)
-
-docs: ## the manual page as text
-	@man -l docs/mmh.1
 
 install: all
 	@meson install -C $(BUILD)

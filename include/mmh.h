@@ -46,7 +46,7 @@ typedef enum mmh_status {
     MMH_E_CANCELLED     /* the progress callback said stop */
 } mmh_status;
 
-/* Caller-owned; zero it before the first use. Reporting never allocates. */
+/* Caller-owned; zero it before each call: what it says stays. Reporting never allocates. */
 typedef struct mmh_error {
     mmh_status status;
     char message[512];
@@ -192,7 +192,8 @@ enum {
     MMH_MENDED_INDEX = 2,    /* pages of the index were restored from the second index */
     MMH_MENDED_FOOTER = 4,   /* the last footer was lost; the spare one was found */
     MMH_MENDED_CHUNKS = 8,   /* chunks were restored from parity */
-    MMH_SPARE_DAMAGED = 16   /* only a spare copy is damaged: nothing had to be mended */
+    MMH_SPARE_DAMAGED = 16,  /* only a spare copy is damaged: nothing had to be mended */
+    MMH_PADDING_DAMAGED = 32 /* only bytes between chunks, which mean nothing; verify looks */
 };
 
 typedef struct mmh_unpack_options {
@@ -200,7 +201,7 @@ typedef struct mmh_unpack_options {
     bool overwrite;
     bool as_file;            /* destination names the file itself (one file in the container) */
     bool sync;               /* fsync what was written (pack always does) */
-    bool check_digests;      /* compare each file's content digest as well */
+    bool skip_digests;       /* do not compare each file's content digest before it is named */
 } mmh_unpack_options;
 
 typedef struct mmh_unpack_report {
@@ -258,7 +259,7 @@ typedef struct mmh_file_info {
     uint64_t bytes;
     const char *format;          /* "safetensors", "npy", "raw", "opaque" */
     const char *link_target;     /* of a symlink */
-    const uint8_t *digest;       /* [digest_bytes] content digest, docs/format.md section 6 */
+    const uint8_t *digest;       /* [digest_bytes] content digest, docs/format.md section 3 */
     size_t digest_bytes;
     uint64_t tensor_count;
     uint64_t stored_bytes;       /* chunks it refers to, shared ones counted in full */
@@ -336,7 +337,8 @@ typedef struct mmh_load_request {
 /*
  * Load several tensors, by all threads: each chunk is read, checked and decoded once, however many
  * tensors share it, in the order in which the container keeps them. Requests may come in any
- * order. What a failed call has written is unspecified.
+ * order, but no destinations may overlap (MMH_E_USAGE). What a failed call has written is
+ * unspecified.
  */
 MMH_API mmh_status mmh_load_many(mmh_reader *reader, const mmh_load_request *requests,
                                  size_t count, mmh_error *err);

@@ -502,9 +502,6 @@ def small_container(folder):
 def test_flipped_bits_never_pass(tmp_path):
     packed, originals = small_container(tmp_path)
     good = packed.read_bytes()
-    info = mmh("info", "--json", packed).json()
-    index = info["index_bytes"]
-    padding = len(good) - 128 - 512 - 2 * index - sum(row["stored_bytes"] for row in info["by_codec"])
     harmless = set()
     seen = set()
     for offset, mask in flips(len(good), [(0, 128), (len(good) - 256, len(good))]):
@@ -516,25 +513,7 @@ def test_flipped_bits_never_pass(tmp_path):
         if code == OK:
             harmless.add(offset)
     assert {DAMAGED, LOST} <= seen
-    assert all(good[offset] == 0 for offset in harmless)  # padding alone is outside all hashes
-    assert len(harmless) <= padding
-    if os.environ.get("MMH_FLIPS") == "all":
-        assert len(harmless) == padding, (len(harmless), padding)
-
-
-def test_truncation_never_passes(tmp_path):
-    packed, originals = small_container(tmp_path)
-    good = packed.read_bytes()
-    source = random.Random(9)
-    lengths = {0, 1, 7, 8, 127, 128, 129, len(good) - 1, len(good) - 255, len(good) - 256, len(good) - 257}
-    for length in sorted(lengths | set(source.sample(range(len(good)), 40))):
-        put(tmp_path, "d.mmh", good[:length])
-        assert assert_harmless(tmp_path, tmp_path / "d.mmh", originals, f"cut at {length}") != OK
-    for extra in (b"\0", b"x" * 300, good[:200], good):
-        put(tmp_path, "d.mmh", good + extra)
-        assert_harmless(tmp_path, tmp_path / "d.mmh", originals, f"{len(extra)} bytes behind it")
-    put(tmp_path, "d.mmh", good[: len(good) // 2] + bytes(len(good) - len(good) // 2))
-    assert assert_harmless(tmp_path, tmp_path / "d.mmh", originals, "the second half is zeros") != OK
+    assert not harmless, harmless  # padding too, which no hash covers
 
 
 def test_damage_is_told_apart(tmp_path):

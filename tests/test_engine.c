@@ -16,6 +16,7 @@
 #include <cmocka.h>
 
 #include "base/io.h"
+#include "engine/engine.h"
 #include "mmh.h"
 
 static char folder[256]; /* of this run, removed at the end */
@@ -207,6 +208,7 @@ static void check_load_many(mmh_context *context, const char *container, const u
     assert_int_equal(mmh_open(context, container, &reader, NULL), MMH_OK);
     assert_int_equal(mmh_container(reader, &info, NULL), MMH_OK);
     assert_int_equal(mmh_load_many(reader, NULL, 0, NULL), MMH_OK);
+    assert_int_equal(mmh_load_many(reader, NULL, 1, NULL), MMH_E_USAGE);
     for (unsigned round = 0; round < 12; round++) {
         size_t count = round ? 1 + (size_t)round * 17 % info.tensor_count : info.tensor_count;
         mmh_load_request *requests = calloc(count, sizeof *requests);
@@ -229,6 +231,23 @@ static void check_load_many(mmh_context *context, const char *container, const u
             if (!i && tensor.bytes) {
                 requests[i].destination_bytes--;
                 assert_int_equal(mmh_load_many(reader, requests, count, NULL), MMH_E_USAGE);
+            }
+        }
+        requests[0].destination_bytes += !requests[0].destination_bytes;
+        if (count > 1) { /* over each other */
+            void *own = requests[1].destination;
+            size_t room = requests[1].destination_bytes;
+            mmh_tensor_info tensor = { .struct_size = sizeof tensor };
+            assert_int_equal(mmh_tensor(reader, requests[1].tensor, &tensor, NULL), MMH_OK);
+            if (tensor.bytes && tensor.bytes <= requests[0].destination_bytes) {
+                requests[1].destination = requests[0].destination;
+                requests[1].destination_bytes = requests[0].destination_bytes;
+                requests[0].destination_bytes = SIZE_MAX;
+                assert_int_equal(mmh_load_many(reader, requests, count, NULL), MMH_E_USAGE);
+                requests[1].destination = NULL;
+                assert_int_equal(mmh_load_many(reader, requests, count, NULL), MMH_E_USAGE);
+                requests[1].destination = own;
+                requests[1].destination_bytes = room;
             }
         }
         requests[0].tensor = info.tensor_count;
@@ -468,6 +487,26 @@ static void test_folders_come_back_with_modes_and_links(void **state)
     mmh_context_destroy(context);
 }
 
+/* A symlink of a container stays inside whatever links lie on its way. */
+static void test_symlinks_stay_inside(void **state)
+{
+    static const struct {
+        const char *name, *target;
+        bool inside;
+    } links[] = {
+        { "a", "b", true },           { "a", "b/c/d", true },
+        { "d/a", "../b", true },      { "d/e/a", "../../b", true },
+        { "d/a", ".././b", true },    { "a", "./b", true },
+        { "a", "..", false },         { "a", "../b", false },
+        { "d/a", "../../b", false },  { "a", "/b", false },
+        { "a", "", false },           { "a", "b/..", false },
+        { "a", "d/u/../etc", false }, { "d/a", "../b/../c", false },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof links / sizeof *links; i++)
+        assert_int_equal(mmh_target_stays_inside(links[i].name, links[i].target), links[i].inside);
+}
+
 static void test_a_symlink_in_the_destination_is_not_followed(void **state)
 {
     (void)state;
@@ -673,6 +712,7 @@ int main(void)
         cmocka_unit_test(test_tensors_and_slices_load_as_the_file_has_them),
         cmocka_unit_test(test_a_flipped_bit_is_found_or_mended),
         cmocka_unit_test(test_folders_come_back_with_modes_and_links),
+        cmocka_unit_test(test_symlinks_stay_inside),
         cmocka_unit_test(test_a_symlink_in_the_destination_is_not_followed),
         cmocka_unit_test(test_every_failed_allocation_is_an_error_and_leaks_nothing),
         cmocka_unit_test(test_every_failed_system_call_leaves_nothing_behind),

@@ -248,7 +248,8 @@ int mmh_cli_fail_container(const struct mmh_cli_options *options, const char *co
 
 struct mmh_human mmh_cli_mended_text(unsigned mended)
 {
-    static const char *const names[] = { "header", "index", "footer", "chunks", "spare copy" };
+    static const char *const names[] = { "header", "index", "footer", "chunks", "spare copy",
+                                         "padding" };
     struct mmh_human human = { "" };
     char text[64] = "";
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
@@ -262,10 +263,11 @@ struct mmh_human mmh_cli_mended_text(unsigned mended)
 
 int mmh_cli_tell_mended(const char *container, unsigned mended)
 {
-    if (!(mended & ~(unsigned)MMH_SPARE_DAMAGED)) /* nothing was read from what is damaged */
+    mended &= ~(unsigned)(MMH_SPARE_DAMAGED | MMH_PADDING_DAMAGED);
+    if (!mended) /* nothing was read from what is damaged */
         return MMH_EXIT_OK;
     mmh_message_warning("%s is damaged (%s); everything was restored exactly", container,
-                        mmh_cli_mended_text(mended & ~(unsigned)MMH_SPARE_DAMAGED).text);
+                        mmh_cli_mended_text(mended).text);
     return MMH_EXIT_MENDED;
 }
 

@@ -17,6 +17,7 @@ enum {
     MMH_FORMAT_MAJOR = 3,
     MMH_FORMAT_MINOR = 0,
     MMH_FORMAT_DRAFT = 2,
+    MMH_CHUNKS_BEGIN = 128, /* bytes of the header, which chunks follow */
     MMH_CONTAINER_MIN_BYTES = 128 + 256,     /* header and a footer: one that was cut has no more */
     MMH_CHUNK_BYTES_MAX = 1 << 24,           /* decoded */
     MMH_SEGMENT_BYTES = 4 << 20, /* stored chunks of a block that get device alignment */
@@ -157,7 +158,7 @@ typedef mmh_status mmh_container_read_at(void *context, void *dst, uint64_t offs
 typedef struct mmh_container_reader {
     unsigned hash_suite;
     uint16_t major, minor;
-    uint64_t container_bytes, index_bytes;
+    uint64_t container_bytes, index_bytes, index_offset; /* of index A */
     uint8_t root[MMH_HASH_BYTES];
     unsigned mended; /* MMH_MENDED_..., MMH_SPARE_DAMAGED */
     struct mmh_index index;

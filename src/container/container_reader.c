@@ -709,6 +709,7 @@ static mmh_status read_index(mmh_container_reader *reader, const struct source *
                         stored, err);
     if (status == MMH_OK)
         status = parse_index(reader, index, (size_t)table.decoded_bytes, footer->index_a, err);
+    reader->index_offset = footer->index_a;
 done:
     mmh_free(allocator, stored);
     mmh_free(allocator, index);

@@ -68,7 +68,7 @@ mmh_status mmh_worker_room(mmh_context *context, struct mmh_worker *worker, size
                            size_t decoded_bytes, mmh_error *err);
 
 /* Whether a symlink called `name` points to something beneath the folder that its name is
- * relative to: pack follows those that do not, unpack refuses them. */
+ * relative to, whatever other such links lie on the way (no ".." after a name): pack follows those that do not, unpack refuses them. */
 bool mmh_target_stays_inside(const char *name, const char *target);
 
 /* ---- containers ---- */

@@ -72,6 +72,7 @@ static mmh_status gather_chunk(struct gathering *gathering, struct mmh_worker *w
         first++;
     if (!wanted)
         return MMH_OK;
+    uint64_t loaded = 0;
     bool direct = wanted == 1 && all[first].begin <= begin && all[first].end >= end;
     mmh_status status = mmh_worker_room(reader->context, worker, 0, direct ? 0 : bytes, err);
     if (status != MMH_OK)
@@ -79,14 +80,18 @@ static mmh_status gather_chunk(struct gathering *gathering, struct mmh_worker *w
     uint8_t *dst = direct ? all[first].destination + (begin - all[first].begin) : worker->decoded;
     status = mmh_reader_chunk(reader, worker, run->block, index, model, dst, &bytes,
                               direct && gathering->stream, err);
+    if (direct)
+        loaded = bytes;
     for (size_t p = first; p < gathering->piece_count && status == MMH_OK && !direct; p++) {
         if (all[p].file != block->file || all[p].begin >= end)
             break;
         uint64_t from = MMH_MAX(all[p].begin, begin), to = MMH_MIN(all[p].end, end);
+        loaded += from < to ? to - from : 0;
         if (from < to)
             memcpy(all[p].destination + (from - all[p].begin), worker->decoded + (from - begin),
                    (size_t)(to - from));
     }
+    atomic_fetch_add_explicit(&reader->context->done_bytes, loaded, memory_order_relaxed);
     return status;
 }
 
@@ -206,8 +211,35 @@ mmh_status mmh_read(mmh_reader *reader, uint64_t file, uint64_t offset, void *de
                         entry->record.bytes);
     if (!bytes)
         return MMH_OK;
+    if (!destination)
+        return mmh_fail(err, MMH_E_USAGE, "no memory is given to load into");
     struct piece piece = { file, offset, offset + bytes, destination };
-    return gather(reader, &piece, 1, err);
+    mmh_context_begin(reader->context, "load", bytes);
+    mmh_status status = gather(reader, &piece, 1, err);
+    mmh_context_end(reader->context, status);
+    return status;
+}
+
+static int compare_destinations(const void *a, const void *b)
+{
+    uintptr_t x = (uintptr_t)((const struct piece *)a)->destination;
+    uintptr_t y = (uintptr_t)((const struct piece *)b)->destination;
+    return x < y ? -1 : x > y;
+}
+
+/* Whether destinations overlap. Changes the order. */
+static bool overlap(struct piece *pieces, size_t count)
+{
+    uintptr_t end = 0;
+    qsort(pieces, count, sizeof *pieces, compare_destinations);
+    for (size_t p = 0; p < count; p++) {
+        if (pieces[p].begin == pieces[p].end)
+            continue;
+        if ((uintptr_t)pieces[p].destination < end)
+            return true;
+        end = (uintptr_t)pieces[p].destination + (uintptr_t)(pieces[p].end - pieces[p].begin);
+    }
+    return false;
 }
 
 void mmh_host_order(void *data, size_t bytes, const struct mmh_tensor_record *tensor)
@@ -224,6 +256,8 @@ mmh_status mmh_load_many(mmh_reader *reader, const mmh_load_request *requests, s
 {
     mmh_context *context = reader->context;
     const struct mmh_tensor_record *record;
+    if (count && !requests)
+        return mmh_fail(err, MMH_E_USAGE, "%zu requests, and none is given", count);
     struct piece *pieces = mmh_alloc_array(context->allocator, count, sizeof *pieces);
     uint64_t bytes = 0;
     if (!pieces)
@@ -234,12 +268,17 @@ mmh_status mmh_load_many(mmh_reader *reader, const mmh_load_request *requests, s
         if (status == MMH_OK && record->bytes > requests[i].destination_bytes)
             status = mmh_fail(err, MMH_E_USAGE, "tensor \"%s\" takes %" PRIu64 " bytes, not %zu",
                               record->name, record->bytes, requests[i].destination_bytes);
+        if (status == MMH_OK && record->bytes && !requests[i].destination)
+            status = mmh_fail(err, MMH_E_USAGE, "no memory is given for tensor \"%s\"",
+                              record->name);
         if (status != MMH_OK)
             break;
         pieces[i] = (struct piece){ record->file, record->offset, record->offset + record->bytes,
                                     requests[i].destination };
         bytes += record->bytes;
     }
+    if (status == MMH_OK && overlap(pieces, count))
+        status = mmh_fail(err, MMH_E_USAGE, "tensors are to be loaded over each other");
     if (status == MMH_OK) {
         mmh_context_begin(context, "load", bytes);
         status = gather(reader, pieces, count, err);

@@ -87,7 +87,7 @@ static mmh_status list_inputs(struct mmh_plan *plan, struct mmh_arena *arena,
                             inputs[i], listing->unit.problem);
         if (listing->unit.missing_count)
             return mmh_fail(err, MMH_E_USAGE,
-                            "\"%s\" refers to %zu files that are not there (the first: \"%s\")",
+                            "\"%s\" refers to files that are not there (%zu, the first: \"%s\")",
                             inputs[i], listing->unit.missing_count, listing->unit.missing[0]);
         listing->folder = listing->info.kind == MMH_PATH_FOLDER;
         if (listing->folder && input_count > 1) {

@@ -11,16 +11,16 @@
 #include "integrity/digest.h"
 
 enum {
-    RUN_BYTES = 16 << 20,       /* decoded bytes of one job */
-    FILES_AT_ONCE = 64,         /* outputs that are open at a time */
-    MODE_KEPT = 0777            /* no container makes a file run as somebody else */
+    RUN_BYTES = 16 << 20, /* decoded bytes of one job */
+    FILES_AT_ONCE = 64,   /* outputs that are open at a time */
+    MODE_KEPT = 0777      /* no container makes a file run as somebody else */
 };
 
 /* Consecutive chunks of one block. */
 struct run {
     uint64_t block;
-    uint64_t first, count;      /* chunks of the block */
-    uint64_t bytes;             /* decoded */
+    uint64_t first, count; /* chunks of the block */
+    uint64_t bytes;        /* decoded */
 };
 
 /* What a run leaves for the ordered side, when digests are compared. */
@@ -32,13 +32,13 @@ struct slot {
 struct restoring {
     mmh_context *context;
     mmh_reader *reader;
-    bool digests;               /* compare content digests */
-    bool write;                 /* restore; else only check */
-    int descriptor_output;      /* outputs[0] takes appends, in order */
+    bool digests;          /* compare content digests */
+    bool write;            /* restore; else only check */
+    int descriptor_output; /* outputs[0] takes appends, in order */
     struct run *runs;
     struct slot *slots;
     size_t window;
-    uint64_t first_file;        /* of the group being restored */
+    uint64_t first_file; /* of the group being restored */
     mmh_output *outputs[FILES_AT_ONCE];
     /* the ordered side */
     mmh_digest *digest;
@@ -111,11 +111,11 @@ static mmh_status run_produce(void *context, size_t job, unsigned worker_index, 
         uint64_t clock = mmh_clock_ns();
         uint64_t file_bytes = reader->container.index.files[block->file].record.bytes;
         size_t slices = mmh_slices_inside(begin, (size_t)run->bytes, file_bytes);
-        status = slot_room(restoring, &slot->hashes, &slot->hashes_room,
-                           slices * MMH_HASH_BYTES, err);
+        status = slot_room(restoring, &slot->hashes, &slot->hashes_room, slices * MMH_HASH_BYTES,
+                           err);
         if (status == MMH_OK)
-            status = mmh_slices_hash(slot->hashes, reader->container.hash_suite, slot->data,
-                                     begin, (size_t)run->bytes, file_bytes, err);
+            status = mmh_slices_hash(slot->hashes, reader->container.hash_suite, slot->data, begin,
+                                     (size_t)run->bytes, file_bytes, err);
         mmh_stage_add(&times->hash_ns, clock);
     }
     return status;
@@ -167,8 +167,8 @@ static mmh_status run_consume(void *context, size_t job, mmh_error *err)
 static mmh_status check_empty(struct restoring *restoring, uint64_t file, mmh_error *err)
 {
     restoring->file = file;
-    mmh_status status = mmh_digest_init(restoring->digest,
-                                        restoring->reader->container.hash_suite, 0, err);
+    mmh_status status = mmh_digest_init(restoring->digest, restoring->reader->container.hash_suite,
+                                        0, err);
     return status == MMH_OK ? digest_compare(restoring, err) : status;
 }
 
@@ -198,8 +198,8 @@ static mmh_status restore_files(struct restoring *restoring, uint64_t first, uin
                     run->count = chunks - c < each ? chunks - c : each;
                     uint64_t left = block->bytes - c * block->chunk_bytes;
                     run->bytes = left < run->count * block->chunk_bytes
-                                     ? left
-                                     : run->count * block->chunk_bytes;
+                                   ? left
+                                   : run->count * block->chunk_bytes;
                 }
             }
         }
@@ -264,8 +264,9 @@ static mmh_status only_file(const mmh_reader *reader, uint64_t *file, mmh_error 
 {
     const struct mmh_index *index = &reader->container.index;
     if (index->file_count != 1 || index->files[0].record.kind != MMH_FILE_REGULAR)
-        return mmh_fail(err, MMH_E_USAGE, "the container holds %" PRIu64
-                        " entries; unpack it to a folder", index->file_count);
+        return mmh_fail(err, MMH_E_USAGE,
+                        "the container holds %" PRIu64 " entries; unpack it to a folder",
+                        index->file_count);
     *file = 0;
     return MMH_OK;
 }
@@ -299,8 +300,7 @@ static mmh_status commit(mmh_context *context, mmh_output *output, bool sync, ui
 }
 
 static mmh_status unpack_file(struct restoring *restoring, const char *path,
-                              const mmh_unpack_options *options, uint64_t *sync_ns,
-                              mmh_error *err)
+                              const mmh_unpack_options *options, uint64_t *sync_ns, mmh_error *err)
 {
     uint64_t file;
     mmh_output *output = NULL;
@@ -331,15 +331,18 @@ bool mmh_target_stays_inside(const char *name, const char *target)
     if (target[0] == '/' || !target[0])
         return false;
     long depth = 0;
+    bool named = false;
     for (const char *slash = strchr(name, '/'); slash; slash = strchr(slash + 1, '/'))
         depth++;
     for (const char *part = target; *part;) {
         size_t length = strcspn(part, "/");
-        if (length == 2 && part[0] == '.' && part[1] == '.')
+        bool up = length == 2 && part[0] == '.' && part[1] == '.';
+        if (up)
             depth--;
         else if (length && !(length == 1 && part[0] == '.'))
-            depth++;
-        if (depth < 0)
+            named = true;
+        /* What has a name may be a link itself, and its ".." somewhere else. */
+        if (depth < 0 || (up && named))
             return false;
         part += length;
         part += *part == '/';
@@ -416,8 +419,7 @@ static mmh_status stage_files(struct restoring *restoring, const mmh_folder *fol
                 continue;
             char name[64];
             staged_name(name, staging, i);
-            struct mmh_output_options out = { .overwrite = true,
-                                              .mode = record->mode & MODE_KEPT };
+            struct mmh_output_options out = { .overwrite = true, .mode = record->mode & MODE_KEPT };
             mmh_output **output = &restoring->outputs[i - first];
             status = mmh_output_create_beneath(output, folder, name, &out,
                                                restoring->context->allocator, err);
@@ -520,8 +522,7 @@ static mmh_status unpack_folder(struct restoring *restoring, const char *path,
     if (status == MMH_OK)
         status = stage_files(restoring, folder, staging, options, sync_ns, err);
     if (status == MMH_OK)
-        status = place_files(folder, staging, index, options->overwrite, created, &placed,
-                             err);
+        status = place_files(folder, staging, index, options->overwrite, created, &placed, err);
     if (status == MMH_OK && options->sync) {
         uint64_t clock = mmh_clock_ns();
         status = mmh_folder_sync(folder, err);
@@ -573,7 +574,7 @@ static mmh_status unpack_to(mmh_context *context, const char *container, const c
     mmh_status status = mmh_reader_open(context, container, false, &reader, err);
     if (status != MMH_OK)
         return status;
-    struct restoring restoring = { .write = true, .digests = options.check_digests };
+    struct restoring restoring = { .write = true, .digests = !options.skip_digests };
     context->state.total_bytes = reader->original_bytes;
     status = check_output_limit(context, reader, err);
     if (status == MMH_OK)
@@ -586,8 +587,8 @@ static mmh_status unpack_to(mmh_context *context, const char *container, const c
         restoring.descriptor_output = 1;
         status = only_file(reader, &file, err);
         if (status == MMH_OK)
-            status = mmh_output_open_descriptor(&output, descriptor, "output",
-                                                context->allocator, err);
+            status = mmh_output_open_descriptor(&output, descriptor, "output", context->allocator,
+                                                err);
         if (status == MMH_OK)
             status = restore_one(&restoring, file, output, err);
         if (status == MMH_OK)
@@ -606,8 +607,7 @@ static mmh_status unpack_to(mmh_context *context, const char *container, const c
 }
 
 mmh_status mmh_unpack(mmh_context *context, const char *container, const char *destination,
-                      const mmh_unpack_options *options, mmh_unpack_report *report,
-                      mmh_error *err)
+                      const mmh_unpack_options *options, mmh_unpack_report *report, mmh_error *err)
 {
     return unpack_to(context, container, destination, -1, options, report, err);
 }
@@ -630,13 +630,39 @@ static mmh_status quick_chunk(void *context, size_t job, unsigned worker_index, 
     struct quick_check *check = context;
     struct mmh_worker *worker = &check->context->workers[worker_index];
     mmh_status status = mmh_reader_fetch(check->reader, worker, job, err);
-    atomic_fetch_add(&check->context->done_bytes,
-                     check->reader->container.index.chunks[job].bytes);
+    atomic_fetch_add(&check->context->done_bytes, check->reader->container.index.chunks[job].bytes);
     return status;
 }
 
-mmh_status mmh_verify(mmh_context *context, const char *container,
-                      const mmh_verify_options *given, mmh_unpack_report *report, mmh_error *err)
+/* The bytes between chunks mean nothing and no hash covers them, but they were written as zeros: note
+ * it if they are not. */
+static mmh_status check_padding(mmh_reader *reader, mmh_error *err)
+{
+    const struct mmh_index *index = &reader->container.index;
+    uint64_t at = MMH_CHUNKS_BEGIN;
+    for (uint64_t i = 0; i <= index->chunk_count; i++) {
+        uint64_t next = i < index->chunk_count ? index->chunks[i].offset
+                                               : reader->container.index_offset;
+        while (at < next) {
+            uint8_t gap[4096], any = 0;
+            size_t bytes = next - at < sizeof gap ? (size_t)(next - at) : sizeof gap;
+            mmh_status status = mmh_input_read(reader->input, gap, at, bytes, err);
+            if (status != MMH_OK)
+                return status;
+            for (size_t b = 0; b < bytes; b++)
+                any |= gap[b];
+            if (any)
+                reader->container.mended |= MMH_PADDING_DAMAGED;
+            at += bytes;
+        }
+        if (i < index->chunk_count)
+            at = index->chunks[i].offset + index->chunks[i].bytes;
+    }
+    return MMH_OK;
+}
+
+mmh_status mmh_verify(mmh_context *context, const char *container, const mmh_verify_options *given,
+                      mmh_unpack_report *report, mmh_error *err)
 {
     mmh_verify_options options = { 0 };
     mmh_options_copy(&options, sizeof options, given);
@@ -660,17 +686,20 @@ mmh_status mmh_verify(mmh_context *context, const char *container,
         if (status == MMH_OK)
             status = restore_files(&restoring, 0, reader->container.index.file_count, err);
     }
+    if (status == MMH_OK)
+        status = check_padding(reader, err);
     if (status == MMH_E_CORRUPT) /* chunks have no second copy, whatever else could be mended */
         reader->container.mended = 0;
     /* Verify never mends: what unpack would have mended is damage all the same. */
     fill_report(report, context, reader, begin, 0);
     if (status == MMH_OK && reader->container.mended) {
         unsigned mended = reader->container.mended;
-        status = mmh_fail(err, MMH_E_CORRUPT, "%s: damaged, and can be restored:%s%s%s%s",
+        status = mmh_fail(err, MMH_E_CORRUPT, "%s: damaged, and can be restored:%s%s%s%s%s",
                           container, mended & MMH_MENDED_HEADER ? " header" : "",
                           mended & MMH_MENDED_INDEX ? " index" : "",
                           mended & MMH_MENDED_FOOTER ? " footer" : "",
-                          mended & MMH_SPARE_DAMAGED ? " spare copy" : "");
+                          mended & MMH_SPARE_DAMAGED ? " spare copy" : "",
+                          mended & MMH_PADDING_DAMAGED ? " padding" : "");
     }
     mmh_context_end(context, status);
     restoring_release(&restoring);
