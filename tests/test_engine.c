@@ -331,6 +331,40 @@ static void test_small_tensors_that_share_tables_come_back(void **state)
     free(header);
 }
 
+/* Positive weights beside a small tensor that is not: they do not get its signs. */
+static void test_a_small_neighbour_costs_no_signs(void **state)
+{
+    (void)state;
+    static const char header[] =
+        "{\"m\":{\"dtype\":\"BF16\",\"shape\":[200,512],\"data_offsets\":[0,204800]},"
+        "\"n\":{\"dtype\":\"BF16\",\"shape\":[512],\"data_offsets\":[204800,205824]}}";
+    enum { HEADER = sizeof header - 1, WEIGHTS = 200 * 512, SMALL = 512 };
+    static uint8_t file[8 + HEADER + 2 * (WEIGHTS + SMALL)];
+    struct stat info[2];
+    mmh_context *context = context_make(2);
+    file[0] = HEADER & 255;
+    file[1] = HEADER >> 8;
+    memcpy(file + 8, header, HEADER);
+    for (int level = 1; level <= 9; level++) {
+        for (int negative = 0; negative < 2; negative++) {
+            random_state = 7;
+            for (size_t i = 0; i < WEIGHTS + SMALL; i++) {
+                float weight = next_weight(i / 512);
+                uint32_t bits;
+                memcpy(&bits, &weight, 4);
+                if (!negative || i < WEIGHTS)
+                    bits &= 0x7fffffff;
+                memcpy(file + 8 + HEADER + 2 * i, (uint8_t *)&bits + 2, 2);
+            }
+            write_file(at("signs.safetensors"), file, sizeof file);
+            pack_one(context, at("signs.safetensors"), at("signs.mmh"), level);
+            assert_int_equal(stat(at("signs.mmh"), &info[negative]), 0);
+        }
+        assert_true(info[1].st_size < info[0].st_size + 1000);
+    }
+    mmh_context_destroy(context);
+}
+
 static void test_equal_tensors_are_stored_once(void **state)
 {
     (void)state;
@@ -708,6 +742,7 @@ int main(void)
         cmocka_unit_test(test_every_level_gives_back_every_byte),
         cmocka_unit_test(test_the_bytes_do_not_depend_on_the_threads),
         cmocka_unit_test(test_small_tensors_that_share_tables_come_back),
+        cmocka_unit_test(test_a_small_neighbour_costs_no_signs),
         cmocka_unit_test(test_equal_tensors_are_stored_once),
         cmocka_unit_test(test_tensors_and_slices_load_as_the_file_has_them),
         cmocka_unit_test(test_a_flipped_bit_is_found_or_mended),

@@ -10,7 +10,7 @@
 #include "codec/model_search_private.h"
 
 enum {
-    SAMPLE_MAX = 1 << 12, /* elements of a tensor that are looked at, about */
+    SAMPLE_MAX = 1 << 13, /* elements of a tensor that are looked at, about */
     RUN = 64,             /* taken together at least */
     ROWS_MIN = 16,        /* rows in a sample; longer rows are cut into runs */
     ROW_MIN = 32,         /* elements from which on a row, */
@@ -21,7 +21,8 @@ enum {
     SYMBOLS = 256,        /* exponents, those of the first tensor in their middle */
     REACH = 64,           /* levels farther from the mean count as so far in means, */
     STEPS = 16,           /* which are in so many parts of a level */
-    DOUBT = 2048,         /* a gain below one of so many parts may be the sample's */
+    DOUBT = 512,          /* what is saved apart is the sample's below one of so many parts, */
+    DOUBT_FEW = 1536,     /* or of so many with few tables, which suit what is alike */
 };
 
 /* The sample of a tensor, and what is known of each element. */
@@ -222,7 +223,7 @@ mmh_status mmh_join_next(bool *joins, mmh_codec_workspace *workspace, const uint
         add(join->trial, join->joined, join->next);
         together = trial_bits(join, join->elements + elements, join->sampled + sample->count);
         uint64_t apart = join->bits + alone;
-        *joins = together < apart + apart / DOUBT;
+        *joins = together < apart + apart / (join->level > 5 ? DOUBT : DOUBT_FEW);
         /* Bytes by twos have few tables, each with buckets that suit one tensor. */
         if (mmh_plan_pairs(elements, level, dtype))
             *joins = false;

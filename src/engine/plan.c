@@ -168,14 +168,17 @@ struct run {
     mmh_dtype dtype;
     bool big_endian;
     const struct mmh_survey *survey;
+    struct mmh_signature signature; /* of all of it */
     size_t extents;             /* that it is made of */
+    bool major;                 /* one of them is, and `survey` is of the first such */
     struct mmh_block_part part; /* of the first; further ones are in the list already */
 };
 
 static struct run run_of_extent(const struct mmh_extent *extent, const struct mmh_survey *survey)
 {
     struct run run = { .offset = extent->offset, .bytes = extent->bytes, .extents = 1,
-                       .survey = survey };
+                       .survey = survey, .signature = survey->signature,
+                       .major = extent->bytes >= MMH_SURVEY_MINOR_BYTES };
     run.dtype = mmh_dtype_scalar(extent->dtype);
     unsigned scalar_bytes = mmh_dtype_scalar_bytes(run.dtype);
     if (extent->bytes % scalar_bytes)
@@ -189,21 +192,23 @@ static struct run run_of_extent(const struct mmh_extent *extent, const struct mm
 }
 
 /* Whether the next extent is better coded together with the run before it: then they share
- * tables, and each keeps its own rows and columns. */
-static bool runs_join(const struct run *run, const struct run *next, int level)
+ * tables, and each keeps its own rows and columns. run->signature is then that of both. */
+static bool runs_join(struct run *run, const struct run *next, int level)
 {
     if (run->dtype != next->dtype || run->big_endian != next->big_endian)
         return false;
     if (run->dtype == MMH_DTYPE_OPAQUE)
         return true;
-    if (!run->survey->seen || !next->survey->seen)
-        return false;
-    if (run->bytes >= MMH_SURVEY_MINOR_BYTES && next->bytes >= MMH_SURVEY_MINOR_BYTES &&
-        (run->survey->alone || next->survey->alone || !next->survey->joins))
-        return false;
     uint64_t small = level >= SHARED_FROM_LEVEL ? SHARED_BYTES : SMALL_BYTES;
-    return next->bytes < small && (run->extents > 1 || run->bytes < small) &&
-           run->bytes + next->bytes <= MMH_BLOCK_BYTES_MAX && run->extents < JOINED_MAX;
+    if (!run->survey->seen || !next->survey->seen || next->bytes >= small ||
+        (run->extents == 1 && run->bytes >= small) ||
+        run->bytes + next->bytes > MMH_BLOCK_BYTES_MAX || run->extents >= JOINED_MAX)
+        return false;
+    if (run->major && next->major)
+        return !run->survey->alone && !next->survey->alone && next->survey->joins;
+    unsigned scalar_bytes = mmh_dtype_scalar_bytes(run->dtype);
+    return mmh_survey_minor_joins(&run->signature, run->bytes / scalar_bytes, &next->signature,
+                                  next->bytes / scalar_bytes);
 }
 
 /* Cut a run into blocks of whole chunks. */
@@ -276,8 +281,9 @@ static mmh_status plan_blocks(struct block_list *list, const struct mmh_extent_m
                 mmh_buffer_bytes(&list->parts, &run.part, sizeof run.part);
             if (run.dtype != MMH_DTYPE_OPAQUE)
                 mmh_buffer_bytes(&list->parts, &next.part, sizeof next.part);
-            if (run.bytes < MMH_SURVEY_MINOR_BYTES)
-                run.survey = next.survey; /* the run is now mostly this */
+            if (!run.major)
+                run.survey = next.survey;
+            run.major = run.major || next.major;
             run.bytes += next.bytes;
             run.extents++;
             continue;

@@ -13,6 +13,7 @@
 
 enum {
     BATCH_BYTES = 4 << 20,   /* extents that one job looks at */
+    MINOR_BITS = 8 * 300,    /* that a minor extent may cost its neighbours by joining them */
     SAMPLE_VALUES = 512,     /* elements that are looked at for values that come again nearby */
     NEARBY = 16
 };
@@ -107,7 +108,7 @@ static void look(struct mmh_survey *survey, const struct mmh_extent *extent, uin
         return;
     size_t zeros = count_zeros(data, elements, bytes);
     if (bytes == 1) {
-        survey->signature[1] = zeros == elements ? 2 : zeros * 2 > elements;
+        survey->signature.zeros = zeros == elements ? 2 : zeros * 2 > elements;
         return;
     }
     const struct mmh_kernels *kernels = mmh_kernels_get();
@@ -115,29 +116,63 @@ static void look(struct mmh_survey *survey, const struct mmh_extent *extent, uin
         kernels->swap_bytes(data, data, elements, bytes);
     uint64_t any, all, sign = UINT64_C(1) << (8 * bytes - 1);
     kernels->bits_used(&any, &all, data, elements, bytes);
-    survey->signature[0] = !(any & sign) ? 1 : all & sign ? 2 : 0;
-    survey->signature[1] = zeros == elements ? 2 : zeros * 32 > elements;
-    survey->signature[2] = any ? (uint8_t)mmh_ctz64(any) : 64;
+    survey->signature.sign = !(any & sign) ? 1 : all & sign ? 2 : 0;
+    survey->signature.zeros = zeros == elements ? 2 : zeros * 32 > elements;
+    survey->signature.trailing_zeros = any ? (uint8_t)mmh_ctz64(any) : 64;
     survey->alone = values_repeat(data, elements, bytes) ||
                     low_byte_skewed(data, elements, bytes);
 }
 
-/* Compare an extent with the run of those before it; `run` is the first of that, or NULL. */
-static mmh_status compare(const struct mmh_survey **run, struct surveying *surveying,
+bool mmh_survey_minor_joins(struct mmh_signature *run, uint64_t run_elements,
+                            const struct mmh_signature *next, uint64_t next_elements)
+{
+    struct mmh_signature both = {
+        .sign = run->sign == next->sign ? run->sign : 0,
+        .zeros = run->zeros,
+        .trailing_zeros = MMH_MIN(run->trailing_zeros, next->trailing_zeros),
+    };
+    uint64_t run_bits = (run->sign != both.sign) + run->trailing_zeros - both.trailing_zeros;
+    uint64_t next_bits = (next->sign != both.sign) + next->trailing_zeros - both.trailing_zeros;
+    if (run_elements * run_bits + next_elements * next_bits > MINOR_BITS)
+        return false;
+    *run = both;
+    return true;
+}
+
+/* Extents that are coded together, as far as they are known. */
+struct run {
+    const struct mmh_survey *first; /* major one of them, or their first; NULL: none */
+    struct mmh_signature signature;
+    uint64_t elements;
+};
+
+/* Compare an extent with the run of those before it. */
+static mmh_status compare(struct run *run, struct surveying *surveying,
                           struct mmh_worker *worker, size_t index, mmh_error *err)
 {
     const struct mmh_extent *extent = &surveying->map->extents[index];
     struct mmh_survey *survey = &surveying->survey[index];
     mmh_dtype scalar = mmh_dtype_scalar(extent->dtype);
-    bool first = !*run || survey->alone || (*run)->alone ||
-                 memcmp((*run)->signature, survey->signature, sizeof survey->signature) != 0;
     struct mmh_block_part part = { .elements = extent->bytes / mmh_dtype_scalar_bytes(scalar) };
+    mmh_status status = MMH_OK;
+    if (extent->bytes < MMH_SURVEY_MINOR_BYTES) {
+        survey->compared = run->first &&
+                           mmh_survey_minor_joins(&run->signature, run->elements,
+                                                  &survey->signature, part.elements);
+        if (!survey->compared)
+            run->first = NULL; /* and what comes next is compared with nothing */
+        run->elements += part.elements;
+        return MMH_OK;
+    }
+    survey->compared = run->first && !survey->alone && !run->first->alone &&
+                       memcmp(&run->first->signature, &survey->signature,
+                              sizeof survey->signature) == 0;
     part.dimensions = mmh_extent_hint(part.shape, extent);
-    survey->compared = !first;
-    mmh_status status = mmh_join_next(&survey->joins, worker->codec, worker->stored, scalar, &part,
-                                      surveying->level, first, err);
+    status = mmh_join_next(&survey->joins, worker->codec, worker->stored, scalar, &part,
+                           surveying->level, !survey->compared, err);
     if (!survey->joins)
-        *run = survey;
+        *run = (struct run){ .first = survey, .signature = survey->signature };
+    run->elements += part.elements;
     return status;
 }
 
@@ -150,19 +185,14 @@ static mmh_status try_batch(struct surveying *surveying, struct mmh_worker *work
     mmh_status status = MMH_OK;
     while (first < end && status == MMH_OK) {
         size_t next = first, majors = 0;
-        for (; next < end && surveying->survey[next].seen; next++) {
-            bool major = extents[next].bytes >= MMH_SURVEY_MINOR_BYTES;
-            if (extents[next].dtype != extents[first].dtype ||
-                extents[next].big_endian != extents[first].big_endian ||
-                (major && majors && !surveying->survey[next].compared))
-                break;
-            majors += major;
-        }
+        do
+            majors += extents[next].bytes >= MMH_SURVEY_MINOR_BYTES;
+        while (++next < end && surveying->survey[next].compared);
         if (majors > 1)
             status = mmh_survey_settle(&surveying->survey[first], surveying->context, worker,
                                        input, &extents[first], next - first, surveying->level,
                                        err);
-        first = MMH_MAX(next, first + 1);
+        first = next;
     }
     return status;
 }
@@ -176,15 +206,15 @@ static mmh_status survey_batch(void *context, size_t job, unsigned worker_index,
     mmh_status status = mmh_input_open(&input, surveying->path, surveying->context->allocator, err);
     if (status != MMH_OK)
         return status;
-    const struct mmh_survey *run = NULL;
+    struct run run = { .first = NULL };
     for (size_t i = batch->first; i < batch->first + batch->count && status == MMH_OK; i++) {
         const struct mmh_extent *extent = &surveying->map->extents[i];
         struct mmh_survey *survey = &surveying->survey[i];
         if (i > batch->first && (extent->dtype != extent[-1].dtype ||
                                  extent->big_endian != extent[-1].big_endian))
-            run = NULL;
+            run.first = NULL;
         if (!survey->seen) {
-            run = NULL;
+            run.first = NULL;
             continue;
         }
         status = mmh_worker_room(surveying->context, worker, (size_t)extent->bytes, 0, err);
@@ -200,8 +230,7 @@ static mmh_status survey_batch(void *context, size_t job, unsigned worker_index,
         survey->fingerprint[0] = mmh_load64(digest);
         survey->fingerprint[1] = mmh_load64(digest + 8);
         look(survey, extent, worker->stored);
-        if (extent->bytes >= MMH_SURVEY_MINOR_BYTES)
-            status = compare(&run, surveying, worker, i, err);
+        status = compare(&run, surveying, worker, i, err);
     }
     if (status == MMH_OK && surveying->level >= MMH_SURVEY_TRIAL_LEVEL)
         status = try_batch(surveying, worker, input, batch, err);

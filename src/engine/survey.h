@@ -10,18 +10,25 @@
 #include "tensor/extent.h"
 
 enum {
-    MMH_SURVEY_MINOR_BYTES = 2048, /* extents below this join whatever is beside them */
+    MMH_SURVEY_MINOR_BYTES = 2048, /* extents below this join what loses little by that */
     MMH_SURVEY_BATCH = 256,        /* extents that are compared with each other, at the most */
     MMH_SURVEY_TRIAL_LEVEL = 9     /* from this level on they are coded to compare them */
 };
 
-/* What was seen of one extent. Only those with the same signature are coded together. */
+/* What the bits of an extent, or of several that are coded together, have in common. */
+struct mmh_signature {
+    uint8_t sign;           /* 1: all positive, 2: all negative, else 0 */
+    uint8_t zeros;          /* elements that are: 0 few, 1 many, 2 all */
+    uint8_t trailing_zeros; /* of every element; 64 if they are zero */
+};
+
+/* What was seen of one extent. But for minor ones only those with the same signature join. */
 struct mmh_survey {
     bool seen;              /* it is small enough to be looked at */
     bool alone;             /* equal to another one (stored once), or better coded by itself */
     bool compared;          /* it might join those before it */
     bool joins;             /* and is better coded with them; minor ones are not asked */
-    uint8_t signature[3];   /* signs, zeros, trailing zero bits */
+    struct mmh_signature signature;
     uint64_t fingerprint[2]; /* of its bytes */
 };
 
@@ -35,9 +42,14 @@ mmh_status mmh_survey_file(struct mmh_survey *survey, mmh_context *context, cons
                            const struct mmh_extent_map *map, uint64_t limit_bytes,
                            int level, mmh_error *err);
 
+/* Whether a minor extent and its neighbour lose little, signs and trailing zeros that one has and
+ * the other not, compared with what a block costs. `run` [run_elements] is then what both have. */
+bool mmh_survey_minor_joins(struct mmh_signature *run, uint64_t run_elements,
+                            const struct mmh_signature *next, uint64_t next_elements);
+
 /*
  * Settle by coding which of some neighbours join: extents [count <= MMH_SURVEY_BATCH], seen, of one
- * type, each major one but the first compared. Uses the worker's buffers and workspace.
+ * type, all but the first compared. Uses the worker's buffers and workspace.
  *
  *   survey   [count] theirs: `joins` holds an estimate, and then the answer
  */

@@ -11,6 +11,7 @@
 enum {
     STORED_BYTES = 41, /* what the container spends on a chunk or a model, about */
     BLOCK_BYTES = 8,   /* and on a block */
+    SPLITS_DEEP = 8,   /* pieces that are taken out of a run, one out of what another has left */
     TRIED_RATIO = 16   /* a run that is so many times what may join it is not coded again */
 };
 
@@ -75,47 +76,71 @@ static mmh_status code(struct run *run, const struct trial *trial, mmh_error *er
     return status;
 }
 
-/* Whether the extent begins a run as the survey has it, or might: those that are asked. */
+/* Whether the survey compares the extent with those before it. */
 static bool is_major(const struct trial *trial, size_t i)
 {
     return trial->extents[i].bytes >= MMH_SURVEY_MINOR_BYTES;
 }
 
-/* Runs of the extents from `first` to `end`: each begins with a major one that does not join, or
- * with each if `all`; minor ones belong to what is before them. */
-static size_t list_runs(struct run *runs, const struct trial *trial,
-                        const struct mmh_survey *survey, size_t first, size_t end, bool all)
+/* The piece of a run that begins at `first`: a major extent, and the minor ones behind it (a run's
+ * first piece has those before it too). Returns its end. */
+static size_t piece_end(const struct trial *trial, size_t first, size_t end)
 {
-    size_t count = 0, majors = 0;
-    for (size_t i = first; i < end; i++) {
-        if (!count || (majors && is_major(trial, i) && (all || !survey[i].joins)))
-            runs[count++].first = i;
-        runs[count - 1].end = i + 1;
-        majors += is_major(trial, i);
+    bool found = false;
+    size_t i = first;
+    for (; i < end && !(found && is_major(trial, i)); i++)
+        found = found || is_major(trial, i);
+    return i;
+}
+
+/* Append a run, or what is smaller: its largest piece by itself, and what is before and after that
+ * treated the same. Adds to *cost. */
+static mmh_status split(struct run *runs, size_t *count, uint64_t *cost, struct run run,
+                        const struct trial *trial, unsigned depth, mmh_error *err)
+{
+    struct run parts[3] = { { .first = run.first },
+                            { .first = run.first, .end = run.first },
+                            { .end = run.end } };
+    size_t start = *count;
+    uint64_t apart = 0;
+    mmh_status status = code(&run, trial, err);
+    for (size_t i = run.first, end; i < run.end; i = end) {
+        end = piece_end(trial, i, run.end);
+        struct run piece = { .first = i, .end = end };
+        if (i == run.first || bytes_of(trial, &piece) > bytes_of(trial, &parts[1]))
+            parts[1] = piece;
     }
-    return count;
+    parts[0].end = parts[1].first;
+    parts[2].first = parts[1].end;
+    bool one = parts[0].first == parts[0].end && parts[2].first == parts[2].end;
+    if (!one && depth) {
+        for (size_t i = 0; i < 3 && status == MMH_OK; i++)
+            if (parts[i].first < parts[i].end)
+                status = split(runs, count, &apart, parts[i], trial, depth - 1, err);
+        if (status != MMH_OK || apart < run.cost) {
+            *cost += apart;
+            return status;
+        }
+    }
+    runs[start] = run;
+    *count = start + 1;
+    *cost += run.cost;
+    return status;
 }
 
 static mmh_status settle(const struct trial *trial, struct mmh_survey *survey, mmh_error *err)
 {
-    struct run joined[MMH_SURVEY_BATCH], runs[MMH_SURVEY_BATCH];
-    size_t joined_count = list_runs(joined, trial, survey, 0, trial->count, false), count = 0;
+    struct run runs[MMH_SURVEY_BATCH];
+    size_t count = 0;
+    uint64_t cost = 0;
     mmh_status status = MMH_OK;
-    /* What the survey joins, or each of its extents. */
-    for (size_t j = 0; j < joined_count && status == MMH_OK; j++) {
-        size_t singles = list_runs(runs + count, trial, survey, joined[j].first, joined[j].end,
-                                   true);
-        uint64_t apart = 0;
-        status = code(&joined[j], trial, err);
-        for (size_t i = 0; i < singles && singles > 1 && status == MMH_OK; i++) {
-            status = code(&runs[count + i], trial, err);
-            apart += runs[count + i].cost;
-        }
-        if (singles == 1 || apart >= joined[j].cost) {
-            runs[count] = joined[j];
-            singles = 1;
-        }
-        count += singles;
+    for (size_t first = 0, end; first < trial->count && status == MMH_OK; first = end) {
+        for (end = piece_end(trial, first, trial->count);
+             end < trial->count && survey[end].joins; /* what the survey estimates */
+             end = piece_end(trial, end, trial->count))
+            ;
+        status = split(runs, &count, &cost, (struct run){ .first = first, .end = end }, trial,
+                       SPLITS_DEEP, err);
     }
     /* Then the neighbours among those. */
     size_t kept = 0;
