@@ -63,12 +63,6 @@ static uint64_t scale(uint64_t bits, uint64_t elements, uint64_t counted)
     return counted ? bits / counted * elements + bits % counted * elements / counted : 0;
 }
 
-/* K. Of fp16 so much is raw that finer tables are all there is to gain at level 5. */
-static unsigned table_bits(int level, const struct mmh_float_type *type)
-{
-    return level == 5 && type->exponent_bits == 5 ? 12 : efforts[level].bits;
-}
-
 /* rANS stripes of a block. */
 static uint64_t stripes_of(uint64_t elements, int level)
 {
@@ -405,7 +399,7 @@ static void choose_float(struct float_choice *choice, const struct float_sample 
     choice->rans = false;
     if (level <= 3)
         return;
-    unsigned bits = table_bits(level, type);
+    unsigned bits = efforts[level].bits;
     uint64_t stripes = stripes_of(elements, level);
     for (unsigned q = 0; q <= 2; q++) {
         uint16_t frequency[256], window = choose_window(sample->histogram, e, q);
@@ -554,7 +548,7 @@ static mmh_status plan_float(struct mmh_block_plan *plan, mmh_codec_workspace *w
     }
 
     struct mmh_model_draft draft = { .kind = MMH_MODEL_RANS, .table_count = 1, .elements = n };
-    draft.bits = table_bits(plan->level, type);
+    draft.bits = efforts[plan->level].bits;
     draft.frequency = &choice.frequency;
     bool model = choice.rans;
     if (choice.rans) {
@@ -584,7 +578,7 @@ static mmh_status plan_float(struct mmh_block_plan *plan, mmh_codec_workspace *w
         draft = (struct mmh_model_draft){ .kind = MMH_MODEL_RANS,
                                           .table_count = 1,
                                           .elements = n,
-                                          .bits = table_bits(plan->level, type),
+                                          .bits = efforts[plan->level].bits,
                                           .frequency = &dense.frequency };
         model = dense.rans;
         bits = dense.bits;
