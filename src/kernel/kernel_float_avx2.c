@@ -277,17 +277,72 @@ MMH_INLINE void merge_groups(uint8_t *dst, const uint8_t *symbols,
     }
 }
 
+/* One of 256 bytes for each byte of four vectors: sixteen at a time, as byte shuffles see zeros where
+ * the index is elsewhere. */
+MMH_INLINE void look_up(__m256i found[4], const uint8_t *table, const __m256i index[4])
+{
+    for (unsigned i = 0; i < 4; i++)
+        found[i] = _mm256_setzero_si256();
+    for (unsigned row = 0; row < 256; row += 16) {
+        const __m256i values = _mm256_broadcastsi128_si256(load_half(table + row));
+        for (unsigned i = 0; i < 4; i++) {
+            __m256i at = _mm256_xor_si256(index[i], bytes_of(row));
+            at = _mm256_adds_epu8(at, bytes_of(0x70)); /* bit 7: not in this row */
+            found[i] = _mm256_or_si256(found[i], _mm256_shuffle_epi8(values, at));
+        }
+    }
+}
+
+/* Pairs of bytes by one table, or two if there are ids. */
+static void merge_pairs(uint8_t *dst, const uint8_t *symbols, const uint8_t *raw_plane,
+                        const uint8_t *ids, size_t pairs, const uint8_t *values,
+                        enum store_mode mode)
+{
+    const __m256i low = bytes_of(15), high = bytes_of(240);
+    for (size_t first = 0; first < pairs; first += MMH_GROUP) {
+        __m256i code[4], found[4], other[4];
+        for (unsigned half = 0; half < 2; half++) {
+            const __m256i symbol = load(symbols + first + 32 * half);
+            const __m256i raw = load(raw_plane + first + 32 * half);
+            code[2 * half] = _mm256_or_si256(_mm256_and_si256(_mm256_slli_epi16(symbol, 4), high),
+                                             _mm256_and_si256(raw, low));
+            code[2 * half + 1] = _mm256_or_si256(_mm256_and_si256(symbol, high),
+                                                 _mm256_and_si256(_mm256_srli_epi16(raw, 4), low));
+        }
+        mmh_fetch(raw_plane + first, MMH_FETCH_AHEAD);
+        look_up(found, values, code);
+        if (ids) {
+            look_up(other, values + 256, code);
+            for (unsigned i = 0; i < 4; i++) {
+                const __m256i here = _mm256_cmpeq_epi8(load(ids + first + 32 * (i / 2)),
+                                                       bytes_of(1));
+                found[i] = _mm256_blendv_epi8(found[i], other[i], here);
+            }
+        }
+        for (unsigned half = 0; half < 2; half++) {
+            const __m256i a = order(found[2 * half]), b = order(found[2 * half + 1]);
+            uint8_t *out = dst + 2 * (first + 32 * half);
+            put(out, _mm256_unpacklo_epi8(a, b), mode);
+            put(out + 32, _mm256_unpackhi_epi8(a, b), mode);
+        }
+    }
+}
+
 void mmh_merge_avx2(uint8_t *dst, const uint8_t *symbols, const struct mmh_planes *planes,
                     const uint8_t *const tails[3], size_t count, const struct mmh_split *split,
                     unsigned stream)
 {
-    if (split->pair_values) { /* nothing here looks up one of 256 bytes better */
+    if (split->pair_values && tails[0] && split->pair_tables > 2) { /* too many to look all up */
         mmh_merge_c(dst, symbols, planes, tails, count, split, stream);
         return;
     }
     const bool is_plain = mmh_split_plain(split), is_windowed = split->window_base != 0;
     const unsigned raw = split->raw_bits, stored = split->stored_bits;
     const enum store_mode mode = store_mode_of(dst, stream);
+    if (split->pair_values) {
+        merge_pairs(dst, symbols, planes->plane[0], tails[0], count, split->pair_values, mode);
+        goto done;
+    }
 #define MERGE(element_bytes, raw_bits, stored_bits, plain, windowed)                              \
     merge_groups(dst, symbols, planes, tails, count, split, element_bytes, raw_bits, stored_bits, \
                  plain, windowed, mode)
