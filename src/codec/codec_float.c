@@ -420,7 +420,7 @@ static size_t encode_tiers(uint8_t *dst, size_t room, struct mmh_encode_job *job
         kernels->bytes_subtract(parts->symbols, shifts, job->elements);
         shifted = true;
     }
-    size_t stride = job->elements < ALIGN_FROM ? 1 : plan->level == 1 ? 8 : 4;
+    size_t stride = job->elements < ALIGN_FROM ? 1 : plan->level == 1 ? 16 : 4;
     kernels->histogram(histogram, parts->symbols, job->elements, stride);
     if (plan->level == 1)
         mmh_tiers_choose(&tiers, histogram, 4, 4);
