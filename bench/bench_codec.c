@@ -15,6 +15,7 @@
  *     --fresh            encode and decode into new memory in each run (page faults counted)
  *     --huge             the same, asking the system for huge pages as src/base/memory.h does
  *     --check            check each chunk by decoding while encoding
+ *     --hash             decode as a verified load does: check each payload's hash first
  *     --op decode        time only that (or encode)
  *     --sizes            one untimed, checked run: bytes alone
  *     --codecs           print bytes by codec
@@ -35,6 +36,7 @@
 #include "base/memory.h"
 #include "base/pool.h"
 #include "codec/codec_private.h"
+#include "crypto/hash.h"
 
 enum { LINE = 64, TENSORS_MAX = 1 << 16, LEVEL_COUNT = 9, RUNS_MAX = 101 };
 
@@ -43,15 +45,15 @@ struct tensor {
     mmh_dtype dtype;
     uint32_t dimensions;
     uint64_t shape[8];
-    size_t offset, bytes;   /* in the data */
+    size_t offset, bytes; /* in the data */
 };
 
 struct block {
     const struct tensor *tensor;
-    size_t offset, bytes;        /* in the data */
-    uint64_t first;              /* element of the tensor */
+    size_t offset, bytes; /* in the data */
+    uint64_t first;       /* element of the tensor */
     size_t chunk_bytes, chunks;
-    size_t first_chunk;          /* in the tables below */
+    size_t first_chunk; /* in the tables below */
     uint8_t *model;
     size_t model_bytes, model_room;
     uint64_t floor_bits;
@@ -65,13 +67,14 @@ struct bench {
     struct block *blocks;
     size_t block_count, chunk_count;
     uint8_t *payload_memory;
-    uint8_t **payloads;          /* [chunk_count], in it */
+    uint8_t **payloads; /* [chunk_count], in it */
     size_t *payload_bytes;
     unsigned *codecs;
     mmh_codec_workspace **workspaces;
     mmh_pool *pool;
     int level;
-    bool check, stream, huge;
+    bool check, stream, huge, hash;
+    uint8_t (*hashes)[MMH_HASH_BYTES]; /* [chunk_count] of payloads, with --hash */
 };
 
 static void die(const char *what, const mmh_error *err)
@@ -90,8 +93,8 @@ static void *need(void *memory)
 /* Memory that has no pages yet. */
 static uint8_t *new_memory(const struct bench *bench, size_t bytes)
 {
-    uint8_t *memory = need(aligned_alloc(MMH_HUGE_ALIGNMENT,
-                                         mmh_round_up(bytes, (size_t)MMH_HUGE_ALIGNMENT)));
+    uint8_t *memory =
+        need(aligned_alloc(MMH_HUGE_ALIGNMENT, mmh_round_up(bytes, (size_t)MMH_HUGE_ALIGNMENT)));
     if (bench->huge)
         mmh_huge_advise(memory, bytes);
     return memory;
@@ -227,8 +230,9 @@ static mmh_status encode_block(void *context, size_t job, unsigned worker, mmh_e
     struct mmh_block_part part = { .elements = block->bytes / mmh_dtype_scalar_bytes(scalar),
                                    .tensor_first = block->first,
                                    .dimensions = block->tensor->dimensions };
-    struct mmh_block_hint hint = { .dtype = scalar, .parts = &part, .part_count = 1,
-                                   .level = bench->level };
+    struct mmh_block_hint hint = {
+        .dtype = scalar, .parts = &part, .part_count = 1, .level = bench->level
+    };
     memcpy(part.shape, block->tensor->shape, sizeof part.shape);
     const uint8_t *src = bench->data + block->offset;
     mmh_status status = mmh_block_plan_make(&plan, &model, &model_bytes, &block->floor_bits,
@@ -247,9 +251,9 @@ static mmh_status encode_block(void *context, size_t job, unsigned worker, mmh_e
     for (size_t c = 0; c < block->chunks && !status; c++) {
         struct mmh_chunk chunk = chunk_of(block, c);
         size_t i = block->first_chunk + c;
-        status = mmh_chunk_encode(bench->payloads[i], &bench->payload_bytes[i],
-                                  &bench->codecs[i], bench->workspaces[worker], plan,
-                                  src + c * block->chunk_bytes, &chunk, bench->check, err);
+        status = mmh_chunk_encode(bench->payloads[i], &bench->payload_bytes[i], &bench->codecs[i],
+                                  bench->workspaces[worker], plan, src + c * block->chunk_bytes,
+                                  &chunk, bench->check, err);
     }
     return status;
 }
@@ -262,15 +266,22 @@ static mmh_status decode_block(void *context, size_t job, unsigned worker, mmh_e
     mmh_status status = MMH_OK;
     if (block->model_bytes)
         status = mmh_model_create(&model, block->model, block->model_bytes,
-                                  block->bytes / mmh_dtype_scalar_bytes(block->tensor->dtype),
-                                  NULL, err);
+                                  block->bytes / mmh_dtype_scalar_bytes(block->tensor->dtype), NULL,
+                                  err);
     for (size_t c = 0; c < block->chunks && !status; c++) {
         struct mmh_chunk chunk = chunk_of(block, c);
         size_t i = block->first_chunk + c;
+        uint8_t hash[MMH_HASH_BYTES];
+        if (bench->hash) {
+            status = mmh_hash(hash, mmh_hash_suite_default(), MMH_DOMAIN_CHUNK, bench->payloads[i],
+                              bench->payload_bytes[i], err);
+            if (status || memcmp(hash, bench->hashes[i], sizeof hash))
+                die("a hash differs", err);
+        }
         status = mmh_chunk_decode(bench->out + block->offset + c * block->chunk_bytes,
                                   bench->workspaces[worker], &chunk, bench->codecs[i],
-                                  bench->payloads[i], bench->payload_bytes[i], model,
-                                  bench->stream, err);
+                                  bench->payloads[i], bench->payload_bytes[i], model, bench->stream,
+                                  err);
     }
     mmh_model_destroy(model);
     return status;
@@ -385,8 +396,21 @@ struct options {
     uint32_t dimensions;
     unsigned runs, threads;
     size_t tile;
-    bool fresh, huge, check, sizes, codecs, tensors;
+    bool fresh, huge, check, hash, sizes, codecs, tensors;
 };
+
+/* What a verified load compares with. */
+static void hash_payloads(struct bench *bench)
+{
+    mmh_error err = { 0 };
+    if (!bench->hashes)
+        bench->hashes = need(calloc(bench->chunk_count, sizeof *bench->hashes));
+    for (size_t i = 0; i < bench->chunk_count; i++)
+        if (mmh_hash(bench->hashes[i], mmh_hash_suite_default(), MMH_DOMAIN_CHUNK,
+                     bench->payloads[i], bench->payload_bytes[i], &err))
+            die("hash", &err);
+    bench->hash = true;
+}
 
 static void run_level(struct bench *bench, const struct options *options, const char *cpu,
                       const char *dtype)
@@ -418,6 +442,8 @@ static void run_level(struct bench *bench, const struct options *options, const 
         copy[r] = seconds_of(bench, copy_block, false);
         if (!decodes)
             continue;
+        if (options->hash)
+            hash_payloads(bench);
         uint8_t *old = bench->out;
         if (!options->fresh)
             memset(bench->out, 0x5a, bench->bytes); /* what is not written shows */
@@ -436,22 +462,23 @@ static void run_level(struct bench *bench, const struct options *options, const 
     if (options->sizes) {
         printf("{\"dtype\":\"%s\",\"level\":%d,\"cpu\":\"%s\",\"size_percent\":%.3f,"
                "\"floor_percent\":%.3f,\"stored\":%zu,\"bytes\":%zu}\n",
-               dtype, bench->level, cpu, percent,
-               100.0 / 8 * (double)floor_bits / (double)coded, stored, coded);
+               dtype, bench->level, cpu, percent, 100.0 / 8 * (double)floor_bits / (double)coded,
+               stored, coded);
     } else {
         double gb = (double)coded * 1e-9, memcpy_gbps = gb / median(copy, runs);
         for (int d = !encodes; d < 1 + decodes; d++) {
             double gbps = gb / median(d ? decode : encode, runs);
             printf("{\"dtype\":\"%s\",\"level\":%d,\"cpu\":\"%s\",\"op\":\"%s\",\"threads\":%u,"
-                   "\"memory\":\"%s\",\"check\":%s,\"gbps\":%.3f,\"memcpy_gbps\":%.3f,"
+                   "\"memory\":\"%s\",\"check\":%s,\"hash\":%s,\"gbps\":%.3f,\"memcpy_gbps\":%.3f,"
                    "\"share\":%.3f,\"best_gbps\":%.3f,\"best_memcpy_gbps\":%.3f,"
                    "\"size_percent\":%.3f,\"bytes\":%zu}\n",
                    dtype, bench->level, cpu, d ? "decode" : "encode", options->threads,
                    options->huge    ? "fresh, huge pages"
                    : options->fresh ? "fresh"
                                     : "there",
-                   bench->check && !d ? "true" : "false", gbps, memcpy_gbps, gbps / memcpy_gbps,
-                   gb / (d ? decode : encode)[0], gb / copy[0], percent, coded); /* sorted */
+                   bench->check && !d ? "true" : "false", bench->hash && d ? "true" : "false", gbps,
+                   memcpy_gbps, gbps / memcpy_gbps, gb / (d ? decode : encode)[0], gb / copy[0],
+                   percent, coded); /* sorted */
         }
     }
     if (options->codecs)
@@ -509,6 +536,7 @@ int main(int count, char **arguments)
             options.fresh |= !strcmp(a, "--fresh");
             options.huge |= !strcmp(a, "--huge");
             options.check |= !strcmp(a, "--check");
+            options.hash |= !strcmp(a, "--hash");
             options.sizes |= !strcmp(a, "--sizes");
             options.codecs |= !strcmp(a, "--codecs");
             options.tensors |= !strcmp(a, "--tensors");
@@ -620,6 +648,7 @@ int main(int count, char **arguments)
     free(bench.payload_memory);
     free(bench.payloads);
     free(bench.payload_bytes);
+    free(bench.hashes);
     free(bench.codecs);
     free(bench.workspaces);
     free(bench.blocks);
