@@ -177,25 +177,6 @@ MMH_INLINE size_t split_groups(uint8_t *symbols, const struct mmh_planes *planes
     return patch_count;
 }
 
-/* The shapes in daily use: X(element bytes, raw bits, stored bits, plain, windowed). */
-#define BRAIN_SHAPES(X, element_bytes)   \
-    X(element_bytes, 8, 8, true, false)  \
-    X(element_bytes, 7, 7, true, true)   \
-    X(element_bytes, 6, 6, true, true)   \
-    X(element_bytes, 8, 7, false, false) \
-    X(element_bytes, 7, 6, false, true)  \
-    X(element_bytes, 6, 5, false, true)  \
-    X(element_bytes, 8, 0, false, false) /* symbols alone */
-#define HALF_SHAPES(X)         \
-    X(2, 11, 11, true, false)  \
-    X(2, 10, 10, true, false)  \
-    X(2, 9, 9, true, false)    \
-    X(2, 11, 10, false, false) \
-    X(2, 10, 9, false, false)  \
-    X(2, 9, 8, false, false)   \
-    X(2, 11, 0, false, false)
-#define SHAPES(X) BRAIN_SHAPES(X, 2) BRAIN_SHAPES(X, 4) HALF_SHAPES(X)
-
 size_t mmh_split_avx2(uint8_t *symbols, const struct mmh_planes *planes, uint8_t *const tails[3],
                       uint32_t *patches, const uint8_t *src, size_t count,
                       const struct mmh_split *split)
@@ -209,7 +190,7 @@ size_t mmh_split_avx2(uint8_t *symbols, const struct mmh_planes *planes, uint8_t
     if (split->element_bytes == (element_bytes_) && raw == (raw_bits_) &&             \
         stored == (stored_bits_) && is_plain == (plain) && is_windowed == (windowed)) \
         return SPLIT(element_bytes_, raw_bits_, stored_bits_, plain, windowed);
-    SHAPES(SHAPE)
+    MMH_SPLIT_SHAPES(SHAPE)
 #undef SHAPE
     if (split->element_bytes == 2)
         return SPLIT(2, raw, stored, false, is_windowed);
@@ -352,7 +333,7 @@ void mmh_merge_avx2(uint8_t *dst, const uint8_t *symbols, const struct mmh_plane
         MERGE(element_bytes_, raw_bits_, stored_bits_, plain, windowed);                \
         goto done;                                                                      \
     }
-    SHAPES(SHAPE)
+    MMH_SPLIT_SHAPES(SHAPE)
 #undef SHAPE
     if (split->element_bytes == 2)
         MERGE(2, raw, stored, false, is_windowed);

@@ -146,7 +146,7 @@ size_t mmh_split_avx512(uint8_t *symbols, const struct mmh_planes *planes, uint8
     if (split->element_bytes == (element_bytes_) && raw == (raw_bits_) &&             \
         stored == (stored_bits_) && is_plain == (plain) && is_windowed == (windowed)) \
         return SPLIT(element_bytes_, raw_bits_, stored_bits_, plain, windowed);
-    SHAPES(SHAPE)
+    MMH_SPLIT_SHAPES(SHAPE)
 #undef SHAPE
     if (split->element_bytes == 2)
         return SPLIT(2, raw, stored, false, is_windowed);
@@ -190,7 +190,7 @@ void mmh_merge_avx512(uint8_t *dst, const uint8_t *symbols, const struct mmh_pla
         MERGE(element_bytes_, raw_bits_, stored_bits_, plain, windowed);                \
         goto done;                                                                      \
     }
-    SHAPES(SHAPE)
+    MMH_SPLIT_SHAPES(SHAPE)
 #undef SHAPE
     if (split->pair_values)
         MERGE(2, PAIR_RAW_BITS, 8, true, false);

@@ -63,25 +63,6 @@ MMH_INLINE __m512i bytes_of(unsigned value)
     return _mm512_set1_epi8((char)value);
 }
 
-/* The shapes in daily use: X(element bytes, raw bits, stored bits, plain, windowed). */
-#define BRAIN_SHAPES(X, element_bytes)   \
-    X(element_bytes, 8, 8, true, false)  \
-    X(element_bytes, 7, 7, true, true)   \
-    X(element_bytes, 6, 6, true, true)   \
-    X(element_bytes, 8, 7, false, false) \
-    X(element_bytes, 7, 6, false, true)  \
-    X(element_bytes, 6, 5, false, true)  \
-    X(element_bytes, 8, 0, false, false) /* symbols alone */
-#define HALF_SHAPES(X)         \
-    X(2, 11, 11, true, false)  \
-    X(2, 10, 10, true, false)  \
-    X(2, 9, 9, true, false)    \
-    X(2, 11, 10, false, false) \
-    X(2, 10, 9, false, false)  \
-    X(2, 9, 8, false, false)   \
-    X(2, 11, 0, false, false)
-#define SHAPES(X) BRAIN_SHAPES(X, 2) BRAIN_SHAPES(X, 4) HALF_SHAPES(X)
-
 /* ---- the planes of one group ---- */
 
 /*

@@ -87,6 +87,26 @@ MMH_INLINE bool mmh_split_windowed(const struct mmh_split *split)
     return split->window_base || split->raw_bits < 8;
 }
 
+/* The splits in daily use, for which loops are made: X(element bytes, raw bits, stored bits, plain,
+ * windowed). */
+#define MMH_BRAIN_SHAPES(X, element_bytes) \
+    X(element_bytes, 8, 8, true, false)    \
+    X(element_bytes, 7, 7, true, true)     \
+    X(element_bytes, 6, 6, true, true)     \
+    X(element_bytes, 8, 7, false, false)   \
+    X(element_bytes, 7, 6, false, true)    \
+    X(element_bytes, 6, 5, false, true)    \
+    X(element_bytes, 8, 0, false, false) /* symbols alone */
+#define MMH_HALF_SHAPES(X)     \
+    X(2, 11, 11, true, false)  \
+    X(2, 10, 10, true, false)  \
+    X(2, 9, 9, true, false)    \
+    X(2, 11, 10, false, false) \
+    X(2, 10, 9, false, false)  \
+    X(2, 9, 8, false, false)   \
+    X(2, 11, 0, false, false)
+#define MMH_SPLIT_SHAPES(X) MMH_BRAIN_SHAPES(X, 2) MMH_BRAIN_SHAPES(X, 4) MMH_HALF_SHAPES(X)
+
 /* Planes of `bits` bits of whole groups that lie one after another at `first`. */
 MMH_INLINE void mmh_planes_in_row(struct mmh_planes *planes, uint8_t *first, size_t groups,
                                   unsigned bits)
