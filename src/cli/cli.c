@@ -289,6 +289,20 @@ mmh_reader *mmh_cli_open(const struct mmh_cli_options *options, mmh_context *con
     return reader;
 }
 
+mmh_reader *mmh_cli_open_model(const struct mmh_cli_options *options, mmh_context *context,
+                               const char *path, int *exit_code)
+{
+    if (!is_foreign(path) && mmh_host_kind(path) != MMH_HOST_FOLDER)
+        return mmh_cli_open(options, context, path, exit_code);
+    mmh_error err = { 0 };
+    mmh_reader *reader = NULL;
+    mmh_pack_options pack = mmh_cli_pack_options(options);
+    mmh_status status = mmh_open_original(context, path, &pack, &reader, &err);
+    *exit_code = status == MMH_OK ? MMH_EXIT_OK
+                                  : mmh_cli_fail(options, path, &err, mmh_exit_of(status), NULL);
+    return reader;
+}
+
 /* ---- JSON ---- */
 
 void mmh_cli_json_begin(struct mmh_json_out *out, const struct mmh_cli_options *options,

@@ -35,6 +35,8 @@ enum mmh_verb {
     MMH_VERB_VERIFY,
     MMH_VERB_INFO,
     MMH_VERB_LS,
+    MMH_VERB_CAT,
+    MMH_VERB_DIFF,
     MMH_VERB_BENCH,
     MMH_VERB_HELP,
     MMH_VERB_COUNT
@@ -64,6 +66,9 @@ struct mmh_cli_options {
     bool sha256;
     bool quick;
     bool long_list;
+    bool npy;
+    bool text;
+    bool tell_difference; /* diff: exit with 1 if there is one */
     bool help;
     bool version;
     mmh_dtype dtype; /* raw input, unless MMH_DTYPE_OPAQUE */
@@ -74,7 +79,8 @@ struct mmh_cli_options {
 /* A verb does its work and returns the exit code; it has told about failures. */
 typedef int mmh_verb_run(const struct mmh_cli_options *options, mmh_context *context);
 
-mmh_verb_run mmh_cmd_pack, mmh_cmd_unpack, mmh_cmd_verify, mmh_cmd_info, mmh_cmd_ls, mmh_cmd_bench;
+mmh_verb_run mmh_cmd_pack, mmh_cmd_unpack, mmh_cmd_verify, mmh_cmd_info, mmh_cmd_ls, mmh_cmd_cat,
+    mmh_cmd_diff, mmh_cmd_bench;
 
 /* The name of a verb ("pack"), and the verb of a name (MMH_VERB_NONE: there is none). */
 const char *mmh_verb_name(enum mmh_verb verb);
@@ -130,6 +136,11 @@ int mmh_cli_tell_container(const struct mmh_cli_options *options, const char *co
  */
 mmh_reader *mmh_cli_open(const struct mmh_cli_options *options, mmh_context *context,
                          const char *container, int *exit_code);
+
+/* The same for containers and, if it is something else, for original files and folders
+ * (mmh_open_original). */
+mmh_reader *mmh_cli_open_model(const struct mmh_cli_options *options, mmh_context *context,
+                               const char *path, int *exit_code);
 
 /* Warn if data had to be mended. Returns MMH_EXIT_OK or MMH_EXIT_MENDED. */
 int mmh_cli_tell_mended(const char *container, unsigned mended);

@@ -19,7 +19,11 @@ static const char *const kind_plurals[KIND_COUNT] = { "files", "folders", "symli
 typedef int show_fn(const struct mmh_cli_options *options, mmh_reader *reader,
                     const char *container, int code, mmh_error *err);
 
-static int show_all(const struct mmh_cli_options *options, mmh_context *context, show_fn *show)
+typedef mmh_reader *open_fn(const struct mmh_cli_options *options, mmh_context *context,
+                            const char *path, int *exit_code);
+
+static int show_all(const struct mmh_cli_options *options, mmh_context *context, open_fn *open_one,
+                    show_fn *show)
 {
     int code = MMH_EXIT_OK;
     for (size_t i = 0; i < options->input_count && !mmh_host_interrupted(); i++) {
@@ -31,7 +35,7 @@ static int show_all(const struct mmh_cli_options *options, mmh_context *context,
             spooled = mmh_cli_spool(options, &one);
         mmh_reader *reader = NULL;
         if (one == MMH_EXIT_OK)
-            reader = mmh_cli_open(options, context, spooled ? spooled : shown, &one);
+            reader = open_one(options, context, spooled ? spooled : shown, &one);
         if (reader) {
             if (i && !options->json)
                 putchar('\n');
@@ -249,7 +253,7 @@ static int show_info(const struct mmh_cli_options *options, mmh_reader *reader,
 
 int mmh_cmd_info(const struct mmh_cli_options *options, mmh_context *context)
 {
-    return show_all(options, context, show_info);
+    return show_all(options, context, mmh_cli_open, show_info);
 }
 
 /* ---- ls ---- */
@@ -430,5 +434,5 @@ static int show_list(const struct mmh_cli_options *options, mmh_reader *reader,
 
 int mmh_cmd_ls(const struct mmh_cli_options *options, mmh_context *context)
 {
-    return show_all(options, context, show_list);
+    return show_all(options, context, mmh_cli_open_model, show_list);
 }

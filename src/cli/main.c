@@ -60,6 +60,26 @@ static const char ls_examples[] =
     "  mmh ls model.safetensors.mmh\n"
     "  mmh ls --json model.safetensors.mmh | jq -r '.tensors[].name'\n";
 
+static const char cat_text[] =
+    "Tensors by name, or a part of one: NAME[0:16, :], as in numpy. Only the chunks that hold it\n"
+    "are decoded. Elements come as they are in memory, little-endian; with --npy as numpy reads\n"
+    "them; on a terminal as numbers. A NAME may be a file of the container too; without NAME the\n"
+    "only file is printed. X may be an original file or folder as well.\n";
+static const char cat_examples[] =
+    "  mmh cat model.safetensors.mmh 'lm_head.weight[0:16, :]' --npy > rows.npy\n"
+    "  mmh cat model.safetensors.mmh 'h.0.bias[:8]'\n"
+    "  mmh cat llama.mmh config.json | jq .hidden_size\n";
+
+static const char diff_text[] =
+    "Which tensors differ, in how many elements and by how much: the largest distance, and the\n"
+    "norm of the difference by that of A's. Tensors are matched by name, whichever files hold\n"
+    "them; what else differs is told for each file. Each of A and B is a container, a model\n"
+    "file, a shard index or a folder. Tensors that two containers store as the same chunks are\n"
+    "not even read. The exit code is 0 unless --exit-code asks for 1 if something differs.\n";
+static const char diff_examples[] =
+    "  mmh diff base.safetensors.mmh tuned.safetensors\n"
+    "  mmh diff --exit-code -q a.mmh b.mmh && echo the same\n";
+
 static const char bench_text[] =
     "Packs into memory ($TMPDIR if it is set, else /dev/shm), verifies, unpacks and compares\n"
     "every byte. The fastest of up to five runs counts.\n";
@@ -77,6 +97,10 @@ static const struct verb verbs[MMH_VERB_COUNT] = {
                         info_text, info_examples, mmh_cmd_info },
     [MMH_VERB_LS] = { "ls", "X.mmh...", "list tensors, with -l files too", ls_text, ls_examples,
                       mmh_cmd_ls },
+    [MMH_VERB_CAT] = { "cat", "X [NAME[PART]...]", "print tensors, parts of them, or files",
+                       cat_text, cat_examples, mmh_cmd_cat },
+    [MMH_VERB_DIFF] = { "diff", "A B", "which tensors differ, and by how much", diff_text,
+                        diff_examples, mmh_cmd_diff },
     [MMH_VERB_BENCH] = { "bench", "IN... [-1 ... -9]",
                          "size and speed of each level on this machine", bench_text, bench_examples,
                          mmh_cmd_bench },

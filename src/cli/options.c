@@ -30,6 +30,9 @@ enum option_id {
     OPTION_HASH,
     OPTION_QUICK,
     OPTION_LONG,
+    OPTION_NPY,
+    OPTION_TEXT,
+    OPTION_EXIT_CODE,
     OPTION_HELP,
     OPTION_VERSION,
     OPTION_COUNT
@@ -40,8 +43,11 @@ enum {
     UNPACK = 1 << MMH_VERB_UNPACK,
     VERIFY = 1 << MMH_VERB_VERIFY,
     LS = 1 << MMH_VERB_LS,
+    CAT = 1 << MMH_VERB_CAT,
+    DIFF = 1 << MMH_VERB_DIFF,
+    ORIGINALS = LS | CAT | DIFF, /* they take files that are no containers too */
     BENCH = 1 << MMH_VERB_BENCH,
-    WORK = PACK | UNPACK | VERIFY | BENCH,
+    WORK = PACK | UNPACK | VERIFY | BENCH | CAT | DIFF,
     ALL = -1,
     THREADS_MAX = 4096
 };
@@ -58,15 +64,15 @@ struct option {
 static const struct option table[OPTION_COUNT] = {
     [OPTION_LEVEL] = { 0, "level", "N", PACK | BENCH, ALL,
                        "-1 (fastest) to -9 (smallest); the default is -5" },
-    [OPTION_OUTPUT] = { 'o', "output", "PATH", PACK | UNPACK, ALL, NULL },
-    [OPTION_STDOUT] = { 'c', "stdout", NULL, PACK | UNPACK, ALL, "write to standard output" },
-    [OPTION_FORCE] = { 'f', "force", NULL, PACK | UNPACK, ALL, "replace what exists" },
+    [OPTION_OUTPUT] = { 'o', "output", "PATH", PACK | UNPACK | CAT, ALL, NULL },
+    [OPTION_STDOUT] = { 'c', "stdout", NULL, PACK | UNPACK | CAT, ALL, "write to standard output" },
+    [OPTION_FORCE] = { 'f', "force", NULL, PACK | UNPACK | CAT, ALL, "replace what exists" },
     [OPTION_KEEP] = { 'k', "keep", NULL, PACK | UNPACK, ALL, "keep the input (always so)" },
-    [OPTION_DTYPE] = { 0, "dtype", "TYPE", PACK | BENCH, ALL,
+    [OPTION_DTYPE] = { 0, "dtype", "TYPE", PACK | BENCH | ORIGINALS, ALL,
                        "inputs are raw arrays of TYPE: bf16, f32, i8, ..." },
-    [OPTION_SHAPE] = { 0, "shape", "N,N", PACK | BENCH, ALL,
+    [OPTION_SHAPE] = { 0, "shape", "N,N", PACK | BENCH | ORIGINALS, ALL,
                        "their shape, slowest dimension first" },
-    [OPTION_ALONE] = { 0, "alone", NULL, PACK | BENCH, ALL,
+    [OPTION_ALONE] = { 0, "alone", NULL, PACK | BENCH | ORIGINALS, ALL,
                        "a shard index without the files it refers to" },
     [OPTION_TIMES] = { 0, "times", NULL, PACK, ALL, "store modification times" },
     [OPTION_HASH] = { 0, "hash", "NAME", PACK | BENCH, ALL, "blake3 (the default) or sha256" },
@@ -75,6 +81,10 @@ static const struct option table[OPTION_COUNT] = {
     [OPTION_QUICK] = { 0, "quick", NULL, VERIFY, ALL,
                        "hashes of the stored bytes only; decode nothing" },
     [OPTION_LONG] = { 'l', "long", NULL, LS, ALL, "files too: kind, mode, size, format" },
+    [OPTION_NPY] = { 0, "npy", NULL, CAT, ALL, "tensors as npy files (numpy.load)" },
+    [OPTION_TEXT] = { 0, "text", NULL, CAT, ALL,
+                      "tensors as numbers, all of them; what a terminal gets is shortened" },
+    [OPTION_EXIT_CODE] = { 0, "exit-code", NULL, DIFF, ALL, "exit with 1 if something differs" },
     [OPTION_THREADS] = { 'T', "threads", "N", ALL, WORK, "0: all processors, the default" },
     [OPTION_JSON] = { 0, "json", NULL, ALL, ALL, "results as JSON on standard output" },
     [OPTION_QUIET] = { 'q', "quiet", NULL, ALL, ALL, "no progress and no remarks" },
@@ -86,7 +96,7 @@ static const struct option table[OPTION_COUNT] = {
 static const enum option_id help_order[] = {
     OPTION_LEVEL, OPTION_OUTPUT,  OPTION_STDOUT, OPTION_FORCE, OPTION_KEEP,     OPTION_DTYPE,
     OPTION_SHAPE, OPTION_ALONE,   OPTION_TIMES,  OPTION_HASH,  OPTION_NO_CHECK, OPTION_QUICK,
-    OPTION_LONG,  OPTION_THREADS, OPTION_JSON,   OPTION_QUIET, OPTION_VERBOSE,  OPTION_HELP,
+    OPTION_LONG,  OPTION_NPY, OPTION_TEXT, OPTION_EXIT_CODE, OPTION_THREADS, OPTION_JSON,   OPTION_QUIET, OPTION_VERBOSE,  OPTION_HELP,
 };
 
 void mmh_options_help(FILE *file, enum mmh_verb verb)
@@ -112,6 +122,8 @@ void mmh_options_help(FILE *file, enum mmh_verb verb)
         if (help_order[i] == OPTION_OUTPUT)
             help = verb == MMH_VERB_PACK
                      ? "one container for all inputs; into PATH if that is a folder"
+                 : verb == MMH_VERB_CAT
+                     ? "write to PATH"
                      : "folder (exists, ends in /, or several files), or the file's new name";
         fprintf(file, "  %-22s %s\n", left, help);
     }
@@ -262,6 +274,15 @@ static int apply(struct mmh_cli_options *options, enum option_id id, const char 
         break;
     case OPTION_LONG:
         options->long_list = true;
+        break;
+    case OPTION_NPY:
+        options->npy = true;
+        break;
+    case OPTION_TEXT:
+        options->text = true;
+        break;
+    case OPTION_EXIT_CODE:
+        options->tell_difference = true;
         break;
     case OPTION_HELP:
         options->help = true;

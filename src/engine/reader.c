@@ -504,6 +504,15 @@ mmh_status mmh_load_slice(mmh_reader *reader, uint64_t tensor, const uint64_t *b
         run = stride[outer] * (to[outer] - from[outer]);
         whole = from[outer] == 0 && to[outer] == shape[outer];
     }
+    if (run == total) { /* one piece: for all threads */
+        uint64_t offset = record->offset;
+        for (uint32_t d = 0; d < dimensions; d++)
+            offset += from[d] * stride[d];
+        status = mmh_reader_bytes(reader, record->file, offset, destination, (size_t)total, err);
+        if (status == MMH_OK)
+            mmh_host_order(destination, (size_t)total, record);
+        return status;
+    }
     const struct mmh_file_entry *file = &reader->container.index.files[record->file];
     struct slice_window window = { .file = record->file };
     uint64_t position[MMH_DIMENSIONS_MAX];
