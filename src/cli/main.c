@@ -88,8 +88,17 @@ const char *mmh_verb_name(enum mmh_verb verb)
     return verbs[verb].name;
 }
 
+/* What MMH-RS called them. */
+static const struct {
+    const char *name;
+    enum mmh_verb verb;
+} aliases[] = { { "benchmark", MMH_VERB_BENCH } };
+
 enum mmh_verb mmh_verb_find(const char *name)
 {
+    for (size_t i = 0; i < sizeof aliases / sizeof *aliases; i++)
+        if (strcmp(name, aliases[i].name) == 0)
+            return aliases[i].verb;
     for (int i = 1; i < MMH_VERB_COUNT; i++)
         if (strcmp(name, verbs[i].name) == 0)
             return (enum mmh_verb)i;
@@ -120,10 +129,39 @@ static void print_help(enum mmh_verb verb)
     printf("\n%s", entry->examples);
 }
 
+/* Verbs and options, for what makes the completions (tools/completions.py). */
+static void print_help_json(const struct mmh_cli_options *options)
+{
+    struct mmh_json_out out;
+    mmh_cli_json_begin(&out, options, NULL, MMH_OK, MMH_EXIT_OK);
+    mmh_json_out_text(&out, "version", mmh_version());
+    mmh_json_out_array(&out, "verbs");
+    for (int i = 1; i < MMH_VERB_COUNT; i++) {
+        mmh_json_out_object(&out, NULL);
+        mmh_json_out_text(&out, "name", verbs[i].name);
+        mmh_json_out_array(&out, "aliases");
+        for (size_t a = 0; a < sizeof aliases / sizeof *aliases; a++)
+            if ((int)aliases[a].verb == i)
+                mmh_json_out_text(&out, NULL, aliases[a].name);
+        mmh_json_out_end(&out);
+        mmh_json_out_text(&out, "synopsis", verbs[i].synopsis);
+        mmh_json_out_text(&out, "summary", verbs[i].summary);
+        mmh_options_json(&out, (enum mmh_verb)i);
+        mmh_json_out_end(&out);
+    }
+    mmh_json_out_end(&out);
+    mmh_json_out_end(&out);
+    (void)mmh_json_out_finish(&out);
+}
+
 static int help_on(const struct mmh_cli_options *options)
 {
     enum mmh_verb verb = options->verb;
     int code = MMH_EXIT_OK;
+    if (verb == MMH_VERB_HELP && options->json && !options->help) {
+        print_help_json(options);
+        return code;
+    }
     if (verb == MMH_VERB_HELP && options->input_count)
         code = mmh_options_verb(&verb, options->inputs[0]);
     if (code == MMH_EXIT_OK)
@@ -146,13 +184,24 @@ static int run(const struct mmh_cli_options *options)
         return MMH_EXIT_USAGE;
     }
     mmh_message_quiet(options->quiet);
-    mmh_bar_quiet(options->quiet);
+    mmh_bar_setup(mmh_verb_name(options->verb),
+                  options->quiet && options->bar == MMH_BAR_AUTO ? MMH_BAR_NONE : options->bar);
     mmh_status status = mmh_context_create(&context, &given, &err);
     if (status != MMH_OK)
         return mmh_cli_fail(options, NULL, &err, mmh_exit_of(status), NULL);
     int code = verbs[options->verb].run(options, context);
     mmh_context_destroy(context);
     return code;
+}
+
+/* Without a file, what is sent to standard input is meant, as zstd has it. */
+static void default_input(struct mmh_cli_options *options)
+{
+    static const unsigned readers = 1u << MMH_VERB_PACK | 1u << MMH_VERB_UNPACK |
+                                    1u << MMH_VERB_VERIFY | 1u << MMH_VERB_INFO |
+                                    1u << MMH_VERB_LS;
+    if (!options->input_count && (readers >> options->verb & 1) && mmh_host_has_input())
+        options->inputs[options->input_count++] = "-";
 }
 
 int main(int argument_count, char **arguments)
@@ -169,6 +218,7 @@ int main(int argument_count, char **arguments)
             print_usage(stderr);
             code = MMH_EXIT_USAGE;
         } else {
+            default_input(&options);
             code = run(&options);
         }
     }
