@@ -528,6 +528,7 @@ def test_damage_is_told_apart(tmp_path):
     result = mmh("unpack", "--json", path, "-o", f"{tmp_path}/a/", code=MENDED)
     assert result.json()["exit"] == MENDED and result.json()["mended"] == ["header"]
     assert result.err.startswith(f"mmh: warning: {path} is damaged (header); everything was restored exactly\n")
+    assert result.err.count("warning") == 1
     assert mmh("info", path, code=MENDED).out and mmh("ls", path, code=MENDED).out
     spoiled = bytearray(good)
     spoiled[128] ^= 1  # the first chunk has none

@@ -113,10 +113,9 @@ const char *mmh_cli_begin_input(const struct mmh_cli_options *options, const cha
         snprintf(err.message, sizeof err.message, "cannot copy standard input to %.300s: %s",
                  parent, strerror(errno));
         mmh_bar_end();
-        *exit_code = mmh_cli_fail(options, "-", &err, mmh_exit_of(err.status),
-                                  err.status == MMH_E_CANCELLED
-                                      ? NULL
-                                      : "TMPDIR names the folder for temporary files");
+        *exit_code = mmh_cli_fail(
+            options, "-", &err, mmh_exit_of(err.status),
+            err.status == MMH_E_CANCELLED ? NULL : "TMPDIR names the folder for temporary files");
         mmh_cli_end_input();
         return NULL;
     }
@@ -318,10 +317,13 @@ static bool tell_older(const struct mmh_cli_options *options, const char *contai
     if (!name)
         return false;
     err->status = MMH_E_UNSUPPORTED;
+    bool is_input = strcmp(container, "-") == 0;
     snprintf(err->message, sizeof err->message,
-             "\"%.380s\" is a container of %s, which this mmh does not read", container, name);
+             is_input ? "%.380s is a container of %s, which this mmh does not read"
+                      : "\"%.380s\" is a container of %s, which this mmh does not read",
+             mmh_cli_shown(container), name);
     /* zstd alone can restore some of them; a name with a quote in it needs more care than a hint. */
-    char *hint = recipe && !strchr(container, '\'') && strcmp(container, "-") != 0
+    char *hint = recipe && !strchr(container, '\'') && !is_input
                    ? mmh_cli_format("unpack it with that program, or: %.*s%s%s",
                                     (int)strcspn(recipe, "%"), recipe, container,
                                     strchr(recipe, '%') + 2)
@@ -384,8 +386,8 @@ void mmh_cli_pipe_closed(void)
 
 struct mmh_human mmh_cli_mended_text(unsigned mended)
 {
-    static const char *const names[] = { "header", "index", "footer", "chunks", "spare copy",
-                                         "padding" };
+    static const char *const names[] = { "header", "index",      "footer",
+                                         "chunks", "spare copy", "padding" };
     struct mmh_human human = { "" };
     char text[64] = "";
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
@@ -441,8 +443,9 @@ void mmh_cli_json_begin(struct mmh_json_out *out, const struct mmh_cli_options *
 
 void mmh_cli_json_mended(struct mmh_json_out *out, unsigned mended)
 {
-    static const char *const names[] = { "header", "index", "footer",
-                                         "chunks", "spare", "padding" };
+    static const char *const names[] = {
+        "header", "index", "footer", "chunks", "spare", "padding"
+    };
     mmh_json_out_array(out, "mended");
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (mended >> i & 1)

@@ -49,11 +49,11 @@ struct mmh_cli_options {
     const char **inputs; /* [input_count] what is left: paths */
     size_t input_count;
     const char **input_storage; /* the parser's own */
-    int level;          /* the last -1 ... -9; 0: none was given */
-    unsigned levels;    /* bit n: -n was given */
-    unsigned threads;   /* 0: all processors */
-    const char *output; /* -o */
-    bool to_stdout;     /* -c, -o - */
+    int level;                  /* the last -1 ... -9; 0: none was given */
+    unsigned levels;            /* bit n: -n was given */
+    unsigned threads;           /* 0: all processors */
+    const char *output;         /* -o */
+    bool to_stdout;             /* -c, -o - */
     bool force;
     bool remove; /* --rm, unless -k came later */
     bool quiet;
@@ -67,9 +67,9 @@ struct mmh_cli_options {
     bool long_list;
     bool help;
     bool version;
-    const char *stdin_name;      /* what "-" is called in the container; NULL: "stdin" */
-    enum mmh_bar_mode bar;       /* --progress */
-    mmh_dtype dtype; /* raw input, unless MMH_DTYPE_OPAQUE */
+    const char *stdin_name; /* what "-" is called in the container; NULL: "stdin" */
+    enum mmh_bar_mode bar;  /* --progress */
+    mmh_dtype dtype;        /* raw input, unless MMH_DTYPE_OPAQUE */
     uint64_t shape[MMH_CLI_DIMENSIONS_MAX];
     size_t dimensions;
 };

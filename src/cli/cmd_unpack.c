@@ -20,15 +20,14 @@ struct content {
 };
 
 static int look_inside(const struct mmh_cli_options *options, mmh_context *context,
-                       const char *container, struct content *content)
+                       const char *path, const char *shown, struct content *content)
 {
-    int code;
     mmh_error err = { 0 };
-    mmh_reader *reader = mmh_cli_open(options, context, container, &code);
+    mmh_reader *reader = NULL;
     mmh_container_info info = { .struct_size = sizeof info };
-    if (!reader)
-        return code;
-    mmh_status status = mmh_container(reader, &info, &err);
+    mmh_status status = mmh_open(context, path, &reader, &err);
+    if (status == MMH_OK)
+        status = mmh_container(reader, &info, &err);
     content->file_count = info.file_count;
     for (uint64_t i = 0; i < info.file_count && status == MMH_OK; i++) {
         mmh_file_info file = { .struct_size = sizeof file };
@@ -42,7 +41,7 @@ static int look_inside(const struct mmh_cli_options *options, mmh_context *conte
     }
     mmh_close(reader);
     if (status != MMH_OK)
-        return mmh_cli_fail_container(options, container, &err, mmh_exit_of(status));
+        return mmh_cli_fail_container(options, shown, &err, mmh_exit_of(status));
     return MMH_EXIT_OK; /* what was mended is told when it is unpacked */
 }
 
@@ -90,7 +89,8 @@ static void tell_times(const mmh_unpack_report *report)
 }
 
 static void write_json(const struct mmh_cli_options *options, const char *container,
-                       const char *destination, const mmh_unpack_report *report, int code)
+                       const char *destination, const mmh_unpack_report *report, uint64_t removed,
+                       int code)
 {
     struct mmh_json_out out;
     mmh_cli_json_begin(&out, options, container, MMH_OK, code);
@@ -99,6 +99,8 @@ static void write_json(const struct mmh_cli_options *options, const char *contai
     mmh_json_out_u64(&out, "stored_bytes", report->stored_bytes);
     mmh_json_out_u64(&out, "files", report->file_count);
     mmh_json_out_u64(&out, "chunks", report->chunk_count);
+    if (options->remove)
+        mmh_json_out_u64(&out, "removed", removed);
     mmh_cli_json_mended(&out, report->mended);
     mmh_json_out_object(&out, "ns");
     mmh_json_out_u64(&out, "read", report->read_ns);
@@ -148,7 +150,7 @@ static int unpack_to(const struct mmh_cli_options *options, mmh_context *context
         mmh_cli_pipe_closed();
     if (status != MMH_OK)
         return mmh_cli_fail_container(options, shown, &err, mmh_exit_of(status));
-    int removed, code = mmh_cli_tell_mended(shown, report.mended);
+    int code = mmh_cli_tell_mended(shown, report.mended);
     struct mmh_human entries = { "" };
     if (report.file_count > 1) /* files, folders, symlinks */
         snprintf(entries.text, sizeof entries.text, "%.29s, ",
@@ -159,10 +161,13 @@ static int unpack_to(const struct mmh_cli_options *options, mmh_context *context
                      mmh_human_rate(report.original_bytes, report.wall_ns).text);
     if (options->verbose)
         tell_times(&report);
-    if (removes && (removed = remove_container(options, shown, &report)) != MMH_EXIT_OK)
-        return removed;
+    if (removes) {
+        int problem = remove_container(options, shown, &report);
+        if (problem != MMH_EXIT_OK)
+            return problem;
+    }
     if (options->json)
-        write_json(options, shown, destination, &report, code);
+        write_json(options, shown, destination, &report, removes && !report.mended, code);
     return code;
 }
 
@@ -177,7 +182,8 @@ static bool is_text(mmh_context *context, const char *container)
     size_t bytes = file.bytes < sizeof text ? (size_t)file.bytes : sizeof text;
     good = good && mmh_read(reader, 0, 0, text, bytes, NULL) == MMH_OK;
     for (size_t i = 0; i < bytes && good; i++)
-        good = (unsigned char)text[i] >= ' ' ? text[i] != 0x7f : text[i] && strchr("\n\r\t\f", text[i]);
+        good = (unsigned char)text[i] >= ' ' ? text[i] != 0x7f
+                                             : text[i] && strchr("\n\r\t\f", text[i]);
     mmh_close(reader);
     return good;
 }
@@ -189,18 +195,17 @@ static int unpack_one(const struct mmh_cli_options *options, mmh_context *contex
     bool as_file = false;
     if (options->to_stdout && mmh_host_is_terminal(stdout) && !options->force &&
         !is_text(context, container)) {
-        int looked = look_inside(options, context, shown, &content);
+        int looked = look_inside(options, context, container, shown, &content);
         free(content.name);
         return looked != MMH_EXIT_OK
                  ? looked
                  : mmh_cli_refuse(options, shown,
                                   "send it somewhere, name a file with -o, or -f shows it",
-                                  "what %s holds is nothing for a terminal",
-                                  mmh_cli_shown(shown));
+                                  "what %s holds is nothing for a terminal", mmh_cli_shown(shown));
     }
     if (options->to_stdout)
         return unpack_to(options, context, container, shown, NULL, false);
-    int code = look_inside(options, context, shown, &content);
+    int code = look_inside(options, context, container, shown, &content);
     char *destination = code == MMH_EXIT_OK ? choose_destination(options, shown, &content, &as_file)
                                             : NULL;
     if (code == MMH_EXIT_OK && !destination)
@@ -230,6 +235,9 @@ int mmh_cmd_unpack(const struct mmh_cli_options *options, mmh_context *context)
     if (given.to_stdout && options->json)
         return mmh_cli_refuse(options, NULL, "name a file or folder with -o",
                               "--json and -c both want standard output");
+    if (given.to_stdout && options->input_count == 1 && strcmp(options->inputs[0], "-") == 0 &&
+        !options->verbose)
+        mmh_message_quiet(true); /* one of a pipeline's programs, as zstd has it */
     if (given.to_stdout && options->remove)
         mmh_message_note("--rm is ignored: what goes to standard output cannot be read back");
     if (options->output && options->input_count > 1 && !names_folder(options->output))

@@ -40,15 +40,14 @@ static void tell_good(const struct mmh_cli_options *options, const char *contain
     if (report->file_count > 1) /* files, folders, symlinks */
         printf("%s, ", mmh_human_things(report->file_count, "entry", "entries").text);
     printf("%s, %s%s, %s\n", mmh_human_things(report->chunk_count, "chunk", "chunks").text,
-           mmh_human_bytes(bytes).text,
-           options->quick ? " stored, not decoded" : "",
+           mmh_human_bytes(bytes).text, options->quick ? " stored, not decoded" : "",
            mmh_human_rate(bytes, report->wall_ns).text);
     free(clean);
     fflush(stdout);
 }
 
-static int verify_one(const struct mmh_cli_options *options, mmh_context *context,
-                      const char *path, const char *shown)
+static int verify_one(const struct mmh_cli_options *options, mmh_context *context, const char *path,
+                      const char *shown)
 {
     mmh_error err = { 0 };
     mmh_unpack_report report = { .struct_size = sizeof report };
@@ -56,8 +55,11 @@ static int verify_one(const struct mmh_cli_options *options, mmh_context *contex
     mmh_status status = mmh_verify(context, path, &verify, &report, &err);
     mmh_bar_end();
     int code = mmh_exit_of(status);
-    if (status == MMH_E_CORRUPT && report.mended)
+    if (status == MMH_E_CORRUPT && report.mended) {
         code = MMH_EXIT_DAMAGED;
+        snprintf(err.message, sizeof err.message, "%.400s is damaged (%s), and can be restored",
+                 mmh_cli_shown(shown), mmh_cli_mended_text(report.mended).text);
+    }
     if (status != MMH_OK)
         code = mmh_cli_tell_container(options, shown, &err, code);
     else if (!options->json && !options->quiet)

@@ -416,9 +416,9 @@ bool mmh_host_identify(struct mmh_host_identity *identity, const char *path)
     if (lstat(path, &status) != 0)
         return false;
     *identity = (struct mmh_host_identity){
-        .kind = S_ISREG(status.st_mode)   ? MMH_HOST_FILE
-                : S_ISDIR(status.st_mode) ? MMH_HOST_FOLDER
-                                          : MMH_HOST_OTHER,
+        .kind = S_ISREG(status.st_mode) ? MMH_HOST_FILE
+              : S_ISDIR(status.st_mode) ? MMH_HOST_FOLDER
+                                        : MMH_HOST_OTHER,
         .device = (uint64_t)status.st_dev,
         .inode = (uint64_t)status.st_ino,
         .bytes = (uint64_t)status.st_size,

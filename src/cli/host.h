@@ -86,7 +86,7 @@ struct mmh_host_identity {
 
 bool mmh_host_identify(struct mmh_host_identity *identity, const char *path); /* no symlinks */
 bool mmh_host_identical(const struct mmh_host_identity *a, const struct mmh_host_identity *b);
-char *mmh_host_link_target(const char *path); /* of a symlink, to be freed; NULL: it is none */
+char *mmh_host_link_target(const char *path);  /* of a symlink, to be freed; NULL: it is none */
 bool mmh_host_remove_file(const char *path);   /* or a symlink. False: errno says why */
 bool mmh_host_remove_folder(const char *path); /* if it is empty. False: errno says why */
 

@@ -20,9 +20,10 @@ struct verb {
 };
 
 static const char pack_text[] =
-    "One container for each input: IN.mmh beside it; or with -o one for all of them. A shard\n"
-    "index is packed with its shards. What was packed is kept, and nothing is overwritten\n"
-    "without -f. \"-\" is standard input.\n";
+    "One container for each input: IN.mmh beside it; or with -o one for all of them.\n"
+    "A shard index is packed with its shards. Nothing is overwritten without -f, and\n"
+    "what was packed is kept without --rm. \"-\", or no IN at all where something is\n"
+    "sent there, is standard input; its container goes to standard output then.\n";
 static const char pack_examples[] =
     "  mmh pack model.safetensors            writes model.safetensors.mmh\n"
     "  mmh pack -9 llama/ -o llama.mmh       a folder, as small as it gets\n"
@@ -30,39 +31,41 @@ static const char pack_examples[] =
     "  mmh pack -c model.safetensors | ssh host 'cat > model.mmh'\n";
 
 static const char unpack_text[] =
-    "Without -o: beside the container, under the stored name; a packed folder comes back as\n"
-    "the folder X. DEST is a folder if it exists as one, ends in /, or the container holds\n"
-    "several files; otherwise it is the file's new name. Every chunk is checked before it is\n"
-    "used; files appear when they are complete. Damage that the spare copies make good is\n"
-    "told, and the exit code is 4 then.\n";
+    "Without -o: beside the container, under the stored name; a packed folder comes\n"
+    "back as the folder X. DEST is a folder if it exists as one, ends in /, or the\n"
+    "container holds several files; otherwise it is the file's new name. Every chunk\n"
+    "is checked before it is used; files appear when they are complete. Damage that\n"
+    "the spare copies make good is told, and the exit code is 4 then. Without X.mmh,\n"
+    "what is sent to standard input is unpacked to standard output.\n";
 static const char unpack_examples[] =
     "  mmh unpack model.safetensors.mmh      writes model.safetensors\n"
     "  mmh unpack llama.mmh -o out/\n"
     "  mmh unpack -c model.safetensors.mmh | sha256sum\n";
 
 static const char verify_text[] =
-    "Structure, hashes, that every chunk decodes, and the digest of every file. Exits 3 if\n"
-    "something is damaged that unpack would restore, and 5 if it could not.\n";
+    "Structure, hashes, that every chunk decodes, and the digest of every file. Exits\n"
+    "3 if something is damaged that unpack would restore, and 5 if it could not.\n";
 static const char verify_examples[] = "  mmh verify model.safetensors.mmh\n"
                                       "  mmh verify -q *.mmh && echo all good\n";
 
 static const char info_text[] =
-    "Sizes by element type and by codec. The floor is what the values alone come to: the\n"
-    "entropy of exponents and integers, everything else as it is. Codecs that use more than\n"
-    "the values, such as where they stand, may go below it.\n";
+    "Sizes by element type and by codec. The floor is what the values alone come to:\n"
+    "the entropy of exponents and integers, everything else as it is. Codecs that use\n"
+    "more than the values, such as where they stand, may go below it.\n";
 static const char info_examples[] = "  mmh info model.safetensors.mmh\n"
                                     "  mmh info --json model.safetensors.mmh | jq .ratio\n";
 
 static const char ls_text[] =
-    "Name, element type, shape, bytes, stored bytes and ratio. A chunk that several tensors\n"
-    "share counts in part for each.\n";
+    "Name, element type, shape, bytes, stored bytes and ratio. A chunk that several\n"
+    "tensors share counts in part for each. On a terminal long names are cut to fit;\n"
+    "mmh ls X.mmh | cat shows them whole.\n";
 static const char ls_examples[] =
     "  mmh ls model.safetensors.mmh\n"
     "  mmh ls --json model.safetensors.mmh | jq -r '.tensors[].name'\n";
 
 static const char bench_text[] =
-    "Packs into memory ($TMPDIR if it is set, else /dev/shm), verifies, unpacks and compares\n"
-    "every byte. The fastest of up to five runs counts.\n";
+    "Packs into memory ($TMPDIR if it is set, else /dev/shm), verifies, unpacks and\n"
+    "compares every byte. The fastest of up to five runs counts.\n";
 static const char bench_examples[] = "  mmh bench model.safetensors\n"
                                      "  mmh bench -1 -5 -9 -T1 model.safetensors\n";
 
@@ -73,7 +76,7 @@ static const struct verb verbs[MMH_VERB_COUNT] = {
                           unpack_examples, mmh_cmd_unpack },
     [MMH_VERB_VERIFY] = { "verify", "X.mmh...", "check every byte, change nothing", verify_text,
                           verify_examples, mmh_cmd_verify },
-    [MMH_VERB_INFO] = { "info", "X.mmh...", "where the bytes are, and how near the entropy floor",
+    [MMH_VERB_INFO] = { "info", "X.mmh...", "where the bytes are, how near the entropy floor",
                         info_text, info_examples, mmh_cmd_info },
     [MMH_VERB_LS] = { "ls", "X.mmh...", "list tensors, with -l files too", ls_text, ls_examples,
                       mmh_cmd_ls },
@@ -198,8 +201,7 @@ static int run(const struct mmh_cli_options *options)
 static void default_input(struct mmh_cli_options *options)
 {
     static const unsigned readers = 1u << MMH_VERB_PACK | 1u << MMH_VERB_UNPACK |
-                                    1u << MMH_VERB_VERIFY | 1u << MMH_VERB_INFO |
-                                    1u << MMH_VERB_LS;
+                                    1u << MMH_VERB_VERIFY | 1u << MMH_VERB_INFO | 1u << MMH_VERB_LS;
     if (!options->input_count && (readers >> options->verb & 1) && mmh_host_has_input())
         options->inputs[options->input_count++] = "-";
 }

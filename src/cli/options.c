@@ -92,10 +92,11 @@ static const struct option table[OPTION_COUNT] = {
 };
 
 static const enum option_id help_order[] = {
-    OPTION_LEVEL,    OPTION_OUTPUT,   OPTION_STDOUT,     OPTION_FORCE, OPTION_KEEP,  OPTION_REMOVE,
-    OPTION_DTYPE,    OPTION_SHAPE,    OPTION_STDIN_NAME, OPTION_ALONE, OPTION_TIMES, OPTION_HASH,
-    OPTION_NO_CHECK, OPTION_QUICK,    OPTION_LONG,       OPTION_THREADS, OPTION_JSON,
-    OPTION_PROGRESS, OPTION_QUIET,    OPTION_VERBOSE,    OPTION_HELP,
+    OPTION_LEVEL,   OPTION_OUTPUT, OPTION_STDOUT,   OPTION_FORCE,      OPTION_KEEP,
+    OPTION_REMOVE,  OPTION_DTYPE,  OPTION_SHAPE,    OPTION_STDIN_NAME, OPTION_ALONE,
+    OPTION_TIMES,   OPTION_HASH,   OPTION_NO_CHECK, OPTION_QUICK,      OPTION_LONG,
+    OPTION_THREADS, OPTION_JSON,   OPTION_PROGRESS, OPTION_QUIET,      OPTION_VERBOSE,
+    OPTION_HELP,
 };
 
 static const char *const bar_modes[] = { "bar", "json", "none", NULL };
@@ -155,10 +156,10 @@ static void choices_json(struct mmh_json_out *out, enum option_id id)
 {
     static const char *const hashes[] = { "blake3", "sha256", NULL };
     static const char *const levels[] = { "1", "2", "3", "4", "5", "6", "7", "8", "9", NULL };
-    const char *const *choices = id == OPTION_HASH       ? hashes
-                                 : id == OPTION_LEVEL    ? levels
-                                 : id == OPTION_PROGRESS ? bar_modes
-                                                         : NULL;
+    const char *const *choices = id == OPTION_HASH     ? hashes
+                               : id == OPTION_LEVEL    ? levels
+                               : id == OPTION_PROGRESS ? bar_modes
+                                                       : NULL;
     if (!choices && id != OPTION_DTYPE)
         return;
     mmh_json_out_array(out, "choices");

@@ -172,8 +172,8 @@ static void draw(const mmh_progress *progress, uint64_t elapsed)
     room -= numbers_width;
 
     const char *title = progress->name ? progress->name
-                      : bar.name     ? mmh_cli_shown(bar.name)
-                                     : progress->stage;
+                      : bar.name       ? mmh_cli_shown(bar.name)
+                                       : progress->stage;
     char counted[1024];
     counted[0] = 0;
     if (bar.item_count > 1)

@@ -21,7 +21,7 @@ enum { PIECE_BYTES = 1 << 26 }; /* a read of this size keeps all threads busy */
 struct origin {
     char *path;
     mmh_file_kind kind;
-    bool kept; /* a copy of standard input: there is nothing to remove */
+    bool kept;                         /* a copy of standard input: there is nothing to remove */
     struct mmh_host_identity identity; /* as it was before it was compared */
 };
 
@@ -177,7 +177,8 @@ static mmh_status compare_entry(struct read_back *back, uint64_t index)
 
 static mmh_status remove_origins(struct read_back *back, uint64_t *removed)
 {
-    for (size_t i = 0; i < back->origin_count; i++) { /* a last look at all, before the first goes */
+    for (size_t i = 0; i < back->origin_count;
+         i++) { /* a last look at all, before the first goes */
         struct origin *origin = &back->origins[i];
         struct mmh_host_identity now;
         if (origin->kind != MMH_FILE_FOLDER && (!mmh_host_identify(&now, origin->path) ||
@@ -210,10 +211,9 @@ static mmh_status remove_origins(struct read_back *back, uint64_t *removed)
 mmh_status mmh_read_back(mmh_context *context, const char *const *inputs, size_t input_count,
                          const char *container, uint64_t *removed, mmh_error *err)
 {
-    struct read_back back = { .context = context,
-                              .inputs = inputs,
-                              .input_count = input_count,
-                              .err = err };
+    struct read_back back = {
+        .context = context, .inputs = inputs, .input_count = input_count, .err = err
+    };
     mmh_container_info info = { .struct_size = sizeof info };
     mmh_verify_options quick = { .struct_size = sizeof quick, .quick = true };
     *removed = 0;
