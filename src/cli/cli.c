@@ -340,7 +340,7 @@ int mmh_cli_tell_container(const struct mmh_cli_options *options, const char *co
     const char *path = path_of(container);
     hide_input_path(err);
     if ((err->status == MMH_E_CORRUPT || err->status == MMH_E_UNSUPPORTED) &&
-        mmh_host_kind(path) == MMH_HOST_FILE) {
+        exit_code != MMH_EXIT_DAMAGED && mmh_host_kind(path) == MMH_HOST_FILE) {
         struct beginning beginning = { 0 };
         beginning.count = mmh_host_peek(path, beginning.bytes, sizeof beginning.bytes);
         if (tell_older(options, container, &beginning, err))
