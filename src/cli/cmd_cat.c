@@ -50,13 +50,12 @@ static mmh_status fail(struct cat *cat, mmh_status status, const char *format, .
 
 static mmh_status put(struct cat *cat, const void *data, size_t bytes)
 {
-    mmh_progress progress = { .stage = "cat",
-                              .name = cat->tensor.name,
-                              .done_bytes = cat->done_bytes += bytes,
-                              .total_bytes = cat->total_bytes };
+    cat->done_bytes += bytes;
     if (bytes && fwrite(data, 1, bytes, cat->out) != bytes)
         return fail(cat, MMH_E_IO, "cannot write: %s", strerror(errno));
-    if (!mmh_bar_update(NULL, &progress))
+    if (cat->options->output) /* else the numbers themselves are in the way */
+        mmh_bar_own("cat", cat->done_bytes, cat->total_bytes);
+    if (mmh_host_interrupted())
         return fail(cat, MMH_E_CANCELLED, "interrupted");
     return MMH_OK;
 }
@@ -582,13 +581,13 @@ int mmh_cmd_cat(const struct mmh_cli_options *options, mmh_context *context)
     if (options->npy && to_terminal && !options->force)
         return mmh_cli_refuse(options, container, "-o FILE.npy, or > FILE.npy",
                               "an npy file is nothing for a terminal");
-    char *spooled = strcmp(container, "-") == 0 ? mmh_cli_spool(options, &code) : NULL;
-    mmh_reader *reader =
-        code == MMH_EXIT_OK
-            ? mmh_cli_open_model(options, context, spooled ? spooled : container, &code)
-            : NULL;
+    mmh_reader *reader = NULL;
+    mmh_bar_begin(container, 0, 1);
+    if (mmh_cli_begin_input(options, container, NULL, &code))
+        reader = mmh_cli_open_model(options, context, container, &code);
+    mmh_bar_end();
     if (!reader) {
-        mmh_cli_spool_remove(spooled);
+        mmh_cli_end_input();
         return code;
     }
     struct cat cat = { .options = options, .reader = reader, .container = container, .err = &err };
@@ -600,7 +599,6 @@ int mmh_cmd_cat(const struct mmh_cli_options *options, mmh_context *context)
     } else {
         cat.out = out.file;
         cat.buffer = mmh_cli_alloc(PIECE_BYTES);
-        mmh_bar_quiet(options->quiet || !output);
         mmh_bar_begin(container, 0, 1);
         mmh_status status = cat_all(&cat, text, &hint);
         mmh_bar_end();
@@ -618,12 +616,14 @@ int mmh_cmd_cat(const struct mmh_cli_options *options, mmh_context *context)
             (void)mmh_json_out_finish(&json);
         }
     }
+    if (err.status == MMH_E_IO && !output && mmh_host_pipe_closed())
+        mmh_cli_pipe_closed();
     if (err.status != MMH_OK)
         code = err.status == MMH_E_CORRUPT || err.status == MMH_E_UNSUPPORTED
                  ? mmh_cli_fail_container(options, container, &err, mmh_exit_of(err.status))
                  : mmh_cli_fail(options, container, &err, mmh_exit_of(err.status), hint);
     free(hint);
     mmh_close(reader);
-    mmh_cli_spool_remove(spooled);
+    mmh_cli_end_input();
     return code;
 }

@@ -9,6 +9,7 @@
 
 #include "cli/cli.h"
 #include "cli/host.h"
+#include "cli/progress.h"
 #include "cli/table.h"
 
 enum { KIND_COUNT = 3 };
@@ -28,14 +29,13 @@ static int show_all(const struct mmh_cli_options *options, mmh_context *context,
     int code = MMH_EXIT_OK;
     for (size_t i = 0; i < options->input_count && !mmh_host_interrupted(); i++) {
         const char *shown = options->inputs[i];
-        int one = MMH_EXIT_OK;
-        char *spooled = NULL;
+        int one;
         mmh_error err = { 0 };
-        if (strcmp(shown, "-") == 0)
-            spooled = mmh_cli_spool(options, &one);
         mmh_reader *reader = NULL;
-        if (one == MMH_EXIT_OK)
-            reader = open_one(options, context, spooled ? spooled : shown, &one);
+        mmh_bar_begin(shown, i, options->input_count);
+        if (mmh_cli_begin_input(options, shown, NULL, &one))
+            reader = open_one(options, context, shown, &one);
+        mmh_bar_end();
         if (reader) {
             if (i && !options->json)
                 putchar('\n');
@@ -44,7 +44,7 @@ static int show_all(const struct mmh_cli_options *options, mmh_context *context,
                 one = mmh_cli_fail_container(options, shown, &err, mmh_exit_of(err.status));
         }
         mmh_close(reader);
-        mmh_cli_spool_remove(spooled);
+        mmh_cli_end_input();
         code = mmh_exit_worse(code, one);
     }
     return mmh_host_interrupted() ? MMH_EXIT_INTERRUPTED : code;
@@ -222,7 +222,7 @@ static int show_info(const struct mmh_cli_options *options, mmh_reader *reader,
             return code;
         counts[file.kind]++;
     }
-    char *clean = mmh_cli_clean(container), root[2 * sizeof info.root + 1];
+    char *clean = mmh_cli_clean(mmh_cli_shown(container)), root[2 * sizeof info.root + 1];
     bool bold = mmh_host_is_colour(stdout);
     for (size_t i = 0; i < sizeof info.root; i++)
         snprintf(root + 2 * i, 3, "%02x", info.root[i]);
@@ -416,7 +416,7 @@ static int show_list(const struct mmh_cli_options *options, mmh_reader *reader,
         (void)mmh_json_out_finish(&out);
     } else if (status == MMH_OK) {
         if (options->input_count > 1) {
-            char *clean = mmh_cli_clean(container);
+            char *clean = mmh_cli_clean(mmh_cli_shown(container));
             printf("%s:\n", clean);
             free(clean);
         }

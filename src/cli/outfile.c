@@ -3,6 +3,9 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* O_TMPFILE */
+#endif
 #include "cli/outfile.h"
 
 #include <errno.h>
@@ -30,9 +33,17 @@ bool mmh_outfile_open(struct mmh_outfile *out, const char *path, bool replace)
     char *folder = mmh_cli_folder_of(path);
     out->path = mmh_cli_format("%s", path);
     out->temporary = mmh_cli_format("%s/.mmh-cat-%ld", folder, (long)getpid());
+    int descriptor = -1;
+#ifdef O_TMPFILE
+    /* No name at all until it is complete: nothing stays behind, however we end. */
+    descriptor = open(folder, O_TMPFILE | O_WRONLY | O_CLOEXEC, 0666);
+    out->nameless = descriptor >= 0;
+#endif
+    if (descriptor < 0) {
+        (void)unlink(out->temporary); /* of a dead process that had our number */
+        descriptor = open(out->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    }
     free(folder);
-    (void)unlink(out->temporary); /* of a dead process that had our number */
-    int descriptor = open(out->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     out->file = descriptor < 0 ? NULL : fdopen(descriptor, "wb");
     if (out->file)
         return true;
@@ -43,6 +54,37 @@ bool mmh_outfile_open(struct mmh_outfile *out, const char *path, bool replace)
     free(out->temporary);
     errno = problem;
     return false;
+}
+
+/* Link the file, which may have no name yet, to one. */
+static bool link_to(const struct mmh_outfile *out, const char *path)
+{
+    if (!out->nameless)
+        return link(out->temporary, path) == 0;
+    char *self = mmh_cli_format("/proc/self/fd/%d", fileno(out->file));
+    bool good = linkat(AT_FDCWD, self, AT_FDCWD, path, AT_SYMLINK_FOLLOW) == 0;
+    int problem = errno;
+    free(self);
+    errno = problem;
+    return good;
+}
+
+static bool give_name(const struct mmh_outfile *out, bool replace)
+{
+    if (!replace) { /* a link refuses where somebody was quicker */
+        if (link_to(out, out->path))
+            return true;
+        if (errno == EEXIST || out->nameless)
+            return false;
+        errno = EEXIST; /* a file system without links */
+        return !mmh_host_exists(out->path) && rename(out->temporary, out->path) == 0;
+    }
+    if (out->nameless) {
+        (void)unlink(out->temporary);
+        if (!link_to(out, out->temporary))
+            return false;
+    }
+    return rename(out->temporary, out->path) == 0;
 }
 
 static void release(struct mmh_outfile *out)
@@ -59,20 +101,11 @@ bool mmh_outfile_commit(struct mmh_outfile *out, bool replace)
         release(out);
         return flushed;
     }
-    bool good = fflush(out->file) == 0 && fsync(fileno(out->file)) == 0;
+    bool good = fflush(out->file) == 0 && fsync(fileno(out->file)) == 0 && give_name(out, replace);
     int problem = errno;
     if (fclose(out->file) != 0 && good) {
         problem = errno;
         good = false;
-    }
-    if (good) { /* link refuses where somebody was quicker; rename replaces */
-        good = replace ? rename(out->temporary, out->path) == 0
-                       : link(out->temporary, out->path) == 0;
-        problem = errno;
-        if (!good && !replace && problem != EEXIST) { /* a file system without links */
-            good = !mmh_host_exists(out->path) && rename(out->temporary, out->path) == 0;
-            problem = errno;
-        }
     }
     (void)unlink(out->temporary);
     release(out);

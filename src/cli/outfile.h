@@ -12,6 +12,7 @@
 struct mmh_outfile {
     FILE *file;
     char *path, *temporary; /* NULL: it is standard output */
+    bool nameless;          /* `temporary` is not used yet */
 };
 
 /* path NULL: standard output. False: errno says why (EEXIST: it is there, and not `replace`). */
