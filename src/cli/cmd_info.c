@@ -155,7 +155,7 @@ static mmh_usage *sorted(const mmh_usage *usage, size_t count)
 static void info_table(const mmh_container_info *info)
 {
     uint64_t chunk_bytes = 0, whole = info->container_bytes;
-    mmh_table *table = mmh_table_create("lrrrrl");
+    mmh_table *table = mmh_table_create("lrrRRL");
     static const char *const heading[] = {
         "type", "original", "stored", "ratio", "floor", "share"
     };
@@ -188,7 +188,7 @@ static void info_table(const mmh_container_info *info)
 
 static void codec_table(const mmh_container_info *info)
 {
-    mmh_table *table = mmh_table_create("lrrrrl");
+    mmh_table *table = mmh_table_create("lrrRRL");
     static const char *const heading[] = {
         "codec", "original", "stored", "ratio", "chunks", "share"
     };
@@ -269,7 +269,7 @@ static void shape_text(char *out, size_t room, const mmh_tensor_info *tensor)
 
 static mmh_status list_tensors(mmh_reader *reader, const mmh_container_info *info, mmh_error *err)
 {
-    mmh_table *table = mmh_table_create("lllrrr");
+    mmh_table *table = mmh_table_create("lllRRR");
     static const char *const heading[] = { "tensor", "type", "shape", "bytes", "stored", "ratio" };
     mmh_status status = MMH_OK;
     /* With several files, as mmh_find takes it: "file:tensor". */
@@ -308,7 +308,7 @@ static mmh_status list_tensors(mmh_reader *reader, const mmh_container_info *inf
 
 static mmh_status list_files(mmh_reader *reader, const mmh_container_info *info, mmh_error *err)
 {
-    mmh_table *table = mmh_table_create("llrrrrll");
+    mmh_table *table = mmh_table_create("llrRRRLl");
     static const char *const heading[] = { "kind",  "mode",    "bytes",  "stored",
                                            "ratio", "tensors", "format", "file" };
     mmh_status status = MMH_OK;

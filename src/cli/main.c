@@ -57,8 +57,7 @@ static const char info_examples[] = "  mmh info model.safetensors.mmh\n"
 
 static const char ls_text[] =
     "Name, element type, shape, bytes, stored bytes and ratio. A chunk that several\n"
-    "tensors share counts in part for each. On a terminal long names are cut to fit;\n"
-    "mmh ls X.mmh | cat shows them whole.\n";
+    "tensors share counts in part for each. A narrow terminal shows fewer columns.\n";
 static const char ls_examples[] =
     "  mmh ls model.safetensors.mmh\n"
     "  mmh ls --json model.safetensors.mmh | jq -r '.tensors[].name'\n";

@@ -73,15 +73,23 @@ static void write_event(const char *event)
 
 /* ---- the line ---- */
 
+/* The cursor rests at the beginning of the line: "^C" is echoed there, and wiped with it; and if
+ * the terminal becomes narrower, what is wrapped is below. */
+static const char *go_back(size_t columns)
+{
+    return bar.shown_columns >= columns && mmh_host_is_screen(stderr) ? "\r\033[J" : "\r";
+}
+
 /* Blanks, not an escape sequence: they work on everything that knows a carriage return. */
 static void wipe(void)
 {
+    size_t columns = mmh_host_columns(stderr);
     if (!bar.shown_columns)
         return;
-    size_t columns = mmh_host_columns(stderr);
-    if (bar.shown_columns >= columns) /* it is narrower by now */
+    const char *back = go_back(columns);
+    if (bar.shown_columns >= columns)
         bar.shown_columns = columns - 1;
-    fprintf(stderr, "\r%*s\r", (int)bar.shown_columns, "");
+    fprintf(stderr, "%s%*s\r", back, (int)bar.shown_columns, "");
     bar.shown_columns = 0;
 }
 
@@ -206,8 +214,8 @@ static void draw(const mmh_progress *progress, uint64_t elapsed)
     size_t stale = bar.shown_columns > shown ? bar.shown_columns - shown : 0;
     if (shown + stale > columns)
         stale = columns > shown ? columns - shown : 0;
-    fprintf(stderr, "\r%s%*s", line, (int)stale, ""); /* one write */
-    bar.shown_columns = shown + stale;
+    fprintf(stderr, "%s%s%*s\r", go_back(columns + 1), line, (int)stale, ""); /* one write */
+    bar.shown_columns = shown;
 }
 
 /* ---- the door ---- */
@@ -224,21 +232,24 @@ static void tell_status(void)
                 mmh_human_time(elapsed_ns()).text);
     } else {
         uint64_t elapsed = elapsed_ns();
-        char name[1024], place[48] = "", share[128] = "";
+        char name[1024], place[48] = "", text[160];
         const char *shown = now->name ? now->name : mmh_cli_shown(bar.name);
         mmh_text_clean(name, sizeof name, shown);
         if (bar.item_count > 1)
             snprintf(place, sizeof place, "%zu/%zu ", bar.item + 1, bar.item_count);
         if (now->total_bytes)
-            snprintf(share, sizeof share, " of %s, %s, %s left",
-                     mmh_human_bytes(now->total_bytes).text,
+            snprintf(text, sizeof text, "%s of %s, %s, %s left",
                      mmh_human_percent(now->done_bytes, now->total_bytes).text,
-                     time_left(now, elapsed).text);
+                     mmh_human_bytes(now->total_bytes).text,
+                     mmh_human_rate(now->done_bytes, elapsed).text, time_left(now, elapsed).text);
+        else
+            snprintf(text, sizeof text, "%s, %s", mmh_human_bytes(now->done_bytes).text,
+                     mmh_human_rate(now->done_bytes, elapsed).text);
         wipe();
-        fprintf(stderr, "mmh: %s %s%s: %s%s, %s, stored %s, %s\n", now->stage, place, name,
-                mmh_human_bytes(now->done_bytes).text, share,
-                mmh_human_rate(now->done_bytes, elapsed).text,
-                mmh_human_bytes(now->stored_bytes).text, mmh_human_time(elapsed).text);
+        fprintf(stderr, "mmh: %s %s%s: %s", now->stage, place, name, text);
+        if (now->stored_bytes)
+            fprintf(stderr, ", %s stored", mmh_human_bytes(now->stored_bytes).text);
+        fprintf(stderr, ", %s\n", mmh_human_time(elapsed).text);
     }
     mmh_host_unlock();
 }
