@@ -350,7 +350,7 @@ static void print_tensors(const struct diff *diff)
     static const char *const heading[] = { "",      "tensor", "type",  "shape",
                                            "differ", "share",  "max |d|", "relative" };
     uint64_t unmeasured = 0;
-    mmh_table *table = mmh_table_create("llllrrrr");
+    mmh_table *table = mmh_table_create("llLLrRrR");
     for (size_t i = 0; i < sizeof heading / sizeof *heading; i++)
         mmh_table_cell(table, "%s", heading[i]);
     mmh_table_heading(table);

@@ -78,6 +78,8 @@ static void repeat(FILE *file, char c, size_t count)
 
 #define LEFT_OUT SIZE_MAX /* the width of a column that is */
 
+enum { SHORTENED = 24 };
+
 /* On a terminal lines that wrap are hard to read: leave out what may be, the last first. */
 static void fit(const mmh_table *table, size_t *widths, size_t columns)
 {
@@ -89,6 +91,19 @@ static void fit(const mmh_table *table, size_t *widths, size_t columns)
             total -= widths[c] + 2;
             widths[c] = LEFT_OUT;
         }
+    /* Then the widest text gives way, to a point: names are to be told apart. */
+    size_t widest = 0;
+    for (size_t c = 1; c < table->column_count; c++)
+        if (table->columns[c] == 'l' && widths[c] > widths[widest])
+            widest = c;
+    if (total <= columns || widths[widest] <= SHORTENED)
+        return;
+    size_t over = total - columns;
+    size_t room = widths[widest] > over + SHORTENED ? widths[widest] - over : SHORTENED;
+    for (size_t i = widest; i < table->cell_count; i += table->column_count)
+        if (table->cells[i] && mmh_text_width(table->cells[i]) > room)
+            mmh_text_shorten(table->cells[i], room);
+    widths[widest] = room;
 }
 
 static bool is_right(char column)
