@@ -11,11 +11,12 @@ import json
 import os
 import random
 import struct
+import subprocess
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "cli"))
-from harness import LOST, OK, UNSUPPORTED, USAGE, floats, main, mmh, model, npy, safetensors, skip  # noqa: E402
+from harness import LOST, OK, UNSUPPORTED, USAGE, binary, floats, main, mmh, model, npy, safetensors, skip  # noqa: E402
 
 
 def numpy():
@@ -208,6 +209,19 @@ def test_cat_takes_elements_that_share_bytes(tmp_path):
     assert mmh("cat", container, "f4[0, 1:4]", "--text", code=OK).out == "f4[0, 1:4]: F4 [3]\n[0, 0.5, 0]\n"
     assert mmh("cat", container, "f4", code=OK).raw == nibbles
     mmh("cat", container, "f4[0]", code=UNSUPPORTED)
+
+
+def test_the_example_reads_what_cat_prints(tmp_path):
+    example = Path(binary()).parent / "examples" / "print_rows"
+    if not example.exists():
+        skip("the examples are not built")
+    _, container = packed(tmp_path, "m.safetensors", wide_model())
+    done = subprocess.run([example, container, "half"], capture_output=True, text=True, check=True)
+    wanted = mmh("cat", container, "half[0]", "--text", code=OK).out.splitlines()[1]
+    pairs = list(zip(map(float, done.stdout.split()), json.loads(wanted), strict=True))
+    assert len(pairs) == 40 and all(abs(a - b) <= abs(b) * 2**-9 for a, b in pairs) # printed to BF16's digits
+    gone = subprocess.run([example, container, "nothing"], capture_output=True, text=True)
+    assert gone.returncode == 1 and "nothing" in gone.stderr
 
 
 # ---- ls of originals ----
