@@ -107,6 +107,10 @@ bool mmh_path_is_temporary(const char *name, size_t bytes);
 mmh_status mmh_folder_stage(mmh_folder **staging, char *name, const mmh_folder *folder,
                             mmh_error *err);
 
+/* Wait until no other process has locked a folder so, for some seconds at the most; the lock goes
+ * with the handle. */
+void mmh_folder_lock(const mmh_folder *folder);
+
 /* Remove what writers that were killed have left right beneath a folder: what has a temporary name,
  * is the user's own, and is locked by nobody. Never fails. */
 void mmh_folder_sweep(const mmh_folder *folder);

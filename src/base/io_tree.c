@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <time.h>
 #include <unistd.h>
 
 mmh_status mmh_folder_rename(const mmh_folder *folder, const char *from, const char *to,
@@ -152,6 +153,18 @@ mmh_status mmh_folder_stage(mmh_folder **staging, char *name, const mmh_folder *
         if (status != MMH_OK || io_hold((*staging)->descriptor, folder->descriptor, name))
             return status;
         mmh_folder_close(*staging);
+    }
+}
+
+void mmh_folder_lock(const mmh_folder *folder)
+{
+    enum { TRIES = 1000, WAIT_NS = 10 * 1000 * 1000 };
+    /* Not for ever: who has called us may hold it. */
+    for (int tries = 0; tries < TRIES && flock(folder->descriptor, LOCK_EX | LOCK_NB); tries++) {
+        const struct timespec wait = { .tv_nsec = WAIT_NS };
+        if (errno != EWOULDBLOCK && errno != EINTR)
+            return;
+        (void)nanosleep(&wait, NULL);
     }
 }
 

@@ -65,14 +65,23 @@ char *mmh_cli_spool(const struct mmh_cli_options *options, int *exit_code)
     char *folder = mmh_host_make_temporary(parent);
     char *path = folder ? mmh_cli_join(folder, "stdin") : NULL;
     *exit_code = MMH_EXIT_OK;
-    if (!path || !mmh_host_spool(path)) {
+    uint64_t limit = options->verb == MMH_VERB_PACK ? options->max_bytes : 0;
+    if (!path || !mmh_host_spool(path, limit)) {
         mmh_error err = { .status = MMH_E_IO };
+        bool over = limit && errno == EOVERFLOW;
         if (mmh_host_interrupted())
             err.status = MMH_E_CANCELLED;
-        snprintf(err.message, sizeof err.message, "cannot copy standard input to %.300s: %s",
-                 parent, strerror(errno));
+        else if (over)
+            err.status = MMH_E_LIMIT;
+        if (over)
+            snprintf(err.message, sizeof err.message,
+                     "standard input holds more than the limit of %llu bytes",
+                     (unsigned long long)limit);
+        else
+            snprintf(err.message, sizeof err.message, "cannot copy standard input to %.300s: %s",
+                     parent, strerror(errno));
         *exit_code = mmh_cli_fail(options, "-", &err, mmh_exit_of(err.status),
-                                  "TMPDIR names the folder for temporary files");
+                                  over ? NULL : "TMPDIR names the folder for temporary files");
         if (folder)
             mmh_host_remove_tree(folder);
         free(path);
@@ -148,10 +157,14 @@ static const char *general_hint(const struct mmh_cli_options *options, const mmh
 {
     switch (err->status) {
     case MMH_E_USAGE:
+        if (strstr(err->message, "some systems"))
+            return "--any-names unpacks it all the same";
         return !options->force && strstr(err->message, "exists") &&
                        !strstr(err->message, "no folder")
                  ? "-f replaces what exists"
                  : NULL;
+    case MMH_E_LIMIT:
+        return options->max_bytes ? "that is what --max-size says" : NULL;
     case MMH_E_MEMORY:
         return options->threads == 1 ? NULL : "fewer threads need less memory: -T1";
     default:

@@ -120,7 +120,8 @@ static int unpack_to(const struct mmh_cli_options *options, mmh_context *context
     mmh_unpack_report report = { .struct_size = sizeof report };
     mmh_unpack_options unpack = { .struct_size = sizeof unpack,
                                   .overwrite = options->force,
-                                  .as_file = as_file };
+                                  .as_file = as_file,
+                                  .any_names = options->any_names };
     mmh_status status = destination
                           ? mmh_unpack(context, container, destination, &unpack, &report, &err)
                           : mmh_unpack_to_descriptor(context, container, 1, &unpack, &report, &err);

@@ -251,7 +251,7 @@ void mmh_host_remove_tree(const char *path)
     nftw(path, remove_one, 16, FTW_PHYS | FTW_DEPTH);
 }
 
-bool mmh_host_spool(const char *path)
+bool mmh_host_spool(const char *path, uint64_t limit_bytes)
 {
     int descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (descriptor < 0)
@@ -259,8 +259,14 @@ bool mmh_host_spool(const char *path)
     char *buffer = mmh_cli_alloc(COPY_BYTES);
     ssize_t count;
     bool good = true;
+    uint64_t copied = 0;
     while (good && (count = read_fully(0, buffer, COPY_BYTES)) != 0) {
         good = count > 0;
+        copied += count > 0 ? (uint64_t)count : 0;
+        if (limit_bytes && copied > limit_bytes) {
+            errno = EOVERFLOW;
+            good = false;
+        }
         if (good && interrupted) {
             errno = EINTR;
             good = false;

@@ -53,7 +53,8 @@ bool mmh_host_can_write(const char *folder);
 char *mmh_host_make_temporary(const char *parent); /* a new folder, 0700; to be freed */
 void mmh_host_remove_tree(const char *path);
 
-/* Copy standard input to a new file. False: errno says why (EINTR: interrupted). */
-bool mmh_host_spool(const char *path);
+/* Copy standard input to a new file. False: errno says why (EINTR: interrupted, EOVERFLOW: it holds
+ * more than limit_bytes, 0: no limit). */
+bool mmh_host_spool(const char *path, uint64_t limit_bytes);
 
 #endif

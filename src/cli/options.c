@@ -30,6 +30,8 @@ enum option_id {
     OPTION_HASH,
     OPTION_QUICK,
     OPTION_LONG,
+    OPTION_MAX_SIZE,
+    OPTION_ANY_NAMES,
     OPTION_HELP,
     OPTION_VERSION,
     OPTION_COUNT
@@ -75,6 +77,10 @@ static const struct option table[OPTION_COUNT] = {
     [OPTION_QUICK] = { 0, "quick", NULL, VERIFY, ALL,
                        "hashes of the stored bytes only; decode nothing" },
     [OPTION_LONG] = { 'l', "long", NULL, LS, ALL, "files too: kind, mode, size, format" },
+    [OPTION_MAX_SIZE] = { 0, "max-size", "SIZE", PACK | UNPACK | VERIFY, UNPACK | VERIFY,
+                          "refuse what unpacks to more: 500M, 64KiB, 10G" },
+    [OPTION_ANY_NAMES] = { 0, "any-names", NULL, UNPACK, ALL,
+                           "names too that some systems take for others, or for devices" },
     [OPTION_THREADS] = { 'T', "threads", "N", ALL, WORK, "0: all processors, the default" },
     [OPTION_JSON] = { 0, "json", NULL, ALL, ALL, "results as JSON on standard output" },
     [OPTION_QUIET] = { 'q', "quiet", NULL, ALL, ALL, "no progress and no remarks" },
@@ -86,7 +92,7 @@ static const struct option table[OPTION_COUNT] = {
 static const enum option_id help_order[] = {
     OPTION_LEVEL, OPTION_OUTPUT,  OPTION_STDOUT, OPTION_FORCE, OPTION_KEEP,     OPTION_DTYPE,
     OPTION_SHAPE, OPTION_ALONE,   OPTION_TIMES,  OPTION_HASH,  OPTION_NO_CHECK, OPTION_QUICK,
-    OPTION_LONG,  OPTION_THREADS, OPTION_JSON,   OPTION_QUIET, OPTION_VERBOSE,  OPTION_HELP,
+    OPTION_LONG,  OPTION_MAX_SIZE, OPTION_ANY_NAMES, OPTION_THREADS, OPTION_JSON,   OPTION_QUIET, OPTION_VERBOSE,  OPTION_HELP,
 };
 
 void mmh_options_help(FILE *file, enum mmh_verb verb)
@@ -131,6 +137,28 @@ static bool parse_u64(uint64_t *out, const char *text, const char **end)
     *end = stop;
     *out = value;
     return true;
+}
+
+/* Bytes: a number and perhaps a unit: k, M, G, T are powers of 1000, Ki ... Ti of 1024; a B may
+ * follow. */
+static bool parse_size(uint64_t *out, const char *text)
+{
+    static const char units[] = "kmgt";
+    const char *end;
+    if (!parse_u64(out, text, &end))
+        return false;
+    const char *unit = *end ? strchr(units, tolower((unsigned char)*end)) : NULL;
+    if (unit) {
+        bool binary = tolower((unsigned char)end[1]) == 'i';
+        end += binary ? 2 : 1;
+        for (; unit >= units; unit--) {
+            if (*out > UINT64_MAX / 1024)
+                return false;
+            *out *= binary ? 1024 : 1000;
+        }
+    }
+    end += tolower((unsigned char)*end) == 'b';
+    return !*end;
 }
 
 static bool parse_shape(struct mmh_cli_options *options, const char *text)
@@ -262,6 +290,16 @@ static int apply(struct mmh_cli_options *options, enum option_id id, const char 
         break;
     case OPTION_LONG:
         options->long_list = true;
+        break;
+    case OPTION_MAX_SIZE:
+        if (!parse_size(&options->max_bytes, value) || !options->max_bytes) {
+            mmh_message_error("\"%s\" is no size", value);
+            mmh_message_hint("bytes, or with a unit: 500M, 10G, 64KiB");
+            return MMH_EXIT_USAGE;
+        }
+        break;
+    case OPTION_ANY_NAMES:
+        options->any_names = true;
         break;
     case OPTION_HELP:
         options->help = true;

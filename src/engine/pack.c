@@ -428,7 +428,7 @@ static mmh_status pack_to(mmh_context *context, const char *const *inputs, size_
                                &options, err);
     if (status == MMH_OK) {
         context->state.total_bytes = packing.plan.total_bytes;
-        struct mmh_output_options out = { .overwrite = options.overwrite };
+        struct mmh_output_options out = { .overwrite = options.overwrite, .sweep = true };
         status = path ? mmh_output_create(&packing.output, path, &out, context->allocator, err)
                       : mmh_output_open_descriptor(&packing.output, descriptor, "output",
                                                    context->allocator, err);
@@ -459,7 +459,11 @@ static mmh_status pack_to(mmh_context *context, const char *const *inputs, size_
             .write_ns = times->write_ns,
             .sync_ns = sync_ns,
             .wall_ns = mmh_clock_ns() - begin,
+            .followed_links = packing.plan.followed_links,
+            .odd_names = packing.plan.odd_names.count,
         };
+        if (done.odd_names)
+            mmh_odd_name_text(done.odd_name, sizeof done.odd_name, &packing.plan.odd_names);
         mmh_report_copy(report, &done, sizeof done);
     }
     mmh_context_end(context, status);
