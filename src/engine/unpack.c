@@ -519,10 +519,12 @@ static mmh_status make_folder(const mmh_folder *folder, const char *name, size_t
         memcpy(path, name, end);
         path[end] = 0;
         status = mmh_folder_stat(&info, folder, path, err);
-        if (status == MMH_OK && info.kind != MMH_PATH_NONE)
+        if (status != MMH_OK || info.kind != MMH_PATH_NONE)
             break;
         *made_bytes = (uint32_t)end;
     }
+    if (status != MMH_OK)
+        *made_bytes = 0;
     memcpy(path, name, bytes);
     path[bytes] = 0;
     if (status == MMH_OK && *made_bytes)
@@ -618,6 +620,22 @@ static void unplace_files(const mmh_folder *folder, const char *staging,
                     info.kind == MMH_PATH_FOLDER)
                     (void)mmh_folder_remove(folder, path, NULL); /* if nobody put anything in it */
             }
+    }
+}
+
+/* Empty and remove the staging folder. Its entries are known, so that no memory is wanted. */
+static void remove_staged(const mmh_folder *folder, const char *staging,
+                          const struct mmh_index *index)
+{
+    for (int tries = 0; tries < 3; tries++) { /* once is enough if all was moved out of it */
+        if (mmh_folder_remove(folder, staging, NULL) == MMH_OK)
+            return;
+        for (uint64_t i = 0; i < index->file_count; i++) {
+            char staged[64];
+            staged_name(staged, staging, i);
+            if (index->files[i].record.kind != MMH_FILE_FOLDER)
+                (void)mmh_folder_remove(folder, staged, NULL);
+        }
     }
 }
 
@@ -717,7 +735,7 @@ static mmh_status unpack_folder(struct restoring *restoring, const char *path,
     if (status != MMH_OK && stage)
         unplace_files(folder, staging, index, placed);
     if (stage)
-        (void)mmh_folder_remove_tree(folder, staging, NULL);
+        remove_staged(folder, staging, index);
     mmh_folder_close(stage);
     mmh_folder_close(folder);
     mmh_free(allocator, placed);
