@@ -13,7 +13,9 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdatomic.h>
+#include <sys/wait.h>
 
 #include "base/pool.h"
 #include "scratch.h"
@@ -501,6 +503,68 @@ static void test_a_dead_disk_leaves_no_half_of_an_output(void **state)
         }
 }
 
+/* Of a folder that was being unpacked each file by itself is the old one, the new one or, if there
+ * was none, absent. */
+static bool each_file_is_whole(bool fresh)
+{
+    const char *words = fresh ? "new/deep/words.txt" : "words.txt";
+    const char *model = fresh ? "new/deep/sub/m.safetensors" : "sub/m.safetensors";
+    const char *model_path = fresh ? at("out/new/deep/sub/m.safetensors")
+                                   : at("out/sub/m.safetensors");
+    bool right = output_is(words, text, sizeof text) ||
+                 (fresh ? access(at("out/new/deep/words.txt"), F_OK) != 0
+                        : output_is(words, old, sizeof old));
+    return right && (fresh || output_is("mine", old, sizeof old)) &&
+           (access(model_path, F_OK) != 0 || output_is(model, sound.model, sound.model_bytes));
+}
+
+/* Killed before each system call in turn: the old file or the new one, and what else is there has a
+ * temporary name that the next run removes. Without names there is nothing else. */
+static void test_a_killed_run_leaves_the_old_file_or_the_new_one(void **state)
+{
+    (void)state;
+    for (int named = 0; named < 2; named++)
+        for (size_t c = 0; c < MMH_COUNT_OF(calls); c++) {
+            bool more = true, in_folder = calls[c].run == run_unpack_folder ||
+                                          calls[c].run == run_unpack_folder_over;
+            size_t left = 0;
+            for (uint64_t n = 1; more; n++) {
+                int result;
+                prepare(&calls[c]);
+                pid_t child = fork();
+                assert_true(child >= 0);
+                if (!child) {
+                    mmh_io_allow_unnamed(!named);
+                    mmh_io_kill_at(n);
+                    _exit(make_call(&calls[c], 1, NULL, NULL) == MMH_OK ? 0 : 1);
+                }
+                assert_int_equal(waitpid(child, &result, 0), child);
+                more = WIFSIGNALED(result);
+                assert_true(more ? WTERMSIG(result) == SIGKILL : WEXITSTATUS(result) == 0);
+                const char *beside = access(at("out/new/deep"), F_OK) ? at("out")
+                                                                      : at("out/new/deep");
+                mmh_folder *folder;
+                size_t before = entry_count(beside);
+                assert_int_equal(mmh_folder_open(&folder, beside, false, NULL, NULL), MMH_OK);
+                mmh_folder_sweep(folder);
+                mmh_folder_close(folder);
+                left += before - entry_count(beside);
+                bool right = more && in_folder ? each_file_is_whole(calls[c].run == run_unpack_folder)
+                                               : calls[c].is_right(!more);
+                if (!right)
+                    fail_msg("%s, killed at system call %d: the folder is wrong", calls[c].name,
+                             (int)n);
+                assert_true(n < 1000);
+                if (!more)
+                    print_message("  %-22s killed at each of %d system calls%s, %zu leftovers\n",
+                                  calls[c].name, (int)n - 1, named ? ", with names" : "", left);
+            }
+            /* Between a link and a rename there is a name for a moment, if something is replaced. */
+            if (!named && !in_folder)
+                assert_true(left <= 1);
+        }
+}
+
 static void test_a_thread_that_does_not_start_is_done_without(void **state)
 {
     (void)state;
@@ -599,6 +663,7 @@ int main(void)
         cmocka_unit_test(test_a_failed_allocation_stops_all_threads),
         cmocka_unit_test(test_a_failed_system_call_is_told_and_leaves_nothing),
         cmocka_unit_test(test_a_dead_disk_leaves_no_half_of_an_output),
+        cmocka_unit_test(test_a_killed_run_leaves_the_old_file_or_the_new_one),
         cmocka_unit_test(test_a_thread_that_does_not_start_is_done_without),
         cmocka_unit_test(test_a_heap_that_fails_is_told_and_leaks_nothing),
     };

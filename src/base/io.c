@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,6 +38,7 @@ enum { DEPTH_DEFAULT = 64, ENTRIES_DEFAULT = 10000000 };
 
 static atomic_uint_least64_t fault_countdown; /* 0: none; 1: this call and all later ones fail */
 static atomic_bool fault_once;                /* only this one */
+static atomic_uint_least64_t kill_countdown;  /* 0: none */
 
 uint64_t mmh_io_fail_after(uint64_t nth)
 {
@@ -50,8 +52,23 @@ uint64_t mmh_io_fail_once(uint64_t nth)
     return atomic_exchange(&fault_countdown, nth);
 }
 
+void mmh_io_kill_at(uint64_t nth)
+{
+    atomic_store(&kill_countdown, nth);
+}
+
+static void perhaps_die(void)
+{
+    uint_least64_t left = atomic_load_explicit(&kill_countdown, memory_order_relaxed);
+    while (left && !atomic_compare_exchange_weak(&kill_countdown, &left, left - 1))
+        continue;
+    if (left == 1)
+        (void)raise(SIGKILL);
+}
+
 bool io_fault(void)
 {
+    perhaps_die();
     uint_least64_t left = atomic_load_explicit(&fault_countdown, memory_order_relaxed);
     while (left > 1)
         if (atomic_compare_exchange_weak(&fault_countdown, &left, left - 1))

@@ -158,6 +158,9 @@ bool mmh_input_was_spooled(const mmh_input *input);
 mmh_status mmh_input_read(const mmh_input *input, void *dst, uint64_t offset, size_t bytes,
                           mmh_error *err);
 
+/* Fails with MMH_E_IO if the file has another size or modification time than when it was opened. */
+mmh_status mmh_input_unchanged(const mmh_input *input, mmh_error *err);
+
 /* Advice; never fails. ahead: this range will be wanted soon. forget: it will not. */
 void mmh_input_advise(const mmh_input *input, enum mmh_access access);
 void mmh_input_ahead(const mmh_input *input, uint64_t offset, uint64_t bytes);
@@ -244,6 +247,9 @@ uint64_t mmh_io_fail_after(uint64_t nth);
 
 /* The same for the nth call alone: those that follow succeed. */
 uint64_t mmh_io_fail_once(uint64_t nth);
+
+/* Let the nth such call be where the process is killed (SIGKILL), before it is made; 0: none. */
+void mmh_io_kill_at(uint64_t nth);
 
 /* Whether outputs may be files without a name (the default); not: as if the system had none. */
 void mmh_io_allow_unnamed(bool allow);

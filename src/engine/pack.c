@@ -85,12 +85,15 @@ static mmh_status read_block(struct packing *packing, const struct mmh_plan_bloc
     if (status != MMH_OK)
         return status;
     const struct mmh_path_info *now = mmh_input_info(input);
-    if (mmh_input_bytes(input) != file->info.bytes ||
+    if (mmh_input_bytes(input) != file->info.bytes || now->inode != file->info.inode ||
+        now->device != file->info.device ||
         now->mtime_seconds != file->info.mtime_seconds ||
         now->mtime_nanoseconds != file->info.mtime_nanoseconds)
         status = mmh_fail(err, MMH_E_IO, "\"%s\" changed while it was being packed", file->path);
     else
         status = mmh_input_read(input, slot->raw, block->offset, (size_t)block->bytes, err);
+    if (status == MMH_OK) /* nor during the read */
+        status = mmh_input_unchanged(input, err);
     mmh_input_close(input);
     return status;
 }
