@@ -110,7 +110,7 @@ typedef bool (*mmh_progress_fn)(void *user, const mmh_progress *progress);
 /* Refuse work beyond these; 0: the default. */
 typedef struct mmh_limits {
     uint64_t index_bytes;     /* decoded index of a container; default 1 GiB */
-    uint64_t output_bytes;    /* all that one unpack may write or verify decode; default: no limit */
+    uint64_t output_bytes;    /* all that one unpack or verify may decode; default: no limit */
 } mmh_limits;
 
 typedef struct mmh_context_options {
@@ -219,9 +219,9 @@ typedef struct mmh_unpack_report {
 
 /*
  * Restore everything. destination: a folder (made if missing), or with as_file the new file's
- * path. Files get their names when all are complete and checked; what a failed call has made is gone
- * then, and what it has replaced is back. Fails with MMH_E_LIMIT over limits.output_bytes, and with
- * MMH_E_IO before anything is written if the file system has less room than that takes.
+ * path. Files get their names when all are complete and checked; what a failed call has made is
+ * gone then, and what it has replaced is back. Fails with MMH_E_LIMIT over limits.output_bytes, and
+ * with MMH_E_IO before anything is written if the file system has less room than that takes.
  */
 MMH_API mmh_status mmh_unpack(mmh_context *context, const char *container,
                               const char *destination, const mmh_unpack_options *options,

@@ -87,8 +87,8 @@ static inline size_t entry_count(const char *path)
 
 enum { SMALL_MODEL_ROOM = 8192 };
 
-/* A safetensors file of some kB: bf16 weights with scales of rows and columns (a model, rANS), fp32, and text in between; file
- * [SMALL_MODEL_ROOM]. Returns its bytes. */
+/* A safetensors file of some kB: bf16 weights with scales of rows and columns (a model, rANS), fp32,
+ * and text in between; file [SMALL_MODEL_ROOM]. Returns its bytes. */
 static inline size_t make_small_model(uint8_t *file)
 {
     static const char header[] =

@@ -981,12 +981,17 @@ static void test_room_is_asked_for_before_it_is_taken(void **state)
 /* What killed writers left goes; what somebody is writing, and what only looks alike, stays. */
 static void test_a_sweep_takes_leftovers_alone(void **state)
 {
-    static const char *const leftovers[] = { ".mmh-0123456789abcdef.tmp", ".mmh-00ff00ff00ff00ff.tmp",
+    static const char *const leftovers[] = { ".mmh-0123456789abcdef.tmp",
+                                             ".mmh-00ff00ff00ff00ff.tmp",
                                              ".mmh-unpack-0123456789abcdef/7",
                                              ".mmh-unpack-0123456789abcdef/8" };
-    static const char *const others[] = { ".mmh-0123456789abcdeg.tmp", ".mmh-0123456789abcdef.tmp2",
-                                          ".mmh-0123456789ABCDEF.tmp", ".mmh-.tmp", "x.tmp",
-                                          "mmh-0123456789abcdef.tmp", ".mmh-unpack-0123456789abcdef0/7",
+    static const char *const others[] = { ".mmh-0123456789abcdeg.tmp",
+                                          ".mmh-0123456789abcdef.tmp2",
+                                          ".mmh-0123456789ABCDEF.tmp",
+                                          ".mmh-.tmp",
+                                          "x.tmp",
+                                          "mmh-0123456789abcdef.tmp",
+                                          ".mmh-unpack-0123456789abcdef0/7",
                                           ".mmh-unpack-012345/7",
                                           "below/.mmh-0123456789abcdef.tmp" };
     mmh_folder *folder, *staging;
@@ -1324,8 +1329,10 @@ static void test_the_machine_answers(void **state)
     assert_true(mmh_peak_memory() > 100000);
 }
 
-#define named_test(name) \
-    { #name " (named)", name, named_setup, folder_teardown, NULL }
+#define named_test(name)                                           \
+    {                                                              \
+#name " (named)", name, named_setup, folder_teardown, NULL \
+    }
 #define folder_test(name) cmocka_unit_test_setup_teardown(name, folder_setup, folder_teardown)
 
 int main(void)

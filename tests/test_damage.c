@@ -21,10 +21,14 @@ enum { OK = 0, DAMAGED = 3, MENDED = 4, LOST = 5, UNSUPPORTED = 9 };
 static int exit_of(mmh_status status)
 {
     switch (status) {
-    case MMH_OK: return OK;
-    case MMH_E_CORRUPT: return LOST;
-    case MMH_E_UNSUPPORTED: return UNSUPPORTED;
-    default: return -(int)status;
+    case MMH_OK:
+        return OK;
+    case MMH_E_CORRUPT:
+        return LOST;
+    case MMH_E_UNSUPPORTED:
+        return UNSUPPORTED;
+    default:
+        return -(int)status;
     }
 }
 
@@ -35,7 +39,8 @@ static int verify(mmh_context *context, const char *container)
     return status == MMH_E_CORRUPT && report.mended ? DAMAGED : exit_of(status);
 }
 
-static int unpack(mmh_context *context, const char *container, const char *destination, bool as_file)
+static int unpack(mmh_context *context, const char *container, const char *destination,
+                  bool as_file)
 {
     mmh_unpack_options options = { .struct_size = sizeof options, .as_file = as_file };
     mmh_unpack_report report = { .struct_size = sizeof report };

@@ -26,7 +26,7 @@
 struct countdown {
     atomic_uint_least64_t left; /* 0: no failure */
     bool once;
-    bool hit;
+    atomic_bool hit;
     atomic_int_least64_t live; /* allocations that were not given back */
 };
 
@@ -72,6 +72,7 @@ static void faulty_release(void *user, void *memory)
 #if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) && \
     !defined(SANITIZED)
 #define HEAP_FAULTS 1
+#include <malloc.h>
 
 void *__libc_malloc(size_t bytes);
 void *__libc_calloc(size_t count, size_t bytes);
@@ -175,10 +176,9 @@ static void prepare_nothing(void)
 static mmh_status pack(mmh_context *context, const char *input, int level, bool sha256,
                        bool overwrite, mmh_error *err)
 {
-    mmh_pack_options options = { .struct_size = sizeof options,
-                                 .level = level,
-                                 .sha256 = sha256,
-                                 .overwrite = overwrite };
+    mmh_pack_options options = {
+        .struct_size = sizeof options, .level = level, .sha256 = sha256, .overwrite = overwrite
+    };
     mmh_pack_report report = { .struct_size = sizeof report };
     return mmh_pack(context, &input, 1, at("out/x.mmh"), &options, &report, err);
 }
@@ -230,10 +230,9 @@ static bool packed_over(bool success)
 static mmh_status unpack(mmh_context *context, const char *container, const char *destination,
                          bool as_file, bool overwrite, mmh_error *err)
 {
-    mmh_unpack_options options = { .struct_size = sizeof options,
-                                   .as_file = as_file,
-                                   .sync = overwrite,
-                                   .overwrite = overwrite };
+    mmh_unpack_options options = {
+        .struct_size = sizeof options, .as_file = as_file, .sync = overwrite, .overwrite = overwrite
+    };
     mmh_unpack_report report = { .struct_size = sizeof report };
     return mmh_unpack(context, container, destination, &options, &report, err);
 }
@@ -275,8 +274,7 @@ static bool folder_is_complete(const char *prefix)
     char model[80], words[80];
     snprintf(model, sizeof model, "%ssub/m.safetensors", prefix);
     snprintf(words, sizeof words, "%swords.txt", prefix);
-    return output_is(model, sound.model, sound.model_bytes) &&
-           output_is(words, text, sizeof text);
+    return output_is(model, sound.model, sound.model_bytes) && output_is(words, text, sizeof text);
 }
 
 static bool unpacked_folder(bool success)
@@ -549,8 +547,9 @@ static void test_a_killed_run_leaves_the_old_file_or_the_new_one(void **state)
                 mmh_folder_sweep(folder);
                 mmh_folder_close(folder);
                 left += before - entry_count(beside);
-                bool right = more && in_folder ? each_file_is_whole(calls[c].run == run_unpack_folder)
-                                               : calls[c].is_right(!more);
+                bool right = more && in_folder
+                               ? each_file_is_whole(calls[c].run == run_unpack_folder)
+                               : calls[c].is_right(!more);
                 if (!right)
                     fail_msg("%s, killed at system call %d: the folder is wrong", calls[c].name,
                              (int)n);

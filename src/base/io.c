@@ -73,8 +73,8 @@ bool io_fault(void)
     while (left > 1)
         if (atomic_compare_exchange_weak(&fault_countdown, &left, left - 1))
             return false;
-    if (!left || (atomic_load(&fault_once) &&
-                  !atomic_compare_exchange_strong(&fault_countdown, &left, 0)))
+    if (!left ||
+        (atomic_load(&fault_once) && !atomic_compare_exchange_strong(&fault_countdown, &left, 0)))
         return false;
     errno = EIO;
     return true;

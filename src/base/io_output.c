@@ -21,9 +21,9 @@ struct mmh_output {
     const mmh_allocator *allocator;
     enum kind kind;
     int descriptor;
-    int parent;       /* of a new file: the folder that gets it */
-    char *name;       /* for messages */
-    const char *last; /* its last component, within name */
+    int parent;                         /* of a new file: the folder that gets it */
+    char *name;                         /* for messages */
+    const char *last;                   /* its last component, within name */
     char temporary[IO_TEMPORARY_BYTES]; /* its name until then; empty: it has none */
     bool overwrite;
     bool committed;
@@ -168,8 +168,7 @@ static bool link_unnamed(const mmh_output *output, const char *name)
 #if defined(O_TMPFILE)
     char path[LINK_PATH_BYTES];
     link_path(path, output->descriptor);
-    return !io_fault() &&
-           linkat(AT_FDCWD, path, output->parent, name, AT_SYMLINK_FOLLOW) == 0;
+    return !io_fault() && linkat(AT_FDCWD, path, output->parent, name, AT_SYMLINK_FOLLOW) == 0;
 #else
     (void)output, (void)name;
     errno = ENOSYS;
@@ -183,10 +182,10 @@ static int open_temporary(mmh_output *output)
 {
     for (int tries = 0;; tries++) {
         io_temporary_name(output->temporary);
-        int descriptor = io_fault() ? -1
-                                    : openat(output->parent, output->temporary,
-                                             O_CREAT | O_EXCL | O_RDWR | O_NOFOLLOW | O_CLOEXEC,
-                                             0600);
+        int descriptor = io_fault()
+                           ? -1
+                           : openat(output->parent, output->temporary,
+                                    O_CREAT | O_EXCL | O_RDWR | O_NOFOLLOW | O_CLOEXEC, 0600);
         if (descriptor >= 0 && io_hold(descriptor, output->parent, output->temporary))
             return descriptor;
         int error = errno;

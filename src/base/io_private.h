@@ -51,7 +51,7 @@ void io_temporary_name(char name[IO_TEMPORARY_BYTES]);
 uint64_t io_random(void); /* for names: need not be secret */
 
 /* Lock what has just been made as `name` in a folder against io_sweep. False: a sweep was quicker
- * and has removed it. Where nothing can be locked nothing is swept either, so that is no failure. */
+ * and has removed it. Where nothing can be locked nothing is swept, so that is no failure. */
 bool io_hold(int descriptor, int folder, const char *name);
 
 /* Remove what killed writers left in an open folder: io.h, mmh_folder_sweep. */

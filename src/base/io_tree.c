@@ -53,8 +53,7 @@ mmh_status mmh_folder_exchange(const mmh_folder *folder, const char *from, const
         return status;
     }
 #if defined(RENAME_EXCHANGE)
-    if (!io_fault() &&
-        renameat2(from_parent, from_last, to_parent, to_last, RENAME_EXCHANGE) == 0)
+    if (!io_fault() && renameat2(from_parent, from_last, to_parent, to_last, RENAME_EXCHANGE) == 0)
         *exchanged = true;
     else if (errno != ENOENT && errno != ENOSYS && errno != EINVAL && errno != ENOTSUP)
         status = io_fail(err, "replace", folder, to);
@@ -105,7 +104,8 @@ static bool is_temporary_file(const char *name, size_t bytes)
     return bytes == IO_TEMPORARY_BYTES - 1 &&
            memcmp(name, file_prefix, sizeof file_prefix - 1) == 0 &&
            all_hex(name + sizeof file_prefix - 1) &&
-           memcmp(name + bytes - (sizeof file_suffix - 1), file_suffix, sizeof file_suffix - 1) == 0;
+           memcmp(name + bytes - (sizeof file_suffix - 1), file_suffix, sizeof file_suffix - 1) ==
+               0;
 }
 
 static bool is_temporary_folder(const char *name, size_t bytes)
@@ -125,8 +125,8 @@ static bool is_still(int descriptor, int folder, const char *name)
 {
     struct stat open, there;
     return fstat(descriptor, &open) == 0 &&
-           fstatat(folder, name, &there, AT_SYMLINK_NOFOLLOW) == 0 &&
-           open.st_dev == there.st_dev && open.st_ino == there.st_ino;
+           fstatat(folder, name, &there, AT_SYMLINK_NOFOLLOW) == 0 && open.st_dev == there.st_dev &&
+           open.st_ino == there.st_ino;
 }
 
 bool io_hold(int descriptor, int folder, const char *name)

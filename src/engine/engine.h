@@ -77,8 +77,8 @@ bool mmh_target_stays_inside(const char *name, const char *target);
 struct mmh_odd_names {
     uint64_t count;
     const char *first; /* one of them */
-    const char *why;   /* "is a device on some systems"; NULL: it differs from `twin` only in case */
-    const char *twin;
+    const char *why;   /* "is a device on some systems"; NULL: there is a twin */
+    const char *twin;  /* that differs from it in case alone */
 };
 
 /* Look at names [count]; sorts them. */

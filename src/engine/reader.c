@@ -11,7 +11,9 @@
 #include "format/format.h"
 #include "kernel/kernel.h"
 
-enum { REFS_SUMMED = 16 }; /* stored bytes are summed so many refs at a time: a ref may be one byte */
+enum {
+    REFS_SUMMED = 16
+}; /* stored bytes are summed so many refs at a time: a ref may be one byte */
 
 static mmh_status read_at(void *context, void *dst, uint64_t offset, size_t bytes, mmh_error *err)
 {
@@ -25,9 +27,8 @@ static mmh_status sum_usage(mmh_reader *reader, mmh_error *err)
     reader->by_dtype = mmh_arena_array(&reader->container.arena, MMH_DTYPE_COUNT,
                                        sizeof *reader->by_dtype);
     reader->by_codec = mmh_arena_array(&reader->container.arena, 256, sizeof *reader->by_codec);
-    reader->refs_stored = mmh_arena_array(&reader->container.arena,
-                                          (size_t)index->ref_count / REFS_SUMMED + 1,
-                                          sizeof(uint64_t));
+    reader->refs_stored = mmh_arena_array(
+        &reader->container.arena, (size_t)index->ref_count / REFS_SUMMED + 1, sizeof(uint64_t));
     reader->blocks_stored = mmh_arena_array(&reader->container.arena,
                                             (size_t)index->block_count + 1, sizeof(uint64_t));
     if (!reader->by_dtype || !reader->by_codec || !reader->refs_stored || !reader->blocks_stored)
@@ -355,8 +356,8 @@ static const char *chunk_owner(const mmh_reader *reader, const struct mmh_block_
 
 /* Say of what container and tensor a chunk is, unless nothing is wrong with it. */
 static mmh_status chunk_fail(const mmh_reader *reader, const char *what,
-                             const struct mmh_block_entry *block, uint64_t begin,
-                             mmh_status status, const mmh_error *problem, mmh_error *err)
+                             const struct mmh_block_entry *block, uint64_t begin, mmh_status status,
+                             const mmh_error *problem, mmh_error *err)
 {
     if (status == MMH_OK)
         return MMH_OK;

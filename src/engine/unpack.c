@@ -32,9 +32,9 @@ struct slot {
 struct restoring {
     mmh_context *context;
     mmh_reader *reader;
-    bool digests;          /* compare content digests */
-    bool write;            /* restore; else only check */
-    int descriptor_output; /* outputs[0] takes appends, in order */
+    bool digests;                      /* compare content digests */
+    bool write;                        /* restore; else only check */
+    int descriptor_output;             /* outputs[0] takes appends, in order */
     uint64_t first_block, block_count; /* of the files being restored */
     uint64_t *runs_before;             /* [block_count + 1] runs of the blocks before each */
     struct slot *slots;
@@ -158,8 +158,7 @@ static mmh_status digest_compare(struct restoring *restoring, mmh_error *err)
     restoring->digest_open = false;
     mmh_status status = mmh_digest_final(restoring->digest, digest, err);
     if (status == MMH_OK && memcmp(digest, record->digest, sizeof digest) != 0)
-        status = mmh_fail(err, MMH_E_CORRUPT,
-                          "%s: \"%s\" decodes to other content than was packed",
+        status = mmh_fail(err, MMH_E_CORRUPT, "%s: \"%s\" decodes to other content than was packed",
                           mmh_input_name(restoring->reader->input), record->name);
     return status;
 }
@@ -672,8 +671,8 @@ static void remove_made(const char *path, size_t existing)
         }
 }
 
-static mmh_status check_room(const mmh_folder *folder, const char *path,
-                             const mmh_reader *reader, mmh_error *err)
+static mmh_status check_room(const mmh_folder *folder, const char *path, const mmh_reader *reader,
+                             mmh_error *err)
 {
     uint64_t room = mmh_folder_room(folder);
     if (reader->original_bytes > room)
