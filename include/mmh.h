@@ -310,6 +310,18 @@ MMH_API mmh_status mmh_open(mmh_context *context, const char *container, mmh_rea
                             mmh_error *err);
 MMH_API void mmh_close(mmh_reader *reader);
 
+/*
+ * Open original files instead: a model file, a shard index with its shards, or a folder, whose
+ * tensors are found as mmh_pack would. Everything below works on such a reader too; stored_bytes
+ * are then the bytes themselves, there are no digests (digest_bytes 0), and mmh_container knows
+ * counts and original_bytes only. A file that changes meanwhile is MMH_E_IO.
+ *
+ *   options  alone and raw_... are looked at; NULL: none
+ */
+MMH_API mmh_status mmh_open_original(mmh_context *context, const char *path,
+                                     const mmh_pack_options *options, mmh_reader **reader,
+                                     mmh_error *err);
+
 MMH_API mmh_status mmh_container(mmh_reader *reader, mmh_container_info *info, mmh_error *err);
 MMH_API mmh_status mmh_file(mmh_reader *reader, uint64_t file, mmh_file_info *info,
                             mmh_error *err);
@@ -361,6 +373,55 @@ MMH_API mmh_status mmh_load_slice(mmh_reader *reader, uint64_t tensor, const uin
 /* Load bytes [offset, offset + bytes) of an original file. */
 MMH_API mmh_status mmh_read(mmh_reader *reader, uint64_t file, uint64_t offset, void *destination,
                             size_t bytes, mmh_error *err);
+
+/* ---- values, differences ---- */
+
+/* Numbers in an element: 2 for complex types, 0 for what is no element type, else 1. */
+MMH_API unsigned mmh_dtype_values(mmh_dtype dtype);
+
+/*
+ * Elements as doubles: exact for all types but 64-bit integers beyond 2^53. Opaque bytes and bools
+ * count as U8; of two elements in a byte the first is in the low bits.
+ *
+ *   destination  [count * mmh_dtype_values(dtype)]
+ *   source       [source_bytes] elements as mmh_load gives them; `first` is where to begin
+ *
+ * Fails with MMH_E_USAGE if source does not hold elements [first, first + count).
+ */
+MMH_API mmh_status mmh_values(double *destination, const void *source, size_t source_bytes,
+                              mmh_dtype dtype, uint64_t first, size_t count, mmh_error *err);
+
+/* How two tensors of one shape differ. Distances are of the numbers in the elements. */
+typedef struct mmh_difference {
+    size_t struct_size;
+    uint64_t element_count;
+    uint64_t differing;       /* elements: their bits differ; of different types: their values */
+    uint64_t unmeasured;      /* of these: one of the two is NaN or infinite; in no distance below */
+    double max_absolute;      /* largest |second - first| */
+    uint64_t max_element;     /* where: index of the element, in the order of the shape as stored */
+    double max_relative;      /* largest |second - first| / |first|; infinite where first is 0 */
+    double difference_norm;   /* Euclidean norm of second - first ... */
+    double first_norm;        /* ... and of first, over what is finite */
+} mmh_difference;
+
+/*
+ * Compare two tensors, each of any reader (both of one context), in bounded memory. Tensors that
+ * two containers store as the same chunks are equal without being read.
+ *
+ * Fails with MMH_E_USAGE if shape or order of dimensions differ, or one is complex and one not.
+ */
+MMH_API mmh_status mmh_compare(mmh_reader *first, uint64_t first_tensor, mmh_reader *second,
+                               uint64_t second_tensor, mmh_difference *difference,
+                               mmh_error *err);
+
+/*
+ * Compare two files byte by byte. *equal: whether they are the same; if not, *offset (may be
+ * NULL) is the first byte that differs, or the shorter one's length. Equal digests and equal
+ * chunks are believed unread.
+ */
+MMH_API mmh_status mmh_compare_files(mmh_reader *first, uint64_t first_file, mmh_reader *second,
+                                     uint64_t second_file, bool *equal, uint64_t *offset,
+                                     mmh_error *err);
 
 #ifdef __cplusplus
 }

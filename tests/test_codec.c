@@ -927,6 +927,14 @@ static void test_model_round_trip(void **state)
     mmh_codec_workspace_destroy(workspace);
 }
 
+/* A codec of the table, in turn. */
+static unsigned any_codec(unsigned n)
+{
+    while (!mmh_codec_at(n % MMH_CODEC_COUNT)) /* models code no data */
+        n++;
+    return n % MMH_CODEC_COUNT;
+}
+
 /* Whatever a payload holds, nothing outside the buffers is touched, and it fails or decodes. */
 static void assert_harmless(const struct coded *coded, const mmh_model *model, size_t c,
                             unsigned codec, const uint8_t *payload, size_t bytes,
@@ -982,7 +990,6 @@ static void test_codec_survives_hostile_payloads(void **state)
                 for (size_t n = 0; n < bytes; n += 1 + bytes / 40)
                     assert_harmless(&coded, model, 0, coded.codec[0], coded.payload[0], n,
                                     workspace);
-                static const unsigned ids[] = { 0, 1, 2, 3, 4, 5, 6, 7, MMH_CODEC_BYTE_PAIRS };
                 uint8_t *bad = malloc(bytes + 64);
                 for (int round = 0; round < 200; round++) {
                     memcpy(bad, coded.payload[0], bytes);
@@ -993,7 +1000,7 @@ static void test_codec_survives_hostile_payloads(void **state)
                     assert_harmless(&coded, model, 0, coded.codec[0], bad,
                                     round % 7 ? bytes : bytes + (size_t)round % 64, workspace);
                     assert_harmless(&coded, round % 2 ? model : NULL, 0,
-                                    ids[round % MMH_COUNT_OF(ids)], bad, bytes, workspace);
+                                    any_codec((unsigned)round), bad, bytes, workspace);
                 }
                 /* Hostile models: what reads is used. */
                 for (int round = 0; round < 200 && coded.model_bytes; round++) {

@@ -440,6 +440,78 @@ static void test_tensors_and_slices_load_as_the_file_has_them(void **state)
     mmh_context_destroy(context);
 }
 
+/* The same answers from the file itself as from its container. */
+static void test_originals_answer_as_their_container(void **state)
+{
+    (void)state;
+    mmh_context *context = context_make(2);
+    mmh_reader *reader, *original;
+    make_model(at("m.safetensors"));
+    pack_one(context, at("m.safetensors"), at("m.mmh"), 5);
+    assert_int_equal(mmh_open(context, at("m.mmh"), &reader, NULL), MMH_OK);
+    assert_int_equal(mmh_open_original(context, at("m.safetensors"), NULL, &original, NULL), MMH_OK);
+    mmh_container_info info = { .struct_size = sizeof info };
+    assert_int_equal(mmh_container(original, &info, NULL), MMH_OK);
+    assert_int_equal(info.tensor_count, 7);
+    mmh_load_request requests[7];
+    for (uint64_t i = 0; i < 7; i++) {
+        mmh_tensor_info a = { .struct_size = sizeof a }, b = { .struct_size = sizeof b };
+        assert_int_equal(mmh_tensor(reader, i, &a, NULL), MMH_OK);
+        assert_int_equal(mmh_tensor(original, i, &b, NULL), MMH_OK);
+        assert_string_equal(a.name, b.name);
+        assert_int_equal(a.file_offset, b.file_offset);
+        mmh_difference difference = { .struct_size = sizeof difference };
+        assert_int_equal(mmh_compare(reader, i, original, i, &difference, NULL), MMH_OK);
+        assert_int_equal(difference.differing, 0);
+        requests[i] = (mmh_load_request){ 6 - i, malloc((size_t)b.bytes + ROWS * COLUMNS * 8),
+                                          (size_t)b.bytes + ROWS * COLUMNS * 8 };
+        assert_non_null(requests[i].destination);
+    }
+    assert_int_equal(mmh_load_many(original, requests, 7, NULL), MMH_OK);
+    for (size_t i = 0; i < 7; i++) {
+        mmh_tensor_info tensor = { .struct_size = sizeof tensor };
+        assert_int_equal(mmh_tensor(reader, requests[i].tensor, &tensor, NULL), MMH_OK);
+        uint8_t *data = malloc((size_t)tensor.bytes + 1);
+        assert_non_null(data);
+        assert_int_equal(mmh_load(reader, requests[i].tensor, data, (size_t)tensor.bytes, NULL),
+                         MMH_OK);
+        assert_memory_equal(data, requests[i].destination, (size_t)tensor.bytes);
+        free(data);
+        free(requests[i].destination);
+    }
+    bool equal = false;
+    assert_int_equal(mmh_compare_files(reader, 0, original, 0, &equal, NULL, NULL), MMH_OK);
+    assert_true(equal);
+    uint64_t tensor;
+    uint16_t slice[6], same[6];
+    const uint64_t begin[2] = { 7, 3 }, end[2] = { 9, 6 };
+    assert_int_equal(mmh_find(original, "b.bf16", &tensor, NULL), MMH_OK);
+    assert_int_equal(mmh_load_slice(original, tensor, begin, end, slice, sizeof slice, NULL), MMH_OK);
+    assert_int_equal(mmh_load_slice(reader, tensor, begin, end, same, sizeof same, NULL), MMH_OK);
+    assert_memory_equal(slice, same, sizeof slice);
+    mmh_close(original);
+    mmh_close(reader);
+    mmh_context_destroy(context);
+}
+
+static void test_an_original_that_changes_is_an_error(void **state)
+{
+    (void)state;
+    mmh_context *context = context_make(1);
+    mmh_reader *original;
+    mmh_error err = { 0 };
+    uint8_t data[100];
+    make_model(at("m.safetensors"));
+    assert_int_equal(mmh_open_original(context, at("m.safetensors"), NULL, &original, NULL), MMH_OK);
+    assert_int_equal(truncate(at("m.safetensors"), 5000), 0);
+    assert_int_equal(mmh_read(original, 0, 0, data, sizeof data, &err), MMH_E_IO);
+    assert_non_null(strstr(err.message, "changed"));
+    mmh_close(original);
+    assert_int_equal(mmh_open_original(context, at("nothing"), NULL, &original, NULL), MMH_E_IO);
+    assert_null(original);
+    mmh_context_destroy(context);
+}
+
 static void test_a_flipped_bit_is_found_or_mended(void **state)
 {
     (void)state;
@@ -745,6 +817,8 @@ int main(void)
         cmocka_unit_test(test_a_small_neighbour_costs_no_signs),
         cmocka_unit_test(test_equal_tensors_are_stored_once),
         cmocka_unit_test(test_tensors_and_slices_load_as_the_file_has_them),
+        cmocka_unit_test(test_originals_answer_as_their_container),
+        cmocka_unit_test(test_an_original_that_changes_is_an_error),
         cmocka_unit_test(test_a_flipped_bit_is_found_or_mended),
         cmocka_unit_test(test_folders_come_back_with_modes_and_links),
         cmocka_unit_test(test_symlinks_stay_inside),

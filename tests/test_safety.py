@@ -395,6 +395,8 @@ def test_max_size(tmp_path):
     assert result.err == (f"mmh: error: {packed} holds 1000 bytes unpacked, over the limit of 999\n"
                           "mmh: hint: that is what --max-size says\n")
     assert mmh("verify", "--max-size=999", "--json", packed, code=LIMIT).json()["status"] == "limit"
+    assert "over the limit" in mmh("cat", "--max-size=999", packed, code=LIMIT).err
+    assert mmh("cat", "--max-size=1000", packed, code=OK).raw == source.read_bytes()
     data = source.read_bytes()
     result = mmh("pack", "--max-size=999", "-", "-o", tmp_path / "s.mmh", stdin=data, code=LIMIT)
     assert "standard input holds more than the limit of 999 bytes" in result.err, result

@@ -514,6 +514,97 @@ static void test_without_memory_a_map_fails_cleanly(void **state)
     }
 }
 
+/* ---- values ---- */
+
+static double value_of(mmh_dtype dtype, const void *data, size_t bytes, uint64_t element)
+{
+    double value = -12345;
+    assert_int_equal(mmh_values(&value, data, bytes, dtype, element, 1, NULL), MMH_OK);
+    return value;
+}
+
+static double value_of_byte(mmh_dtype dtype, unsigned byte)
+{
+    const uint8_t data = (uint8_t)byte;
+    return value_of(dtype, &data, 1, 0);
+}
+
+/* The corners that the types' own papers list. */
+static void test_elements_have_the_values_of_their_definitions(void **state)
+{
+    (void)state;
+    static const struct {
+        mmh_dtype dtype;
+        unsigned byte;
+        double value;
+    } known[] = {
+        { MMH_DTYPE_F8_E4M3, 0x7e, 448 },          { MMH_DTYPE_F8_E4M3, 0x08, 0.015625 },
+        { MMH_DTYPE_F8_E4M3, 0x01, 0.001953125 },  { MMH_DTYPE_F8_E4M3, 0xb8, -1 },
+        { MMH_DTYPE_F8_E5M2, 0x7b, 57344 },        { MMH_DTYPE_F8_E5M2, 0x04, 0x1p-14 },
+        { MMH_DTYPE_F8_E5M2, 0x01, 0x1p-16 },      { MMH_DTYPE_F8_E5M2, 0xbc, -1 },
+        { MMH_DTYPE_F8_E4M3FNUZ, 0x7f, 240 },      { MMH_DTYPE_F8_E4M3FNUZ, 0x08, 0x1p-7 },
+        { MMH_DTYPE_F8_E4M3FNUZ, 0x01, 0x1p-10 },  { MMH_DTYPE_F8_E4M3FNUZ, 0xc0, -1 },
+        { MMH_DTYPE_F8_E5M2FNUZ, 0x7f, 57344 },    { MMH_DTYPE_F8_E5M2FNUZ, 0x04, 0x1p-15 },
+        { MMH_DTYPE_F8_E5M2FNUZ, 0x01, 0x1p-17 },  { MMH_DTYPE_F8_E5M2FNUZ, 0xc0, -1 },
+        { MMH_DTYPE_F8_E8M0, 0, 0x1p-127 },        { MMH_DTYPE_F8_E8M0, 254, 0x1p127 },
+        { MMH_DTYPE_F8_E8M0, 127, 1 },             { MMH_DTYPE_I8, 0x80, -128 },
+        { MMH_DTYPE_U8, 0x80, 128 },               { MMH_DTYPE_I4, 0x08, -8 },
+        { MMH_DTYPE_I4, 0x0f, -1 },                { MMH_DTYPE_U4, 0xf8, 8 },
+        { MMH_DTYPE_F4, 0x07, 6 },                 { MMH_DTYPE_F4, 0x09, -0.5 },
+        { MMH_DTYPE_F6_E2M3, 0x1f, 7.5 },          { MMH_DTYPE_F6_E2M3, 0x21, -0.125 },
+        { MMH_DTYPE_F6_E3M2, 0x1f, 28 },           { MMH_DTYPE_F6_E3M2, 0x21, -0.0625 },
+    };
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (value_of_byte(known[i].dtype, known[i].byte) != known[i].value)
+            fail_msg("%s 0x%02x is %g, not %g", mmh_dtype_name(known[i].dtype), known[i].byte,
+                     value_of_byte(known[i].dtype, known[i].byte), known[i].value);
+    static const struct {
+        mmh_dtype dtype;
+        unsigned byte;
+    } nans[] = { { MMH_DTYPE_F8_E4M3, 0x7f },     { MMH_DTYPE_F8_E4M3, 0xff },
+                 { MMH_DTYPE_F8_E5M2, 0x7d },     { MMH_DTYPE_F8_E4M3FNUZ, 0x80 },
+                 { MMH_DTYPE_F8_E5M2FNUZ, 0x80 }, { MMH_DTYPE_F8_E8M0, 0xff } };
+    for (size_t i = 0; i < sizeof nans / sizeof *nans; i++) {
+        double value = value_of_byte(nans[i].dtype, nans[i].byte);
+        assert_true(value != value);
+    }
+    assert_true(value_of_byte(MMH_DTYPE_F8_E5M2, 0xfc) < -1e300);
+}
+
+static void test_elements_are_read_where_they_lie(void **state)
+{
+    (void)state;
+    /* Six bits: 1, 2, 3, 4 as E3M2's smallest steps, low bits first. */
+    const uint8_t sixes[3] = { 1 | (2 << 6 & 255), 2 >> 2 | (3 << 4 & 255), 3 >> 4 | 4 << 2 };
+    for (unsigned i = 0; i < 4; i++)
+        assert_true(value_of(MMH_DTYPE_F6_E3M2, sixes, 3, i) == (i + 1) / 16.0);
+    const uint8_t nibbles[2] = { 0x21, 0x43 };
+    for (unsigned i = 0; i < 4; i++)
+        assert_true(value_of(MMH_DTYPE_U4, nibbles, 2, i) == i + 1);
+    const float complex_numbers[4] = { 1, -2, 3, -4 };
+    double both[2];
+    assert_int_equal(
+        mmh_values(both, complex_numbers, sizeof complex_numbers, MMH_DTYPE_C64, 1, 1, NULL),
+        MMH_OK);
+    assert_true(both[0] == 3 && both[1] == -4);
+    const uint64_t large = UINT64_C(1) << 63;
+    assert_true(value_of(MMH_DTYPE_U64, &large, 8, 0) == 0x1p63);
+    assert_true(value_of(MMH_DTYPE_I64, &large, 8, 0) == -0x1p63);
+    for (int i = 0; i < MMH_DTYPE_COUNT; i++) { /* not one element past the end */
+        uint8_t data[16] = { 0 };
+        double value[2];
+        size_t bytes = (mmh_dtype_bits((mmh_dtype)i) + 7) / 8;
+        assert_int_equal(mmh_values(value, data, bytes, (mmh_dtype)i, 0, 1, NULL), MMH_OK);
+        assert_int_equal(mmh_values(value, data, bytes - 1, (mmh_dtype)i, 0, 1, NULL),
+                         MMH_E_USAGE);
+        assert_int_equal(mmh_values(value, data, bytes, (mmh_dtype)i, UINT64_MAX, 1, NULL),
+                         MMH_E_USAGE);
+        assert_int_equal(mmh_values(value, data, bytes, (mmh_dtype)i, UINT64_MAX / 4, 1, NULL),
+                         MMH_E_USAGE);
+    }
+    assert_int_equal(mmh_values(NULL, NULL, 0, MMH_DTYPE_COUNT, 0, 0, NULL), MMH_E_USAGE);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -534,6 +625,8 @@ int main(void)
         cmocka_unit_test(test_any_tensors_give_a_map_that_tiles_the_file),
         cmocka_unit_test(test_a_million_tensors_are_mapped_quickly),
         cmocka_unit_test(test_without_memory_a_map_fails_cleanly),
+        cmocka_unit_test(test_elements_have_the_values_of_their_definitions),
+        cmocka_unit_test(test_elements_are_read_where_they_lie),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "cli/host.h"
+#include "cli/progress.h"
 
 mmh_pack_options mmh_cli_pack_options(const struct mmh_cli_options *options)
 {
@@ -57,48 +58,109 @@ char *mmh_cli_folder_of(const char *path)
     return mmh_cli_format("%.*s", (int)(length > 1 ? length - 1 : 1), path);
 }
 
-char *mmh_cli_spool(const struct mmh_cli_options *options, int *exit_code)
+/* ---- standard input ---- */
+
+/* There is one, so there is one of these. */
+static struct {
+    char *folder;     /* ours, to be removed; NULL: there is no copy */
+    char *copy;       /* the copy's path in it */
+    const char *path; /* where standard input is read from; NULL: it is not */
+    bool used;
+} input_state;
+
+const char *mmh_cli_shown(const char *input)
 {
+    return strcmp(input, "-") == 0 ? "standard input" : input;
+}
+
+static const char *path_of(const char *input)
+{
+    return input_state.path && strcmp(input, "-") == 0 ? input_state.path : input;
+}
+
+static int refuse_input(const struct mmh_cli_options *options, const char *hint,
+                        const char *message)
+{
+    return mmh_cli_refuse(options, "-", hint, "%s", message);
+}
+
+const char *mmh_cli_begin_input(const struct mmh_cli_options *options, const char *input,
+                                const char *name, int *exit_code)
+{
+    *exit_code = MMH_EXIT_OK;
+    if (strcmp(input, "-") != 0)
+        return input;
+    if (input_state.used) {
+        *exit_code = refuse_input(options, NULL, "standard input can be read only once");
+        return NULL;
+    }
+    if (mmh_host_is_terminal(stdin) && !options->force) {
+        *exit_code = refuse_input(options, "name a file, or send one: ... < FILE",
+                                  "standard input is a terminal");
+        return NULL;
+    }
+    input_state.used = true;
+    uint64_t limit = options->verb == MMH_VERB_PACK ? options->max_bytes : 0;
+    if (!name && !limit && (input_state.path = mmh_host_input_path()))
+        return input_state.path;
     const char *parent = getenv("TMPDIR");
     if (!parent || !*parent)
         parent = "/tmp";
-    char *folder = mmh_host_make_temporary(parent);
-    char *path = folder ? mmh_cli_join(folder, "stdin") : NULL;
-    *exit_code = MMH_EXIT_OK;
-    uint64_t limit = options->verb == MMH_VERB_PACK ? options->max_bytes : 0;
-    if (!path || !mmh_host_spool(path, limit)) {
-        mmh_error err = { .status = MMH_E_IO };
+    input_state.folder = mmh_host_make_temporary(parent);
+    if (input_state.folder)
+        input_state.copy = mmh_cli_join(input_state.folder, name ? name : "stdin");
+    if (!input_state.folder || !mmh_host_spool(input_state.copy, limit, mmh_bar_reading)) {
+        mmh_error err = { .status = mmh_host_interrupted() ? MMH_E_CANCELLED : MMH_E_IO };
         bool over = limit && errno == EOVERFLOW;
-        if (mmh_host_interrupted())
-            err.status = MMH_E_CANCELLED;
-        else if (over)
+        if (over) {
             err.status = MMH_E_LIMIT;
-        if (over)
             snprintf(err.message, sizeof err.message,
                      "standard input holds more than the limit of %llu bytes",
                      (unsigned long long)limit);
-        else
+        } else {
             snprintf(err.message, sizeof err.message, "cannot copy standard input to %.300s: %s",
                      parent, strerror(errno));
-        *exit_code = mmh_cli_fail(options, "-", &err, mmh_exit_of(err.status),
-                                  over ? NULL : "TMPDIR names the folder for temporary files");
-        if (folder)
-            mmh_host_remove_tree(folder);
-        free(path);
-        path = NULL;
+        }
+        mmh_bar_end();
+        *exit_code = mmh_cli_fail(
+            options, "-", &err, mmh_exit_of(err.status),
+            err.status == MMH_E_IO ? "TMPDIR names the folder for temporary files" : NULL);
+        mmh_cli_end_input();
+        return NULL;
     }
-    free(folder);
-    return path;
+    return input_state.path = input_state.copy;
 }
 
-void mmh_cli_spool_remove(char *path)
+void mmh_cli_end_input(void)
 {
-    if (!path)
+    if (input_state.folder)
+        mmh_host_remove_tree(input_state.folder);
+    free(input_state.folder);
+    free(input_state.copy);
+    input_state.folder = input_state.copy = NULL;
+    input_state.path = NULL;
+}
+
+bool mmh_cli_is_input_copy(const char *path)
+{
+    return input_state.copy && strcmp(path, input_state.copy) == 0;
+}
+
+/* A message of the library's, with its path for standard input replaced. */
+static void hide_input_path(mmh_error *err)
+{
+    char *at;
+    if (!input_state.path)
         return;
-    char *folder = mmh_cli_folder_of(path);
-    mmh_host_remove_tree(folder);
-    free(folder);
-    free(path);
+    char *quoted = mmh_cli_format("\"%s\"", input_state.path);
+    const char *const wanted[] = { quoted, input_state.path };
+    for (size_t i = 0; i < 2; i++)
+        while ((at = strstr(err->message, wanted[i]))) {
+            char *rest = mmh_cli_format("standard input%s", at + strlen(wanted[i]));
+            snprintf(at, sizeof err->message - (size_t)(at - err->message), "%s", rest);
+            free(rest);
+        }
+    free(quoted);
 }
 
 /* ---- failures ---- */
@@ -179,8 +241,10 @@ static const char *message_of(const mmh_error *err)
                                           : mmh_status_name(err->status);
 }
 
-static void tell(const struct mmh_cli_options *options, const mmh_error *err, const char *hint)
+static void tell(const struct mmh_cli_options *options, const mmh_error *given, const char *hint)
 {
+    mmh_error copy = *given, *err = &copy;
+    hide_input_path(err);
     mmh_message_error("%s", message_of(err));
     if (!hint)
         hint = general_hint(options, err);
@@ -189,11 +253,13 @@ static void tell(const struct mmh_cli_options *options, const mmh_error *err, co
 }
 
 static void write_json(const struct mmh_cli_options *options, const char *input,
-                       const mmh_error *err, int exit_code)
+                       const mmh_error *given, int exit_code)
 {
     struct mmh_json_out out;
+    mmh_error copy = *given, *err = &copy;
     if (!options->json)
         return;
+    hide_input_path(err);
     mmh_cli_json_begin(&out, options, input, err->status, exit_code);
     mmh_json_out_text(&out, "message", message_of(err));
     mmh_json_out_end(&out);
@@ -219,26 +285,92 @@ int mmh_cli_refuse(const struct mmh_cli_options *options, const char *input, con
     return mmh_cli_fail(options, input, &err, MMH_EXIT_USAGE, hint);
 }
 
-/* Whether this is some other file: not called a container, and it does not begin as one. */
-static bool is_foreign(const char *path)
+/* The first bytes of an input that could not be read as a container. */
+struct beginning {
+    char bytes[16];
+    size_t count;
+};
+
+static bool begins(const struct beginning *beginning, const char *magic)
 {
-    static const unsigned char magic[4] = { 0x89, 'M', 'M', 'H' };
-    unsigned char begin[sizeof magic];
-    return mmh_host_kind(path) == MMH_HOST_FILE && !mmh_cli_is_container_name(path) &&
-           (mmh_host_peek(path, begin, sizeof begin) < sizeof begin ||
-            memcmp(begin, magic, sizeof magic) != 0);
+    size_t length = strlen(magic);
+    return beginning->count >= length && memcmp(beginning->bytes, magic, length) == 0;
+}
+
+/*
+ * What MMH-RS wrote, the Rust program before this one (github.com/Bigrob7605/MMH-RS, src/cli.rs and
+ * src/core/mod.rs). "MMH-RS V1.2.0" and two more lines of text are before a zstd stream; "MMH-RS
+ * V1.0" is a packed folder; earlier versions wrote the zstd stream alone; "MMH" is the envelope of
+ * V2. Returns what it is, and how to unpack it without that program if that can be done; or NULL.
+ */
+static const char *name_older(const struct beginning *beginning, const char *path,
+                              const char **recipe)
+{
+    *recipe = NULL;
+    if (begins(beginning, "MMH-RS V1.2")) {
+        *recipe = "tail -n +4 '%s' | zstd -d > FILE";
+        return "MMH-RS V1.2";
+    }
+    if (begins(beginning, "MMH-RS V1"))
+        return "MMH-RS V1";
+    if (begins(beginning, "MMH"))
+        return "MMH-RS V1 or V2";
+    if (begins(beginning, "\x28\xb5\x2f\xfd") && mmh_cli_is_container_name(path)) {
+        *recipe = "zstd -d < '%s' > FILE";
+        return "MMH-RS V1 (a bare zstd stream)";
+    }
+    return NULL;
+}
+
+/* Say so if this is a container of MMH-RS. */
+static bool tell_older(const struct mmh_cli_options *options, const char *container,
+                       const struct beginning *beginning, mmh_error *err)
+{
+    const char *recipe, *name = name_older(beginning, container, &recipe);
+    if (!name)
+        return false;
+    err->status = MMH_E_UNSUPPORTED;
+    bool is_input = strcmp(container, "-") == 0;
+    snprintf(err->message, sizeof err->message,
+             is_input ? "%.380s is a container of %s, which this mmh does not read"
+                      : "\"%.380s\" is a container of %s, which this mmh does not read",
+             mmh_cli_shown(container), name);
+    /* zstd alone can restore some of them; a name with a quote in it needs more care than a hint. */
+    char *hint = recipe && !strchr(container, '\'') && !is_input
+                   ? mmh_cli_format("unpack it with that program, or: %.*s%s%s",
+                                    (int)strcspn(recipe, "%"), recipe, container,
+                                    strchr(recipe, '%') + 2)
+                   : mmh_cli_format("unpack it with that program, and pack the result anew");
+    tell(options, err, hint);
+    free(hint);
+    return true;
 }
 
 int mmh_cli_tell_container(const struct mmh_cli_options *options, const char *container,
                            mmh_error *err, int exit_code)
 {
-    if (err->status == MMH_E_CORRUPT && is_foreign(container)) {
-        err->status = MMH_E_USAGE;
-        snprintf(err->message, sizeof err->message, "\"%.400s\" is no mmh container", container);
-        char *hint = mmh_cli_format("\"mmh pack %s\" makes one of it", container);
-        tell(options, err, hint);
-        free(hint);
-        return MMH_EXIT_USAGE;
+    bool is_input = strcmp(container, "-") == 0;
+    const char *path = path_of(container);
+    hide_input_path(err);
+    if ((err->status == MMH_E_CORRUPT || err->status == MMH_E_UNSUPPORTED) &&
+        exit_code != MMH_EXIT_DAMAGED && mmh_host_kind(path) == MMH_HOST_FILE) {
+        struct beginning beginning = { 0 };
+        beginning.count = mmh_host_peek(path, beginning.bytes, sizeof beginning.bytes);
+        if (tell_older(options, container, &beginning, err))
+            return MMH_EXIT_UNSUPPORTED;
+        /* Another file: it does not begin as a container, and is not called one. */
+        if (err->status == MMH_E_CORRUPT && !mmh_cli_is_container_name(container) &&
+            !begins(&beginning, "\x89MMH")) {
+            err->status = MMH_E_USAGE;
+            snprintf(err->message, sizeof err->message,
+                     is_input ? "%.400s is no mmh container" : "\"%.400s\" is no mmh container",
+                     mmh_cli_shown(container));
+            char *hint = is_input ? NULL
+                                  : mmh_cli_format("\"mmh pack %s\" makes one of it", container);
+            tell(options, err, hint);
+            free(hint);
+            return MMH_EXIT_USAGE;
+        }
     }
     const char *hint = NULL;
     if (exit_code == MMH_EXIT_DAMAGED)
@@ -259,10 +391,16 @@ int mmh_cli_fail_container(const struct mmh_cli_options *options, const char *co
     return exit_code;
 }
 
+void mmh_cli_pipe_closed(void)
+{
+    mmh_cli_end_input();
+    mmh_host_die_of_pipe();
+}
+
 struct mmh_human mmh_cli_mended_text(unsigned mended)
 {
-    static const char *const names[] = { "header", "index", "footer", "chunks", "spare copy",
-                                         "padding" };
+    static const char *const names[] = { "header", "index",      "footer",
+                                         "chunks", "spare copy", "padding" };
     struct mmh_human human = { "" };
     char text[64] = "";
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
@@ -279,8 +417,8 @@ int mmh_cli_tell_mended(const char *container, unsigned mended)
     mended &= ~(unsigned)(MMH_SPARE_DAMAGED | MMH_PADDING_DAMAGED);
     if (!mended) /* nothing was read from what is damaged */
         return MMH_EXIT_OK;
-    mmh_message_warning("%s is damaged (%s); everything was restored exactly", container,
-                        mmh_cli_mended_text(mended).text);
+    mmh_message_warning("%s is damaged (%s); everything was restored exactly",
+                        mmh_cli_shown(container), mmh_cli_mended_text(mended).text);
     return MMH_EXIT_MENDED;
 }
 
@@ -290,7 +428,7 @@ mmh_reader *mmh_cli_open(const struct mmh_cli_options *options, mmh_context *con
     mmh_error err = { 0 };
     mmh_reader *reader = NULL;
     mmh_container_info info = { .struct_size = sizeof info };
-    mmh_status status = mmh_open(context, container, &reader, &err);
+    mmh_status status = mmh_open(context, path_of(container), &reader, &err);
     if (status == MMH_OK)
         status = mmh_container(reader, &info, &err);
     if (status != MMH_OK) {
@@ -299,6 +437,28 @@ mmh_reader *mmh_cli_open(const struct mmh_cli_options *options, mmh_context *con
         return NULL;
     }
     *exit_code = mmh_cli_tell_mended(container, info.mended);
+    return reader;
+}
+
+mmh_reader *mmh_cli_open_model(const struct mmh_cli_options *options, mmh_context *context,
+                               const char *path, int *exit_code)
+{
+    const char *where = path_of(path), *recipe;
+    struct beginning beginning = { 0 }, end = { 0 };
+    if (mmh_host_kind(where) == MMH_HOST_FILE) {
+        beginning.count = mmh_host_peek(where, beginning.bytes, sizeof beginning.bytes);
+        end.count = mmh_host_peek_footer(where, end.bytes, sizeof end.bytes);
+    }
+    if (mmh_cli_is_container_name(path) || begins(&beginning, "\x89MMH") ||
+        begins(&end, "MMHFOOT\n") || name_older(&beginning, path, &recipe))
+        return mmh_cli_open(options, context, path, exit_code);
+    mmh_error err = { 0 };
+    mmh_reader *reader = NULL;
+    mmh_pack_options pack = mmh_cli_pack_options(options);
+    mmh_status status = mmh_open_original(context, where, &pack, &reader, &err);
+    hide_input_path(&err);
+    *exit_code = status == MMH_OK ? MMH_EXIT_OK
+                                  : mmh_cli_fail(options, path, &err, mmh_exit_of(status), NULL);
     return reader;
 }
 
@@ -318,7 +478,9 @@ void mmh_cli_json_begin(struct mmh_json_out *out, const struct mmh_cli_options *
 
 void mmh_cli_json_mended(struct mmh_json_out *out, unsigned mended)
 {
-    static const char *const names[] = { "header", "index", "footer", "chunks", "spare" };
+    static const char *const names[] = {
+        "header", "index", "footer", "chunks", "spare", "padding"
+    };
     mmh_json_out_array(out, "mended");
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (mended >> i & 1)

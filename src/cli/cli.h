@@ -11,6 +11,7 @@
 #include "cli/human.h"
 #include "cli/json_out.h"
 #include "cli/message.h"
+#include "cli/progress.h"
 
 /* Scripts depend on these: docs/cli-json.md lists them. */
 enum mmh_exit {
@@ -35,6 +36,8 @@ enum mmh_verb {
     MMH_VERB_VERIFY,
     MMH_VERB_INFO,
     MMH_VERB_LS,
+    MMH_VERB_CAT,
+    MMH_VERB_DIFF,
     MMH_VERB_BENCH,
     MMH_VERB_HELP,
     MMH_VERB_COUNT
@@ -48,13 +51,13 @@ struct mmh_cli_options {
     const char **inputs; /* [input_count] what is left: paths */
     size_t input_count;
     const char **input_storage; /* the parser's own */
-    char *bundle_storage;
-    int level;          /* the last -1 ... -9; 0: none was given */
-    unsigned levels;    /* bit n: -n was given */
-    unsigned threads;   /* 0: all processors */
-    const char *output; /* -o */
-    bool to_stdout;     /* -c, -o - */
+    int level;                  /* the last -1 ... -9; 0: none was given */
+    unsigned levels;            /* bit n: -n was given */
+    unsigned threads;           /* 0: all processors */
+    const char *output;         /* -o */
+    bool to_stdout;             /* -c, -o - */
     bool force;
+    bool remove; /* --rm, unless -k came later */
     bool quiet;
     unsigned verbose;
     bool json;
@@ -66,9 +69,14 @@ struct mmh_cli_options {
     bool any_names;
     uint64_t max_bytes; /* --max-size; 0: no limit */
     bool long_list;
+    bool npy;
+    bool text;
+    bool tell_difference; /* diff: exit with 1 if there is one */
     bool help;
     bool version;
-    mmh_dtype dtype; /* raw input, unless MMH_DTYPE_OPAQUE */
+    const char *stdin_name; /* what "-" is called in the container; NULL: "stdin" */
+    enum mmh_bar_mode bar;  /* --progress */
+    mmh_dtype dtype;        /* raw input, unless MMH_DTYPE_OPAQUE */
     uint64_t shape[MMH_CLI_DIMENSIONS_MAX];
     size_t dimensions;
 };
@@ -76,7 +84,8 @@ struct mmh_cli_options {
 /* A verb does its work and returns the exit code; it has told about failures. */
 typedef int mmh_verb_run(const struct mmh_cli_options *options, mmh_context *context);
 
-mmh_verb_run mmh_cmd_pack, mmh_cmd_unpack, mmh_cmd_verify, mmh_cmd_info, mmh_cmd_ls, mmh_cmd_bench;
+mmh_verb_run mmh_cmd_pack, mmh_cmd_unpack, mmh_cmd_verify, mmh_cmd_info, mmh_cmd_ls, mmh_cmd_cat,
+    mmh_cmd_diff, mmh_cmd_bench;
 
 /* The name of a verb ("pack"), and the verb of a name (MMH_VERB_NONE: there is none). */
 const char *mmh_verb_name(enum mmh_verb verb);
@@ -92,12 +101,19 @@ char *mmh_cli_join(const char *folder, const char *name); /* "folder/name", to b
 const char *mmh_cli_base_name(const char *path);          /* what follows the last '/' */
 char *mmh_cli_folder_of(const char *path); /* what is before it, or "."; to be freed */
 
+/* An input as messages call it: "-" is "standard input". */
+const char *mmh_cli_shown(const char *input);
+
 /*
- * Standard input as a file, for the input "-": copied into a folder of its own in $TMPDIR or
- * /tmp. NULL after telling why not (*exit_code). mmh_cli_spool_remove removes both.
+ * Where the bytes of an input are: itself, or for "-" a path to what standard input holds. That is
+ * the file itself if it is one and `name` is NULL; else it is copied into a folder of its own in
+ * $TMPDIR or /tmp, under `name` (NULL: "stdin"). NULL after telling why not (*exit_code).
+ * Messages never show that path. mmh_cli_end_input removes the copy, if there is one.
  */
-char *mmh_cli_spool(const struct mmh_cli_options *options, int *exit_code);
-void mmh_cli_spool_remove(char *path);
+const char *mmh_cli_begin_input(const struct mmh_cli_options *options, const char *input,
+                                const char *name, int *exit_code);
+void mmh_cli_end_input(void);
+bool mmh_cli_is_input_copy(const char *path); /* it is that copy */
 
 /* ---- failures ---- */
 
@@ -127,11 +143,19 @@ int mmh_cli_tell_container(const struct mmh_cli_options *options, const char *co
                            mmh_error *err, int exit_code);
 
 /*
- * Open a container to look inside; tells about failures, and warns if something was mended.
+ * Open a container (or "-", between mmh_cli_begin_input and its end) to look inside; tells about failures, and warns if something was mended.
  * *exit_code: MMH_EXIT_OK or MMH_EXIT_MENDED, or the failure's; NULL is returned then.
  */
 mmh_reader *mmh_cli_open(const struct mmh_cli_options *options, mmh_context *context,
                          const char *container, int *exit_code);
+
+/* The same for containers and, if it is something else, for original files and folders
+ * (mmh_open_original). */
+mmh_reader *mmh_cli_open_model(const struct mmh_cli_options *options, mmh_context *context,
+                               const char *path, int *exit_code);
+
+/* Standard output has no reader any more: clean up, and die as a program does that never asked. */
+void mmh_cli_pipe_closed(void);
 
 /* Warn if data had to be mended. Returns MMH_EXIT_OK or MMH_EXIT_MENDED. */
 int mmh_cli_tell_mended(const char *container, unsigned mended);

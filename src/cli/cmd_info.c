@@ -9,6 +9,7 @@
 
 #include "cli/cli.h"
 #include "cli/host.h"
+#include "cli/progress.h"
 #include "cli/table.h"
 
 enum { KIND_COUNT = 3 };
@@ -19,19 +20,22 @@ static const char *const kind_plurals[KIND_COUNT] = { "files", "folders", "symli
 typedef int show_fn(const struct mmh_cli_options *options, mmh_reader *reader,
                     const char *container, int code, mmh_error *err);
 
-static int show_all(const struct mmh_cli_options *options, mmh_context *context, show_fn *show)
+typedef mmh_reader *open_fn(const struct mmh_cli_options *options, mmh_context *context,
+                            const char *path, int *exit_code);
+
+static int show_all(const struct mmh_cli_options *options, mmh_context *context, open_fn *open_one,
+                    show_fn *show)
 {
     int code = MMH_EXIT_OK;
     for (size_t i = 0; i < options->input_count && !mmh_host_interrupted(); i++) {
         const char *shown = options->inputs[i];
-        int one = MMH_EXIT_OK;
-        char *spooled = NULL;
+        int one;
         mmh_error err = { 0 };
-        if (strcmp(shown, "-") == 0)
-            spooled = mmh_cli_spool(options, &one);
         mmh_reader *reader = NULL;
-        if (one == MMH_EXIT_OK)
-            reader = mmh_cli_open(options, context, spooled ? spooled : shown, &one);
+        mmh_bar_begin(shown, i, options->input_count);
+        if (mmh_cli_begin_input(options, shown, NULL, &one))
+            reader = open_one(options, context, shown, &one);
+        mmh_bar_end();
         if (reader) {
             if (i && !options->json)
                 putchar('\n');
@@ -40,7 +44,7 @@ static int show_all(const struct mmh_cli_options *options, mmh_context *context,
                 one = mmh_cli_fail_container(options, shown, &err, mmh_exit_of(err.status));
         }
         mmh_close(reader);
-        mmh_cli_spool_remove(spooled);
+        mmh_cli_end_input();
         code = mmh_exit_worse(code, one);
     }
     return mmh_host_interrupted() ? MMH_EXIT_INTERRUPTED : code;
@@ -151,7 +155,7 @@ static mmh_usage *sorted(const mmh_usage *usage, size_t count)
 static void info_table(const mmh_container_info *info)
 {
     uint64_t chunk_bytes = 0, whole = info->container_bytes;
-    mmh_table *table = mmh_table_create("lrrrrl");
+    mmh_table *table = mmh_table_create("lrrRRL");
     static const char *const heading[] = {
         "type", "original", "stored", "ratio", "floor", "share"
     };
@@ -184,7 +188,7 @@ static void info_table(const mmh_container_info *info)
 
 static void codec_table(const mmh_container_info *info)
 {
-    mmh_table *table = mmh_table_create("lrrrrl");
+    mmh_table *table = mmh_table_create("lrrRRL");
     static const char *const heading[] = {
         "codec", "original", "stored", "ratio", "chunks", "share"
     };
@@ -218,7 +222,7 @@ static int show_info(const struct mmh_cli_options *options, mmh_reader *reader,
             return code;
         counts[file.kind]++;
     }
-    char *clean = mmh_cli_clean(container), root[2 * sizeof info.root + 1];
+    char *clean = mmh_cli_clean(mmh_cli_shown(container)), root[2 * sizeof info.root + 1];
     bool bold = mmh_host_is_colour(stdout);
     for (size_t i = 0; i < sizeof info.root; i++)
         snprintf(root + 2 * i, 3, "%02x", info.root[i]);
@@ -249,7 +253,7 @@ static int show_info(const struct mmh_cli_options *options, mmh_reader *reader,
 
 int mmh_cmd_info(const struct mmh_cli_options *options, mmh_context *context)
 {
-    return show_all(options, context, show_info);
+    return show_all(options, context, mmh_cli_open, show_info);
 }
 
 /* ---- ls ---- */
@@ -265,7 +269,7 @@ static void shape_text(char *out, size_t room, const mmh_tensor_info *tensor)
 
 static mmh_status list_tensors(mmh_reader *reader, const mmh_container_info *info, mmh_error *err)
 {
-    mmh_table *table = mmh_table_create("lllrrr");
+    mmh_table *table = mmh_table_create("lllRRR");
     static const char *const heading[] = { "tensor", "type", "shape", "bytes", "stored", "ratio" };
     mmh_status status = MMH_OK;
     /* With several files, as mmh_find takes it: "file:tensor". */
@@ -304,7 +308,7 @@ static mmh_status list_tensors(mmh_reader *reader, const mmh_container_info *inf
 
 static mmh_status list_files(mmh_reader *reader, const mmh_container_info *info, mmh_error *err)
 {
-    mmh_table *table = mmh_table_create("llrrrrll");
+    mmh_table *table = mmh_table_create("llrRRRLl");
     static const char *const heading[] = { "kind",  "mode",    "bytes",  "stored",
                                            "ratio", "tensors", "format", "file" };
     mmh_status status = MMH_OK;
@@ -412,7 +416,7 @@ static int show_list(const struct mmh_cli_options *options, mmh_reader *reader,
         (void)mmh_json_out_finish(&out);
     } else if (status == MMH_OK) {
         if (options->input_count > 1) {
-            char *clean = mmh_cli_clean(container);
+            char *clean = mmh_cli_clean(mmh_cli_shown(container));
             printf("%s:\n", clean);
             free(clean);
         }
@@ -430,5 +434,5 @@ static int show_list(const struct mmh_cli_options *options, mmh_reader *reader,
 
 int mmh_cmd_ls(const struct mmh_cli_options *options, mmh_context *context)
 {
-    return show_all(options, context, show_list);
+    return show_all(options, context, mmh_cli_open_model, show_list);
 }

@@ -9,6 +9,7 @@
 #include "cli/cli.h"
 #include "cli/host.h"
 #include "cli/progress.h"
+#include "cli/read_back.h"
 
 static void tell_times(const mmh_pack_report *report)
 {
@@ -30,7 +31,7 @@ static void tell_times(const mmh_pack_report *report)
 }
 
 static void write_json(const struct mmh_cli_options *options, const char *input, const char *output,
-                       const mmh_pack_report *report)
+                       const mmh_pack_report *report, uint64_t removed)
 {
     struct mmh_json_out out;
     mmh_cli_json_begin(&out, options, input, MMH_OK, MMH_EXIT_OK);
@@ -47,6 +48,8 @@ static void write_json(const struct mmh_cli_options *options, const char *input,
     mmh_json_out_u64(&out, "shared_bytes", report->shared_bytes);
     mmh_json_out_u64(&out, "followed_links", report->followed_links);
     mmh_json_out_u64(&out, "odd_names", report->odd_names);
+    if (options->remove)
+        mmh_json_out_u64(&out, "removed", removed);
     mmh_json_out_object(&out, "ns");
     mmh_json_out_u64(&out, "read", report->read_ns);
     mmh_json_out_u64(&out, "plan", report->plan_ns);
@@ -61,12 +64,28 @@ static void write_json(const struct mmh_cli_options *options, const char *input,
     (void)mmh_json_out_finish(&out);
 }
 
+/* --rm, after the container was written. */
+static int remove_inputs(const struct mmh_cli_options *options, mmh_context *context,
+                         const char *const *inputs, size_t input_count, const char *shown,
+                         const char *output, uint64_t *removed)
+{
+    mmh_error err = { 0 };
+    mmh_status status = mmh_read_back(context, inputs, input_count, output, removed, &err);
+    if (status != MMH_OK)
+        return mmh_cli_fail(options, shown, &err, mmh_exit_of(status),
+                            *removed ? NULL : "nothing was removed; the container is kept too");
+    mmh_message_note("%s: read back and compared; %s removed", output,
+                     mmh_human_things(*removed, "entry", "entries").text);
+    return MMH_EXIT_OK;
+}
+
 /* Inputs into one container. output NULL: standard output. `shown`: the inputs, as typed. */
 static int pack_one(const struct mmh_cli_options *options, mmh_context *context,
                     const char *const *inputs, size_t input_count, const char *shown,
                     const char *output)
 {
     mmh_error err = { 0 };
+    uint64_t removed = 0;
     mmh_pack_report report = { .struct_size = sizeof report };
     mmh_pack_options pack = mmh_cli_pack_options(options);
     if (output && mmh_host_exists(output)) {
@@ -85,10 +104,13 @@ static int pack_one(const struct mmh_cli_options *options, mmh_context *context,
         output ? mmh_pack(context, inputs, input_count, output, &pack, &report, &err)
                : mmh_pack_to_descriptor(context, inputs, input_count, 1, &pack, &report, &err);
     mmh_bar_end();
+    if (status == MMH_E_IO && !output && mmh_host_pipe_closed())
+        mmh_cli_pipe_closed();
     if (status != MMH_OK)
         return mmh_cli_fail(options, shown, &err, mmh_exit_of(status), NULL);
     if (input_count == 1 && report.file_count > 1 && mmh_host_kind(inputs[0]) == MMH_HOST_FILE)
-        mmh_message_note("%s is packed with the %s that it refers to (--alone: without)", shown,
+        mmh_message_note("%s is packed with the %s that it refers to (--alone: without)",
+                         mmh_cli_shown(shown),
                          mmh_human_things(report.file_count - 1, "file", "files").text);
     mmh_message_note("%s: %s, %s of %s, %s", output ? output : "(standard output)",
                      mmh_human_bytes(report.stored_bytes).text,
@@ -107,8 +129,13 @@ static int pack_one(const struct mmh_cli_options *options, mmh_context *context,
     }
     if (options->verbose)
         tell_times(&report);
+    if (options->remove && output) {
+        int code = remove_inputs(options, context, inputs, input_count, shown, output, &removed);
+        if (code != MMH_EXIT_OK)
+            return code;
+    }
     if (options->json)
-        write_json(options, shown, output, &report);
+        write_json(options, shown, output, &report, removed);
     return MMH_EXIT_OK;
 }
 
@@ -143,6 +170,11 @@ static char *name_container(const char *input, const char *folder)
     return output;
 }
 
+static const char *name_of_input(const struct mmh_cli_options *options)
+{
+    return options->stdin_name ? options->stdin_name : "stdin";
+}
+
 /* One container for each input. */
 static int pack_each(const struct mmh_cli_options *options, mmh_context *context,
                      const char *folder)
@@ -150,13 +182,22 @@ static int pack_each(const struct mmh_cli_options *options, mmh_context *context
     int code = MMH_EXIT_OK;
     for (size_t i = 0; i < options->input_count && code != MMH_EXIT_INTERRUPTED; i++) {
         const char *input = options->inputs[i];
-        char *output = name_container(input, folder);
+        bool is_stdin = strcmp(input, "-") == 0;
+        char *output = name_container(is_stdin ? name_of_input(options) : input, folder);
         int one;
-        if (output) {
+        if (is_stdin && !folder && !options->stdin_name) {
+            one = mmh_cli_refuse(options, input, "-o OUT.mmh or --stdin-name=NAME",
+                                 "what standard input is packed as has no name");
+        } else if (output) {
             if (mmh_cli_is_container_name(input) && mmh_host_kind(input) == MMH_HOST_FILE)
                 mmh_message_warning("%s is a container already", input);
             mmh_bar_begin(input, i, options->input_count);
-            one = pack_one(options, context, &input, 1, input, output);
+            const char *path = mmh_cli_begin_input(options, input, name_of_input(options), &one);
+            if (path) {
+                mmh_bar_begin(input, i, options->input_count);
+                one = pack_one(options, context, &path, 1, input, output);
+            }
+            mmh_cli_end_input();
         } else {
             one = mmh_cli_refuse(options, input, "-o OUT.mmh names the container",
                                  "\"%s\" has no name", input);
@@ -170,27 +211,23 @@ static int pack_each(const struct mmh_cli_options *options, mmh_context *context
 /* All inputs into one container. */
 static int pack_together(const struct mmh_cli_options *options, mmh_context *context)
 {
-    char *spooled = NULL;
     int code = MMH_EXIT_OK;
     char *shown = mmh_cli_format("%s", options->inputs[0]);
     const char **inputs = mmh_cli_alloc(options->input_count * sizeof *inputs);
-    for (size_t i = 0; i < options->input_count; i++) {
-        inputs[i] = options->inputs[i];
-        if (i) {
-            char *longer = mmh_cli_format("%s %s", shown, inputs[i]);
-            free(shown);
-            shown = longer;
-        }
-        if (strcmp(inputs[i], "-") == 0 && !spooled && code == MMH_EXIT_OK) {
-            spooled = mmh_cli_spool(options, &code);
-            inputs[i] = spooled ? spooled : "-";
-        }
+    for (size_t i = 1; i < options->input_count; i++) {
+        char *longer = mmh_cli_format("%s %s", shown, options->inputs[i]);
+        free(shown);
+        shown = longer;
+    }
+    for (size_t i = 0; i < options->input_count && code == MMH_EXIT_OK; i++) {
+        mmh_bar_begin(options->inputs[i], 0, 1);
+        inputs[i] = mmh_cli_begin_input(options, options->inputs[i], name_of_input(options), &code);
     }
     if (code == MMH_EXIT_OK) {
-        mmh_bar_begin(options->output ? options->output : shown, 0, 1);
+        mmh_bar_begin(options->input_count > 1 && options->output ? options->output : shown, 0, 1);
         code = pack_one(options, context, inputs, options->input_count, shown, options->output);
     }
-    mmh_cli_spool_remove(spooled);
+    mmh_cli_end_input();
     free(inputs);
     free(shown);
     return code;
@@ -200,7 +237,8 @@ int mmh_cmd_pack(const struct mmh_cli_options *options, mmh_context *context)
 {
     struct mmh_cli_options given = *options;
     const char *output = options->output;
-    if (!output && options->input_count == 1 && strcmp(options->inputs[0], "-") == 0)
+    if (!output && options->input_count == 1 && strcmp(options->inputs[0], "-") == 0 &&
+        !options->stdin_name)
         given.to_stdout = true;
     if (given.to_stdout) {
         if (options->json)
@@ -211,6 +249,10 @@ int mmh_cmd_pack(const struct mmh_cli_options *options, mmh_context *context)
                                   "-o OUT.mmh, or send it somewhere: mmh pack -c "
                                   "... | ssh ...",
                                   "a container is nothing for a terminal");
+        if (options->input_count == 1 && strcmp(options->inputs[0], "-") == 0 && !options->verbose)
+            mmh_message_quiet(true); /* one of a pipeline's programs, as zstd has it */
+        if (options->remove)
+            mmh_message_note("--rm is ignored: what goes to standard output cannot be read back");
         return pack_together(&given, context);
     }
     if (!output)

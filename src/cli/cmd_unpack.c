@@ -3,6 +3,7 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,15 +20,14 @@ struct content {
 };
 
 static int look_inside(const struct mmh_cli_options *options, mmh_context *context,
-                       const char *container, struct content *content)
+                       const char *path, const char *shown, struct content *content)
 {
-    int code;
     mmh_error err = { 0 };
-    mmh_reader *reader = mmh_cli_open(options, context, container, &code);
+    mmh_reader *reader = NULL;
     mmh_container_info info = { .struct_size = sizeof info };
-    if (!reader)
-        return code;
-    mmh_status status = mmh_container(reader, &info, &err);
+    mmh_status status = mmh_open(context, path, &reader, &err);
+    if (status == MMH_OK)
+        status = mmh_container(reader, &info, &err);
     content->file_count = info.file_count;
     for (uint64_t i = 0; i < info.file_count && status == MMH_OK; i++) {
         mmh_file_info file = { .struct_size = sizeof file };
@@ -41,7 +41,7 @@ static int look_inside(const struct mmh_cli_options *options, mmh_context *conte
     }
     mmh_close(reader);
     if (status != MMH_OK)
-        return mmh_cli_fail_container(options, container, &err, mmh_exit_of(status));
+        return mmh_cli_fail_container(options, shown, &err, mmh_exit_of(status));
     return MMH_EXIT_OK; /* what was mended is told when it is unpacked */
 }
 
@@ -89,7 +89,8 @@ static void tell_times(const mmh_unpack_report *report)
 }
 
 static void write_json(const struct mmh_cli_options *options, const char *container,
-                       const char *destination, const mmh_unpack_report *report, int code)
+                       const char *destination, const mmh_unpack_report *report, uint64_t removed,
+                       int code)
 {
     struct mmh_json_out out;
     mmh_cli_json_begin(&out, options, container, MMH_OK, code);
@@ -98,6 +99,8 @@ static void write_json(const struct mmh_cli_options *options, const char *contai
     mmh_json_out_u64(&out, "stored_bytes", report->stored_bytes);
     mmh_json_out_u64(&out, "files", report->file_count);
     mmh_json_out_u64(&out, "chunks", report->chunk_count);
+    if (options->remove)
+        mmh_json_out_u64(&out, "removed", removed);
     mmh_cli_json_mended(&out, report->mended);
     mmh_json_out_object(&out, "ns");
     mmh_json_out_u64(&out, "read", report->read_ns);
@@ -111,21 +114,41 @@ static void write_json(const struct mmh_cli_options *options, const char *contai
     (void)mmh_json_out_finish(&out);
 }
 
+/* After a success: what was unpacked is synced, so the container may go. */
+static int remove_container(const struct mmh_cli_options *options, const char *container,
+                            const mmh_unpack_report *report)
+{
+    if (report->mended) {
+        mmh_message_warning("%s is kept: it is damaged, though nothing was lost", container);
+        return MMH_EXIT_OK;
+    }
+    if (mmh_host_remove_file(container))
+        return MMH_EXIT_OK;
+    mmh_error err = { .status = MMH_E_IO };
+    snprintf(err.message, sizeof err.message, "cannot remove \"%.400s\": %s", container,
+             strerror(errno));
+    return mmh_cli_fail(options, container, &err, MMH_EXIT_IO, "what it held is unpacked");
+}
+
 /* destination NULL: standard output. */
 static int unpack_to(const struct mmh_cli_options *options, mmh_context *context,
                      const char *container, const char *shown, const char *destination,
                      bool as_file)
 {
+    bool removes = options->remove && destination && strcmp(shown, "-") != 0;
     mmh_error err = { 0 };
     mmh_unpack_report report = { .struct_size = sizeof report };
     mmh_unpack_options unpack = { .struct_size = sizeof unpack,
                                   .overwrite = options->force,
                                   .as_file = as_file,
-                                  .any_names = options->any_names };
+                                  .any_names = options->any_names,
+                                  .sync = removes };
     mmh_status status = destination
                           ? mmh_unpack(context, container, destination, &unpack, &report, &err)
                           : mmh_unpack_to_descriptor(context, container, 1, &unpack, &report, &err);
     mmh_bar_end();
+    if (status == MMH_E_IO && !destination && mmh_host_pipe_closed())
+        mmh_cli_pipe_closed();
     if (status != MMH_OK)
         return mmh_cli_fail_container(options, shown, &err, mmh_exit_of(status));
     int code = mmh_cli_tell_mended(shown, report.mended);
@@ -139,9 +162,31 @@ static int unpack_to(const struct mmh_cli_options *options, mmh_context *context
                      mmh_human_rate(report.original_bytes, report.wall_ns).text);
     if (options->verbose)
         tell_times(&report);
+    if (removes) {
+        int problem = remove_container(options, shown, &report);
+        if (problem != MMH_EXIT_OK)
+            return problem;
+    }
     if (options->json)
-        write_json(options, shown, destination, &report, code);
+        write_json(options, shown, destination, &report, removes && !report.mended, code);
     return code;
+}
+
+/* Whether what a container holds may be shown: text to look at, but not a model. */
+static bool is_text(mmh_context *context, const char *container)
+{
+    char text[512];
+    mmh_reader *reader = NULL;
+    mmh_file_info file = { .struct_size = sizeof file };
+    bool good = mmh_open(context, container, &reader, NULL) == MMH_OK &&
+                mmh_file(reader, 0, &file, NULL) == MMH_OK && file.kind == MMH_FILE_REGULAR;
+    size_t bytes = file.bytes < sizeof text ? (size_t)file.bytes : sizeof text;
+    good = good && mmh_read(reader, 0, 0, text, bytes, NULL) == MMH_OK;
+    for (size_t i = 0; i < bytes && good; i++)
+        good = (unsigned char)text[i] >= ' ' ? text[i] != 0x7f
+                                             : text[i] && strchr("\n\r\t\f", text[i]);
+    mmh_close(reader);
+    return good;
 }
 
 static int unpack_one(const struct mmh_cli_options *options, mmh_context *context,
@@ -149,16 +194,26 @@ static int unpack_one(const struct mmh_cli_options *options, mmh_context *contex
 {
     struct content content = { 0 };
     bool as_file = false;
+    if (options->to_stdout && mmh_host_is_terminal(stdout) && !options->force &&
+        !is_text(context, container)) {
+        int looked = look_inside(options, context, container, shown, &content);
+        free(content.name);
+        return looked != MMH_EXIT_OK
+                 ? looked
+                 : mmh_cli_refuse(options, shown,
+                                  "send it somewhere, name a file with -o, or -f shows it",
+                                  "what %s holds is nothing for a terminal", mmh_cli_shown(shown));
+    }
     if (options->to_stdout)
         return unpack_to(options, context, container, shown, NULL, false);
-    int code = look_inside(options, context, container, &content);
+    int code = look_inside(options, context, container, shown, &content);
     char *destination = code == MMH_EXIT_OK ? choose_destination(options, shown, &content, &as_file)
                                             : NULL;
     if (code == MMH_EXIT_OK && !destination)
         code = mmh_cli_refuse(options, shown, "-o FOLDER names it",
                               "%s is a packed folder, and its own name does not tell where to "
                               "unpack it",
-                              shown);
+                              mmh_cli_shown(shown));
     else if (code == MMH_EXIT_OK && as_file && mmh_host_same(container, destination))
         code = mmh_cli_refuse(options, shown, "-o names another place",
                               "\"%s\" would replace the container that it is in", destination);
@@ -181,21 +236,25 @@ int mmh_cmd_unpack(const struct mmh_cli_options *options, mmh_context *context)
     if (given.to_stdout && options->json)
         return mmh_cli_refuse(options, NULL, "name a file or folder with -o",
                               "--json and -c both want standard output");
+    if (given.to_stdout && options->input_count == 1 && strcmp(options->inputs[0], "-") == 0 &&
+        !options->verbose)
+        mmh_message_quiet(true); /* one of a pipeline's programs, as zstd has it */
+    if (given.to_stdout && options->remove)
+        mmh_message_note("--rm is ignored: what goes to standard output cannot be read back");
     if (options->output && options->input_count > 1 && !names_folder(options->output))
         return mmh_cli_refuse(options, NULL, "a folder's name ends in /: -o out/",
                               "several containers need a folder, and \"%s\" is none",
                               options->output);
     for (size_t i = 0; i < options->input_count && code != MMH_EXIT_INTERRUPTED; i++) {
         const char *container = options->inputs[i];
-        int one = MMH_EXIT_OK;
-        char *spooled = NULL;
-        if (strcmp(container, "-") == 0)
-            spooled = mmh_cli_spool(options, &one);
-        if (one == MMH_EXIT_OK) {
+        int one;
+        mmh_bar_begin(container, i, options->input_count);
+        const char *path = mmh_cli_begin_input(options, container, NULL, &one);
+        if (path) {
             mmh_bar_begin(container, i, options->input_count);
-            one = unpack_one(&given, context, spooled ? spooled : container, container);
+            one = unpack_one(&given, context, path, container);
         }
-        mmh_cli_spool_remove(spooled);
+        mmh_cli_end_input();
         code = mmh_exit_worse(code, one);
     }
     return code;

@@ -35,29 +35,31 @@ static void tell_good(const struct mmh_cli_options *options, const char *contain
                       const mmh_unpack_report *report)
 {
     uint64_t bytes = options->quick ? report->stored_bytes : report->original_bytes;
-    char *clean = mmh_cli_clean(container);
+    char *clean = mmh_cli_clean(mmh_cli_shown(container));
     printf("%s: ok, ", clean);
     if (report->file_count > 1) /* files, folders, symlinks */
         printf("%s, ", mmh_human_things(report->file_count, "entry", "entries").text);
     printf("%s, %s%s, %s\n", mmh_human_things(report->chunk_count, "chunk", "chunks").text,
-           mmh_human_bytes(bytes).text,
-           options->quick ? " stored, not decoded" : "",
+           mmh_human_bytes(bytes).text, options->quick ? " stored, not decoded" : "",
            mmh_human_rate(bytes, report->wall_ns).text);
     free(clean);
     fflush(stdout);
 }
 
-static int verify_one(const struct mmh_cli_options *options, mmh_context *context,
-                      const char *container, const char *shown)
+static int verify_one(const struct mmh_cli_options *options, mmh_context *context, const char *path,
+                      const char *shown)
 {
     mmh_error err = { 0 };
     mmh_unpack_report report = { .struct_size = sizeof report };
     mmh_verify_options verify = { .struct_size = sizeof verify, .quick = options->quick };
-    mmh_status status = mmh_verify(context, container, &verify, &report, &err);
+    mmh_status status = mmh_verify(context, path, &verify, &report, &err);
     mmh_bar_end();
     int code = mmh_exit_of(status);
-    if (status == MMH_E_CORRUPT && report.mended)
+    if (status == MMH_E_CORRUPT && report.mended) {
         code = MMH_EXIT_DAMAGED;
+        snprintf(err.message, sizeof err.message, "%.400s is damaged (%s), and can be restored",
+                 mmh_cli_shown(shown), mmh_cli_mended_text(report.mended).text);
+    }
     if (status != MMH_OK)
         code = mmh_cli_tell_container(options, shown, &err, code);
     else if (!options->json && !options->quiet)
@@ -77,15 +79,14 @@ int mmh_cmd_verify(const struct mmh_cli_options *options, mmh_context *context)
     int code = MMH_EXIT_OK;
     for (size_t i = 0; i < options->input_count && code != MMH_EXIT_INTERRUPTED; i++) {
         const char *container = options->inputs[i];
-        int one = MMH_EXIT_OK;
-        char *spooled = NULL;
-        if (strcmp(container, "-") == 0)
-            spooled = mmh_cli_spool(options, &one);
-        if (one == MMH_EXIT_OK) {
+        int one;
+        mmh_bar_begin(container, i, options->input_count);
+        const char *path = mmh_cli_begin_input(options, container, NULL, &one);
+        if (path) {
             mmh_bar_begin(container, i, options->input_count);
-            one = verify_one(options, context, spooled ? spooled : container, container);
+            one = verify_one(options, context, path, container);
         }
-        mmh_cli_spool_remove(spooled);
+        mmh_cli_end_input();
         code = mmh_exit_worse(code, one);
     }
     return code;

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,12 +24,35 @@
 
 #include "cli/message.h"
 
-static volatile sig_atomic_t interrupted;
+static volatile sig_atomic_t interrupted, pipe_closed;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static void (*tell_status)(void);
 
 static void on_interrupt(int number)
 {
     (void)number;
     interrupted = 1; /* SA_RESETHAND: the next one kills */
+}
+
+static void on_pipe(int number)
+{
+    (void)number;
+    pipe_closed = 1; /* the write fails too, with EPIPE */
+}
+
+/* The signals that ask for a status line. */
+static void status_signals(sigset_t *set)
+{
+    sigemptyset(set);
+    sigaddset(set, SIGUSR1);
+#ifdef SIGINFO
+    sigaddset(set, SIGINFO);
+#endif
+}
+
+static void on_status(int number)
+{
+    (void)number; /* never called: they are blocked, and waited for */
 }
 
 void mmh_host_begin(void)
@@ -47,9 +71,19 @@ void mmh_host_begin(void)
     for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
         if (sigaction(signals[i], NULL, &old) == 0 && old.sa_handler != SIG_IGN) /* nohup, & */
             sigaction(signals[i], &action, NULL);
+    action.sa_flags = SA_RESTART;
+    action.sa_handler = on_pipe;
+    sigaction(SIGPIPE, &action, NULL);
+    action.sa_handler = on_status; /* what is ignored would never wait */
+    sigaction(SIGUSR1, &action, NULL);
+#ifdef SIGINFO
+    sigaction(SIGINFO, &action, NULL);
+#endif
+    sigset_t set;
+    status_signals(&set);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
     action.sa_handler = SIG_IGN;
     action.sa_flags = 0;
-    sigaction(SIGPIPE, &action, NULL);
     sigaction(SIGXFSZ, &action, NULL); /* a file-size limit is then an error of the write */
 }
 
@@ -58,10 +92,8 @@ bool mmh_host_flush(void)
     int problem = 0;
     if (fflush(stdout) != 0 || ferror(stdout))
         problem = errno ? errno : EIO;
-    if (problem == EPIPE) {
-        signal(SIGPIPE, SIG_DFL);
-        raise(SIGPIPE);
-    }
+    if (problem == EPIPE)
+        mmh_host_die_of_pipe();
     if (problem)
         mmh_message_error("cannot write to standard output: %s", strerror(problem));
     return !problem;
@@ -70,6 +102,50 @@ bool mmh_host_flush(void)
 bool mmh_host_interrupted(void)
 {
     return interrupted;
+}
+
+bool mmh_host_pipe_closed(void)
+{
+    return pipe_closed;
+}
+
+void mmh_host_die_of_pipe(void)
+{
+    signal(SIGPIPE, SIG_DFL);
+    raise(SIGPIPE);
+}
+
+/* Waits for signals: unlike a handler it may format and write, and comes at once. */
+static void *status_thread(void *unused)
+{
+    sigset_t set;
+    int number;
+    status_signals(&set);
+    while (sigwait(&set, &number) == 0)
+        tell_status();
+    return unused;
+}
+
+void mmh_host_on_status(void (*tell)(void))
+{
+    pthread_t thread;
+    sigset_t all, old;
+    tell_status = tell;
+    sigfillset(&all); /* interrupts are for the others: a read must notice */
+    pthread_sigmask(SIG_BLOCK, &all, &old);
+    if (pthread_create(&thread, NULL, status_thread, NULL) == 0)
+        pthread_detach(thread);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+}
+
+void mmh_host_lock(void)
+{
+    pthread_mutex_lock(&lock);
+}
+
+void mmh_host_unlock(void)
+{
+    pthread_mutex_unlock(&lock);
 }
 
 uint64_t mmh_host_clock_ns(void)
@@ -83,14 +159,30 @@ uint64_t mmh_host_clock_ns(void)
 
 bool mmh_host_is_terminal(FILE *file)
 {
+    return isatty(fileno(file));
+}
+
+static bool can_move_cursor(FILE *file)
+{
     const char *term = getenv("TERM");
-    return isatty(fileno(file)) && term && *term && strcmp(term, "dumb") != 0;
+    return mmh_host_is_terminal(file) && term && *term && strcmp(term, "dumb") != 0;
+}
+
+bool mmh_host_is_screen(FILE *file)
+{
+    /* What runs in the background must not write over what is typed in the foreground. */
+    return can_move_cursor(file) && tcgetpgrp(fileno(file)) == getpgrp();
 }
 
 bool mmh_host_is_colour(FILE *file)
 {
-    const char *refused = getenv("NO_COLOR");
-    return !(refused && *refused) && mmh_host_is_terminal(file);
+    const char *refused = getenv("NO_COLOR"), *forced = getenv("CLICOLOR_FORCE");
+    const char *wanted = getenv("CLICOLOR");
+    if (refused && *refused)
+        return false;
+    if (forced && *forced && strcmp(forced, "0") != 0)
+        return true;
+    return !(wanted && strcmp(wanted, "0") == 0) && can_move_cursor(file);
 }
 
 bool mmh_host_is_utf8(void)
@@ -115,6 +207,13 @@ unsigned mmh_host_columns(FILE *file)
     const char *columns = getenv("COLUMNS");
     int count = columns ? atoi(columns) : 0;
     return count > 0 && count < 10000 ? (unsigned)count : 80;
+}
+
+bool mmh_host_has_input(void)
+{
+    struct stat status;
+    return fstat(0, &status) == 0 &&
+           (S_ISREG(status.st_mode) || S_ISFIFO(status.st_mode) || S_ISSOCK(status.st_mode));
 }
 
 /* ---- paths ---- */
@@ -169,14 +268,26 @@ static ssize_t read_fully(int descriptor, char *dst, size_t bytes)
     return (ssize_t)done;
 }
 
-size_t mmh_host_peek(const char *path, void *dst, size_t bytes)
+static size_t peek(const char *path, void *dst, size_t bytes, off_t from_end)
 {
     int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (descriptor < 0)
         return 0;
-    ssize_t count = read_fully(descriptor, dst, bytes);
+    ssize_t count = -1;
+    if (!from_end || lseek(descriptor, -from_end, SEEK_END) >= 0)
+        count = read_fully(descriptor, dst, bytes);
     close(descriptor);
     return count < 0 ? 0 : (size_t)count;
+}
+
+size_t mmh_host_peek(const char *path, void *dst, size_t bytes)
+{
+    return peek(path, dst, bytes, 0);
+}
+
+size_t mmh_host_peek_footer(const char *path, void *dst, size_t bytes)
+{
+    return peek(path, dst, bytes, 256);
 }
 
 enum { COPY_BYTES = 1 << 18 };
@@ -251,19 +362,18 @@ void mmh_host_remove_tree(const char *path)
     nftw(path, remove_one, 16, FTW_PHYS | FTW_DEPTH);
 }
 
-bool mmh_host_spool(const char *path, uint64_t limit_bytes)
+bool mmh_host_spool(const char *path, uint64_t limit_bytes, void (*tick)(uint64_t bytes))
 {
     int descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (descriptor < 0)
         return false;
     char *buffer = mmh_cli_alloc(COPY_BYTES);
+    uint64_t total = 0;
     ssize_t count;
     bool good = true;
-    uint64_t copied = 0;
     while (good && (count = read_fully(0, buffer, COPY_BYTES)) != 0) {
         good = count > 0;
-        copied += count > 0 ? (uint64_t)count : 0;
-        if (limit_bytes && copied > limit_bytes) {
+        if (good && limit_bytes && (uint64_t)count > limit_bytes - total) {
             errno = EOVERFLOW;
             good = false;
         }
@@ -278,6 +388,8 @@ bool mmh_host_spool(const char *path, uint64_t limit_bytes)
             else if (written > 0)
                 done += written;
         }
+        if (good)
+            tick(total += (uint64_t)count);
     }
     int problem = errno;
     free(buffer);
@@ -287,4 +399,92 @@ bool mmh_host_spool(const char *path, uint64_t limit_bytes)
     }
     errno = problem;
     return good;
+}
+
+const char *mmh_host_input_path(void)
+{
+    static const char path[] = "/proc/self/fd/0"; /* opening it gives a place of its own */
+    struct stat given, found;
+    if (fstat(0, &given) != 0 || !S_ISREG(given.st_mode) || lseek(0, 0, SEEK_CUR) != 0)
+        return NULL;
+    int descriptor = open(path, O_RDONLY | O_CLOEXEC);
+    if (descriptor < 0)
+        return NULL;
+    bool same = fstat(descriptor, &found) == 0 && found.st_dev == given.st_dev &&
+                found.st_ino == given.st_ino;
+    close(descriptor);
+    return same ? path : NULL;
+}
+
+/* ---- removing what was packed ---- */
+
+#ifdef __APPLE__
+#define CONTENTS_TIME st_mtimespec
+#define STATUS_TIME st_ctimespec
+#else
+#define CONTENTS_TIME st_mtim
+#define STATUS_TIME st_ctim
+#endif
+
+bool mmh_host_identify(struct mmh_host_identity *identity, const char *path)
+{
+    struct stat status;
+    if (lstat(path, &status) != 0)
+        return false;
+    *identity = (struct mmh_host_identity){
+        .kind = S_ISREG(status.st_mode) ? MMH_HOST_FILE
+              : S_ISDIR(status.st_mode) ? MMH_HOST_FOLDER
+                                        : MMH_HOST_OTHER,
+        .device = (uint64_t)status.st_dev,
+        .inode = (uint64_t)status.st_ino,
+        .bytes = (uint64_t)status.st_size,
+        .changed_ns = { (int64_t)status.CONTENTS_TIME.tv_sec * 1000000000 +
+                            status.CONTENTS_TIME.tv_nsec,
+                        (int64_t)status.STATUS_TIME.tv_sec * 1000000000 +
+                            status.STATUS_TIME.tv_nsec },
+    };
+    return true;
+}
+
+bool mmh_host_identical(const struct mmh_host_identity *a, const struct mmh_host_identity *b)
+{
+    return a->kind == b->kind && a->device == b->device && a->inode == b->inode &&
+           a->bytes == b->bytes && a->changed_ns[0] == b->changed_ns[0] &&
+           a->changed_ns[1] == b->changed_ns[1];
+}
+
+char *mmh_host_link_target(const char *path)
+{
+    enum { TARGET_BYTES_MAX = 1 << 16 };
+    char *target = mmh_cli_alloc(TARGET_BYTES_MAX);
+    ssize_t length = readlink(path, target, TARGET_BYTES_MAX - 1);
+    if (length < 0) {
+        free(target);
+        return NULL;
+    }
+    target[length] = 0;
+    return target;
+}
+
+bool mmh_host_remove_file(const char *path)
+{
+    return unlink(path) == 0;
+}
+
+bool mmh_host_remove_folder(const char *path)
+{
+    return rmdir(path) == 0;
+}
+
+void mmh_host_drop_cache(const char *path)
+{
+#ifdef POSIX_FADV_DONTNEED
+    int descriptor = open(path, O_RDONLY | O_CLOEXEC);
+    if (descriptor < 0)
+        return;
+    (void)posix_fadvise(descriptor, 0, 0, POSIX_FADV_DONTNEED);
+    close(descriptor);
+#else
+    (void)path;
+#endif
 }

@@ -11,7 +11,7 @@
 #include <stdio.h>
 
 /* Before anything else: descriptors 0 to 2 are open, an interrupt is noted, a closed pipe is an
- * error and not a death. */
+ * error and not a death, and SIGUSR1 (SIGINFO too, where there is one) waits to be asked for. */
 void mmh_host_begin(void);
 
 /* Write out stdout. False if that failed; a reader that went away ends the program here, as
@@ -21,14 +21,28 @@ bool mmh_host_flush(void);
 /* Whether an interrupt came. The first asks for a clean stop, the second kills. */
 bool mmh_host_interrupted(void);
 
+/* Whether a pipe was written to that nobody reads any more; and to end as it would have without us. */
+bool mmh_host_pipe_closed(void);
+void mmh_host_die_of_pipe(void);
+
+/* From now on call `tell` at each SIGUSR1 or SIGINFO, from a thread of its own. */
+void mmh_host_on_status(void (*tell)(void));
+
+void mmh_host_lock(void); /* one lock for what both that thread and the others show */
+void mmh_host_unlock(void);
+
 uint64_t mmh_host_clock_ns(void); /* monotonic */
 
 /* ---- terminal ---- */
 
-bool mmh_host_is_terminal(FILE *file); /* a terminal that knows how to move its cursor */
-bool mmh_host_is_colour(FILE *file);   /* and that colours are welcome on (NO_COLOR) */
+bool mmh_host_is_terminal(FILE *file); /* of whatever kind */
+bool mmh_host_is_screen(FILE *file);   /* a terminal that can show a bar, and is ours just now */
+bool mmh_host_is_colour(FILE *file);   /* NO_COLOR, CLICOLOR_FORCE, CLICOLOR, TERM, in this order */
 bool mmh_host_is_utf8(void);
-unsigned mmh_host_columns(FILE *file); /* of a terminal, as of now */
+unsigned mmh_host_columns(FILE *file); /* of a terminal, as of now; else COLUMNS, else 80 */
+
+/* Whether something was sent to standard input: a file, a pipe or a socket. */
+bool mmh_host_has_input(void);
 
 /* ---- paths ---- */
 
@@ -43,6 +57,9 @@ char *mmh_host_absolute(const char *path);   /* to be freed; NULL: errno says wh
 /* Read the first bytes of a file. Returns how many there were; 0 after a failure too. */
 size_t mmh_host_peek(const char *path, void *dst, size_t bytes);
 
+/* The same 256 bytes before its end: where a container has its footer. */
+size_t mmh_host_peek_footer(const char *path, void *dst, size_t bytes);
+
 /* Compare two files. False also if one cannot be read. */
 bool mmh_host_equal(const char *path, const char *other);
 
@@ -53,8 +70,31 @@ bool mmh_host_can_write(const char *folder);
 char *mmh_host_make_temporary(const char *parent); /* a new folder, 0700; to be freed */
 void mmh_host_remove_tree(const char *path);
 
-/* Copy standard input to a new file. False: errno says why (EINTR: interrupted, EOVERFLOW: it holds
- * more than limit_bytes, 0: no limit). */
-bool mmh_host_spool(const char *path, uint64_t limit_bytes);
+/* Copy standard input to a new file, and tell `tick` how much there is so far. False: errno says
+ * why (EINTR: interrupted, EOVERFLOW: it holds more than limit_bytes; 0: no limit). */
+bool mmh_host_spool(const char *path, uint64_t limit_bytes, void (*tick)(uint64_t bytes));
+
+/* A path by which standard input can be opened anew, if it is a file that nothing was read of:
+ * static. NULL: it is a pipe, or the system has no such paths. */
+const char *mmh_host_input_path(void);
+
+/* ---- removing what was packed ---- */
+
+/* What a file is and how it was last changed. */
+struct mmh_host_identity {
+    enum mmh_host_kind kind; /* of the path itself: a symlink is MMH_HOST_OTHER */
+    uint64_t device, inode, bytes;
+    int64_t changed_ns[2]; /* contents, and anything at all */
+};
+
+bool mmh_host_identify(struct mmh_host_identity *identity, const char *path); /* no symlinks */
+bool mmh_host_identical(const struct mmh_host_identity *a, const struct mmh_host_identity *b);
+char *mmh_host_link_target(const char *path);  /* of a symlink, to be freed; NULL: it is none */
+bool mmh_host_remove_file(const char *path);   /* or a symlink. False: errno says why */
+bool mmh_host_remove_folder(const char *path); /* if it is empty. False: errno says why */
+
+/* Ask the system to forget what it has cached of a file that was synced, so that the next read is
+ * of the disk. */
+void mmh_host_drop_cache(const char *path);
 
 #endif

@@ -7,6 +7,7 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 void mmh_json_out_begin(struct mmh_json_out *out, FILE *file)
@@ -165,8 +166,14 @@ void mmh_json_out_double(struct mmh_json_out *out, const char *key, double value
         mmh_json_out_null(out, key);
         return;
     }
+    char text[32];
     begin_value(out, key);
-    fprintf(out->file, "%.9g", value);
+    for (int precision = 9; precision <= 17; precision++) { /* the shortest that reads back */
+        snprintf(text, sizeof text, "%.*g", precision, value);
+        if (strtod(text, NULL) == value)
+            break;
+    }
+    fputs(text, out->file);
 }
 
 void mmh_json_out_ratio(struct mmh_json_out *out, const char *key, uint64_t part, uint64_t whole)

@@ -20,9 +20,10 @@ struct verb {
 };
 
 static const char pack_text[] =
-    "One container for each input: IN.mmh beside it; or with -o one for all of them. A shard\n"
-    "index is packed with its shards. What was packed is kept, and nothing is overwritten\n"
-    "without -f. \"-\" is standard input.\n";
+    "One container for each input: IN.mmh beside it; or with -o one for all of them.\n"
+    "A shard index is packed with its shards. Nothing is overwritten without -f, and\n"
+    "what was packed is kept without --rm. \"-\", or no IN at all where something is\n"
+    "sent there, is standard input; its container goes to standard output then.\n";
 static const char pack_examples[] =
     "  mmh pack model.safetensors            writes model.safetensors.mmh\n"
     "  mmh pack -9 llama/ -o llama.mmh       a folder, as small as it gets\n"
@@ -30,39 +31,60 @@ static const char pack_examples[] =
     "  mmh pack -c model.safetensors | ssh host 'cat > model.mmh'\n";
 
 static const char unpack_text[] =
-    "Without -o: beside the container, under the stored name; a packed folder comes back as\n"
-    "the folder X. DEST is a folder if it exists as one, ends in /, or the container holds\n"
-    "several files; otherwise it is the file's new name. Every chunk is checked before it is\n"
-    "used; files appear when they are complete. Damage that the spare copies make good is\n"
-    "told, and the exit code is 4 then.\n";
+    "Without -o: beside the container, under the stored name; a packed folder comes\n"
+    "back as the folder X. DEST is a folder if it exists as one, ends in /, or the\n"
+    "container holds several files; otherwise it is the file's new name. Every chunk\n"
+    "is checked before it is used; files appear when they are complete. Damage that\n"
+    "the spare copies make good is told, and the exit code is 4 then. Without X.mmh,\n"
+    "what is sent to standard input is unpacked to standard output.\n";
 static const char unpack_examples[] =
     "  mmh unpack model.safetensors.mmh      writes model.safetensors\n"
     "  mmh unpack llama.mmh -o out/\n"
     "  mmh unpack -c model.safetensors.mmh | sha256sum\n";
 
 static const char verify_text[] =
-    "Structure, hashes, that every chunk decodes, and the digest of every file. Exits 3 if\n"
-    "something is damaged that unpack would restore, and 5 if it could not.\n";
+    "Structure, hashes, that every chunk decodes, and the digest of every file. Exits\n"
+    "3 if something is damaged that unpack would restore, and 5 if it could not.\n";
 static const char verify_examples[] = "  mmh verify model.safetensors.mmh\n"
                                       "  mmh verify -q *.mmh && echo all good\n";
 
 static const char info_text[] =
-    "Sizes by element type and by codec. The floor is what the values alone come to: the\n"
-    "entropy of exponents and integers, everything else as it is. Codecs that use more than\n"
-    "the values, such as where they stand, may go below it.\n";
+    "Sizes by element type and by codec. The floor is what the values alone come to:\n"
+    "the entropy of exponents and integers, everything else as it is. Codecs that use\n"
+    "more than the values, such as where they stand, may go below it.\n";
 static const char info_examples[] = "  mmh info model.safetensors.mmh\n"
                                     "  mmh info --json model.safetensors.mmh | jq .ratio\n";
 
 static const char ls_text[] =
-    "Name, element type, shape, bytes, stored bytes and ratio. A chunk that several tensors\n"
-    "share counts in part for each.\n";
+    "Name, element type, shape, bytes, stored bytes and ratio. A chunk that several\n"
+    "tensors share counts in part for each. A narrow terminal shows fewer columns.\n";
 static const char ls_examples[] =
     "  mmh ls model.safetensors.mmh\n"
     "  mmh ls --json model.safetensors.mmh | jq -r '.tensors[].name'\n";
 
+static const char cat_text[] =
+    "Tensors by name, or a part of one: NAME[0:16, :], as in numpy. Only the chunks that hold it\n"
+    "are decoded. Elements come as they are in memory, little-endian; with --npy as numpy reads\n"
+    "them; on a terminal as numbers. A NAME may be a file of the container too; without NAME the\n"
+    "only file is printed. X may be an original file or folder as well.\n";
+static const char cat_examples[] =
+    "  mmh cat model.safetensors.mmh 'lm_head.weight[0:16, :]' --npy > rows.npy\n"
+    "  mmh cat model.safetensors.mmh 'h.0.bias[:8]'\n"
+    "  mmh cat llama.mmh config.json | jq .hidden_size\n";
+
+static const char diff_text[] =
+    "Which tensors differ, in how many elements and by how much: the largest distance, and the\n"
+    "norm of the difference by that of A's. Tensors are matched by name, whichever files hold\n"
+    "them; what else differs is told for each file. Each of A and B is a container, a model\n"
+    "file, a shard index or a folder. Tensors that two containers store as the same chunks are\n"
+    "not even read. The exit code is 0 unless --exit-code asks for 1 if something differs.\n";
+static const char diff_examples[] =
+    "  mmh diff base.safetensors.mmh tuned.safetensors\n"
+    "  mmh diff --exit-code -q a.mmh b.mmh && echo the same\n";
+
 static const char bench_text[] =
-    "Packs into memory ($TMPDIR if it is set, else /dev/shm), verifies, unpacks and compares\n"
-    "every byte. The fastest of up to five runs counts.\n";
+    "Packs into memory ($TMPDIR if it is set, else /dev/shm), verifies, unpacks and\n"
+    "compares every byte. The fastest of up to five runs counts.\n";
 static const char bench_examples[] = "  mmh bench model.safetensors\n"
                                      "  mmh bench -1 -5 -9 -T1 model.safetensors\n";
 
@@ -73,10 +95,14 @@ static const struct verb verbs[MMH_VERB_COUNT] = {
                           unpack_examples, mmh_cmd_unpack },
     [MMH_VERB_VERIFY] = { "verify", "X.mmh...", "check every byte, change nothing", verify_text,
                           verify_examples, mmh_cmd_verify },
-    [MMH_VERB_INFO] = { "info", "X.mmh...", "where the bytes are, and how near the entropy floor",
+    [MMH_VERB_INFO] = { "info", "X.mmh...", "where the bytes are, how near the entropy floor",
                         info_text, info_examples, mmh_cmd_info },
     [MMH_VERB_LS] = { "ls", "X.mmh...", "list tensors, with -l files too", ls_text, ls_examples,
                       mmh_cmd_ls },
+    [MMH_VERB_CAT] = { "cat", "X [NAME[PART]...]", "print tensors, parts of them, or files",
+                       cat_text, cat_examples, mmh_cmd_cat },
+    [MMH_VERB_DIFF] = { "diff", "A B", "which tensors differ, and by how much", diff_text,
+                        diff_examples, mmh_cmd_diff },
     [MMH_VERB_BENCH] = { "bench", "IN... [-1 ... -9]",
                          "size and speed of each level on this machine", bench_text, bench_examples,
                          mmh_cmd_bench },
@@ -88,8 +114,17 @@ const char *mmh_verb_name(enum mmh_verb verb)
     return verbs[verb].name;
 }
 
+/* What MMH-RS called them. */
+static const struct {
+    const char *name;
+    enum mmh_verb verb;
+} aliases[] = { { "benchmark", MMH_VERB_BENCH } };
+
 enum mmh_verb mmh_verb_find(const char *name)
 {
+    for (size_t i = 0; i < sizeof aliases / sizeof *aliases; i++)
+        if (strcmp(name, aliases[i].name) == 0)
+            return aliases[i].verb;
     for (int i = 1; i < MMH_VERB_COUNT; i++)
         if (strcmp(name, verbs[i].name) == 0)
             return (enum mmh_verb)i;
@@ -120,10 +155,39 @@ static void print_help(enum mmh_verb verb)
     printf("\n%s", entry->examples);
 }
 
+/* Verbs and options, for what makes the completions (tools/completions.py). */
+static void print_help_json(const struct mmh_cli_options *options)
+{
+    struct mmh_json_out out;
+    mmh_cli_json_begin(&out, options, NULL, MMH_OK, MMH_EXIT_OK);
+    mmh_json_out_text(&out, "version", mmh_version());
+    mmh_json_out_array(&out, "verbs");
+    for (int i = 1; i < MMH_VERB_COUNT; i++) {
+        mmh_json_out_object(&out, NULL);
+        mmh_json_out_text(&out, "name", verbs[i].name);
+        mmh_json_out_array(&out, "aliases");
+        for (size_t a = 0; a < sizeof aliases / sizeof *aliases; a++)
+            if ((int)aliases[a].verb == i)
+                mmh_json_out_text(&out, NULL, aliases[a].name);
+        mmh_json_out_end(&out);
+        mmh_json_out_text(&out, "synopsis", verbs[i].synopsis);
+        mmh_json_out_text(&out, "summary", verbs[i].summary);
+        mmh_options_json(&out, (enum mmh_verb)i);
+        mmh_json_out_end(&out);
+    }
+    mmh_json_out_end(&out);
+    mmh_json_out_end(&out);
+    (void)mmh_json_out_finish(&out);
+}
+
 static int help_on(const struct mmh_cli_options *options)
 {
     enum mmh_verb verb = options->verb;
     int code = MMH_EXIT_OK;
+    if (verb == MMH_VERB_HELP && options->json && !options->help) {
+        print_help_json(options);
+        return code;
+    }
     if (verb == MMH_VERB_HELP && options->input_count)
         code = mmh_options_verb(&verb, options->inputs[0]);
     if (code == MMH_EXIT_OK)
@@ -147,13 +211,23 @@ static int run(const struct mmh_cli_options *options)
         return MMH_EXIT_USAGE;
     }
     mmh_message_quiet(options->quiet);
-    mmh_bar_quiet(options->quiet);
+    mmh_bar_setup(mmh_verb_name(options->verb),
+                  options->quiet && options->bar == MMH_BAR_AUTO ? MMH_BAR_NONE : options->bar);
     mmh_status status = mmh_context_create(&context, &given, &err);
     if (status != MMH_OK)
         return mmh_cli_fail(options, NULL, &err, mmh_exit_of(status), NULL);
     int code = verbs[options->verb].run(options, context);
     mmh_context_destroy(context);
     return code;
+}
+
+/* Without a file, what is sent to standard input is meant, as zstd has it. */
+static void default_input(struct mmh_cli_options *options)
+{
+    static const unsigned readers = 1u << MMH_VERB_PACK | 1u << MMH_VERB_UNPACK |
+                                    1u << MMH_VERB_VERIFY | 1u << MMH_VERB_INFO | 1u << MMH_VERB_LS;
+    if (!options->input_count && (readers >> options->verb & 1) && mmh_host_has_input())
+        options->inputs[options->input_count++] = "-";
 }
 
 int main(int argument_count, char **arguments)
@@ -170,6 +244,7 @@ int main(int argument_count, char **arguments)
             print_usage(stderr);
             code = MMH_EXIT_USAGE;
         } else {
+            default_input(&options);
             code = run(&options);
         }
     }

@@ -80,7 +80,11 @@ static size_t distance(const char *a, const char *b)
 {
     enum { LONGEST = 31 };
     size_t rows[LONGEST + 2][LONGEST + 2];
+    while (*a && *a == *b) /* what both begin and end with makes no difference */
+        a++, b++;
     size_t a_length = strlen(a), b_length = strlen(b);
+    while (a_length && b_length && a[a_length - 1] == b[b_length - 1])
+        a_length--, b_length--;
     if (a_length > LONGEST || b_length > LONGEST)
         return SIZE_MAX;
     for (size_t i = 0; i <= a_length; i++)
@@ -104,6 +108,7 @@ static size_t distance(const char *a, const char *b)
 
 const char *mmh_message_nearest(const char *word, const char *const *names, size_t count)
 {
+    enum { NEAR_MAX = 5 }; /* edits */
     const char *nearest = NULL;
     size_t length = strlen(word), best = SIZE_MAX;
     for (size_t i = 0; i < count; i++) {
@@ -112,6 +117,7 @@ const char *mmh_message_nearest(const char *word, const char *const *names, size
                          : distance(word, names[i]);
         size_t name_length = strlen(names[i]);
         size_t near = (length > name_length ? length : name_length) / 3;
+        near = near > NEAR_MAX ? NEAR_MAX : near;
         if (apart <= (near ? near : 1) && apart < name_length && apart < best) {
             best = apart;
             nearest = names[i];

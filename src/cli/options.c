@@ -19,9 +19,12 @@ enum option_id {
     OPTION_STDOUT,
     OPTION_FORCE,
     OPTION_KEEP,
+    OPTION_REMOVE,
     OPTION_QUIET,
     OPTION_VERBOSE,
     OPTION_JSON,
+    OPTION_PROGRESS,
+    OPTION_STDIN_NAME,
     OPTION_DTYPE,
     OPTION_SHAPE,
     OPTION_ALONE,
@@ -30,6 +33,9 @@ enum option_id {
     OPTION_HASH,
     OPTION_QUICK,
     OPTION_LONG,
+    OPTION_NPY,
+    OPTION_TEXT,
+    OPTION_EXIT_CODE,
     OPTION_MAX_SIZE,
     OPTION_ANY_NAMES,
     OPTION_HELP,
@@ -42,8 +48,11 @@ enum {
     UNPACK = 1 << MMH_VERB_UNPACK,
     VERIFY = 1 << MMH_VERB_VERIFY,
     LS = 1 << MMH_VERB_LS,
+    CAT = 1 << MMH_VERB_CAT,
+    DIFF = 1 << MMH_VERB_DIFF,
+    ORIGINALS = LS | CAT | DIFF, /* they take files that are no containers too */
     BENCH = 1 << MMH_VERB_BENCH,
-    WORK = PACK | UNPACK | VERIFY | BENCH,
+    WORK = PACK | UNPACK | VERIFY | BENCH | CAT | DIFF,
     ALL = -1,
     THREADS_MAX = 4096
 };
@@ -60,15 +69,18 @@ struct option {
 static const struct option table[OPTION_COUNT] = {
     [OPTION_LEVEL] = { 0, "level", "N", PACK | BENCH, ALL,
                        "-1 (fastest) to -9 (smallest); the default is -5" },
-    [OPTION_OUTPUT] = { 'o', "output", "PATH", PACK | UNPACK, ALL, NULL },
-    [OPTION_STDOUT] = { 'c', "stdout", NULL, PACK | UNPACK, ALL, "write to standard output" },
-    [OPTION_FORCE] = { 'f', "force", NULL, PACK | UNPACK, ALL, "replace what exists" },
-    [OPTION_KEEP] = { 'k', "keep", NULL, PACK | UNPACK, ALL, "keep the input (always so)" },
-    [OPTION_DTYPE] = { 0, "dtype", "TYPE", PACK | BENCH, ALL,
+    [OPTION_OUTPUT] = { 'o', "output", "PATH", PACK | UNPACK | CAT, ALL, NULL },
+    [OPTION_STDOUT] = { 'c', "stdout", NULL, PACK | UNPACK | CAT, ALL, "write to standard output" },
+    [OPTION_FORCE] = { 'f', "force", NULL, PACK | UNPACK | CAT, ALL, "replace what exists" },
+    [OPTION_KEEP] = { 'k', "keep", NULL, PACK | UNPACK, ALL, "keep the input, as without --rm" },
+    [OPTION_REMOVE] = { 0, "rm", NULL, PACK | UNPACK, ALL, NULL },
+    [OPTION_STDIN_NAME] = { 0, "stdin-name", "NAME", PACK, ALL,
+                            "pack standard input as this; the default is stdin" },
+    [OPTION_DTYPE] = { 0, "dtype", "TYPE", PACK | BENCH | ORIGINALS, ALL,
                        "inputs are raw arrays of TYPE: bf16, f32, i8, ..." },
-    [OPTION_SHAPE] = { 0, "shape", "N,N", PACK | BENCH, ALL,
+    [OPTION_SHAPE] = { 0, "shape", "N,N", PACK | BENCH | ORIGINALS, ALL,
                        "their shape, slowest dimension first" },
-    [OPTION_ALONE] = { 0, "alone", NULL, PACK | BENCH, ALL,
+    [OPTION_ALONE] = { 0, "alone", NULL, PACK | BENCH | ORIGINALS, ALL,
                        "a shard index without the files it refers to" },
     [OPTION_TIMES] = { 0, "times", NULL, PACK, ALL, "store modification times" },
     [OPTION_HASH] = { 0, "hash", "NAME", PACK | BENCH, ALL, "blake3 (the default) or sha256" },
@@ -77,12 +89,18 @@ static const struct option table[OPTION_COUNT] = {
     [OPTION_QUICK] = { 0, "quick", NULL, VERIFY, ALL,
                        "hashes of the stored bytes only; decode nothing" },
     [OPTION_LONG] = { 'l', "long", NULL, LS, ALL, "files too: kind, mode, size, format" },
-    [OPTION_MAX_SIZE] = { 0, "max-size", "SIZE", PACK | UNPACK | VERIFY, UNPACK | VERIFY,
-                          "refuse what unpacks to more: 500M, 64KiB, 10G" },
+    [OPTION_NPY] = { 0, "npy", NULL, CAT, ALL, "tensors as npy files (numpy.load)" },
+    [OPTION_TEXT] = { 0, "text", NULL, CAT, ALL,
+                      "tensors as numbers, all of them; what a terminal gets is shortened" },
+    [OPTION_EXIT_CODE] = { 0, "exit-code", NULL, DIFF, ALL, "exit with 1 if something differs" },
+    [OPTION_MAX_SIZE] = { 0, "max-size", "SIZE", PACK | UNPACK | VERIFY | CAT,
+                          UNPACK | VERIFY | CAT, "refuse what unpacks to more: 500M, 64KiB, 10G" },
     [OPTION_ANY_NAMES] = { 0, "any-names", NULL, UNPACK, ALL,
                            "names too that some systems take for others, or for devices" },
     [OPTION_THREADS] = { 'T', "threads", "N", ALL, WORK, "0: all processors, the default" },
     [OPTION_JSON] = { 0, "json", NULL, ALL, ALL, "results as JSON on standard output" },
+    [OPTION_PROGRESS] = { 0, "progress", "HOW", WORK, ALL,
+                          "bar, json or none; the default: a bar on a terminal" },
     [OPTION_QUIET] = { 'q', "quiet", NULL, ALL, ALL, "no progress and no remarks" },
     [OPTION_VERBOSE] = { 'v', "verbose", NULL, ALL, WORK & ~BENCH, "tell where the time went" },
     [OPTION_HELP] = { 'h', "help", NULL, ALL, ALL, "this text" },
@@ -90,18 +108,51 @@ static const struct option table[OPTION_COUNT] = {
 };
 
 static const enum option_id help_order[] = {
-    OPTION_LEVEL,    OPTION_OUTPUT, OPTION_STDOUT, OPTION_FORCE,    OPTION_KEEP,
-    OPTION_DTYPE,    OPTION_SHAPE,  OPTION_ALONE,  OPTION_TIMES,    OPTION_HASH,
-    OPTION_NO_CHECK, OPTION_QUICK,  OPTION_LONG,   OPTION_MAX_SIZE, OPTION_ANY_NAMES,
-    OPTION_THREADS,  OPTION_JSON,   OPTION_QUIET,  OPTION_VERBOSE,  OPTION_HELP,
+    OPTION_LEVEL,   OPTION_OUTPUT, OPTION_STDOUT,    OPTION_FORCE,      OPTION_KEEP,
+    OPTION_REMOVE,  OPTION_DTYPE,  OPTION_SHAPE,     OPTION_STDIN_NAME, OPTION_ALONE,
+    OPTION_TIMES,   OPTION_HASH,   OPTION_NO_CHECK,  OPTION_QUICK,      OPTION_LONG,
+    OPTION_NPY,     OPTION_TEXT,   OPTION_EXIT_CODE, OPTION_MAX_SIZE,   OPTION_ANY_NAMES,
+    OPTION_THREADS, OPTION_JSON,   OPTION_PROGRESS,  OPTION_QUIET,      OPTION_VERBOSE,
+    OPTION_HELP,
 };
+
+static const char *const bar_modes[] = { "bar", "json", "none", NULL };
+
+/* An element type as it is typed: "bf16". */
+static struct mmh_human dtype_word(mmh_dtype dtype)
+{
+    struct mmh_human word = { "" };
+    const char *name = mmh_dtype_text(dtype);
+    for (size_t i = 0; name[i] && i + 1 < sizeof word.text; i++)
+        word.text[i] = (char)tolower((unsigned char)name[i]);
+    return word;
+}
+
+/* What an option says about itself to a verb. */
+static const char *help_of(enum option_id id, enum mmh_verb verb)
+{
+    switch (id) {
+    case OPTION_LEVEL:
+        return verb == MMH_VERB_BENCH ? "levels to try, as many as you like; the default is all"
+                                      : table[id].help;
+    case OPTION_OUTPUT:
+        return verb == MMH_VERB_PACK ? "one container for all; into PATH if that is a folder"
+             : verb == MMH_VERB_CAT  ? "write to PATH"
+                                     : "folder (exists, or ends in /), or the file's new name";
+    case OPTION_REMOVE:
+        return verb == MMH_VERB_PACK ? "remove the input, once it was read back and compared"
+                                     : "remove the container, once all is on the disk";
+    default:
+        return table[id].help;
+    }
+}
 
 void mmh_options_help(FILE *file, enum mmh_verb verb)
 {
     for (size_t i = 0; i < sizeof help_order / sizeof *help_order; i++) {
         const struct option *option = &table[help_order[i]];
         char left[40];
-        const char *help = option->help;
+        const char *help = help_of(help_order[i], verb);
         if (!(option->verbs & option->shown & 1 << verb))
             continue;
         if (help_order[i] == OPTION_LEVEL)
@@ -114,14 +165,49 @@ void mmh_options_help(FILE *file, enum mmh_verb verb)
         else
             snprintf(left, sizeof left, "    --%s%s%s", option->name, option->value ? "=" : "",
                      option->value ? option->value : "");
-        if (help_order[i] == OPTION_LEVEL && verb == MMH_VERB_BENCH)
-            help = "levels to try, as many as you like; the default is all";
-        if (help_order[i] == OPTION_OUTPUT)
-            help = verb == MMH_VERB_PACK
-                     ? "one container for all inputs; into PATH if that is a folder"
-                     : "folder (exists, ends in /, or several files), or the file's new name";
         fprintf(file, "  %-22s %s\n", left, help);
     }
+}
+
+/* The values that an option takes, if there are few enough to name. */
+static void choices_json(struct mmh_json_out *out, enum option_id id)
+{
+    static const char *const hashes[] = { "blake3", "sha256", NULL };
+    static const char *const levels[] = { "1", "2", "3", "4", "5", "6", "7", "8", "9", NULL };
+    const char *const *choices = id == OPTION_HASH     ? hashes
+                               : id == OPTION_LEVEL    ? levels
+                               : id == OPTION_PROGRESS ? bar_modes
+                                                       : NULL;
+    if (!choices && id != OPTION_DTYPE)
+        return;
+    mmh_json_out_array(out, "choices");
+    for (; choices && *choices; choices++)
+        mmh_json_out_text(out, NULL, *choices);
+    for (int i = MMH_DTYPE_OPAQUE + 1; id == OPTION_DTYPE && i < MMH_DTYPE_COUNT; i++) {
+        struct mmh_human name = dtype_word((mmh_dtype)i);
+        mmh_json_out_text(out, NULL, name.text);
+    }
+    mmh_json_out_end(out);
+}
+
+void mmh_options_json(struct mmh_json_out *out, enum mmh_verb verb)
+{
+    mmh_json_out_array(out, "options");
+    for (size_t i = 0; i < sizeof help_order / sizeof *help_order; i++) {
+        const struct option *option = &table[help_order[i]];
+        if (!(option->verbs & option->shown & 1 << verb))
+            continue;
+        mmh_json_out_object(out, NULL);
+        mmh_json_out_text(out, "name", option->name);
+        if (option->letter)
+            mmh_json_out_text_bytes(out, "letter", &option->letter, 1);
+        if (option->value)
+            mmh_json_out_text(out, "value", option->value);
+        choices_json(out, help_order[i]);
+        mmh_json_out_text(out, "help", help_of(help_order[i], verb));
+        mmh_json_out_end(out);
+    }
+    mmh_json_out_end(out);
 }
 
 /* ---- values ---- */
@@ -194,21 +280,17 @@ static int set_level(struct mmh_cli_options *options, const char *text)
 static int set_dtype(struct mmh_cli_options *options, const char *text)
 {
     const char *names[MMH_DTYPE_COUNT];
-    char lower[MMH_DTYPE_COUNT][24], word[24];
-    size_t count = 0;
+    struct mmh_human words[MMH_DTYPE_COUNT];
+    char word[24];
+    size_t count = 0, length = 0;
     options->dtype = mmh_dtype_parse(text);
     if (options->dtype != MMH_DTYPE_COUNT && options->dtype != MMH_DTYPE_OPAQUE)
         return MMH_EXIT_OK;
     mmh_message_error("no element type is called \"%s\"", text);
     for (int i = MMH_DTYPE_OPAQUE + 1; i < MMH_DTYPE_COUNT; i++, count++) {
-        const char *name = mmh_dtype_text((mmh_dtype)i);
-        size_t length = 0;
-        for (; name[length] && length + 1 < sizeof lower[0]; length++)
-            lower[count][length] = (char)tolower((unsigned char)name[length]);
-        lower[count][length] = 0;
-        names[count] = lower[count];
+        words[count] = dtype_word((mmh_dtype)i);
+        names[count] = words[count].text;
     }
-    size_t length = 0;
     for (; text[length] && length + 1 < sizeof word; length++)
         word[length] = (char)tolower((unsigned char)text[length]);
     word[length] = 0;
@@ -218,6 +300,31 @@ static int set_dtype(struct mmh_cli_options *options, const char *text)
     else
         mmh_message_hint("such as bf16, f16, f32, f64, f8_e4m3, i8, u8, i32, i64");
     return MMH_EXIT_USAGE;
+}
+
+static int set_progress(struct mmh_cli_options *options, const char *text)
+{
+    static const enum mmh_bar_mode modes[] = { MMH_BAR_ALWAYS, MMH_BAR_JSON, MMH_BAR_NONE };
+    for (size_t i = 0; bar_modes[i]; i++)
+        if (strcmp(text, bar_modes[i]) == 0) {
+            options->bar = modes[i];
+            return MMH_EXIT_OK;
+        }
+    mmh_message_error("there is no progress called \"%s\"", text);
+    mmh_message_hint("--progress=bar, --progress=json or --progress=none");
+    return MMH_EXIT_USAGE;
+}
+
+/* A file's name, and no path. */
+static int set_stdin_name(struct mmh_cli_options *options, const char *text)
+{
+    if (!*text || strchr(text, '/') || strcmp(text, ".") == 0 || strcmp(text, "..") == 0) {
+        mmh_message_error("\"%s\" is no name for a file", text);
+        mmh_message_hint("a name without a folder: --stdin-name=model.safetensors");
+        return MMH_EXIT_USAGE;
+    }
+    options->stdin_name = text;
+    return MMH_EXIT_OK;
 }
 
 /* Apply one option. value: NULL if it takes none. */
@@ -292,6 +399,15 @@ static int apply(struct mmh_cli_options *options, enum option_id id, const char 
     case OPTION_LONG:
         options->long_list = true;
         break;
+    case OPTION_NPY:
+        options->npy = true;
+        break;
+    case OPTION_TEXT:
+        options->text = true;
+        break;
+    case OPTION_EXIT_CODE:
+        options->tell_difference = true;
+        break;
     case OPTION_MAX_SIZE:
         if (!parse_size(&options->max_bytes, value) || !options->max_bytes) {
             mmh_message_error("\"%s\" is no size", value);
@@ -308,7 +424,16 @@ static int apply(struct mmh_cli_options *options, enum option_id id, const char 
     case OPTION_VERSION:
         options->version = true;
         break;
-    case OPTION_KEEP: /* nothing else is ever done */
+    case OPTION_KEEP: /* the last of the two counts */
+        options->remove = false;
+        break;
+    case OPTION_REMOVE:
+        options->remove = true;
+        break;
+    case OPTION_PROGRESS:
+        return set_progress(options, value);
+    case OPTION_STDIN_NAME:
+        return set_stdin_name(options, value);
     case OPTION_COUNT:
         break;
     }
@@ -377,9 +502,26 @@ static int parse_long(struct parser *parser, const char *argument)
     return MMH_EXIT_USAGE;
 }
 
+/* zstd's habit: -d, -t and -l before any verb or file are verbs, alone or among others: -dcf. */
+static enum mmh_verb verb_of_letter(const struct parser *parser, char letter)
+{
+    if (parser->options->verb != MMH_VERB_NONE || parser->options->input_count)
+        return MMH_VERB_NONE;
+    return letter == 'd' ? MMH_VERB_UNPACK
+         : letter == 't' ? MMH_VERB_VERIFY
+         : letter == 'l' ? MMH_VERB_LS
+                         : MMH_VERB_NONE;
+}
+
 static int parse_short(struct parser *parser, const char *argument)
 {
     for (const char *at = argument + 1; *at;) {
+        enum mmh_verb verb = verb_of_letter(parser, *at);
+        if (verb != MMH_VERB_NONE) {
+            parser->options->verb = verb;
+            at++;
+            continue;
+        }
         if (isdigit((unsigned char)*at)) { /* all digits that follow: -19 is no -1 -9 */
             size_t length = strspn(at, "0123456789");
             char *digits = mmh_cli_format("%.*s", (int)length, at);
@@ -423,17 +565,6 @@ static int parse_short(struct parser *parser, const char *argument)
             return problem;
     }
     return MMH_EXIT_OK;
-}
-
-/* zstd's habit: -d, -t or -l at the beginning, alone or with others bundled behind it. */
-static enum mmh_verb verb_of_letter(const char *argument)
-{
-    if (argument[0] != '-')
-        return MMH_VERB_NONE;
-    return argument[1] == 'd' ? MMH_VERB_UNPACK
-         : argument[1] == 't' ? MMH_VERB_VERIFY
-         : argument[1] == 'l' ? MMH_VERB_LS
-                              : MMH_VERB_NONE;
 }
 
 int mmh_options_verb(enum mmh_verb *verb, const char *word)
@@ -485,13 +616,6 @@ int mmh_options_parse(struct mmh_cli_options *options, int argument_count, char 
     memset(options, 0, sizeof *options);
     options->input_storage = mmh_cli_alloc((size_t)argument_count * sizeof *options->inputs);
     options->inputs = options->input_storage;
-    if (argument_count > 1 && (options->verb = verb_of_letter(arguments[1])) != MMH_VERB_NONE) {
-        parser.next = 2;
-        if (arguments[1][2]) { /* -df: what is bundled behind it */
-            options->bundle_storage = mmh_cli_format("-%s", arguments[1] + 2);
-            problem = parse_short(&parser, options->bundle_storage);
-        }
-    }
     for (const char *argument; !problem && (argument = next_argument(&parser));) {
         if (ended || argument[0] != '-' || !argument[1])
             options->inputs[options->input_count++] = argument;
@@ -515,7 +639,5 @@ int mmh_options_parse(struct mmh_cli_options *options, int argument_count, char 
 void mmh_options_release(struct mmh_cli_options *options)
 {
     free(options->input_storage);
-    free(options->bundle_storage);
     options->input_storage = NULL;
-    options->bundle_storage = NULL;
 }

@@ -13,7 +13,7 @@
 /*
  * Parse a command line. Options may stand anywhere, "--" ends them; short ones bundle (-kf9),
  * values follow at once or as the next argument (-T4, -T 4, --threads=4). The first argument that
- * is no option is the verb; zstd's -d, -t and -l in its place are unpack, verify and ls.
+ * is no option is the verb; zstd's -d, -t and -l before it are unpack, verify and ls.
  *
  * Returns MMH_EXIT_OK, or MMH_EXIT_USAGE after telling what is wrong. options->inputs is
  * allocated either way.
@@ -26,5 +26,6 @@ int mmh_options_verb(enum mmh_verb *verb, const char *word);
 
 /* The lines about a verb's options, for help. */
 void mmh_options_help(FILE *file, enum mmh_verb verb);
+void mmh_options_json(struct mmh_json_out *out, enum mmh_verb verb); /* "options": [...] */
 
 #endif

@@ -1,56 +1,96 @@
 /*
- * The progress bar: name, bar, share, rate and time left, as wide as the terminal allows.
+ * How far the work is: a bar, JSON lines, or an answer to SIGUSR1.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "cli/progress.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "cli/cli.h"
 #include "cli/host.h"
-#include "cli/human.h"
 
 enum {
     FIRST_DRAW_MS = 300, /* short work shows no bar at all */
+    JSON_INTERVAL_MS = 200,
     NAME_COLUMNS_MAX = 40,
     BAR_COLUMNS_MIN = 8,
-    BAR_COLUMNS_MAX = 40
+    BAR_COLUMNS_MAX = 40,
+    LINE_COLUMNS_MAX = 240
 };
 
+/* Under mmh_host_lock: a worker reports while the thread that waits for signals answers one. */
 static struct {
-    bool quiet;
-    bool shown;
+    const char *verb;
+    enum mmh_bar_mode mode;
+    size_t shown_columns; /* of the line on the screen; 0: there is none */
+    bool begun;
     const char *name;
     size_t item, item_count;
-    uint64_t begin_ns;
+    uint64_t begin_ns, stage_ns, json_ns;
+    mmh_progress last; /* its name is in last_name */
+    char last_name[1024];
+    bool own; /* mmh_bar_own reports */
 } bar;
 
-void mmh_bar_quiet(bool quiet)
+static uint64_t elapsed_ns(void) /* of the stage, for the pace */
 {
-    bar.quiet = quiet;
+    return mmh_host_clock_ns() - bar.stage_ns;
 }
 
-void mmh_bar_begin(const char *name, size_t item, size_t item_count)
-{
-    bar.name = name;
-    bar.item = item;
-    bar.item_count = item_count;
-    bar.begin_ns = mmh_host_clock_ns();
-}
+/* ---- JSON ---- */
 
-void mmh_bar_end(void)
+static void write_event(const char *event)
 {
-    mmh_bar_clear();
-    bar.name = NULL;
-}
-
-void mmh_bar_clear(void)
-{
-    if (!bar.shown)
+    char *text = NULL;
+    size_t bytes = 0;
+    struct mmh_json_out out;
+    FILE *memory = open_memstream(&text, &bytes); /* stderr has no buffer: one line, one write */
+    if (!memory)
         return;
-    fputs("\r\033[K", stderr);
-    bar.shown = false;
+    mmh_json_out_begin(&out, memory);
+    out.compact = true;
+    mmh_json_out_object(&out, NULL);
+    mmh_json_out_text(&out, "event", event);
+    mmh_json_out_text(&out, "verb", bar.verb);
+    mmh_json_out_text(&out, "input", bar.name);
+    mmh_json_out_u64(&out, "item", bar.item + 1);
+    mmh_json_out_u64(&out, "items", bar.item_count);
+    mmh_json_out_text(&out, "stage", bar.last.stage);
+    mmh_json_out_text(&out, "name", bar.last.name);
+    mmh_json_out_u64(&out, "done_bytes", bar.last.done_bytes);
+    mmh_json_out_u64(&out, "total_bytes", bar.last.total_bytes);
+    mmh_json_out_u64(&out, "stored_bytes", bar.last.stored_bytes);
+    mmh_json_out_u64(&out, "elapsed_ns", mmh_host_clock_ns() - bar.begin_ns);
+    mmh_json_out_end(&out);
+    bool good = mmh_json_out_finish(&out);
+    if (fclose(memory) == 0 && good)
+        fputs(text, stderr);
+    free(text);
+}
+
+/* ---- the line ---- */
+
+/* The cursor rests at the beginning of the line: "^C" is echoed there, and wiped with it; and if
+ * the terminal becomes narrower, what is wrapped is below. */
+static const char *go_back(size_t columns)
+{
+    return bar.shown_columns >= columns && mmh_host_is_screen(stderr) ? "\r\033[J" : "\r";
+}
+
+/* Blanks, not an escape sequence: they work on everything that knows a carriage return. */
+static void wipe(void)
+{
+    size_t columns = mmh_host_columns(stderr);
+    if (!bar.shown_columns)
+        return;
+    const char *back = go_back(columns);
+    if (bar.shown_columns >= columns)
+        bar.shown_columns = columns - 1;
+    fprintf(stderr, "%s%*s\r", back, (int)bar.shown_columns, "");
+    bar.shown_columns = 0;
 }
 
 /* The bar itself, in eighths of a character where there is UTF-8. */
@@ -87,10 +127,27 @@ static size_t draw_bar(char *out, size_t columns, double share)
     return used;
 }
 
-static void draw(const mmh_progress *progress, uint64_t elapsed_ns)
+/* "0:07", "2:10:00": what the rest takes at the pace so far. */
+static struct mmh_human time_left(const mmh_progress *progress, uint64_t elapsed)
+{
+    struct mmh_human text = { "-:--" };
+    if (!progress->done_bytes || progress->done_bytes > progress->total_bytes)
+        return text;
+    double share = (double)progress->done_bytes / (double)progress->total_bytes;
+    uint64_t seconds = (uint64_t)((double)elapsed * (1 - share) / share / 1e9) + 1;
+    if (seconds < 3600)
+        snprintf(text.text, sizeof text.text, "%u:%02u", (unsigned)(seconds / 60),
+                 (unsigned)(seconds % 60));
+    else if (seconds < 360000)
+        snprintf(text.text, sizeof text.text, "%u:%02u:%02u", (unsigned)(seconds / 3600),
+                 (unsigned)(seconds / 60 % 60), (unsigned)(seconds % 60));
+    return text;
+}
+
+static void draw(const mmh_progress *progress, uint64_t elapsed)
 {
     /* The width is asked for every time: that is as good as SIGWINCH, and no signal. */
-    size_t columns = mmh_host_columns(stderr), used = 0;
+    size_t columns = mmh_host_columns(stderr), used = 0, shown = 0;
     char name[960], numbers[80], line[1600], track[8 * BAR_COLUMNS_MAX];
     double share = progress->total_bytes
                      ? (double)progress->done_bytes / (double)progress->total_bytes
@@ -99,25 +156,17 @@ static void draw(const mmh_progress *progress, uint64_t elapsed_ns)
         share = 1;
     if (columns > 1)
         columns--; /* a full last column would wrap */
-    if (columns > 240)
-        columns = 240;
+    if (columns > LINE_COLUMNS_MAX)
+        columns = LINE_COLUMNS_MAX;
 
     /* What matters most goes last to be left out: share, time left, rate, name, bar. */
-    struct mmh_human rate = mmh_human_rate(progress->done_bytes, elapsed_ns);
+    struct mmh_human rate = mmh_human_rate(progress->done_bytes, elapsed);
     size_t room = columns;
     if (!progress->total_bytes) {
         snprintf(numbers, sizeof numbers, "%s  %s", mmh_human_bytes(progress->done_bytes).text,
                  rate.text);
     } else {
-        uint64_t left = share > 0 ? (uint64_t)((double)elapsed_ns * (1 - share) / share) : 0;
-        struct mmh_human eta = { "-:--" };
-        uint64_t seconds = left / 1000000000u + 1;
-        if (share > 0 && seconds < 3600)
-            snprintf(eta.text, sizeof eta.text, "%u:%02u", (unsigned)(seconds / 60),
-                     (unsigned)(seconds % 60));
-        else if (share > 0 && seconds < 360000)
-            snprintf(eta.text, sizeof eta.text, "%u:%02u:%02u", (unsigned)(seconds / 3600),
-                     (unsigned)(seconds / 60 % 60), (unsigned)(seconds % 60));
+        struct mmh_human eta = time_left(progress, elapsed);
         snprintf(numbers, sizeof numbers, "%3u %%", (unsigned)(share * 100));
         if (room >= 16 + 11)
             snprintf(numbers + strlen(numbers), sizeof numbers - strlen(numbers), " %9s",
@@ -130,7 +179,9 @@ static void draw(const mmh_progress *progress, uint64_t elapsed_ns)
         return;
     room -= numbers_width;
 
-    const char *title = progress->name ? progress->name : bar.name ? bar.name : progress->stage;
+    const char *title = progress->name ? progress->name
+                      : bar.name       ? mmh_cli_shown(bar.name)
+                                       : progress->stage;
     char counted[1024];
     counted[0] = 0;
     if (bar.item_count > 1)
@@ -151,21 +202,163 @@ static void draw(const mmh_progress *progress, uint64_t elapsed_ns)
     if (name_room >= 6) {
         mmh_text_shorten(name, name_room);
         used = (size_t)snprintf(line, 1024, "%s  ", name);
+        shown = mmh_text_width(name) + 2;
     }
     if (bar_room) {
         draw_bar(track, bar_room, share);
         used += (size_t)sprintf(line + used, "%s  ", track);
+        shown += bar_room + (mmh_host_is_utf8() ? 2 : 4);
     }
     snprintf(line + used, sizeof line - used, "%s", numbers);
-    fprintf(stderr, "\r%s\033[K", line); /* stderr has no buffer: a FILE makes it one write */
-    bar.shown = true;
+    shown += numbers_width;
+    size_t stale = bar.shown_columns > shown ? bar.shown_columns - shown : 0;
+    if (shown + stale > columns)
+        stale = columns > shown ? columns - shown : 0;
+    fprintf(stderr, "%s%s%*s\r", go_back(columns + 1), line, (int)stale, ""); /* one write */
+    bar.shown_columns = shown;
+}
+
+/* ---- the door ---- */
+
+static void tell_status(void)
+{
+    mmh_host_lock();
+    const mmh_progress *now = &bar.last;
+    if (bar.mode == MMH_BAR_JSON) {
+        write_event("status");
+    } else if (!bar.begun || !now->stage) {
+        wipe();
+        fprintf(stderr, "mmh: %s: nothing done yet, %s\n", bar.verb,
+                mmh_human_time(elapsed_ns()).text);
+    } else {
+        uint64_t elapsed = elapsed_ns();
+        char name[1024], place[48] = "", text[160];
+        const char *shown = now->name ? now->name : mmh_cli_shown(bar.name);
+        mmh_text_clean(name, sizeof name, shown);
+        if (bar.item_count > 1)
+            snprintf(place, sizeof place, "%zu/%zu ", bar.item + 1, bar.item_count);
+        if (now->total_bytes)
+            snprintf(text, sizeof text, "%s of %s, %s, %s left",
+                     mmh_human_percent(now->done_bytes, now->total_bytes).text,
+                     mmh_human_bytes(now->total_bytes).text,
+                     mmh_human_rate(now->done_bytes, elapsed).text, time_left(now, elapsed).text);
+        else
+            snprintf(text, sizeof text, "%s, %s", mmh_human_bytes(now->done_bytes).text,
+                     mmh_human_rate(now->done_bytes, elapsed).text);
+        wipe();
+        fprintf(stderr, "mmh: %s %s%s: %s", now->stage, place, name, text);
+        if (now->stored_bytes)
+            fprintf(stderr, ", %s stored", mmh_human_bytes(now->stored_bytes).text);
+        fprintf(stderr, ", %s\n", mmh_human_time(elapsed).text);
+    }
+    mmh_host_unlock();
+}
+
+void mmh_bar_setup(const char *verb, enum mmh_bar_mode mode)
+{
+    bar.verb = verb;
+    bar.mode = mode;
+    bar.begin_ns = bar.stage_ns = mmh_host_clock_ns();
+    bar.item_count = 1;
+    mmh_host_on_status(tell_status);
+}
+
+void mmh_bar_begin(const char *name, size_t item, size_t item_count)
+{
+    mmh_host_lock();
+    bar.begun = true;
+    bar.name = name;
+    bar.item = item;
+    bar.item_count = item_count;
+    bar.begin_ns = bar.stage_ns = mmh_host_clock_ns();
+    bar.json_ns = 0;
+    bar.own = false;
+    memset(&bar.last, 0, sizeof bar.last);
+    mmh_host_unlock();
+}
+
+void mmh_bar_end(void)
+{
+    mmh_host_lock();
+    if (bar.begun && bar.mode == MMH_BAR_JSON)
+        write_event("end");
+    if (bar.shown_columns && bar.mode == MMH_BAR_ALWAYS && !mmh_host_is_terminal(stderr)) {
+        fputc('\n', stderr); /* a log keeps the last line */
+        bar.shown_columns = 0;
+    }
+    wipe();
+    bar.begun = false;
+    bar.own = false;
+    bar.name = NULL;
+    mmh_host_unlock();
+}
+
+void mmh_bar_clear(void)
+{
+    mmh_host_lock();
+    wipe();
+    mmh_host_unlock();
+}
+
+static void update(const mmh_progress *progress)
+{
+    uint64_t elapsed = elapsed_ns();
+    bar.last = *progress;
+    bar.last.name = NULL;
+    if (progress->name) {
+        snprintf(bar.last_name, sizeof bar.last_name, "%s", progress->name);
+        bar.last.name = bar.last_name;
+    }
+    switch (bar.mode) {
+    case MMH_BAR_AUTO:
+        if (elapsed >= FIRST_DRAW_MS * UINT64_C(1000000) && mmh_host_is_screen(stderr))
+            draw(&bar.last, elapsed);
+        break;
+    case MMH_BAR_ALWAYS:
+        draw(&bar.last, elapsed);
+        break;
+    case MMH_BAR_JSON:
+        if (bar.begun &&
+            mmh_host_clock_ns() - bar.json_ns >= JSON_INTERVAL_MS * UINT64_C(1000000)) {
+            bar.json_ns = mmh_host_clock_ns();
+            write_event("progress");
+        }
+        break;
+    case MMH_BAR_NONE:
+        break;
+    }
 }
 
 bool mmh_bar_update(void *user, const mmh_progress *progress)
 {
     (void)user;
-    uint64_t elapsed = mmh_host_clock_ns() - bar.begin_ns;
-    if (!bar.quiet && elapsed >= FIRST_DRAW_MS * UINT64_C(1000000) && mmh_host_is_terminal(stderr))
-        draw(progress, elapsed);
+    mmh_host_lock();
+    if (!bar.own)
+        update(progress);
+    mmh_host_unlock();
     return !mmh_host_interrupted();
+}
+
+void mmh_bar_own(const char *stage, uint64_t done_bytes, uint64_t total_bytes)
+{
+    mmh_progress progress = { .stage = stage,
+                              .done_bytes = done_bytes,
+                              .total_bytes = total_bytes };
+    mmh_host_lock();
+    if (!bar.own) /* the pace is this work's alone */
+        bar.stage_ns = mmh_host_clock_ns();
+    bar.own = true;
+    update(&progress);
+    mmh_host_unlock();
+}
+
+void mmh_bar_reading(uint64_t bytes)
+{
+    static uint64_t last_ns;
+    uint64_t now = mmh_host_clock_ns();
+    mmh_progress progress = { .stage = "read", .name = mmh_cli_shown("-"), .done_bytes = bytes };
+    if (now - last_ns < 100 * UINT64_C(1000000)) /* as often as the library does */
+        return;
+    last_ns = now;
+    (void)mmh_bar_update(NULL, &progress);
 }

@@ -5,6 +5,7 @@
  */
 #include "cli/table.h"
 
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -75,23 +76,60 @@ static void repeat(FILE *file, char c, size_t count)
         putc(c, file);
 }
 
+#define LEFT_OUT SIZE_MAX /* the width of a column that is */
+
+enum { SHORTENED = 24 };
+
+/* On a terminal lines that wrap are hard to read: leave out what may be, the last first. */
+static void fit(const mmh_table *table, size_t *widths, size_t columns)
+{
+    size_t total = 0;
+    for (size_t c = 0; c < table->column_count; c++)
+        total += widths[c] + (c ? 2 : 0);
+    for (size_t c = table->column_count; c-- > 0 && total > columns;)
+        if (table->columns[c] == 'L' || table->columns[c] == 'R') {
+            total -= widths[c] + 2;
+            widths[c] = LEFT_OUT;
+        }
+    /* Then the widest text gives way, to a point: names are to be told apart. */
+    size_t widest = 0;
+    for (size_t c = 1; c < table->column_count; c++)
+        if (table->columns[c] == 'l' && widths[c] > widths[widest])
+            widest = c;
+    if (total <= columns || widths[widest] <= SHORTENED)
+        return;
+    size_t over = total - columns;
+    size_t room = widths[widest] > over + SHORTENED ? widths[widest] - over : SHORTENED;
+    for (size_t i = widest; i < table->cell_count; i += table->column_count)
+        if (table->cells[i] && mmh_text_width(table->cells[i]) > room)
+            mmh_text_shorten(table->cells[i], room);
+    widths[widest] = room;
+}
+
+static bool is_right(char column)
+{
+    return column == 'r' || column == 'R';
+}
+
 static void print_row(const mmh_table *table, size_t first, const size_t *widths, FILE *file)
 {
     size_t owed = 0; /* spaces that are written only if something follows */
     for (size_t c = 0; c < table->column_count && first + c < table->cell_count; c++) {
         const char *cell = table->cells[first + c];
+        if (widths[c] == LEFT_OUT)
+            continue;
         size_t width = cell ? mmh_text_width(cell) : widths[c];
         size_t spare = widths[c] - width;
         if (cell && !*cell) {
             owed += widths[c] + 2;
             continue;
         }
-        repeat(file, ' ', owed + (table->columns[c] == 'r' ? spare : 0));
+        repeat(file, ' ', owed + (is_right(table->columns[c]) ? spare : 0));
         if (cell)
             fputs(cell, file);
         else
             repeat(file, '-', width);
-        owed = (table->columns[c] == 'r' ? 0 : spare) + 2;
+        owed = (is_right(table->columns[c]) ? 0 : spare) + 2;
     }
 }
 
@@ -105,6 +143,9 @@ void mmh_table_print(const mmh_table *table, FILE *file, const char *indent)
         if (width > widths[i % table->column_count])
             widths[i % table->column_count] = width;
     }
+    size_t columns = mmh_host_columns(file), margin = strlen(indent);
+    if (mmh_host_is_terminal(file) && columns > margin)
+        fit(table, widths, columns - margin);
     for (size_t first = 0; first < table->cell_count; first += table->column_count) {
         bool bold = colour && first < table->heading_cells;
         fputs(indent, file);

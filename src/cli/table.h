@@ -12,7 +12,8 @@
 
 typedef struct mmh_table mmh_table;
 
-/* One letter for each column: 'l' to the left, 'r' to the right. */
+/* One letter for each column: 'l' to the left, 'r' to the right. 'L' and 'R', never the first, are
+ * left out on a terminal that is too narrow, the last first; then the widest 'l' is shortened. */
 mmh_table *mmh_table_create(const char *columns);
 void mmh_table_destroy(mmh_table *table);
 

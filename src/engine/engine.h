@@ -92,6 +92,7 @@ void mmh_odd_name_text(char *text, size_t bytes, const struct mmh_odd_names *odd
 struct mmh_reader {
     mmh_context *context;
     mmh_input *input;
+    struct mmh_originals *originals; /* not NULL: files and no container; engine/originals.h */
     mmh_container_reader container;
     mmh_usage *by_dtype, *by_codec;
     size_t by_dtype_count, by_codec_count;
@@ -102,6 +103,11 @@ struct mmh_reader {
 
 mmh_status mmh_reader_open(mmh_context *context, const char *path, bool spares,
                            mmh_reader **reader, mmh_error *err);
+
+/* Bytes of a file, in file order, decoded and checked; what is wanted exists. For the calls that
+ * tell no progress of their own. */
+mmh_status mmh_reader_bytes(mmh_reader *reader, uint64_t file, uint64_t offset, void *dst,
+                            size_t bytes, mmh_error *err);
 
 /* Read and check the stored bytes of a chunk into the worker's `stored`. */
 mmh_status mmh_reader_fetch(mmh_reader *reader, struct mmh_worker *worker, uint64_t chunk,

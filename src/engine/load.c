@@ -13,12 +13,13 @@
 #include "base/bits.h"
 #include "base/memory.h"
 #include "codec/codec.h"
-#include "engine/engine.h"
+#include "engine/originals.h"
 #include "kernel/kernel.h"
 
 enum {
     RUN_CHUNKS = 8,          /* of one job, at the most: they share a parsed model */
     NEIGHBOUR_BYTES = 4096,  /* between destinations of one allocation, at the most */
+    ORIGINAL_BYTES = 4 << 20, /* of original files in one job */
     STREAM_BYTES = 32 << 20, /* from here on nobody will find the bytes in a cache */
 };
 
@@ -166,6 +167,78 @@ static void advise_destinations(const struct piece *pieces, size_t count)
     mmh_huge_advise((void *)begin, end - begin);
 }
 
+/* ---- original files ---- */
+
+/* Parts of original files, and the jobs: runs of parts of one file. */
+struct copying {
+    mmh_reader *reader;
+    struct mmh_original_part *parts;
+    size_t *jobs; /* [job_count + 1] the first part of each */
+    size_t part_count, job_count;
+};
+
+static mmh_status copy_parts(void *context, size_t job, unsigned worker_index, mmh_error *err)
+{
+    struct copying *copying = context;
+    size_t first = copying->jobs[job], end = copying->jobs[job + 1];
+    (void)worker_index;
+    mmh_status status = mmh_originals_read_many(copying->reader, copying->parts + first,
+                                                end - first, err);
+    for (size_t i = first; i < end; i++)
+        atomic_fetch_add_explicit(&copying->reader->context->done_bytes, copying->parts[i].bytes,
+                                  memory_order_relaxed);
+    return status == MMH_OK ? mmh_context_poll(copying->reader->context, err) : status;
+}
+
+/* Cut sorted pieces into parts and jobs; only counts if copying->parts is NULL. */
+static void list_parts(struct copying *copying, const struct piece *pieces, size_t count)
+{
+    uint64_t job_bytes = ORIGINAL_BYTES;
+    size_t part = 0, job = 0;
+    for (size_t p = 0; p < count; p++)
+        for (uint64_t at = pieces[p].begin; at < pieces[p].end; part++) {
+            uint64_t bytes = MMH_MIN(pieces[p].end - at, (uint64_t)ORIGINAL_BYTES);
+            if (job_bytes >= ORIGINAL_BYTES || (p && pieces[p].file != pieces[p - 1].file &&
+                                                at == pieces[p].begin)) {
+                if (copying->jobs)
+                    copying->jobs[job] = part;
+                job++;
+                job_bytes = 0;
+            }
+            if (copying->parts)
+                copying->parts[part] = (struct mmh_original_part){
+                    pieces[p].file, at, pieces[p].destination + (at - pieces[p].begin),
+                    (size_t)bytes
+                };
+            job_bytes += bytes;
+            at += bytes;
+        }
+    if (copying->jobs)
+        copying->jobs[job] = part;
+    copying->part_count = part;
+    copying->job_count = job;
+}
+
+static mmh_status gather_originals(mmh_reader *reader, const struct piece *pieces, size_t count,
+                                   mmh_error *err)
+{
+    const mmh_allocator *allocator = reader->context->allocator;
+    struct copying copying = { .reader = reader };
+    mmh_status status = MMH_OK;
+    list_parts(&copying, pieces, count);
+    copying.parts = mmh_alloc_array(allocator, copying.part_count, sizeof *copying.parts);
+    copying.jobs = mmh_alloc_array(allocator, copying.job_count + 1, sizeof *copying.jobs);
+    if (!copying.parts || !copying.jobs)
+        status = mmh_fail(err, MMH_E_MEMORY, "no memory to load %zu pieces", copying.part_count);
+    if (status == MMH_OK) {
+        list_parts(&copying, pieces, count);
+        status = mmh_pool_run(reader->context->pool, copying.job_count, copy_parts, &copying, err);
+    }
+    mmh_free(allocator, copying.parts);
+    mmh_free(allocator, copying.jobs);
+    return status;
+}
+
 static mmh_status gather(mmh_reader *reader, struct piece *pieces, size_t count, mmh_error *err)
 {
     mmh_context *context = reader->context;
@@ -173,6 +246,8 @@ static mmh_status gather(mmh_reader *reader, struct piece *pieces, size_t count,
     uint64_t bytes = 0;
     qsort(pieces, count, sizeof *pieces, compare_pieces);
     advise_destinations(pieces, count);
+    if (reader->originals)
+        return gather_originals(reader, pieces, count, err);
     for (size_t p = 0; p < count; p++)
         bytes += pieces[p].end - pieces[p].begin;
     gathering.stream = bytes >= STREAM_BYTES;
@@ -199,6 +274,13 @@ static mmh_status gather(mmh_reader *reader, struct piece *pieces, size_t count,
     return status;
 }
 
+mmh_status mmh_reader_bytes(mmh_reader *reader, uint64_t file, uint64_t offset, void *dst,
+                            size_t bytes, mmh_error *err)
+{
+    struct piece piece = { file, offset, offset + bytes, dst };
+    return bytes ? gather(reader, &piece, 1, err) : MMH_OK;
+}
+
 mmh_status mmh_read(mmh_reader *reader, uint64_t file, uint64_t offset, void *destination,
                     size_t bytes, mmh_error *err)
 {
@@ -213,9 +295,8 @@ mmh_status mmh_read(mmh_reader *reader, uint64_t file, uint64_t offset, void *de
         return MMH_OK;
     if (!destination)
         return mmh_fail(err, MMH_E_USAGE, "no memory is given to load into");
-    struct piece piece = { file, offset, offset + bytes, destination };
     mmh_context_begin(reader->context, "load", bytes);
-    mmh_status status = gather(reader, &piece, 1, err);
+    mmh_status status = mmh_reader_bytes(reader, file, offset, destination, bytes, err);
     mmh_context_end(reader->context, status);
     return status;
 }

@@ -81,18 +81,11 @@ static mmh_status read_block(struct packing *packing, const struct mmh_plan_bloc
     mmh_input *input;
     mmh_status status = slot_room(packing, &slot->raw, &slot->raw_room, (size_t)block->bytes, err);
     if (status == MMH_OK)
-        status = mmh_input_open(&input, file->path, packing->context->allocator, err);
+        status = mmh_plan_open(&input, file, packing->context->allocator, err);
     if (status != MMH_OK)
         return status;
-    const struct mmh_path_info *now = mmh_input_info(input);
-    if (mmh_input_bytes(input) != file->info.bytes || now->inode != file->info.inode ||
-        now->device != file->info.device ||
-        now->mtime_seconds != file->info.mtime_seconds ||
-        now->mtime_nanoseconds != file->info.mtime_nanoseconds)
-        status = mmh_fail(err, MMH_E_IO, "\"%s\" changed while it was being packed", file->path);
-    else
-        status = mmh_input_read(input, slot->raw, block->offset, (size_t)block->bytes, err);
-    if (status == MMH_OK) /* nor during the read */
+    status = mmh_input_read(input, slot->raw, block->offset, (size_t)block->bytes, err);
+    if (status == MMH_OK) /* nor has it changed during the read */
         status = mmh_input_unchanged(input, err);
     mmh_input_close(input);
     return status;

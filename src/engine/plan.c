@@ -354,6 +354,22 @@ static mmh_status keep_blocks(struct mmh_plan *plan, struct mmh_arena *arena,
     return MMH_OK;
 }
 
+mmh_status mmh_plan_open(mmh_input **input, const struct mmh_plan_file *file,
+                         const mmh_allocator *allocator, mmh_error *err)
+{
+    mmh_status status = mmh_input_open(input, file->path, allocator, err);
+    if (status != MMH_OK)
+        return status;
+    const struct mmh_path_info *now = mmh_input_info(*input);
+    if (mmh_input_bytes(*input) == file->info.bytes && now->inode == file->info.inode &&
+        now->device == file->info.device && now->mtime_seconds == file->info.mtime_seconds &&
+        now->mtime_nanoseconds == file->info.mtime_nanoseconds)
+        return MMH_OK;
+    mmh_input_close(*input);
+    *input = NULL;
+    return mmh_fail(err, MMH_E_IO, "\"%s\" changed while it was being read", file->path);
+}
+
 static mmh_status map_file(struct mmh_plan_file *file, struct mmh_arena *arena,
                            const mmh_pack_options *options, const mmh_allocator *allocator,
                            mmh_error *err)
@@ -392,9 +408,9 @@ static mmh_status map_file(struct mmh_plan_file *file, struct mmh_arena *arena,
 }
 
 /* Survey the files, and cut them into blocks. */
-static mmh_status plan_files(struct mmh_plan *plan, struct mmh_arena *arena,
-                             struct block_list *list, mmh_context *context, int level,
-                             mmh_error *err)
+static mmh_status cut_files(struct mmh_plan *plan, struct mmh_arena *arena,
+                            struct block_list *list, mmh_context *context, int level,
+                            mmh_error *err)
 {
     struct mmh_survey **surveys = mmh_arena_array(arena, plan->file_count, sizeof *surveys);
     size_t *counts = mmh_arena_array(arena, plan->file_count, sizeof *counts);
@@ -425,14 +441,11 @@ static mmh_status plan_files(struct mmh_plan *plan, struct mmh_arena *arena,
     return status;
 }
 
-mmh_status mmh_plan_make(struct mmh_plan *plan, mmh_context *context, struct mmh_arena *arena,
-                         const char *const *inputs, size_t input_count, const char *output,
-                         const mmh_pack_options *options, mmh_error *err)
+mmh_status mmh_plan_files(struct mmh_plan *plan, mmh_context *context, struct mmh_arena *arena,
+                          const char *const *inputs, size_t input_count, const char *output,
+                          const mmh_pack_options *options, mmh_error *err)
 {
-    struct block_list list;
     memset(plan, 0, sizeof *plan);
-    mmh_buffer_init(&list.blocks, context->allocator);
-    mmh_buffer_init(&list.parts, context->allocator);
     if (!input_count)
         return mmh_fail(err, MMH_E_USAGE, "nothing to pack");
     mmh_status status = list_inputs(plan, arena, inputs, input_count, output, options, err);
@@ -443,8 +456,20 @@ mmh_status mmh_plan_make(struct mmh_plan *plan, mmh_context *context, struct mmh
         status = map_file(file, arena, options, context->allocator, err);
         plan->total_bytes += file->info.bytes;
     }
+    return status;
+}
+
+mmh_status mmh_plan_make(struct mmh_plan *plan, mmh_context *context, struct mmh_arena *arena,
+                         const char *const *inputs, size_t input_count, const char *output,
+                         const mmh_pack_options *options, mmh_error *err)
+{
+    struct block_list list;
+    mmh_buffer_init(&list.blocks, context->allocator);
+    mmh_buffer_init(&list.parts, context->allocator);
+    mmh_status status = mmh_plan_files(plan, context, arena, inputs, input_count, output, options,
+                                       err);
     if (status == MMH_OK)
-        status = plan_files(plan, arena, &list, context, options->level, err);
+        status = cut_files(plan, arena, &list, context, options->level, err);
     if (status == MMH_OK)
         status = keep_blocks(plan, arena, &list, err);
     mmh_buffer_release(&list.blocks);

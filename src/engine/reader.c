@@ -7,8 +7,7 @@
 #include <string.h>
 
 #include "base/bits.h"
-#include "engine/engine.h"
-#include "format/format.h"
+#include "engine/originals.h"
 #include "kernel/kernel.h"
 
 enum {
@@ -121,6 +120,7 @@ void mmh_close(mmh_reader *reader)
 {
     if (!reader)
         return;
+    mmh_originals_close(reader);
     mmh_container_close(&reader->container);
     mmh_input_close(reader->input);
     mmh_free(reader->context->allocator, reader);
@@ -135,7 +135,7 @@ mmh_status mmh_container(mmh_reader *reader, mmh_container_info *out, mmh_error 
     mmh_container_info info = {
         .format_major = container->major,
         .format_minor = container->minor,
-        .hash_suite = mmh_hash_suite_name(container->hash_suite),
+        .hash_suite = reader->originals ? NULL : mmh_hash_suite_name(container->hash_suite),
         .writer = container->index.writer,
         .level = container->index.level,
         .container_bytes = container->container_bytes,
@@ -214,8 +214,8 @@ static uint64_t range_stored(const mmh_reader *reader, const struct mmh_file_ent
                              uint64_t offset, uint64_t bytes)
 {
     const struct mmh_block_entry *blocks = reader->container.index.blocks;
-    if (!bytes)
-        return 0;
+    if (!bytes || reader->originals)
+        return bytes;
     uint64_t end = offset + bytes, first = mmh_reader_block_at(reader, file, offset);
     uint64_t last = mmh_reader_block_at(reader, file, end - 1);
     if (first == last)
@@ -240,7 +240,9 @@ mmh_status mmh_file(mmh_reader *reader, uint64_t file, mmh_file_info *out, mmh_e
         .format = mmh_format_name(entry->record.format),
         .link_target = entry->record.target,
         .digest = entry->record.digest,
-        .digest_bytes = entry->record.kind == MMH_FILE_REGULAR ? MMH_HASH_BYTES : 0,
+        .digest_bytes = entry->record.kind == MMH_FILE_REGULAR && !reader->originals
+                            ? MMH_HASH_BYTES
+                            : 0,
         .tensor_count = entry->tensor_count,
         .stored_bytes = range_stored(reader, entry, 0, entry->record.bytes),
     };
@@ -418,10 +420,12 @@ mmh_status mmh_reader_chunk(mmh_reader *reader, struct mmh_worker *worker, uint6
 
 /* ---- tensors ---- */
 
+enum { ORIGINAL_WINDOW_BYTES = 1 << 18 };
+
 /* The chunk that a slice is being copied from. */
 struct slice_window {
     uint64_t begin, end; /* in the file; empty at first */
-    uint64_t block;
+    uint64_t file, block;
     bool has_block;
     mmh_model *model;
 };
@@ -433,7 +437,18 @@ static mmh_status slice_copy(mmh_reader *reader, struct slice_window *window,
 {
     struct mmh_worker *worker = &reader->context->workers[0];
     while (bytes) {
-        if (offset < window->begin || offset >= window->end) {
+        if (reader->originals && (offset < window->begin || offset >= window->end)) {
+            size_t length = (size_t)MMH_MIN(file->record.bytes - offset,
+                                            (uint64_t)ORIGINAL_WINDOW_BYTES);
+            mmh_status status = mmh_worker_room(reader->context, worker, 0, length, err);
+            if (status == MMH_OK)
+                status = mmh_originals_read(reader, window->file, offset, worker->decoded, length,
+                                            err);
+            if (status != MMH_OK)
+                return status;
+            window->begin = offset;
+            window->end = offset + length;
+        } else if (offset < window->begin || offset >= window->end) {
             uint64_t number = mmh_reader_block_at(reader, file, offset);
             const struct mmh_block_entry *block = &reader->container.index.blocks[number];
             mmh_status status;
@@ -515,8 +530,17 @@ mmh_status mmh_load_slice(mmh_reader *reader, uint64_t tensor, const uint64_t *b
         run = stride[outer] * (to[outer] - from[outer]);
         whole = from[outer] == 0 && to[outer] == shape[outer];
     }
+    if (run == total) { /* one piece: for all threads */
+        uint64_t offset = record->offset;
+        for (uint32_t d = 0; d < dimensions; d++)
+            offset += from[d] * stride[d];
+        status = mmh_reader_bytes(reader, record->file, offset, destination, (size_t)total, err);
+        if (status == MMH_OK)
+            mmh_host_order(destination, (size_t)total, record);
+        return status;
+    }
     const struct mmh_file_entry *file = &reader->container.index.files[record->file];
-    struct slice_window window = { 0 };
+    struct slice_window window = { .file = record->file };
     uint64_t position[MMH_DIMENSIONS_MAX];
     for (uint32_t d = 0; d < dimensions; d++)
         position[d] = from[d];

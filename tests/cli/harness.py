@@ -81,7 +81,8 @@ sys.exit(code)
 
 
 def mmh(*arguments, cwd=None, stdin=None, timeout=120, environment=None, code=None, peak=False):
-    """Run mmh; check its exit code if one is given. stdin: bytes. `peak`: the result's is needed."""
+    """Run mmh; check its exit code if one is given. stdin: bytes; None: nothing, as /dev/null is.
+    `peak`: the result's is needed."""
     environment = {**os.environ, **SANITIZERS, "LC_ALL": "C.UTF-8", **(environment or {})}
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, tempfile.TemporaryFile() as given:
         given.write(stdin or b"")
@@ -92,7 +93,8 @@ def mmh(*arguments, cwd=None, stdin=None, timeout=120, environment=None, code=No
             report = tempfile.NamedTemporaryFile("r")
             command = [sys.executable, "-I", "-S", "-c", STARTER, report.name, *command]
         start = time.monotonic()
-        process = subprocess.Popen(command, cwd=cwd, stdin=given, stdout=out, stderr=err, env=environment,
+        process = subprocess.Popen(command, cwd=cwd, stdin=subprocess.DEVNULL if stdin is None else given,
+                                   stdout=out, stderr=err, env=environment,
                                    start_new_session=True)
         usage = None
         while usage is None:

@@ -1,0 +1,640 @@
+/*
+ * mmh cat: tensors, parts of them, and files, to standard output or a file.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "cli/host.h"
+#include "cli/outfile.h"
+#include "cli/progress.h"
+#include "cli/selection.h"
+
+enum {
+    PIECE_BYTES = 16 << 20, /* that are held at a time */
+    SPAN = 1024,            /* elements that are turned into numbers at a time */
+    SUMMARY_ABOVE = 1000,   /* elements; of more a terminal is shown the edges */
+    EDGE = 3
+};
+
+/* What is being written. */
+struct cat {
+    const struct mmh_cli_options *options;
+    mmh_reader *reader;
+    const char *container;
+    FILE *out;
+    uint64_t number; /* of the tensor */
+    mmh_tensor_info tensor;
+    struct mmh_selection selection;
+    uint8_t *whole;  /* [tensor.bytes] the tensor, if its elements share bytes */
+    uint8_t *buffer; /* [PIECE_BYTES] */
+    uint64_t done_bytes, total_bytes;
+    mmh_error *err;
+};
+
+static mmh_status fail(struct cat *cat, mmh_status status, const char *format, ...)
+    MMH_CLI_PRINTF(3, 4);
+static mmh_status fail(struct cat *cat, mmh_status status, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(cat->err->message, sizeof cat->err->message, format, arguments);
+    va_end(arguments);
+    return cat->err->status = status;
+}
+
+static mmh_status put(struct cat *cat, const void *data, size_t bytes)
+{
+    cat->done_bytes += bytes;
+    if (bytes && fwrite(data, 1, bytes, cat->out) != bytes)
+        return fail(cat, MMH_E_IO, "cannot write: %s", strerror(errno));
+    if (cat->options->output) /* else the numbers themselves are in the way */
+        mmh_bar_own("cat", cat->done_bytes, cat->total_bytes);
+    if (mmh_host_interrupted())
+        return fail(cat, MMH_E_CANCELLED, "interrupted");
+    return MMH_OK;
+}
+
+/* ---- what the elements become ---- */
+
+struct npy_type {
+    const char *text;  /* numpy's name, for little-endian */
+    mmh_dtype written; /* the type that is written: wider where numpy has none */
+};
+
+/* Every type that numpy lacks fits in one that it has, exactly. */
+static struct npy_type npy_type(mmh_dtype dtype)
+{
+    static const struct npy_type types[MMH_DTYPE_COUNT] = {
+        [MMH_DTYPE_OPAQUE] = { "|u1", MMH_DTYPE_U8 },  [MMH_DTYPE_BOOL] = { "|b1", MMH_DTYPE_BOOL },
+        [MMH_DTYPE_U8] = { "|u1", MMH_DTYPE_U8 },      [MMH_DTYPE_I8] = { "|i1", MMH_DTYPE_I8 },
+        [MMH_DTYPE_U16] = { "<u2", MMH_DTYPE_U16 },    [MMH_DTYPE_I16] = { "<i2", MMH_DTYPE_I16 },
+        [MMH_DTYPE_U32] = { "<u4", MMH_DTYPE_U32 },    [MMH_DTYPE_I32] = { "<i4", MMH_DTYPE_I32 },
+        [MMH_DTYPE_U64] = { "<u8", MMH_DTYPE_U64 },    [MMH_DTYPE_I64] = { "<i8", MMH_DTYPE_I64 },
+        [MMH_DTYPE_F16] = { "<f2", MMH_DTYPE_F16 },    [MMH_DTYPE_F32] = { "<f4", MMH_DTYPE_F32 },
+        [MMH_DTYPE_F64] = { "<f8", MMH_DTYPE_F64 },    [MMH_DTYPE_C64] = { "<c8", MMH_DTYPE_C64 },
+        [MMH_DTYPE_C128] = { "<c16", MMH_DTYPE_C128 }, [MMH_DTYPE_I4] = { "|i1", MMH_DTYPE_I8 },
+        [MMH_DTYPE_U4] = { "|u1", MMH_DTYPE_U8 },
+    };
+    return types[dtype].text ? types[dtype] : (struct npy_type){ "<f4", MMH_DTYPE_F32 };
+}
+
+/* Little-endian, whatever the host is. */
+static void to_little_endian(uint8_t *data, size_t bytes, mmh_dtype dtype)
+{
+    const uint16_t probe = 1;
+    size_t width = mmh_dtype_bit_count(dtype) / 8 / mmh_dtype_values(dtype);
+    if (*(const uint8_t *)&probe == 1 || width < 2)
+        return;
+    for (size_t at = 0; at + width <= bytes; at += width)
+        for (size_t i = 0; i < width / 2; i++) {
+            uint8_t byte = data[at + i];
+            data[at + i] = data[at + width - 1 - i];
+            data[at + width - 1 - i] = byte;
+        }
+}
+
+/* Numbers as a wider type. */
+static mmh_status put_wide(struct cat *cat, const double *values, size_t count, mmh_dtype written)
+{
+    uint8_t wide[SPAN * 4];
+    size_t width = mmh_dtype_bit_count(written) / 8;
+    for (size_t i = 0; i < count; i++) {
+        float number = (float)values[i];
+        if (written == MMH_DTYPE_F32)
+            memcpy(wide + i * width, &number, width);
+        else
+            wide[i] = (uint8_t)(int)values[i];
+    }
+    to_little_endian(wide, count * width, written);
+    return put(cat, wide, count * width);
+}
+
+/* Elements [first, first + count) of data, in the type that is written. */
+static mmh_status put_elements(struct cat *cat, uint8_t *data, size_t bytes, uint64_t first,
+                               uint64_t count, bool npy)
+{
+    mmh_dtype dtype = cat->tensor.dtype;
+    mmh_dtype written = npy ? npy_type(dtype).written : dtype;
+    if (written == dtype || dtype == MMH_DTYPE_OPAQUE) {
+        to_little_endian(data, bytes, dtype);
+        return put(cat, data, bytes);
+    }
+    mmh_status status = MMH_OK;
+    for (uint64_t done = 0; done < count && status == MMH_OK; done += SPAN) {
+        double values[SPAN];
+        size_t span = count - done < SPAN ? (size_t)(count - done) : SPAN;
+        status = mmh_values(values, data, bytes, dtype, first + done, span, cat->err);
+        if (status == MMH_OK)
+            status = put_wide(cat, values, span, written);
+    }
+    return status;
+}
+
+/* ---- pieces ---- */
+
+/* The dimension that varies slowest in the order of the file, number `n` from there. */
+static uint32_t slow_dimension(const struct cat *cat, uint32_t n)
+{
+    return cat->tensor.column_major ? cat->selection.dimensions - 1 - n : n;
+}
+
+/* Write a box in the order of the file, halved until it fits the buffer. */
+static mmh_status put_box(struct cat *cat, const struct mmh_selection *box, bool npy)
+{
+    uint64_t count = mmh_selection_count(box);
+    uint64_t bytes = count * (mmh_dtype_bit_count(cat->tensor.dtype) / 8);
+    if (bytes <= PIECE_BYTES) {
+        mmh_status status = mmh_load_slice(cat->reader, cat->number, box->begin, box->end,
+                                           cat->buffer, PIECE_BYTES, cat->err);
+        return status == MMH_OK
+                 ? put_elements(cat, cat->buffer, (size_t)bytes, 0, (size_t)count, npy)
+                 : status;
+    }
+    for (uint32_t n = 0; n < box->dimensions; n++) {
+        uint32_t d = slow_dimension(cat, n);
+        uint64_t length = box->end[d] - box->begin[d];
+        if (length < 2)
+            continue;
+        struct mmh_selection half = *box;
+        half.end[d] = box->begin[d] + length / 2;
+        mmh_status status = put_box(cat, &half, npy);
+        half.begin[d] = half.end[d];
+        half.end[d] = box->end[d];
+        return status == MMH_OK ? put_box(cat, &half, npy) : status;
+    }
+    return fail(cat, MMH_E_UNSUPPORTED, "an element of more than %d bytes", (int)PIECE_BYTES);
+}
+
+/* Strides in elements, and where the selection begins. */
+static uint64_t strides(uint64_t *stride, const struct cat *cat)
+{
+    uint64_t size = 1, first = 0;
+    for (uint32_t n = cat->selection.dimensions; n-- > 0;) {
+        uint32_t d = slow_dimension(cat, n);
+        stride[d] = size;
+        size *= cat->tensor.shape[d];
+        first += cat->selection.begin[d] * stride[d];
+    }
+    return first;
+}
+
+/* A selection of elements that share bytes: runs along the fastest dimension, out of the whole. */
+static mmh_status put_packed(struct cat *cat)
+{
+    const struct mmh_selection *selection = &cat->selection;
+    uint64_t stride[MMH_SELECTION_DIMENSIONS_MAX], at[MMH_SELECTION_DIMENSIONS_MAX] = { 0 };
+    uint64_t first = strides(stride, cat), count = mmh_selection_count(selection);
+    uint32_t fast = slow_dimension(cat, selection->dimensions - 1);
+    uint64_t run = selection->end[fast] - selection->begin[fast];
+    mmh_status status = MMH_OK;
+    for (uint64_t done = 0; done < count && status == MMH_OK; done += run) {
+        uint64_t element = first;
+        for (uint32_t d = 0; d < selection->dimensions; d++)
+            element += at[d] * stride[d];
+        status = put_elements(cat, cat->whole, (size_t)cat->tensor.bytes, element, run, true);
+        for (uint32_t n = selection->dimensions - 1; n-- > 0;) {
+            uint32_t d = slow_dimension(cat, n);
+            if (++at[d] < selection->end[d] - selection->begin[d])
+                break;
+            at[d] = 0;
+        }
+    }
+    return status;
+}
+
+static mmh_status put_npy_header(struct cat *cat)
+{
+    uint64_t shape[MMH_SELECTION_DIMENSIONS_MAX];
+    uint32_t dimensions = mmh_selection_shape(shape, &cat->selection);
+    char header[64 * 24 + 160];
+    struct npy_type type = npy_type(cat->tensor.dtype);
+    size_t used = 10;
+    used += (size_t)snprintf(header + used, sizeof header - used,
+                             "{'descr': '%s', 'fortran_order': %s, 'shape': (", type.text,
+                             cat->tensor.column_major ? "True" : "False");
+    for (uint32_t d = 0; d < dimensions; d++)
+        used += (size_t)snprintf(header + used, sizeof header - used, "%s%" PRIu64, d ? ", " : "",
+                                 shape[d]);
+    used += (size_t)snprintf(header + used, sizeof header - used, "%s), }",
+                             dimensions == 1 ? "," : "");
+    size_t end = (used + 1 + 63) / 64 * 64; /* numpy aligns the data so */
+    memset(header + used, ' ', end - used);
+    header[end - 1] = '\n';
+    memcpy(header, "\x93NUMPY\x01", 8);
+    header[7] = 0;
+    header[8] = (char)((end - 10) & 255);
+    header[9] = (char)((end - 10) >> 8);
+    if (type.written != cat->tensor.dtype && cat->tensor.dtype != MMH_DTYPE_OPAQUE)
+        mmh_message_note("numpy has no %s: %s is written as %s, exactly",
+                         mmh_dtype_text(cat->tensor.dtype), cat->tensor.name,
+                         mmh_dtype_text(type.written));
+    return put(cat, header, end);
+}
+
+/* ---- numbers for people ---- */
+
+/* As many digits as tell every two values of the type apart. */
+static int digits_of(mmh_dtype dtype)
+{
+    switch (dtype) {
+    case MMH_DTYPE_F64:
+    case MMH_DTYPE_C128:
+        return 17;
+    case MMH_DTYPE_F32:
+    case MMH_DTYPE_C64:
+        return 9;
+    case MMH_DTYPE_F16:
+        return 5;
+    case MMH_DTYPE_BF16:
+    case MMH_DTYPE_F8_E8M0:
+        return 4;
+    default:
+        return mmh_dtype_bit_count(dtype) > 8 ? 20 : 3;
+    }
+}
+
+/* The shortest text that reads back as the same value of the type. */
+static void number_text(char *out, size_t room, double value, int digits, bool single)
+{
+    if (value == floor(value) && fabs(value) < 1e7) { /* not 1e+03 */
+        snprintf(out, room, "%.0f", value);
+        return;
+    }
+    for (int precision = 1; precision <= digits; precision++) {
+        snprintf(out, room, "%.*g", precision, value);
+        double back = strtod(out, NULL);
+        if (single ? (float)back == (float)value : back == value)
+            return;
+    }
+}
+
+static void element_text(char *out, size_t room, const uint8_t *element, mmh_dtype dtype,
+                         const double *values)
+{
+    uint64_t bits;
+    bool single = dtype != MMH_DTYPE_F64 && dtype != MMH_DTYPE_C128;
+    switch (dtype) {
+    case MMH_DTYPE_U64:
+    case MMH_DTYPE_I64:
+        memcpy(&bits, element, sizeof bits);
+        if (dtype == MMH_DTYPE_U64)
+            snprintf(out, room, "%" PRIu64, bits);
+        else
+            snprintf(out, room, "%" PRId64, (int64_t)bits);
+        return;
+    case MMH_DTYPE_BOOL:
+        snprintf(out, room, "%s", values[0] == 0 ? "false" : "true");
+        return;
+    case MMH_DTYPE_C64:
+    case MMH_DTYPE_C128: {
+        char real[32], imaginary[32];
+        number_text(real, sizeof real, values[0], digits_of(dtype), single);
+        number_text(imaginary, sizeof imaginary, values[1], digits_of(dtype), single);
+        snprintf(out, room, "%s%s%si", real, imaginary[0] == '-' ? "" : "+", imaginary);
+        return;
+    }
+    default:
+        if (digits_of(dtype) == 20 || dtype == MMH_DTYPE_OPAQUE || dtype == MMH_DTYPE_U8 ||
+            dtype == MMH_DTYPE_I8)
+            snprintf(out, room, "%.0f", values[0]);
+        else
+            number_text(out, room, values[0], digits_of(dtype), single);
+    }
+}
+
+/* Print elements [from, to) of the last dimension of a row that begins at `at`. */
+static mmh_status print_run(struct cat *cat, const uint64_t *at, uint64_t from, uint64_t to)
+{
+    const struct mmh_selection *selection = &cat->selection;
+    uint32_t last = selection->dimensions - 1;
+    unsigned bits = mmh_dtype_bit_count(cat->tensor.dtype);
+    unsigned values_each = mmh_dtype_values(cat->tensor.dtype);
+    mmh_status status = MMH_OK;
+    for (uint64_t done = from; done < to && status == MMH_OK; done += SPAN) {
+        size_t count = to - done < SPAN ? (size_t)(to - done) : SPAN, bytes = 0;
+        double values[2 * SPAN];
+        uint64_t first = 0, step = 1;
+        const uint8_t *data = cat->buffer;
+        if (cat->whole) {
+            uint64_t stride[MMH_SELECTION_DIMENSIONS_MAX];
+            first = strides(stride, cat);
+            for (uint32_t d = 0; d < last; d++)
+                first += at[d] * stride[d];
+            if (selection->dimensions) {
+                first += done * stride[last];
+                step = stride[last];
+            }
+            data = cat->whole;
+            bytes = (size_t)cat->tensor.bytes;
+        } else {
+            uint64_t begin[MMH_SELECTION_DIMENSIONS_MAX], end[MMH_SELECTION_DIMENSIONS_MAX];
+            for (uint32_t d = 0; d < selection->dimensions; d++) {
+                begin[d] = selection->begin[d] + (d == last ? done : at[d]);
+                end[d] = begin[d] + (d == last ? count : 1);
+            }
+            bytes = count * (bits / 8);
+            status = mmh_load_slice(cat->reader, cat->number, begin, end, cat->buffer, PIECE_BYTES,
+                                    cat->err);
+        }
+        for (size_t i = 0; i < count && status == MMH_OK && step > 1; i++)
+            status = mmh_values(values + i, data, bytes, cat->tensor.dtype, first + i * step, 1,
+                                cat->err);
+        if (status == MMH_OK && step == 1)
+            status = mmh_values(values, data, bytes, cat->tensor.dtype, first, count, cat->err);
+        for (size_t i = 0; i < count && status == MMH_OK; i++) {
+            char text[96];
+            element_text(text, sizeof text, data + i * (bits / 8), cat->tensor.dtype,
+                         values + i * values_each);
+            fprintf(cat->out, "%s%s", done + i > from ? ", " : "", text);
+        }
+    }
+    return status;
+}
+
+/* Print dimension d and those within it as numpy does. edges: of long dimensions only these. */
+static mmh_status print_dimension(struct cat *cat, uint64_t *at, uint32_t d, unsigned depth,
+                                  bool edges)
+{
+    const struct mmh_selection *selection = &cat->selection;
+    bool last = d + 1 >= selection->dimensions;
+    if (!selection->dimensions)
+        return print_run(cat, at, 0, 1);
+    uint64_t length = selection->end[d] - selection->begin[d];
+    bool brackets = !selection->dropped[d], cut = edges && length > 2 * EDGE;
+    mmh_status status = MMH_OK;
+    if (mmh_host_interrupted())
+        return fail(cat, MMH_E_CANCELLED, "interrupted");
+    if (brackets)
+        putc('[', cat->out);
+    if (last) {
+        status = print_run(cat, at, 0, cut ? EDGE : length);
+        if (cut && status == MMH_OK) {
+            fputs(", ..., ", cat->out);
+            status = print_run(cat, at, length - EDGE, length);
+        }
+    }
+    for (uint64_t i = 0; i < length && status == MMH_OK && !last; i++) {
+        if (i && brackets)
+            fprintf(cat->out, ",\n%*s", (int)(depth + 1), "");
+        if (cut && i == EDGE) {
+            fprintf(cat->out, "...,\n%*s", (int)(depth + 1), "");
+            i = length - EDGE;
+        }
+        at[d] = i;
+        status = print_dimension(cat, at, d + 1, depth + brackets, edges);
+    }
+    if (brackets)
+        putc(']', cat->out);
+    return status;
+}
+
+static mmh_status print_text(struct cat *cat, const char *name)
+{
+    uint64_t at[MMH_SELECTION_DIMENSIONS_MAX] = { 0 }, shape[MMH_SELECTION_DIMENSIONS_MAX];
+    uint32_t dimensions = mmh_selection_shape(shape, &cat->selection);
+    uint64_t count = mmh_selection_count(&cat->selection);
+    char *clean = mmh_cli_clean(name);
+    fprintf(cat->out, "%s: %s [", clean, mmh_dtype_text(cat->tensor.dtype));
+    free(clean);
+    for (uint32_t d = 0; d < dimensions; d++)
+        fprintf(cat->out, "%s%" PRIu64, d ? ", " : "", shape[d]);
+    fputs("]\n", cat->out);
+    mmh_status status = count ? print_dimension(cat, at, 0, 0,
+                                                !cat->options->text && count > SUMMARY_ABOVE)
+                              : MMH_OK;
+    if (status == MMH_OK)
+        fputs(count ? "\n" : "[]\n", cat->out);
+    return status;
+}
+
+/* ---- tensors and files ---- */
+
+/* --max-size, of what is decoded at once or written. */
+static mmh_status check_limit(struct cat *cat, uint64_t bytes)
+{
+    uint64_t limit = cat->options->max_bytes;
+    if (limit && bytes > limit)
+        return fail(cat, MMH_E_LIMIT,
+                    "%s: \"%s\" takes %" PRIu64 " bytes, over the limit of %" PRIu64,
+                    cat->container, cat->tensor.name, bytes, limit);
+    return MMH_OK;
+}
+
+static mmh_status cat_tensor(struct cat *cat, const char *name, bool text)
+{
+    bool npy = cat->options->npy, packed = mmh_dtype_bit_count(cat->tensor.dtype) % 8 != 0;
+    mmh_status status = MMH_OK;
+    cat->total_bytes =
+        mmh_selection_count(&cat->selection) *
+        (mmh_dtype_bit_count(npy ? npy_type(cat->tensor.dtype).written : cat->tensor.dtype) / 8);
+    cat->done_bytes = 0;
+    if (packed && !text && !npy && !cat->selection.whole)
+        return fail(cat, MMH_E_UNSUPPORTED,
+                    "elements of %s share bytes: a part of \"%s\" has no raw form",
+                    mmh_dtype_text(cat->tensor.dtype), cat->tensor.name);
+    status = check_limit(cat, packed ? cat->tensor.bytes : cat->total_bytes);
+    if (status == MMH_OK && packed) {
+        cat->whole = mmh_cli_alloc((size_t)cat->tensor.bytes + 1);
+        status = mmh_load(cat->reader, cat->number, cat->whole, (size_t)cat->tensor.bytes,
+                          cat->err);
+    }
+    if (status == MMH_OK && text)
+        status = print_text(cat, name);
+    if (status == MMH_OK && npy && !text)
+        status = put_npy_header(cat);
+    if (status != MMH_OK || text || !mmh_selection_count(&cat->selection))
+        ;
+    else if (packed && !npy)
+        status = put(cat, cat->whole, (size_t)cat->tensor.bytes);
+    else if (packed)
+        status = cat->selection.dimensions
+                   ? put_packed(cat)
+                   : put_elements(cat, cat->whole, (size_t)cat->tensor.bytes, 0, 1, true);
+    else
+        status = put_box(cat, &cat->selection, npy);
+    if (status == MMH_OK && !npy && !text && cat->tensor.column_major && cat->tensor.dimensions > 1)
+        mmh_message_note("%s is stored with its first dimension fastest, and written so",
+                         cat->tensor.name);
+    free(cat->whole);
+    cat->whole = NULL;
+    return status;
+}
+
+static mmh_status cat_file(struct cat *cat, uint64_t file, const mmh_file_info *info)
+{
+    mmh_status status = MMH_OK;
+    cat->tensor.name = info->name;
+    cat->total_bytes = info->bytes;
+    cat->done_bytes = 0;
+    status = check_limit(cat, info->bytes);
+    for (uint64_t done = 0; done < info->bytes && status == MMH_OK;) {
+        size_t bytes = info->bytes - done < PIECE_BYTES ? (size_t)(info->bytes - done)
+                                                        : PIECE_BYTES;
+        status = mmh_read(cat->reader, file, done, cat->buffer, bytes, cat->err);
+        if (status == MMH_OK)
+            status = put(cat, cat->buffer, bytes);
+        done += bytes;
+    }
+    return status;
+}
+
+/* The regular file of a name, or (NULL) the only one there is. */
+static bool find_file(struct cat *cat, const char *name, uint64_t *file, mmh_file_info *info)
+{
+    uint64_t count = 0;
+    mmh_file_info now = { .struct_size = sizeof now };
+    for (uint64_t i = 0; mmh_file(cat->reader, i, &now, NULL) == MMH_OK; i++)
+        if (now.kind == MMH_FILE_REGULAR && (!name || strcmp(now.name, name) == 0)) {
+            *info = now;
+            *file = i;
+            count++;
+        }
+    return count == 1;
+}
+
+/* The name of a tensor or file near to what was typed; NULL if none is. */
+static const char *nearest_name(struct cat *cat, const char *name)
+{
+    enum { NAMES_MAX = 20000 };
+    const char **names = mmh_cli_alloc(NAMES_MAX * sizeof *names);
+    size_t count = 0;
+    mmh_tensor_info tensor = { .struct_size = sizeof tensor };
+    mmh_file_info file = { .struct_size = sizeof file };
+    while (count < NAMES_MAX && mmh_tensor(cat->reader, count, &tensor, NULL) == MMH_OK)
+        names[count++] = tensor.name;
+    for (uint64_t i = 0; count < NAMES_MAX && mmh_file(cat->reader, i, &file, NULL) == MMH_OK; i++)
+        names[count++] = file.name;
+    const char *nearest = mmh_message_nearest(name, names, count);
+    free(names);
+    return nearest;
+}
+
+static mmh_status cat_name(struct cat *cat, const char *name, bool text, char **hint)
+{
+    mmh_file_info info = { .struct_size = sizeof info };
+    uint64_t file;
+    size_t split = strlen(name);
+    cat->tensor = (mmh_tensor_info){ .struct_size = sizeof cat->tensor };
+    mmh_status status = mmh_find(cat->reader, name, &cat->number, NULL);
+    if (status != MMH_OK && find_file(cat, name, &file, &info)) {
+        if (!cat->options->npy)
+            return cat_file(cat, file, &info);
+        return fail(cat, MMH_E_USAGE, "\"%s\" is a file and no tensor: no --npy", name);
+    }
+    if (status != MMH_OK && (split = mmh_selection_split(name)) < strlen(name)) {
+        char *tensor = mmh_cli_format("%.*s", (int)split, name);
+        status = mmh_find(cat->reader, tensor, &cat->number, NULL);
+        free(tensor);
+    }
+    if (status != MMH_OK) {
+        char *wanted = mmh_cli_format("%.*s", (int)split, name);
+        const char *nearest = nearest_name(cat, wanted);
+        *hint = nearest ? mmh_cli_format("did you mean \"%s\"?", nearest)
+                        : mmh_cli_format("\"mmh ls %s\" lists what there is", cat->container);
+        status = fail(cat, MMH_E_USAGE, "there is no tensor and no file \"%s\"", wanted);
+        free(wanted);
+        return status;
+    }
+    status = mmh_tensor(cat->reader, cat->number, &cat->tensor, cat->err);
+    if (status != MMH_OK)
+        return status;
+    char problem[160];
+    if (name[split]) {
+        if (!mmh_selection_parse(&cat->selection, name + split + 1, strlen(name + split) - 2,
+                                 &cat->tensor, problem, sizeof problem)) {
+            *hint = mmh_cli_format("as in numpy: %.*s[0:16, :], [-1], [..., 3]", (int)split, name);
+            return fail(cat, MMH_E_USAGE, "%.*s: %s", (int)split, name, problem);
+        }
+    } else if (!mmh_selection_all(&cat->selection, &cat->tensor)) {
+        return fail(cat, MMH_E_UNSUPPORTED, "\"%s\" has too many dimensions", name);
+    }
+    return cat_tensor(cat, name, text);
+}
+
+static mmh_status cat_all(struct cat *cat, bool text, char **hint)
+{
+    mmh_file_info info = { .struct_size = sizeof info };
+    uint64_t file;
+    mmh_status status = MMH_OK;
+    if (cat->options->input_count < 2) {
+        if (cat->options->npy || text || !find_file(cat, NULL, &file, &info)) {
+            *hint = mmh_cli_format("\"mmh ls %s\" lists them", cat->container);
+            return fail(cat, MMH_E_USAGE, "name the tensors or files to print");
+        }
+        return cat_file(cat, file, &info);
+    }
+    for (size_t i = 1; i < cat->options->input_count && status == MMH_OK; i++)
+        status = cat_name(cat, cat->options->inputs[i], text, hint);
+    return status;
+}
+
+int mmh_cmd_cat(const struct mmh_cli_options *options, mmh_context *context)
+{
+    int code = MMH_EXIT_OK;
+    mmh_error err = { 0 };
+    struct mmh_outfile out;
+    char *hint = NULL;
+    bool replace = options->force;
+    const char *container = options->inputs[0], *output = options->output;
+    bool to_terminal = !output && mmh_host_is_terminal(stdout);
+    bool text = options->text || (to_terminal && !options->npy && !options->to_stdout);
+    if (options->text && options->npy)
+        return mmh_cli_refuse(options, container, NULL, "--text and --npy exclude each other");
+    if (options->json && !output)
+        return mmh_cli_refuse(options, container, "name a file with -o",
+                              "--json and what is printed both want standard output");
+    if (options->npy && to_terminal && !options->force)
+        return mmh_cli_refuse(options, container, "-o FILE.npy, or > FILE.npy",
+                              "an npy file is nothing for a terminal");
+    mmh_reader *reader = NULL;
+    mmh_bar_begin(container, 0, 1);
+    if (mmh_cli_begin_input(options, container, NULL, &code))
+        reader = mmh_cli_open_model(options, context, container, &code);
+    mmh_bar_end();
+    if (!reader) {
+        mmh_cli_end_input();
+        return code;
+    }
+    struct cat cat = { .options = options, .reader = reader, .container = container, .err = &err };
+    if (!mmh_outfile_open(&out, output, replace)) {
+        int problem = errno;
+        fail(&cat, problem == EEXIST ? MMH_E_USAGE : MMH_E_IO,
+             problem == EEXIST ? "\"%s\" exists" : "cannot write \"%s\": %s", output,
+             strerror(problem));
+    } else {
+        cat.out = out.file;
+        cat.buffer = mmh_cli_alloc(PIECE_BYTES);
+        mmh_bar_begin(container, 0, 1);
+        mmh_status status = cat_all(&cat, text, &hint);
+        mmh_bar_end();
+        free(cat.buffer);
+        if (status != MMH_OK)
+            mmh_outfile_abandon(&out);
+        else if (!mmh_outfile_commit(&out, replace) && output)
+            fail(&cat, errno == EEXIST ? MMH_E_USAGE : MMH_E_IO, "cannot write \"%s\": %s", output,
+                 strerror(errno));
+        else if (options->json) {
+            struct mmh_json_out json;
+            mmh_cli_json_begin(&json, options, container, MMH_OK, code);
+            mmh_json_out_text(&json, "output", output);
+            mmh_json_out_end(&json);
+            (void)mmh_json_out_finish(&json);
+        }
+    }
+    if (err.status == MMH_E_IO && !output && mmh_host_pipe_closed())
+        mmh_cli_pipe_closed();
+    if (err.status != MMH_OK)
+        code = err.status == MMH_E_CORRUPT || err.status == MMH_E_UNSUPPORTED
+                 ? mmh_cli_fail_container(options, container, &err, mmh_exit_of(err.status))
+                 : mmh_cli_fail(options, container, &err, mmh_exit_of(err.status), hint);
+    free(hint);
+    mmh_close(reader);
+    mmh_cli_end_input();
+    return code;
+}

@@ -1,0 +1,123 @@
+/*
+ * A file that the command itself writes: under its name only when it is complete.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* O_TMPFILE */
+#endif
+#include "cli/outfile.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "cli/host.h"
+
+bool mmh_outfile_open(struct mmh_outfile *out, const char *path, bool replace)
+{
+    *out = (struct mmh_outfile){ .file = stdout };
+    if (!path)
+        return true;
+    if (!replace && mmh_host_exists(path)) {
+        errno = EEXIST;
+        return false;
+    }
+    if (mmh_host_kind(path) == MMH_HOST_FOLDER) {
+        errno = EISDIR;
+        return false;
+    }
+    char *folder = mmh_cli_folder_of(path);
+    out->path = mmh_cli_format("%s", path);
+    out->temporary = mmh_cli_format("%s/.mmh-cat-%ld", folder, (long)getpid());
+    int descriptor = -1;
+#ifdef O_TMPFILE
+    /* No name at all until it is complete: nothing stays behind, however we end. */
+    descriptor = open(folder, O_TMPFILE | O_WRONLY | O_CLOEXEC, 0666);
+    out->nameless = descriptor >= 0;
+#endif
+    if (descriptor < 0) {
+        (void)unlink(out->temporary); /* of a dead process that had our number */
+        descriptor = open(out->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    }
+    free(folder);
+    out->file = descriptor < 0 ? NULL : fdopen(descriptor, "wb");
+    if (out->file)
+        return true;
+    int problem = errno;
+    if (descriptor >= 0)
+        close(descriptor);
+    free(out->path);
+    free(out->temporary);
+    errno = problem;
+    return false;
+}
+
+/* Link the file, which may have no name yet, to one. */
+static bool link_to(const struct mmh_outfile *out, const char *path)
+{
+    if (!out->nameless)
+        return link(out->temporary, path) == 0;
+    char *self = mmh_cli_format("/proc/self/fd/%d", fileno(out->file));
+    bool good = linkat(AT_FDCWD, self, AT_FDCWD, path, AT_SYMLINK_FOLLOW) == 0;
+    int problem = errno;
+    free(self);
+    errno = problem;
+    return good;
+}
+
+static bool give_name(const struct mmh_outfile *out, bool replace)
+{
+    if (!replace) { /* a link refuses where somebody was quicker */
+        if (link_to(out, out->path))
+            return true;
+        if (errno == EEXIST || out->nameless)
+            return false;
+        errno = EEXIST; /* a file system without links */
+        return !mmh_host_exists(out->path) && rename(out->temporary, out->path) == 0;
+    }
+    if (out->nameless) {
+        (void)unlink(out->temporary);
+        if (!link_to(out, out->temporary))
+            return false;
+    }
+    return rename(out->temporary, out->path) == 0;
+}
+
+static void release(struct mmh_outfile *out)
+{
+    free(out->path);
+    free(out->temporary);
+    *out = (struct mmh_outfile){ .file = NULL };
+}
+
+bool mmh_outfile_commit(struct mmh_outfile *out, bool replace)
+{
+    if (!out->path) {
+        bool flushed = mmh_host_flush();
+        release(out);
+        return flushed;
+    }
+    bool good = fflush(out->file) == 0 && fsync(fileno(out->file)) == 0 && give_name(out, replace);
+    int problem = errno;
+    if (fclose(out->file) != 0 && good) {
+        problem = errno;
+        good = false;
+    }
+    (void)unlink(out->temporary);
+    release(out);
+    errno = problem;
+    return good;
+}
+
+void mmh_outfile_abandon(struct mmh_outfile *out)
+{
+    if (out->path) {
+        (void)fclose(out->file);
+        (void)unlink(out->temporary);
+    }
+    release(out);
+}

@@ -1,0 +1,26 @@
+/*
+ * A file that the command itself writes: under its name only when it is complete.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef MMH_OUTFILE_H
+#define MMH_OUTFILE_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+struct mmh_outfile {
+    FILE *file;
+    char *path, *temporary; /* NULL: it is standard output */
+    bool nameless;          /* `temporary` is not used yet */
+};
+
+/* path NULL: standard output. False: errno says why (EEXIST: it is there, and not `replace`). */
+bool mmh_outfile_open(struct mmh_outfile *out, const char *path, bool replace);
+
+/* Sync it and give it its name; standard output is flushed. False: errno. Released either way. */
+bool mmh_outfile_commit(struct mmh_outfile *out, bool replace);
+
+void mmh_outfile_abandon(struct mmh_outfile *out); /* after open, instead of commit */
+
+#endif

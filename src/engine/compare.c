@@ -1,0 +1,324 @@
+/*
+ * Comparing tensors and files of two readers, whatever they are read from.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * What both containers store as the same chunks is equal by their hashes. The rest is read piece by
+ * piece and compared as bytes; only tensors that differ are looked at as numbers.
+ */
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+#include "base/bits.h"
+#include "engine/originals.h"
+
+enum {
+    PIECE_ELEMENTS = 1 << 20, /* a multiple of 4, so that types of 6 bits begin at whole bytes */
+    PIECE_BYTES = 8 << 20,    /* of files */
+    SPAN = 512,               /* elements that are turned into numbers at a time */
+};
+
+/* Bytes of a file of a reader. */
+struct range {
+    mmh_reader *reader;
+    uint64_t file, offset, bytes;
+};
+
+/* ---- by chunks ---- */
+
+/* Where byte `at` of a file lies: its chunk, and how far into it. */
+struct place {
+    const struct mmh_block_entry *block;
+    const struct mmh_chunk_entry *chunk, *model;
+    uint64_t index, inside, left; /* left: bytes of the chunk from there on */
+};
+
+static struct place place_of(const struct range *range, uint64_t at)
+{
+    const struct mmh_index *index = &range->reader->container.index;
+    const struct mmh_file_entry *file = &index->files[range->file];
+    struct place place = { .block =
+                               &index->blocks[mmh_reader_block_at(range->reader, file, at)] };
+    place.index = (at - place.block->file_offset) / place.block->chunk_bytes;
+    place.chunk = &index->chunks[index->refs[place.block->first_ref + place.index]];
+    place.model = place.block->has_model ? &index->chunks[place.block->model] : NULL;
+    place.inside = (at - place.block->file_offset) % place.block->chunk_bytes;
+    place.left = mmh_block_chunk_bytes(place.block, place.index) - place.inside;
+    return place;
+}
+
+static bool same_chunk(const struct mmh_chunk_entry *first, const struct mmh_chunk_entry *second)
+{
+    if (!first || !second)
+        return first == second;
+    return first->bytes == second->bytes && first->codec_id == second->codec_id &&
+           memcmp(first->hash, second->hash, MMH_HASH_BYTES) == 0;
+}
+
+/* Whether two ranges are the same parts of the same chunks, decoded in the same way. */
+static bool same_chunks(const struct range *first, const struct range *second)
+{
+    if (first->reader->originals || second->reader->originals ||
+        first->reader->container.hash_suite != second->reader->container.hash_suite ||
+        first->bytes != second->bytes)
+        return false;
+    for (uint64_t done = 0; done < first->bytes;) {
+        struct place a = place_of(first, first->offset + done);
+        struct place b = place_of(second, second->offset + done);
+        if (a.inside != b.inside || a.block->dtype != b.block->dtype ||
+            a.block->big_endian != b.block->big_endian ||
+            mmh_block_chunk_bytes(a.block, a.index) != mmh_block_chunk_bytes(b.block, b.index) ||
+            a.block->chunk_bytes != b.block->chunk_bytes || a.index != b.index ||
+            !same_chunk(a.chunk, b.chunk) || !same_chunk(a.model, b.model))
+            return false;
+        done += a.left;
+    }
+    return true;
+}
+
+/* ---- by bytes and numbers ---- */
+
+/* A tensor being read, a piece at a time. */
+struct side {
+    mmh_reader *reader;
+    const struct mmh_tensor_record *tensor;
+    unsigned bits;
+    uint8_t *data;
+};
+
+static mmh_status side_load(struct side *side, uint64_t first, size_t count, size_t *bytes,
+                            mmh_error *err)
+{
+    uint64_t begin = first * side->bits / 8;
+    uint64_t end = MMH_MIN(mmh_divide_up((first + count) * side->bits, 8), side->tensor->bytes);
+    *bytes = (size_t)(end - begin);
+    mmh_status status = mmh_reader_bytes(side->reader, side->tensor->file,
+                                         side->tensor->offset + begin, side->data, *bytes, err);
+    if (status == MMH_OK)
+        mmh_host_order(side->data, *bytes, side->tensor);
+    return status;
+}
+
+static bool bits_differ(const struct side *first, const struct side *second, size_t element)
+{
+    unsigned bits = first->bits;
+    if (bits % 8 == 0)
+        return memcmp(first->data + element * (bits / 8), second->data + element * (bits / 8),
+                      bits / 8) != 0;
+    for (size_t at = element * bits; at < (element + 1) * bits; at++)
+        if ((first->data[at / 8] ^ second->data[at / 8]) >> (at % 8) & 1)
+            return true;
+    return false;
+}
+
+/* Add up what differs in elements [0, count) of a loaded piece, which are `before` ones on. */
+static mmh_status measure(mmh_difference *difference, const struct side *first,
+                          const struct side *second, size_t first_bytes, size_t second_bytes,
+                          uint64_t before, size_t count, double *squares, mmh_error *err)
+{
+    double a[2 * SPAN], b[2 * SPAN];
+    unsigned values = mmh_dtype_values(first->tensor->dtype);
+    bool by_bits = first->tensor->dtype == second->tensor->dtype;
+    for (size_t done = 0; done < count; done += SPAN) {
+        size_t span = MMH_MIN((size_t)SPAN, count - done);
+        mmh_status status = mmh_values(a, first->data, first_bytes, first->tensor->dtype, done,
+                                       span, err);
+        if (status == MMH_OK)
+            status = mmh_values(b, second->data, second_bytes, second->tensor->dtype, done, span,
+                                err);
+        if (status != MMH_OK)
+            return status;
+        for (size_t i = 0; i < span; i++) {
+            bool differs = by_bits && bits_differ(first, second, done + i), unmeasured = false;
+            for (unsigned v = 0; v < values; v++) {
+                double x = a[values * i + v], y = b[values * i + v], distance = fabs(y - x);
+                if (isfinite(x))
+                    squares[0] += x * x;
+                if (!by_bits)
+                    differs |= isnan(x) ? !isnan(y) : x != y;
+                if (!differs)
+                    continue;
+                if (!isfinite(x) || !isfinite(y)) {
+                    unmeasured = true;
+                    continue;
+                }
+                squares[1] += distance * distance;
+                if (distance > difference->max_absolute) {
+                    difference->max_absolute = distance;
+                    difference->max_element = before + done + i;
+                }
+                if (distance > 0 && distance > difference->max_relative * fabs(x))
+                    difference->max_relative = distance / fabs(x); /* infinite where x is 0 */
+            }
+            difference->differing += differs;
+            difference->unmeasured += differs && unmeasured;
+        }
+    }
+    return MMH_OK;
+}
+
+/* The whole of both tensors, piece by piece. numbers false: stop at the first byte that differs. */
+static mmh_status walk(mmh_difference *difference, struct side *first, struct side *second,
+                       bool numbers, bool *equal, mmh_error *err)
+{
+    double squares[2] = { 0, 0 };
+    *equal = true;
+    for (uint64_t done = 0; done < difference->element_count; done += PIECE_ELEMENTS) {
+        size_t count = (size_t)MMH_MIN(difference->element_count - done,
+                                       (uint64_t)PIECE_ELEMENTS);
+        size_t first_bytes, second_bytes;
+        mmh_status status = side_load(first, done, count, &first_bytes, err);
+        if (status == MMH_OK)
+            status = side_load(second, done, count, &second_bytes, err);
+        if (status == MMH_OK)
+            status = mmh_context_poll(first->reader->context, err);
+        if (status == MMH_OK && numbers)
+            status = measure(difference, first, second, first_bytes, second_bytes, done, count,
+                             squares, err);
+        if (status != MMH_OK)
+            return status;
+        if (!numbers && (first_bytes != second_bytes ||
+                         memcmp(first->data, second->data, first_bytes) != 0)) {
+            *equal = false;
+            return MMH_OK;
+        }
+    }
+    difference->first_norm = sqrt(squares[0]);
+    difference->difference_norm = sqrt(squares[1]);
+    return MMH_OK;
+}
+
+static mmh_status check_shapes(const struct mmh_tensor_record *first,
+                               const struct mmh_tensor_record *second, mmh_error *err)
+{
+    if (first->dimensions != second->dimensions ||
+        (first->dimensions &&
+         memcmp(first->shape, second->shape, first->dimensions * sizeof *first->shape) != 0))
+        return mmh_fail(err, MMH_E_USAGE, "\"%s\" and \"%s\" have different shapes", first->name,
+                        second->name);
+    if (first->column_major != second->column_major && first->dimensions > 1)
+        return mmh_fail(err, MMH_E_USAGE, "\"%s\" and \"%s\" have different orders of dimensions",
+                        first->name, second->name);
+    if (mmh_dtype_values(first->dtype) != mmh_dtype_values(second->dtype))
+        return mmh_fail(err, MMH_E_USAGE, "one of \"%s\" and \"%s\" is complex", first->name,
+                        second->name);
+    return MMH_OK;
+}
+
+static uint64_t elements(const struct mmh_tensor_record *tensor)
+{
+    uint64_t count = 1;
+    for (uint32_t d = 0; d < tensor->dimensions; d++)
+        count *= tensor->shape[d]; /* cannot overflow: the tensor has that many bytes */
+    return count;
+}
+
+static mmh_status compare(mmh_difference *difference, struct side *first, struct side *second,
+                          mmh_error *err)
+{
+    struct range a = { first->reader, first->tensor->file, first->tensor->offset,
+                       first->tensor->bytes };
+    struct range b = { second->reader, second->tensor->file, second->tensor->offset,
+                       second->tensor->bytes };
+    bool same_type = first->tensor->dtype == second->tensor->dtype, equal = false;
+    mmh_status status = MMH_OK;
+    if (!difference->element_count)
+        return MMH_OK;
+    if (same_type && first->tensor->big_endian == second->tensor->big_endian && same_chunks(&a, &b))
+        return MMH_OK;
+    const mmh_allocator *allocator = first->reader->context->allocator;
+    first->data = mmh_alloc(allocator, 64, (size_t)PIECE_ELEMENTS * first->bits / 8);
+    second->data = mmh_alloc(allocator, 64, (size_t)PIECE_ELEMENTS * second->bits / 8);
+    if (!first->data || !second->data)
+        status = mmh_fail(err, MMH_E_MEMORY, "no memory to compare \"%s\"", first->tensor->name);
+    if (status == MMH_OK && same_type)
+        status = walk(difference, first, second, false, &equal, err);
+    if (status == MMH_OK && !equal)
+        status = walk(difference, first, second, true, &equal, err);
+    mmh_free(allocator, first->data);
+    mmh_free(allocator, second->data);
+    return status;
+}
+
+mmh_status mmh_compare(mmh_reader *first, uint64_t first_tensor, mmh_reader *second,
+                       uint64_t second_tensor, mmh_difference *out, mmh_error *err)
+{
+    struct side a = { .reader = first }, b = { .reader = second };
+    mmh_difference difference = { 0 };
+    mmh_status status = mmh_reader_tensor(first, first_tensor, &a.tensor, err);
+    if (status == MMH_OK)
+        status = mmh_reader_tensor(second, second_tensor, &b.tensor, err);
+    if (status == MMH_OK)
+        status = check_shapes(a.tensor, b.tensor, err);
+    if (status != MMH_OK)
+        return status;
+    a.bits = mmh_dtype_bits(a.tensor->dtype);
+    b.bits = mmh_dtype_bits(b.tensor->dtype);
+    difference.element_count = a.tensor->bytes ? elements(a.tensor) : 0;
+    mmh_context_begin(first->context, "compare", a.tensor->bytes + b.tensor->bytes);
+    status = compare(&difference, &a, &b, err);
+    mmh_context_end(first->context, status);
+    if (status == MMH_OK)
+        mmh_report_copy(out, &difference, sizeof difference);
+    return status;
+}
+
+/* ---- files ---- */
+
+static mmh_status compare_bytes(const struct range *first, const struct range *second,
+                                uint64_t bytes, uint64_t *same, mmh_error *err)
+{
+    const mmh_allocator *allocator = first->reader->context->allocator;
+    size_t room = (size_t)MMH_MIN(bytes, (uint64_t)PIECE_BYTES);
+    uint8_t *a = mmh_alloc(allocator, 64, room), *b = mmh_alloc(allocator, 64, room);
+    mmh_status status = MMH_OK;
+    bool equal = true;
+    if (!a || !b)
+        status = mmh_fail(err, MMH_E_MEMORY, "no memory to compare files");
+    for (*same = 0; *same < bytes && equal && status == MMH_OK;) {
+        size_t part = (size_t)MMH_MIN(bytes - *same, (uint64_t)PIECE_BYTES), i = 0;
+        status = mmh_reader_bytes(first->reader, first->file, *same, a, part, err);
+        if (status == MMH_OK)
+            status = mmh_reader_bytes(second->reader, second->file, *same, b, part, err);
+        if (status == MMH_OK)
+            status = mmh_context_poll(first->reader->context, err);
+        equal = status == MMH_OK && memcmp(a, b, part) == 0;
+        while (status == MMH_OK && !equal && a[i] == b[i])
+            i++;
+        *same += equal ? part : i;
+    }
+    mmh_free(allocator, a);
+    mmh_free(allocator, b);
+    return status;
+}
+
+mmh_status mmh_compare_files(mmh_reader *first, uint64_t first_file, mmh_reader *second,
+                             uint64_t second_file, bool *equal, uint64_t *offset, mmh_error *err)
+{
+    const struct mmh_index *a_index = &first->container.index;
+    const struct mmh_index *b_index = &second->container.index;
+    if (first_file >= a_index->file_count || second_file >= b_index->file_count)
+        return mmh_fail(err, MMH_E_USAGE, "there is no file %" PRIu64,
+                        first_file >= a_index->file_count ? first_file : second_file);
+    const struct mmh_file_record *a_file = &a_index->files[first_file].record;
+    const struct mmh_file_record *b_file = &b_index->files[second_file].record;
+    struct range a = { first, first_file, 0, a_file->bytes };
+    struct range b = { second, second_file, 0, b_file->bytes };
+    uint64_t shorter = MMH_MIN(a.bytes, b.bytes), same = 0;
+    mmh_status status = MMH_OK;
+    bool digests = !first->originals && !second->originals &&
+                   first->container.hash_suite == second->container.hash_suite;
+    if (digests && a.bytes == b.bytes &&
+        memcmp(a_file->digest, b_file->digest, MMH_HASH_BYTES) == 0) {
+        same = shorter;
+    } else if (shorter && (offset || a.bytes == b.bytes)) {
+        mmh_context_begin(first->context, "compare", 2 * shorter);
+        status = compare_bytes(&a, &b, shorter, &same, err);
+        mmh_context_end(first->context, status);
+    }
+    *equal = status == MMH_OK && a.bytes == b.bytes && same == shorter;
+    if (offset)
+        *offset = same;
+    return status;
+}

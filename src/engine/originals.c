@@ -1,0 +1,147 @@
+/*
+ * Original files behind the reader's interface: the same questions, answered without a container.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * The index holds files and tensors as a container's would, and no blocks: bytes come from the
+ * files themselves.
+ */
+#include <string.h>
+
+#include "engine/originals.h"
+
+struct mmh_originals {
+    struct mmh_plan plan;
+    mmh_input *open; /* the file of the last serial read */
+    uint64_t open_file;
+};
+
+/* A folder's own name is ".", as in a container. */
+static void fill_file(struct mmh_file_entry *entry, const struct mmh_plan_file *file,
+                      uint64_t first_tensor)
+{
+    entry->record = (struct mmh_file_record){
+        .name = file->name,
+        .mode = file->info.mode,
+        .format = file->map.format,
+        .kind = file->info.kind == MMH_PATH_FILE     ? MMH_FILE_REGULAR
+              : file->info.kind == MMH_PATH_FOLDER ? MMH_FILE_FOLDER
+                                                     : MMH_FILE_SYMLINK,
+        .target = file->info.target,
+    };
+    if (file->info.kind != MMH_PATH_FILE)
+        return;
+    entry->record.bytes = file->info.bytes;
+    entry->record.target = NULL;
+    entry->record.metadata_count = file->map.metadata_count;
+    entry->first_tensor = first_tensor;
+    entry->tensor_count = file->map.tensor_count;
+}
+
+static mmh_status fill_index(mmh_reader *reader, mmh_error *err)
+{
+    struct mmh_index *index = &reader->container.index;
+    struct mmh_arena *arena = &reader->container.arena;
+    const struct mmh_plan *plan = &reader->originals->plan;
+    index->file_count = plan->file_count;
+    for (size_t i = 0; i < plan->file_count; i++)
+        if (plan->files[i].info.kind == MMH_PATH_FILE)
+            index->tensor_count += plan->files[i].map.tensor_count;
+    index->files = mmh_arena_array(arena, plan->file_count, sizeof *index->files);
+    index->tensors = mmh_arena_array(arena, (size_t)index->tensor_count, sizeof *index->tensors);
+    if (!index->files || !index->tensors)
+        return mmh_fail(err, MMH_E_MEMORY, "no memory to list %zu files", plan->file_count);
+    uint64_t tensor = 0;
+    for (size_t i = 0; i < plan->file_count; i++) {
+        const struct mmh_plan_file *file = &plan->files[i];
+        struct mmh_file_entry *entry = &index->files[i];
+        fill_file(entry, file, tensor);
+        struct mmh_metadata_entry *metadata =
+            mmh_arena_array(arena, entry->record.metadata_count, sizeof *metadata);
+        if (!metadata)
+            return mmh_fail(err, MMH_E_MEMORY, "no memory for the metadata of \"%s\"", file->path);
+        for (size_t m = 0; m < entry->record.metadata_count; m++)
+            metadata[m] = (struct mmh_metadata_entry){ file->map.metadata[m].key,
+                                                       file->map.metadata[m].value };
+        entry->record.metadata = metadata;
+        for (size_t t = 0; t < entry->tensor_count; t++) {
+            const struct mmh_map_tensor *from = &file->map.tensors[t];
+            index->tensors[tensor++] = (struct mmh_tensor_record){
+                .file = i,
+                .name = from->name,
+                .dtype = from->dtype,
+                .big_endian = from->big_endian,
+                .column_major = from->column_major,
+                .dimensions = from->dimensions,
+                .shape = from->shape,
+                .offset = from->offset,
+                .bytes = from->bytes,
+            };
+        }
+    }
+    reader->original_bytes = plan->total_bytes;
+    reader->container.container_bytes = plan->total_bytes;
+    return MMH_OK;
+}
+
+mmh_status mmh_open_original(mmh_context *context, const char *path,
+                             const mmh_pack_options *given, mmh_reader **out, mmh_error *err)
+{
+    mmh_pack_options options = { 0 };
+    *out = NULL;
+    mmh_options_copy(&options, sizeof options, given);
+    mmh_reader *reader = mmh_alloc_array(context->allocator, 1, sizeof *reader);
+    if (!reader)
+        return mmh_fail(err, MMH_E_MEMORY, "no memory for an open model");
+    reader->context = context;
+    mmh_arena_init(&reader->container.arena, context->allocator);
+    mmh_status status = MMH_OK;
+    reader->originals = mmh_arena_array(&reader->container.arena, 1, sizeof *reader->originals);
+    if (!reader->originals)
+        status = mmh_fail(err, MMH_E_MEMORY, "no memory for an open model");
+    if (status == MMH_OK)
+        status = mmh_plan_files(&reader->originals->plan, context, &reader->container.arena, &path,
+                                1, NULL, &options, err);
+    if (status == MMH_OK)
+        status = fill_index(reader, err);
+    if (status != MMH_OK) {
+        mmh_close(reader);
+        return status;
+    }
+    *out = reader;
+    return MMH_OK;
+}
+
+void mmh_originals_close(mmh_reader *reader)
+{
+    if (reader->originals)
+        mmh_input_close(reader->originals->open);
+}
+
+mmh_status mmh_originals_read(mmh_reader *reader, uint64_t file, uint64_t offset, void *dst,
+                              size_t bytes, mmh_error *err)
+{
+    struct mmh_originals *originals = reader->originals;
+    if (!originals->open || originals->open_file != file) {
+        mmh_input_close(originals->open);
+        originals->open = NULL;
+        mmh_status status = mmh_plan_open(&originals->open, &originals->plan.files[file],
+                                          reader->context->allocator, err);
+        if (status != MMH_OK)
+            return status;
+        originals->open_file = file;
+    }
+    return mmh_input_read(originals->open, dst, offset, bytes, err);
+}
+
+mmh_status mmh_originals_read_many(mmh_reader *reader, const struct mmh_original_part *parts,
+                                   size_t count, mmh_error *err)
+{
+    const struct mmh_plan_file *file = &reader->originals->plan.files[parts->file];
+    mmh_input *input;
+    mmh_status status = mmh_plan_open(&input, file, reader->context->allocator, err);
+    for (size_t i = 0; i < count && status == MMH_OK; i++)
+        status = mmh_input_read(input, parts[i].destination, parts[i].offset, parts[i].bytes, err);
+    mmh_input_close(input);
+    return status;
+}
