@@ -110,7 +110,7 @@ typedef bool (*mmh_progress_fn)(void *user, const mmh_progress *progress);
 /* Refuse work beyond these; 0: the default. */
 typedef struct mmh_limits {
     uint64_t index_bytes;     /* decoded index of a container; default 1 GiB */
-    uint64_t output_bytes;    /* all that one unpack may write; default: no limit */
+    uint64_t output_bytes;    /* all that one unpack or verify may decode; default: no limit */
 } mmh_limits;
 
 typedef struct mmh_context_options {
@@ -163,6 +163,9 @@ typedef struct mmh_pack_report {
     uint64_t shared_bytes;      /* their original bytes */
     uint64_t read_ns, plan_ns, encode_ns, check_ns, hash_ns, write_ns, sync_ns;
     uint64_t wall_ns;
+    uint64_t followed_links;    /* symlinks out of a folder: packed as the files they point to */
+    uint64_t odd_names;         /* that unpack refuses without any_names */
+    char odd_name[256];         /* one of them, and why: text for people; empty: none */
 } mmh_pack_report;
 
 /*
@@ -202,6 +205,7 @@ typedef struct mmh_unpack_options {
     bool as_file;            /* destination names the file itself (one file in the container) */
     bool sync;               /* fsync what was written (pack always does) */
     bool skip_digests;       /* do not compare each file's content digest before it is named */
+    bool any_names;          /* names too that some systems take for devices, or for each other */
 } mmh_unpack_options;
 
 typedef struct mmh_unpack_report {
@@ -215,7 +219,9 @@ typedef struct mmh_unpack_report {
 
 /*
  * Restore everything. destination: a folder (made if missing), or with as_file the new file's
- * path. Files appear under temporary names and are renamed when complete and checked.
+ * path. Files get their names when all are complete and checked; what a failed call has made is
+ * gone then, and what it has replaced is back. Fails with MMH_E_LIMIT over limits.output_bytes, and
+ * with MMH_E_IO before anything is written if the file system has less room than that takes.
  */
 MMH_API mmh_status mmh_unpack(mmh_context *context, const char *container,
                               const char *destination, const mmh_unpack_options *options,

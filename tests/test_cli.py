@@ -413,7 +413,7 @@ def test_json_keys_are_stable(tmp_path):
     sizes = {"original_bytes", "stored_bytes"}
     packed = mmh("pack", "--json", source, code=OK).json()
     assert set(packed) == head | sizes | {"output", "level", "floor_bytes", "ratio", "files", "tensors", "chunks",
-                                          "shared_chunks", "shared_bytes", "ns"}
+                                          "shared_chunks", "shared_bytes", "followed_links", "odd_names", "ns"}
     assert set(packed["ns"]) == {"read", "plan", "encode", "check", "hash", "write", "sync", "wall"}
     assert (packed["verb"], packed["status"], packed["exit"]) == ("pack", "ok", 0)
     verified = mmh("verify", "--json", packed["output"], code=OK).json()

@@ -10,11 +10,13 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 #if defined(__linux__)
@@ -35,21 +37,47 @@ enum { DEPTH_DEFAULT = 64, ENTRIES_DEFAULT = 10000000 };
 /* ---- system calls ---- */
 
 static atomic_uint_least64_t fault_countdown; /* 0: none; 1: this call and all later ones fail */
+static atomic_bool fault_once;                /* only this one */
+static atomic_uint_least64_t kill_countdown;  /* 0: none */
 
 uint64_t mmh_io_fail_after(uint64_t nth)
 {
+    atomic_store(&fault_once, false);
     return atomic_exchange(&fault_countdown, nth);
+}
+
+uint64_t mmh_io_fail_once(uint64_t nth)
+{
+    atomic_store(&fault_once, true);
+    return atomic_exchange(&fault_countdown, nth);
+}
+
+void mmh_io_kill_at(uint64_t nth)
+{
+    atomic_store(&kill_countdown, nth);
+}
+
+static void perhaps_die(void)
+{
+    uint_least64_t left = atomic_load_explicit(&kill_countdown, memory_order_relaxed);
+    while (left && !atomic_compare_exchange_weak(&kill_countdown, &left, left - 1))
+        continue;
+    if (left == 1)
+        (void)raise(SIGKILL);
 }
 
 bool io_fault(void)
 {
+    perhaps_die();
     uint_least64_t left = atomic_load_explicit(&fault_countdown, memory_order_relaxed);
     while (left > 1)
         if (atomic_compare_exchange_weak(&fault_countdown, &left, left - 1))
             return false;
-    if (left == 1)
-        errno = EIO;
-    return left == 1;
+    if (!left ||
+        (atomic_load(&fault_once) && !atomic_compare_exchange_strong(&fault_countdown, &left, 0)))
+        return false;
+    errno = EIO;
+    return true;
 }
 
 static const char *reason_text(int error, char *text, size_t bytes)
@@ -173,7 +201,7 @@ bool io_rename_new(int from_folder, const char *from, int to_folder, const char 
     return errno == ENOENT && renameat(from_folder, from, to_folder, to) == 0;
 }
 
-void io_temporary_name(char name[IO_TEMPORARY_BYTES])
+uint64_t io_random(void)
 {
     static atomic_uint_least64_t counter;
     uint64_t number = 0;
@@ -182,10 +210,29 @@ void io_temporary_name(char name[IO_TEMPORARY_BYTES])
 #else
     bool random = getentropy(&number, sizeof number) == 0;
 #endif
-    if (!random) /* the name need not be secret: it is created with O_EXCL */
+    if (!random)
         number = (mmh_clock_ns() << 16) ^ ((uint64_t)getpid() << 40) ^
                  atomic_fetch_add(&counter, 1);
-    snprintf(name, IO_TEMPORARY_BYTES, ".mmh-%016llx.tmp", (unsigned long long)number);
+    return number;
+}
+
+void io_temporary_name(char name[IO_TEMPORARY_BYTES])
+{
+    snprintf(name, IO_TEMPORARY_BYTES, ".mmh-%016llx.tmp", (unsigned long long)io_random());
+}
+
+uint64_t io_room(int descriptor)
+{
+    struct statvfs room;
+    if (fstatvfs(descriptor, &room) || !room.f_blocks) /* some say nothing of themselves */
+        return UINT64_MAX;
+    uint64_t bytes;
+    return mmh_u64_mul(&bytes, room.f_bavail, room.f_frsize) ? bytes : UINT64_MAX;
+}
+
+uint64_t mmh_folder_room(const mmh_folder *folder)
+{
+    return io_room(folder->descriptor);
 }
 
 /* ---- looking ---- */

@@ -85,9 +85,38 @@ mmh_status mmh_folder_remove(const mmh_folder *folder, const char *relative, mmh
  * unless `overwrite`. */
 mmh_status mmh_folder_rename(const mmh_folder *folder, const char *from, const char *to,
                              bool overwrite, mmh_error *err);
+/* Let two entries beneath a folder change places at once. *exchanged false and MMH_OK: `to` is not
+ * there, or the file system cannot; nothing has happened. */
+mmh_status mmh_folder_exchange(const mmh_folder *folder, const char *from, const char *to,
+                               bool *exchanged, mmh_error *err);
 /* Remove a folder and all that is in it. */
 mmh_status mmh_folder_remove_tree(const mmh_folder *folder, const char *relative, mmh_error *err);
 mmh_status mmh_path_remove_folder(const char *path, mmh_error *err); /* an empty one */
+
+/* ".mmh-<16 hex digits>.tmp" (files that are being written) and ".mmh-unpack-<16 hex digits>"
+ * (folders that are being filled): names that mmh gives and removes. */
+enum { MMH_STAGING_BYTES = 32 };
+bool mmh_path_is_temporary(const char *name, size_t bytes);
+
+/*
+ * Make a folder of such a name beneath another, mode 0700, and open it. It is locked as long as the
+ * handle is open, so that mmh_folder_sweep of other processes leaves it alone.
+ *
+ *   name   [MMH_STAGING_BYTES] out
+ */
+mmh_status mmh_folder_stage(mmh_folder **staging, char *name, const mmh_folder *folder,
+                            mmh_error *err);
+
+/* Wait until no other process has locked a folder so, for some seconds at the most; the lock goes
+ * with the handle. */
+void mmh_folder_lock(const mmh_folder *folder);
+
+/* Remove what writers that were killed have left right beneath a folder: what has a temporary name,
+ * is the user's own, and is locked by nobody. Never fails. */
+void mmh_folder_sweep(const mmh_folder *folder);
+
+/* Bytes that the file system of a folder can still take; UINT64_MAX if it does not tell. */
+uint64_t mmh_folder_room(const mmh_folder *folder);
 /* Permission bits of a file or folder (after its files were written); ".": the folder itself. */
 mmh_status mmh_folder_set_mode(const mmh_folder *folder, const char *relative, uint32_t mode,
                                mmh_error *err);
@@ -129,6 +158,9 @@ bool mmh_input_was_spooled(const mmh_input *input);
 mmh_status mmh_input_read(const mmh_input *input, void *dst, uint64_t offset, size_t bytes,
                           mmh_error *err);
 
+/* Fails with MMH_E_IO if the file has another size or modification time than when it was opened. */
+mmh_status mmh_input_unchanged(const mmh_input *input, mmh_error *err);
+
 /* Advice; never fails. ahead: this range will be wanted soon. forget: it will not. */
 void mmh_input_advise(const mmh_input *input, enum mmh_access access);
 void mmh_input_ahead(const mmh_input *input, uint64_t offset, uint64_t bytes);
@@ -144,12 +176,14 @@ mmh_status mmh_input_slurp(uint8_t **data, size_t *bytes, const char *path, size
 struct mmh_output_options {
     bool overwrite; /* replace what is there; else it is MMH_E_USAGE "exists" */
     bool secret;    /* mode 0600 whatever `mode` says: keys */
+    bool sweep;     /* mmh_folder_sweep first */
     uint32_t mode;  /* permission bits, taken as they are; 0: 0666 less the umask */
 };
 
 /*
- * A file that appears under its name only when it is committed: until then it has a temporary
- * name beside it, mode 0600. options NULL: all zero.
+ * A file that appears under its name only when it is committed: until then it has no name, or where
+ * the system cannot do that a temporary one beside it, mode 0600 (docs/adr/0008). options NULL: all
+ * zero.
  */
 mmh_status mmh_output_create(mmh_output **output, const char *path,
                              const struct mmh_output_options *options,
@@ -192,7 +226,8 @@ mmh_status mmh_output_read_at(mmh_output *output, void *dst, uint64_t offset, si
                               mmh_error *err);
 mmh_status mmh_output_seek_end(mmh_output *output, mmh_error *err);
 
-/* Set the size; room for it is reserved where the file system can (a full disk shows now). */
+/* Set the size; room for it is reserved where the file system can, and nothing is written where it
+ * has less (a full disk shows now). */
 mmh_status mmh_output_resize(mmh_output *output, uint64_t bytes, mmh_error *err);
 mmh_status mmh_output_set_mtime(mmh_output *output, int64_t seconds, uint32_t nanoseconds,
                                 mmh_error *err);
@@ -209,5 +244,14 @@ const char *mmh_environment(const char *name); /* getenv; NULL in set-user-id pr
 /* Make the nth system read, write, sync, rename, open or truncate from now on (1: the next), and
  * all that follow, fail with "input/output error"; 0: none. Returns how many are still to go. */
 uint64_t mmh_io_fail_after(uint64_t nth);
+
+/* The same for the nth call alone: those that follow succeed. */
+uint64_t mmh_io_fail_once(uint64_t nth);
+
+/* Let the nth such call be where the process is killed (SIGKILL), before it is made; 0: none. */
+void mmh_io_kill_at(uint64_t nth);
+
+/* Whether outputs may be files without a name (the default); not: as if the system had none. */
+void mmh_io_allow_unnamed(bool allow);
 
 #endif

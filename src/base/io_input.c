@@ -254,6 +254,21 @@ mmh_status mmh_input_read(const mmh_input *input, void *dst, uint64_t offset, si
     return MMH_OK;
 }
 
+mmh_status mmh_input_unchanged(const mmh_input *input, mmh_error *err)
+{
+    struct stat from;
+    struct mmh_path_info now;
+    if (input->descriptor < 0 || input->spooled)
+        return MMH_OK;
+    if (io_fault() || fstat(input->descriptor, &from))
+        return io_fail(err, "look at", NULL, input->name);
+    io_info_set(&now, &from);
+    if (now.bytes != input->info.bytes || now.mtime_seconds != input->info.mtime_seconds ||
+        now.mtime_nanoseconds != input->info.mtime_nanoseconds)
+        return mmh_fail(err, MMH_E_IO, "%s changed while it was read", input->name);
+    return MMH_OK;
+}
+
 #if defined(POSIX_FADV_NORMAL)
 static void advise(const mmh_input *input, uint64_t offset, uint64_t bytes, int advice)
 {

@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include "base/bits.h"
@@ -20,10 +21,10 @@ struct mmh_output {
     const mmh_allocator *allocator;
     enum kind kind;
     int descriptor;
-    int parent;       /* of a new file: the folder that gets it */
-    char *name;       /* for messages */
-    const char *last; /* its last component, within name */
-    char temporary[IO_TEMPORARY_BYTES];
+    int parent;                         /* of a new file: the folder that gets it */
+    char *name;                         /* for messages */
+    const char *last;                   /* its last component, within name */
+    char temporary[IO_TEMPORARY_BYTES]; /* its name until then; empty: it has none */
     bool overwrite;
     bool committed;
     uint32_t mode;
@@ -90,7 +91,7 @@ void mmh_output_close(mmh_output *output)
     if (!output)
         return;
     if (output->descriptor >= 0) {
-        if (output->kind == NEW_FILE && !output->committed)
+        if (output->kind == NEW_FILE && !output->committed && output->temporary[0])
             unlinkat(output->parent, output->temporary, 0);
         if (output->kind == EXISTING_FILE && !output->committed &&
             ftruncate(output->descriptor, (off_t)output->bytes_before) == 0)
@@ -124,7 +125,81 @@ static mmh_status check_place(const mmh_output *output, mmh_error *err)
     return MMH_OK;
 }
 
-/* output->parent is open: create the temporary file beside the place. */
+static atomic_bool unnamed_refused; /* by a test */
+
+void mmh_io_allow_unnamed(bool allow)
+{
+    atomic_store(&unnamed_refused, !allow);
+}
+
+#if defined(O_TMPFILE)
+/* The path by which an open file is given a name: AT_EMPTY_PATH would take a privilege. */
+enum { LINK_PATH_BYTES = 40 };
+
+static void link_path(char path[LINK_PATH_BYTES], int descriptor)
+{
+    snprintf(path, LINK_PATH_BYTES, "/proc/self/fd/%d", descriptor);
+}
+#endif
+
+/* A file without a name, which nobody finds if we are killed, in an open folder. -1: the system, or
+ * the file system, has no such thing, or could not name it later. */
+static int open_unnamed_in(int folder)
+{
+#if defined(O_TMPFILE)
+    char path[LINK_PATH_BYTES];
+    struct stat open, seen;
+    int descriptor = openat(folder, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    link_path(path, descriptor);
+    if (descriptor >= 0 && fstat(descriptor, &open) == 0 && stat(path, &seen) == 0 &&
+        open.st_dev == seen.st_dev && open.st_ino == seen.st_ino)
+        return descriptor;
+    if (descriptor >= 0)
+        close(descriptor);
+#else
+    (void)folder;
+#endif
+    return -1;
+}
+
+/* Give an unnamed file a name that nothing has: false and errno EEXIST if something does. */
+static bool link_unnamed(const mmh_output *output, const char *name)
+{
+#if defined(O_TMPFILE)
+    char path[LINK_PATH_BYTES];
+    link_path(path, output->descriptor);
+    return !io_fault() && linkat(AT_FDCWD, path, output->parent, name, AT_SYMLINK_FOLLOW) == 0;
+#else
+    (void)output, (void)name;
+    errno = ENOSYS;
+    return false;
+#endif
+}
+
+/* A file with a temporary name beside the place; locked, so that no sweep takes it for a leftover.
+ * -1 and errno after a failure. */
+static int open_temporary(mmh_output *output)
+{
+    for (int tries = 0;; tries++) {
+        io_temporary_name(output->temporary);
+        int descriptor = io_fault()
+                           ? -1
+                           : openat(output->parent, output->temporary,
+                                    O_CREAT | O_EXCL | O_RDWR | O_NOFOLLOW | O_CLOEXEC, 0600);
+        if (descriptor >= 0 && io_hold(descriptor, output->parent, output->temporary))
+            return descriptor;
+        int error = errno;
+        if (descriptor >= 0)
+            close(descriptor);
+        else
+            output->temporary[0] = '\0';
+        errno = error;
+        if ((descriptor < 0 && errno != EEXIST && errno != EINTR) || tries == 100)
+            return -1;
+    }
+}
+
+/* output->parent is open: create the file, without a name or with one beside the place. */
 static mmh_status output_begin(mmh_output *output, const struct mmh_output_options *options,
                                mmh_error *err)
 {
@@ -133,15 +208,17 @@ static mmh_status output_begin(mmh_output *output, const struct mmh_output_optio
     output->overwrite = options->overwrite;
     output->mode = options->secret ? 0600 : options->mode ? options->mode & 07777 : default_mode();
     mmh_status status = check_place(output, err);
-    for (int tries = 0; status == MMH_OK && output->descriptor < 0; tries++) {
-        io_temporary_name(output->temporary);
-        if (!io_fault())
-            output->descriptor = openat(output->parent, output->temporary,
-                                        O_CREAT | O_EXCL | O_RDWR | O_NOFOLLOW | O_CLOEXEC, 0600);
-        if (output->descriptor < 0 && ((errno != EEXIST && errno != EINTR) || tries == 100))
-            status = io_fail(err, "create", NULL, output->name);
-    }
-    return status;
+    if (status != MMH_OK)
+        return status;
+    if (options->sweep)
+        io_sweep(output->parent, output->allocator);
+    if (io_fault())
+        return io_fail(err, "create", NULL, output->name);
+    if (!atomic_load(&unnamed_refused))
+        output->descriptor = open_unnamed_in(output->parent);
+    if (output->descriptor < 0)
+        output->descriptor = open_temporary(output);
+    return output->descriptor < 0 ? io_fail(err, "create", NULL, output->name) : MMH_OK;
 }
 
 mmh_status mmh_output_create(mmh_output **out, const char *path,
@@ -237,6 +314,31 @@ mmh_status mmh_output_open_existing(mmh_output **out, const char *path,
 
 /* ---- commit ---- */
 
+/* Give a complete file its name; false and errno EEXIST if something has it and stays. */
+static bool give_name(mmh_output *output)
+{
+    if (!output->temporary[0]) {
+        if (link_unnamed(output, output->last))
+            return true;
+        if (errno != EEXIST || !output->overwrite)
+            return false;
+        /* A link replaces nothing, a rename does: for that moment it needs a name. */
+        (void)flock(output->descriptor, LOCK_EX | LOCK_NB);
+        char name[IO_TEMPORARY_BYTES];
+        for (int tries = 0; !output->temporary[0]; tries++) {
+            io_temporary_name(name);
+            if (link_unnamed(output, name))
+                memcpy(output->temporary, name, sizeof name);
+            else if (errno != EEXIST || tries == 100)
+                return false;
+        }
+    }
+    if (output->overwrite)
+        return !io_fault() &&
+               renameat(output->parent, output->temporary, output->parent, output->last) == 0;
+    return io_rename_new(output->parent, output->temporary, output->parent, output->last);
+}
+
 static mmh_status commit(mmh_output *output, bool sync, mmh_error *err)
 {
     if (output->kind == DESCRIPTOR) {
@@ -252,15 +354,10 @@ static mmh_status commit(mmh_output *output, bool sync, mmh_error *err)
         output->committed = true;
         return MMH_OK;
     }
-    bool renamed;
-    if (output->overwrite)
-        renamed = !io_fault() &&
-                  renameat(output->parent, output->temporary, output->parent, output->last) == 0;
-    else
-        renamed = io_rename_new(output->parent, output->temporary, output->parent, output->last);
-    if (!renamed && errno == EEXIST)
+    bool named = give_name(output);
+    if (!named && errno == EEXIST)
         return mmh_fail(err, MMH_E_USAGE, "%s exists", output->name);
-    if (!renamed)
+    if (!named)
         return io_fail(err, "rename a temporary file to", NULL, output->name);
     output->committed = true;
     if (sync && !io_sync(output->parent))
@@ -376,6 +473,12 @@ mmh_status mmh_output_resize(mmh_output *output, uint64_t bytes, mmh_error *err)
     if (status != MMH_OK)
         return status;
     bool good = !io_fault();
+    struct stat from;
+    if (good && fstat(output->descriptor, &from) == 0 && bytes > (uint64_t)from.st_size &&
+        bytes - (uint64_t)from.st_size > io_room(output->descriptor)) {
+        errno = ENOSPC; /* before the disk is full of it */
+        good = false;
+    }
 #if defined(__linux__)
     /* Not posix_fallocate: where the file system cannot, that writes every block. */
     if (good && bytes && fallocate(output->descriptor, 0, 0, (off_t)bytes) && errno != EOPNOTSUPP &&

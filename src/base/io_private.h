@@ -48,6 +48,17 @@ bool io_write(int descriptor, const void *src, size_t bytes, int64_t offset);
 /* ".mmh-<16 hex digits>.tmp": 26 bytes with the NUL. */
 enum { IO_TEMPORARY_BYTES = 26 };
 void io_temporary_name(char name[IO_TEMPORARY_BYTES]);
+uint64_t io_random(void); /* for names: need not be secret */
+
+/* Lock what has just been made as `name` in a folder against io_sweep. False: a sweep was quicker
+ * and has removed it. Where nothing can be locked nothing is swept, so that is no failure. */
+bool io_hold(int descriptor, int folder, const char *name);
+
+/* Remove what killed writers left in an open folder: io.h, mmh_folder_sweep. */
+void io_sweep(int folder, const mmh_allocator *allocator);
+
+/* Bytes that the file system of an open file or folder can still take; UINT64_MAX: unknown. */
+uint64_t io_room(int descriptor);
 
 /* Rename a file or folder unless its new name is taken: false and errno EEXIST then. */
 bool io_rename_new(int from_folder, const char *from, int to_folder, const char *to);

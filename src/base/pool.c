@@ -11,6 +11,7 @@
 #include "base/pool.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
@@ -169,6 +170,21 @@ static void *worker_main(void *argument)
     return NULL;
 }
 
+static atomic_uint_least64_t fault_countdown; /* 0: none; 1: this start and all later ones fail */
+
+uint64_t mmh_pool_fail_after(uint64_t nth)
+{
+    return atomic_exchange(&fault_countdown, nth);
+}
+
+static int thread_start(pthread_t *thread, const pthread_attr_t *attributes, struct worker *worker)
+{
+    uint_least64_t left = atomic_load(&fault_countdown);
+    while (left > 1 && !atomic_compare_exchange_weak(&fault_countdown, &left, left - 1))
+        continue;
+    return left == 1 ? EAGAIN : pthread_create(thread, attributes, worker_main, worker);
+}
+
 mmh_status mmh_pool_create(mmh_pool **out, unsigned threads, const mmh_allocator *allocator,
                            mmh_error *err)
 {
@@ -195,7 +211,7 @@ mmh_status mmh_pool_create(mmh_pool **out, unsigned threads, const mmh_allocator
     while (pool->threads < threads) {
         struct worker *worker = &pool->workers[pool->threads - 1];
         *worker = (struct worker){ .pool = pool, .index = pool->threads };
-        if (pthread_create(&worker->thread, &attributes, worker_main, worker))
+        if (thread_start(&worker->thread, &attributes, worker))
             break; /* a limit of the system: fewer threads do the same work */
         pool->threads++;
     }

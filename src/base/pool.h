@@ -61,4 +61,10 @@ void mmh_pool_resume(mmh_pool *pool);
  * NULL: ask nobody. Not while a loop runs. */
 void mmh_pool_set_cancelled(mmh_pool *pool, bool (*cancelled)(void *user), void *user);
 
+/* ---- for tests ---- */
+
+/* Let the nth start of a thread from now on (1: the next), and all that follow, fail; 0: none.
+ * Returns how many are still to go. */
+uint64_t mmh_pool_fail_after(uint64_t nth);
+
 #endif

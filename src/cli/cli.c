@@ -100,7 +100,8 @@ const char *mmh_cli_begin_input(const struct mmh_cli_options *options, const cha
         return NULL;
     }
     input_state.used = true;
-    if (!name && (input_state.path = mmh_host_input_path()))
+    uint64_t limit = options->verb == MMH_VERB_PACK ? options->max_bytes : 0;
+    if (!name && !limit && (input_state.path = mmh_host_input_path()))
         return input_state.path;
     const char *parent = getenv("TMPDIR");
     if (!parent || !*parent)
@@ -108,14 +109,22 @@ const char *mmh_cli_begin_input(const struct mmh_cli_options *options, const cha
     input_state.folder = mmh_host_make_temporary(parent);
     if (input_state.folder)
         input_state.copy = mmh_cli_join(input_state.folder, name ? name : "stdin");
-    if (!input_state.folder || !mmh_host_spool(input_state.copy, mmh_bar_reading)) {
+    if (!input_state.folder || !mmh_host_spool(input_state.copy, limit, mmh_bar_reading)) {
         mmh_error err = { .status = mmh_host_interrupted() ? MMH_E_CANCELLED : MMH_E_IO };
-        snprintf(err.message, sizeof err.message, "cannot copy standard input to %.300s: %s",
-                 parent, strerror(errno));
+        bool over = limit && errno == EOVERFLOW;
+        if (over) {
+            err.status = MMH_E_LIMIT;
+            snprintf(err.message, sizeof err.message,
+                     "standard input holds more than the limit of %llu bytes",
+                     (unsigned long long)limit);
+        } else {
+            snprintf(err.message, sizeof err.message, "cannot copy standard input to %.300s: %s",
+                     parent, strerror(errno));
+        }
         mmh_bar_end();
         *exit_code = mmh_cli_fail(
             options, "-", &err, mmh_exit_of(err.status),
-            err.status == MMH_E_CANCELLED ? NULL : "TMPDIR names the folder for temporary files");
+            err.status == MMH_E_IO ? "TMPDIR names the folder for temporary files" : NULL);
         mmh_cli_end_input();
         return NULL;
     }
@@ -210,10 +219,14 @@ static const char *general_hint(const struct mmh_cli_options *options, const mmh
 {
     switch (err->status) {
     case MMH_E_USAGE:
+        if (strstr(err->message, "some systems"))
+            return "--any-names unpacks it all the same";
         return !options->force && strstr(err->message, "exists") &&
                        !strstr(err->message, "no folder")
                  ? "-f replaces what exists"
                  : NULL;
+    case MMH_E_LIMIT:
+        return options->max_bytes ? "that is what --max-size says" : NULL;
     case MMH_E_MEMORY:
         return options->threads == 1 ? NULL : "fewer threads need less memory: -T1";
     default:
@@ -436,8 +449,8 @@ mmh_reader *mmh_cli_open_model(const struct mmh_cli_options *options, mmh_contex
         beginning.count = mmh_host_peek(where, beginning.bytes, sizeof beginning.bytes);
         end.count = mmh_host_peek_footer(where, end.bytes, sizeof end.bytes);
     }
-    if (mmh_cli_is_container_name(path) || begins(&beginning, "\x89MMH") || begins(&end, "MMHFOOT\n") ||
-        name_older(&beginning, path, &recipe))
+    if (mmh_cli_is_container_name(path) || begins(&beginning, "\x89MMH") ||
+        begins(&end, "MMHFOOT\n") || name_older(&beginning, path, &recipe))
         return mmh_cli_open(options, context, path, exit_code);
     mmh_error err = { 0 };
     mmh_reader *reader = NULL;

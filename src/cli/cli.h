@@ -66,6 +66,8 @@ struct mmh_cli_options {
     bool times;
     bool sha256;
     bool quick;
+    bool any_names;
+    uint64_t max_bytes; /* --max-size; 0: no limit */
     bool long_list;
     bool npy;
     bool text;

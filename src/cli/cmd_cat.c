@@ -71,14 +71,14 @@ struct npy_type {
 static struct npy_type npy_type(mmh_dtype dtype)
 {
     static const struct npy_type types[MMH_DTYPE_COUNT] = {
-        [MMH_DTYPE_OPAQUE] = { "|u1", MMH_DTYPE_U8 },   [MMH_DTYPE_BOOL] = { "|b1", MMH_DTYPE_BOOL },
-        [MMH_DTYPE_U8] = { "|u1", MMH_DTYPE_U8 },       [MMH_DTYPE_I8] = { "|i1", MMH_DTYPE_I8 },
-        [MMH_DTYPE_U16] = { "<u2", MMH_DTYPE_U16 },     [MMH_DTYPE_I16] = { "<i2", MMH_DTYPE_I16 },
-        [MMH_DTYPE_U32] = { "<u4", MMH_DTYPE_U32 },     [MMH_DTYPE_I32] = { "<i4", MMH_DTYPE_I32 },
-        [MMH_DTYPE_U64] = { "<u8", MMH_DTYPE_U64 },     [MMH_DTYPE_I64] = { "<i8", MMH_DTYPE_I64 },
-        [MMH_DTYPE_F16] = { "<f2", MMH_DTYPE_F16 },     [MMH_DTYPE_F32] = { "<f4", MMH_DTYPE_F32 },
-        [MMH_DTYPE_F64] = { "<f8", MMH_DTYPE_F64 },     [MMH_DTYPE_C64] = { "<c8", MMH_DTYPE_C64 },
-        [MMH_DTYPE_C128] = { "<c16", MMH_DTYPE_C128 },  [MMH_DTYPE_I4] = { "|i1", MMH_DTYPE_I8 },
+        [MMH_DTYPE_OPAQUE] = { "|u1", MMH_DTYPE_U8 },  [MMH_DTYPE_BOOL] = { "|b1", MMH_DTYPE_BOOL },
+        [MMH_DTYPE_U8] = { "|u1", MMH_DTYPE_U8 },      [MMH_DTYPE_I8] = { "|i1", MMH_DTYPE_I8 },
+        [MMH_DTYPE_U16] = { "<u2", MMH_DTYPE_U16 },    [MMH_DTYPE_I16] = { "<i2", MMH_DTYPE_I16 },
+        [MMH_DTYPE_U32] = { "<u4", MMH_DTYPE_U32 },    [MMH_DTYPE_I32] = { "<i4", MMH_DTYPE_I32 },
+        [MMH_DTYPE_U64] = { "<u8", MMH_DTYPE_U64 },    [MMH_DTYPE_I64] = { "<i8", MMH_DTYPE_I64 },
+        [MMH_DTYPE_F16] = { "<f2", MMH_DTYPE_F16 },    [MMH_DTYPE_F32] = { "<f4", MMH_DTYPE_F32 },
+        [MMH_DTYPE_F64] = { "<f8", MMH_DTYPE_F64 },    [MMH_DTYPE_C64] = { "<c8", MMH_DTYPE_C64 },
+        [MMH_DTYPE_C128] = { "<c16", MMH_DTYPE_C128 }, [MMH_DTYPE_I4] = { "|i1", MMH_DTYPE_I8 },
         [MMH_DTYPE_U4] = { "|u1", MMH_DTYPE_U8 },
     };
     return types[dtype].text ? types[dtype] : (struct npy_type){ "<f4", MMH_DTYPE_F32 };
@@ -152,9 +152,9 @@ static mmh_status put_box(struct cat *cat, const struct mmh_selection *box, bool
     if (bytes <= PIECE_BYTES) {
         mmh_status status = mmh_load_slice(cat->reader, cat->number, box->begin, box->end,
                                            cat->buffer, PIECE_BYTES, cat->err);
-        return status == MMH_OK ? put_elements(cat, cat->buffer, (size_t)bytes, 0, (size_t)count,
-                                               npy)
-                                : status;
+        return status == MMH_OK
+                 ? put_elements(cat, cat->buffer, (size_t)bytes, 0, (size_t)count, npy)
+                 : status;
     }
     for (uint32_t n = 0; n < box->dimensions; n++) {
         uint32_t d = slow_dimension(cat, n);
@@ -219,8 +219,8 @@ static mmh_status put_npy_header(struct cat *cat)
                              "{'descr': '%s', 'fortran_order': %s, 'shape': (", type.text,
                              cat->tensor.column_major ? "True" : "False");
     for (uint32_t d = 0; d < dimensions; d++)
-        used += (size_t)snprintf(header + used, sizeof header - used, "%s%" PRIu64,
-                                 d ? ", " : "", shape[d]);
+        used += (size_t)snprintf(header + used, sizeof header - used, "%s%" PRIu64, d ? ", " : "",
+                                 shape[d]);
     used += (size_t)snprintf(header + used, sizeof header - used, "%s), }",
                              dimensions == 1 ? "," : "");
     size_t end = (used + 1 + 63) / 64 * 64; /* numpy aligns the data so */
@@ -415,20 +415,31 @@ static mmh_status print_text(struct cat *cat, const char *name)
 
 /* ---- tensors and files ---- */
 
+/* --max-size, of what is decoded at once or written. */
+static mmh_status check_limit(struct cat *cat, uint64_t bytes)
+{
+    uint64_t limit = cat->options->max_bytes;
+    if (limit && bytes > limit)
+        return fail(cat, MMH_E_LIMIT,
+                    "%s: \"%s\" takes %" PRIu64 " bytes, over the limit of %" PRIu64,
+                    cat->container, cat->tensor.name, bytes, limit);
+    return MMH_OK;
+}
+
 static mmh_status cat_tensor(struct cat *cat, const char *name, bool text)
 {
     bool npy = cat->options->npy, packed = mmh_dtype_bit_count(cat->tensor.dtype) % 8 != 0;
     mmh_status status = MMH_OK;
-    cat->total_bytes = mmh_selection_count(&cat->selection) *
-                       (mmh_dtype_bit_count(npy ? npy_type(cat->tensor.dtype).written
-                                                : cat->tensor.dtype) /
-                        8);
+    cat->total_bytes =
+        mmh_selection_count(&cat->selection) *
+        (mmh_dtype_bit_count(npy ? npy_type(cat->tensor.dtype).written : cat->tensor.dtype) / 8);
     cat->done_bytes = 0;
     if (packed && !text && !npy && !cat->selection.whole)
         return fail(cat, MMH_E_UNSUPPORTED,
                     "elements of %s share bytes: a part of \"%s\" has no raw form",
                     mmh_dtype_text(cat->tensor.dtype), cat->tensor.name);
-    if (packed) {
+    status = check_limit(cat, packed ? cat->tensor.bytes : cat->total_bytes);
+    if (status == MMH_OK && packed) {
         cat->whole = mmh_cli_alloc((size_t)cat->tensor.bytes + 1);
         status = mmh_load(cat->reader, cat->number, cat->whole, (size_t)cat->tensor.bytes,
                           cat->err);
@@ -443,12 +454,11 @@ static mmh_status cat_tensor(struct cat *cat, const char *name, bool text)
         status = put(cat, cat->whole, (size_t)cat->tensor.bytes);
     else if (packed)
         status = cat->selection.dimensions
-                     ? put_packed(cat)
-                     : put_elements(cat, cat->whole, (size_t)cat->tensor.bytes, 0, 1, true);
+                   ? put_packed(cat)
+                   : put_elements(cat, cat->whole, (size_t)cat->tensor.bytes, 0, 1, true);
     else
         status = put_box(cat, &cat->selection, npy);
-    if (status == MMH_OK && !npy && !text && cat->tensor.column_major &&
-        cat->tensor.dimensions > 1)
+    if (status == MMH_OK && !npy && !text && cat->tensor.column_major && cat->tensor.dimensions > 1)
         mmh_message_note("%s is stored with its first dimension fastest, and written so",
                          cat->tensor.name);
     free(cat->whole);
@@ -462,6 +472,7 @@ static mmh_status cat_file(struct cat *cat, uint64_t file, const mmh_file_info *
     cat->tensor.name = info->name;
     cat->total_bytes = info->bytes;
     cat->done_bytes = 0;
+    status = check_limit(cat, info->bytes);
     for (uint64_t done = 0; done < info->bytes && status == MMH_OK;) {
         size_t bytes = info->bytes - done < PIECE_BYTES ? (size_t)(info->bytes - done)
                                                         : PIECE_BYTES;

@@ -46,6 +46,8 @@ static void write_json(const struct mmh_cli_options *options, const char *input,
     mmh_json_out_u64(&out, "chunks", report->chunk_count);
     mmh_json_out_u64(&out, "shared_chunks", report->shared_chunks);
     mmh_json_out_u64(&out, "shared_bytes", report->shared_bytes);
+    mmh_json_out_u64(&out, "followed_links", report->followed_links);
+    mmh_json_out_u64(&out, "odd_names", report->odd_names);
     if (options->remove)
         mmh_json_out_u64(&out, "removed", removed);
     mmh_json_out_object(&out, "ns");
@@ -115,6 +117,16 @@ static int pack_one(const struct mmh_cli_options *options, mmh_context *context,
                      mmh_human_percent(report.stored_bytes, report.original_bytes).text,
                      mmh_human_bytes(report.original_bytes).text,
                      mmh_human_rate(report.original_bytes, report.wall_ns).text);
+    if (report.followed_links)
+        mmh_message_note("%s out of the folder %s packed as what %s to",
+                         mmh_human_things(report.followed_links, "symlink", "symlinks").text,
+                         report.followed_links == 1 ? "is" : "are",
+                         report.followed_links == 1 ? "it points" : "they point");
+    if (report.odd_names) {
+        mmh_message_warning("%s%s", report.odd_name,
+                            report.odd_names > 1 ? ", and there are more such names" : "");
+        mmh_message_hint("\"mmh unpack\" wants --any-names for that, or rename it");
+    }
     if (options->verbose)
         tell_times(&report);
     if (options->remove && output) {

@@ -141,6 +141,7 @@ static int unpack_to(const struct mmh_cli_options *options, mmh_context *context
     mmh_unpack_options unpack = { .struct_size = sizeof unpack,
                                   .overwrite = options->force,
                                   .as_file = as_file,
+                                  .any_names = options->any_names,
                                   .sync = removes };
     mmh_status status = destination
                           ? mmh_unpack(context, container, destination, &unpack, &report, &err)

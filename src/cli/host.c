@@ -362,7 +362,7 @@ void mmh_host_remove_tree(const char *path)
     nftw(path, remove_one, 16, FTW_PHYS | FTW_DEPTH);
 }
 
-bool mmh_host_spool(const char *path, void (*tick)(uint64_t bytes))
+bool mmh_host_spool(const char *path, uint64_t limit_bytes, void (*tick)(uint64_t bytes))
 {
     int descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (descriptor < 0)
@@ -373,6 +373,10 @@ bool mmh_host_spool(const char *path, void (*tick)(uint64_t bytes))
     bool good = true;
     while (good && (count = read_fully(0, buffer, COPY_BYTES)) != 0) {
         good = count > 0;
+        if (good && limit_bytes && (uint64_t)count > limit_bytes - total) {
+            errno = EOVERFLOW;
+            good = false;
+        }
         if (good && interrupted) {
             errno = EINTR;
             good = false;

@@ -71,8 +71,8 @@ char *mmh_host_make_temporary(const char *parent); /* a new folder, 0700; to be 
 void mmh_host_remove_tree(const char *path);
 
 /* Copy standard input to a new file, and tell `tick` how much there is so far. False: errno says
- * why (EINTR: interrupted). */
-bool mmh_host_spool(const char *path, void (*tick)(uint64_t bytes));
+ * why (EINTR: interrupted, EOVERFLOW: it holds more than limit_bytes; 0: no limit). */
+bool mmh_host_spool(const char *path, uint64_t limit_bytes, void (*tick)(uint64_t bytes));
 
 /* A path by which standard input can be opened anew, if it is a file that nothing was read of:
  * static. NULL: it is a pipe, or the system has no such paths. */

@@ -201,7 +201,8 @@ static int run(const struct mmh_cli_options *options)
     mmh_error err = { 0 };
     mmh_context_options given = { .struct_size = sizeof given,
                                   .threads = options->threads,
-                                  .progress = mmh_bar_update };
+                                  .progress = mmh_bar_update,
+                                  .limits.output_bytes = options->max_bytes };
     if (!given.threads && (options->verb == MMH_VERB_INFO || options->verb == MMH_VERB_LS))
         given.threads = 1; /* they read an index, no more */
     if (!options->input_count) {

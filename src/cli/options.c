@@ -36,6 +36,8 @@ enum option_id {
     OPTION_NPY,
     OPTION_TEXT,
     OPTION_EXIT_CODE,
+    OPTION_MAX_SIZE,
+    OPTION_ANY_NAMES,
     OPTION_HELP,
     OPTION_VERSION,
     OPTION_COUNT
@@ -91,6 +93,10 @@ static const struct option table[OPTION_COUNT] = {
     [OPTION_TEXT] = { 0, "text", NULL, CAT, ALL,
                       "tensors as numbers, all of them; what a terminal gets is shortened" },
     [OPTION_EXIT_CODE] = { 0, "exit-code", NULL, DIFF, ALL, "exit with 1 if something differs" },
+    [OPTION_MAX_SIZE] = { 0, "max-size", "SIZE", PACK | UNPACK | VERIFY | CAT,
+                          UNPACK | VERIFY | CAT, "refuse what unpacks to more: 500M, 64KiB, 10G" },
+    [OPTION_ANY_NAMES] = { 0, "any-names", NULL, UNPACK, ALL,
+                           "names too that some systems take for others, or for devices" },
     [OPTION_THREADS] = { 'T', "threads", "N", ALL, WORK, "0: all processors, the default" },
     [OPTION_JSON] = { 0, "json", NULL, ALL, ALL, "results as JSON on standard output" },
     [OPTION_PROGRESS] = { 0, "progress", "HOW", WORK, ALL,
@@ -102,11 +108,11 @@ static const struct option table[OPTION_COUNT] = {
 };
 
 static const enum option_id help_order[] = {
-    OPTION_LEVEL,   OPTION_OUTPUT, OPTION_STDOUT,   OPTION_FORCE,      OPTION_KEEP,
-    OPTION_REMOVE,  OPTION_DTYPE,  OPTION_SHAPE,    OPTION_STDIN_NAME, OPTION_ALONE,
-    OPTION_TIMES,   OPTION_HASH,   OPTION_NO_CHECK, OPTION_QUICK,      OPTION_LONG,
-    OPTION_NPY,     OPTION_TEXT,   OPTION_EXIT_CODE,
-    OPTION_THREADS, OPTION_JSON,   OPTION_PROGRESS, OPTION_QUIET,      OPTION_VERBOSE,
+    OPTION_LEVEL,   OPTION_OUTPUT, OPTION_STDOUT,    OPTION_FORCE,      OPTION_KEEP,
+    OPTION_REMOVE,  OPTION_DTYPE,  OPTION_SHAPE,     OPTION_STDIN_NAME, OPTION_ALONE,
+    OPTION_TIMES,   OPTION_HASH,   OPTION_NO_CHECK,  OPTION_QUICK,      OPTION_LONG,
+    OPTION_NPY,     OPTION_TEXT,   OPTION_EXIT_CODE, OPTION_MAX_SIZE,   OPTION_ANY_NAMES,
+    OPTION_THREADS, OPTION_JSON,   OPTION_PROGRESS,  OPTION_QUIET,      OPTION_VERBOSE,
     OPTION_HELP,
 };
 
@@ -218,6 +224,28 @@ static bool parse_u64(uint64_t *out, const char *text, const char **end)
     *end = stop;
     *out = value;
     return true;
+}
+
+/* Bytes: a number and perhaps a unit: k, M, G, T are powers of 1000, Ki ... Ti of 1024; a B may
+ * follow. */
+static bool parse_size(uint64_t *out, const char *text)
+{
+    static const char units[] = "kmgt";
+    const char *end;
+    if (!parse_u64(out, text, &end))
+        return false;
+    const char *unit = *end ? strchr(units, tolower((unsigned char)*end)) : NULL;
+    if (unit) {
+        bool binary = tolower((unsigned char)end[1]) == 'i';
+        end += binary ? 2 : 1;
+        for (; unit >= units; unit--) {
+            if (*out > UINT64_MAX / 1024)
+                return false;
+            *out *= binary ? 1024 : 1000;
+        }
+    }
+    end += tolower((unsigned char)*end) == 'b';
+    return !*end;
 }
 
 static bool parse_shape(struct mmh_cli_options *options, const char *text)
@@ -379,6 +407,16 @@ static int apply(struct mmh_cli_options *options, enum option_id id, const char 
         break;
     case OPTION_EXIT_CODE:
         options->tell_difference = true;
+        break;
+    case OPTION_MAX_SIZE:
+        if (!parse_size(&options->max_bytes, value) || !options->max_bytes) {
+            mmh_message_error("\"%s\" is no size", value);
+            mmh_message_hint("bytes, or with a unit: 500M, 10G, 64KiB");
+            return MMH_EXIT_USAGE;
+        }
+        break;
+    case OPTION_ANY_NAMES:
+        options->any_names = true;
         break;
     case OPTION_HELP:
         options->help = true;

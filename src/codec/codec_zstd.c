@@ -6,6 +6,7 @@
 #include "codec/codec_zstd_private.h"
 
 #include <zstd.h>
+#include <zstd_errors.h>
 
 /* Chunks from so many bytes on are tried with level 1 before a level above this one: what is
  * noise to the first is noise to the second, after a hundred times as long. */
@@ -44,7 +45,7 @@ mmh_status mmh_zstd_encode(uint8_t *dst, size_t room, size_t *dst_bytes,
                           : compress_literals(workspace->zstd_encoder, dst, room, src, bytes);
     if (!ZSTD_isError(result))
         *dst_bytes = result;
-    else if (room >= ZSTD_compressBound(bytes)) /* not for want of room, so for want of memory */
+    else if (ZSTD_getErrorCode(result) != ZSTD_error_dstSize_tooSmall) /* for want of memory */
         return mmh_fail(err, MMH_E_MEMORY, "zstd: %s", ZSTD_getErrorName(result));
     return MMH_OK;
 }
@@ -56,7 +57,10 @@ mmh_status mmh_zstd_decode(uint8_t *dst, size_t bytes, mmh_codec_workspace *work
         return mmh_fail(err, MMH_E_MEMORY, "zstd decoder");
     size_t result = ZSTD_decompressDCtx(workspace->zstd_decoder, dst, bytes, src, src_bytes);
     if (ZSTD_isError(result))
-        return mmh_fail(err, MMH_E_CORRUPT, "zstd: %s", ZSTD_getErrorName(result));
+        return mmh_fail(err,
+                        ZSTD_getErrorCode(result) == ZSTD_error_memory_allocation ? MMH_E_MEMORY
+                                                                                  : MMH_E_CORRUPT,
+                        "zstd: %s", ZSTD_getErrorName(result));
     if (result != bytes)
         return mmh_fail(err, MMH_E_CORRUPT, "zstd data holds %zu bytes instead of %zu", result,
                         bytes);

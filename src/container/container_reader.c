@@ -7,8 +7,10 @@
 #include <string.h>
 
 #include <zstd.h>
+#include <zstd_errors.h>
 
 #include "base/bits.h"
+#include "base/io.h"
 #include "container/layout.h"
 #include "tensor/extent.h"
 
@@ -231,6 +233,8 @@ static mmh_status read_pages(uint8_t *index, unsigned *mended, const struct sour
             memcpy(dst, stored, bytes);
         } else {
             size_t got = ZSTD_decompress(dst, decoded, stored, bytes);
+            if (ZSTD_getErrorCode(got) == ZSTD_error_memory_allocation)
+                return mmh_fail(err, MMH_E_MEMORY, "no memory to decode the index");
             if (ZSTD_isError(got) || got != decoded)
                 return mmh_fail(err, MMH_E_CORRUPT, "index page %u does not decode", page);
         }
@@ -392,7 +396,8 @@ static mmh_status read_blocks(mmh_container_reader *reader, struct mmh_cursor *i
     return mmh_cursor_finish_prefix(in, "block table", err);
 }
 
-/* Relative, no empty part, no "." or "..", no backslash tricks are needed on POSIX. */
+/* Relative, no empty part, no "." or "..", no temporary name of ours, which would be swept. What
+ * other systems read in names is asked where they are given. */
 static bool name_is_safe(const char *name)
 {
     if (strcmp(name, ".") == 0)
@@ -400,7 +405,8 @@ static bool name_is_safe(const char *name)
     for (const char *part = name;;) {
         size_t length = strcspn(part, "/");
         if (length == 0 || (length == 1 && part[0] == '.') ||
-            (length == 2 && part[0] == '.' && part[1] == '.'))
+            (length == 2 && part[0] == '.' && part[1] == '.') ||
+            mmh_path_is_temporary(part, length))
             return false;
         if (!part[length])
             return true;

@@ -319,7 +319,11 @@ static mmh_status build_pages(mmh_container_writer *writer, struct mmh_buffer *o
         size_t bytes = left < MMH_PAGE_BYTES ? left : MMH_PAGE_BYTES;
         size_t stored = ZSTD_compressCCtx(zstd, packed, bound, page, bytes, 9);
         const uint8_t *data = packed;
-        if (ZSTD_isError(stored) || stored >= bytes ||
+        if (ZSTD_isError(stored)) { /* there is room, so it is memory */
+            status = mmh_fail(err, MMH_E_MEMORY, "no memory for the index");
+            break;
+        }
+        if (stored >= bytes ||
             (uint64_t)i * MMH_PAGE_BYTES + bytes > mmh_index_bound(out->bytes + stored)) {
             data = page;
             stored = bytes;

@@ -7,6 +7,7 @@
 
 #include <string.h>
 
+#include <openssl/err.h>
 #include <openssl/evp.h>
 
 #ifdef MMH_HAVE_BLAKE3
@@ -57,12 +58,15 @@ mmh_status mmh_hasher_init(mmh_hasher *hasher, unsigned suite, enum mmh_hash_dom
         return mmh_fail(err, MMH_E_UNSUPPORTED, "hash suite %u (%s) is not in this build", suite,
                         name ? name : "unknown");
     }
+    ERR_set_mark(); /* what fails here is ours to tell, and no business of the caller's queue */
     hasher->openssl = EVP_MD_CTX_new();
     if (!hasher->openssl || EVP_DigestInit_ex(hasher->openssl, EVP_sha256(), NULL) != 1 ||
         EVP_DigestUpdate(hasher->openssl, &prefix, 1) != 1) {
         mmh_hasher_abandon(hasher);
+        ERR_pop_to_mark();
         return mmh_fail(err, MMH_E_MEMORY, "no memory for a hash");
     }
+    ERR_clear_last_mark();
     return MMH_OK;
 }
 

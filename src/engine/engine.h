@@ -71,6 +71,22 @@ mmh_status mmh_worker_room(mmh_context *context, struct mmh_worker *worker, size
  * relative to, whatever other such links lie on the way (no ".." after a name): pack follows those that do not, unpack refuses them. */
 bool mmh_target_stays_inside(const char *name, const char *target);
 
+/* ---- names ---- */
+
+/* Names of a container that are not for every system (docs/format.md section 5). */
+struct mmh_odd_names {
+    uint64_t count;
+    const char *first; /* one of them */
+    const char *why;   /* "is a device on some systems"; NULL: there is a twin */
+    const char *twin;  /* that differs from it in case alone */
+};
+
+/* Look at names [count]; sorts them. */
+void mmh_names_look(struct mmh_odd_names *odd, const char **names, size_t count);
+
+/* What is odd, for people, cut to [bytes]; odd->count is not 0. */
+void mmh_odd_name_text(char *text, size_t bytes, const struct mmh_odd_names *odd);
+
 /* ---- containers ---- */
 
 struct mmh_reader {
@@ -81,7 +97,7 @@ struct mmh_reader {
     mmh_usage *by_dtype, *by_codec;
     size_t by_dtype_count, by_codec_count;
     uint64_t original_bytes, floor_bytes;
-    uint64_t *refs_stored;      /* [ref_count + 1] stored bytes of the chunks of refs before one */
+    uint64_t *refs_stored;      /* stored bytes of the chunks of refs before every sixteenth */
     uint64_t *blocks_stored;    /* [block_count + 1] the same of blocks, their models included */
 };
 

@@ -85,6 +85,8 @@ static mmh_status read_block(struct packing *packing, const struct mmh_plan_bloc
     if (status != MMH_OK)
         return status;
     status = mmh_input_read(input, slot->raw, block->offset, (size_t)block->bytes, err);
+    if (status == MMH_OK) /* nor has it changed during the read */
+        status = mmh_input_unchanged(input, err);
     mmh_input_close(input);
     return status;
 }
@@ -422,7 +424,7 @@ static mmh_status pack_to(mmh_context *context, const char *const *inputs, size_
                                &options, err);
     if (status == MMH_OK) {
         context->state.total_bytes = packing.plan.total_bytes;
-        struct mmh_output_options out = { .overwrite = options.overwrite };
+        struct mmh_output_options out = { .overwrite = options.overwrite, .sweep = true };
         status = path ? mmh_output_create(&packing.output, path, &out, context->allocator, err)
                       : mmh_output_open_descriptor(&packing.output, descriptor, "output",
                                                    context->allocator, err);
@@ -453,7 +455,11 @@ static mmh_status pack_to(mmh_context *context, const char *const *inputs, size_
             .write_ns = times->write_ns,
             .sync_ns = sync_ns,
             .wall_ns = mmh_clock_ns() - begin,
+            .followed_links = packing.plan.followed_links,
+            .odd_names = packing.plan.odd_names.count,
         };
+        if (done.odd_names)
+            mmh_odd_name_text(done.odd_name, sizeof done.odd_name, &packing.plan.odd_names);
         mmh_report_copy(report, &done, sizeof done);
     }
     mmh_context_end(context, status);

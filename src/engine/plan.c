@@ -61,6 +61,30 @@ struct listing {
     struct mmh_path_info info;
 };
 
+/* Whether some part of a path is a temporary name of mmh's own. */
+static bool is_temporary(const char *path)
+{
+    for (;;) {
+        size_t bytes = strcspn(path, "/");
+        if (mmh_path_is_temporary(path, bytes))
+            return true;
+        if (!path[bytes])
+            return false;
+        path += bytes + 1;
+    }
+}
+
+static mmh_status check_names(struct mmh_plan *plan, struct mmh_arena *arena, mmh_error *err)
+{
+    const char **names = mmh_arena_array(arena, plan->file_count, sizeof *names);
+    if (!names)
+        return mmh_fail(err, MMH_E_MEMORY, "no memory to list %zu files", plan->file_count);
+    for (size_t i = 0; i < plan->file_count; i++)
+        names[i] = plan->files[i].name;
+    mmh_names_look(&plan->odd_names, names, plan->file_count);
+    return MMH_OK;
+}
+
 static mmh_status list_inputs(struct mmh_plan *plan, struct mmh_arena *arena,
                               const char *const *inputs, size_t input_count, const char *output,
                               const mmh_pack_options *options, mmh_error *err)
@@ -117,6 +141,12 @@ static mmh_status list_inputs(struct mmh_plan *plan, struct mmh_arena *arena,
                     return mmh_fail(err, MMH_E_USAGE, "\"%s\" is input and output", output);
                 continue;
             }
+            if (is_temporary(info->path)) { /* of a run that is at work there, or was killed */
+                if (!listing->folder)
+                    return mmh_fail(err, MMH_E_USAGE, "\"%s\" is a temporary name of mmh's own",
+                                    inputs[i]);
+                continue;
+            }
             struct mmh_plan_file *file = &plan->files[plan->file_count++];
             file->name = listing->prefix
                              ? mmh_arena_format(arena, "%s/%s", listing->prefix, info->path)
@@ -135,6 +165,7 @@ static mmh_status list_inputs(struct mmh_plan *plan, struct mmh_arena *arena,
                     return mmh_fail(err, MMH_E_USAGE,
                                     "symlink \"%s\" points outside the folder, and not to a file",
                                     file->path);
+                plan->followed_links++;
             }
             if (file->info.kind == MMH_PATH_OTHER)
                 return mmh_fail(err, MMH_E_USAGE,
@@ -146,7 +177,7 @@ static mmh_status list_inputs(struct mmh_plan *plan, struct mmh_arena *arena,
         if (strcmp(plan->files[i - 1].name, plan->files[i].name) == 0)
             return mmh_fail(err, MMH_E_USAGE, "two inputs would be called \"%s\"",
                             plan->files[i].name);
-    return MMH_OK;
+    return check_names(plan, arena, err);
 }
 
 /* ---- blocks ---- */
@@ -330,8 +361,8 @@ mmh_status mmh_plan_open(mmh_input **input, const struct mmh_plan_file *file,
     if (status != MMH_OK)
         return status;
     const struct mmh_path_info *now = mmh_input_info(*input);
-    if (mmh_input_bytes(*input) == file->info.bytes &&
-        now->mtime_seconds == file->info.mtime_seconds &&
+    if (mmh_input_bytes(*input) == file->info.bytes && now->inode == file->info.inode &&
+        now->device == file->info.device && now->mtime_seconds == file->info.mtime_seconds &&
         now->mtime_nanoseconds == file->info.mtime_nanoseconds)
         return MMH_OK;
     mmh_input_close(*input);

@@ -33,6 +33,8 @@ struct mmh_plan {
     struct mmh_plan_block *blocks;
     size_t block_count;
     uint64_t total_bytes;
+    uint64_t followed_links; /* symlinks that lead out of a folder: files here */
+    struct mmh_odd_names odd_names;
 };
 
 /* List the inputs and find the tensors in every file: no blocks yet. All in the arena. Failures
@@ -45,8 +47,8 @@ mmh_status mmh_plan_files(struct mmh_plan *plan, mmh_context *context, struct mm
 mmh_status mmh_plan_open(mmh_input **input, const struct mmh_plan_file *file,
                          const mmh_allocator *allocator, mmh_error *err);
 
-/* The same, and cut into blocks: list the inputs and map every file. All in the arena. `output` (may be NULL) is left out when
- * it lies in an input folder. */
+/* The same, and cut into blocks: list the inputs and map every file. All in the arena. `output` (may
+ * be NULL) is left out when it lies in an input folder, and so are mmh's own temporary files. */
 mmh_status mmh_plan_make(struct mmh_plan *plan, mmh_context *context, struct mmh_arena *arena,
                          const char *const *inputs, size_t input_count, const char *output,
                          const mmh_pack_options *options, mmh_error *err);

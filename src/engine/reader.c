@@ -10,6 +10,10 @@
 #include "engine/originals.h"
 #include "kernel/kernel.h"
 
+enum {
+    REFS_SUMMED = 16
+}; /* stored bytes are summed so many refs at a time: a ref may be one byte */
+
 static mmh_status read_at(void *context, void *dst, uint64_t offset, size_t bytes, mmh_error *err)
 {
     return mmh_input_read(context, dst, offset, bytes, err);
@@ -22,14 +26,15 @@ static mmh_status sum_usage(mmh_reader *reader, mmh_error *err)
     reader->by_dtype = mmh_arena_array(&reader->container.arena, MMH_DTYPE_COUNT,
                                        sizeof *reader->by_dtype);
     reader->by_codec = mmh_arena_array(&reader->container.arena, 256, sizeof *reader->by_codec);
-    reader->refs_stored = mmh_arena_array(&reader->container.arena, (size_t)index->ref_count + 1,
-                                          sizeof(uint64_t));
+    reader->refs_stored = mmh_arena_array(
+        &reader->container.arena, (size_t)index->ref_count / REFS_SUMMED + 1, sizeof(uint64_t));
     reader->blocks_stored = mmh_arena_array(&reader->container.arena,
                                             (size_t)index->block_count + 1, sizeof(uint64_t));
     if (!reader->by_dtype || !reader->by_codec || !reader->refs_stored || !reader->blocks_stored)
         return mmh_fail(err, MMH_E_MEMORY, "no memory for an open container");
-    for (uint64_t i = 0; i < index->block_count; i++) {
+    for (uint64_t i = 0, stored = 0; i < index->block_count; i++) {
         const struct mmh_block_entry *block = &index->blocks[i];
+        const uint64_t stored_before = stored;
         mmh_usage *type = &reader->by_dtype[block->dtype];
         reader->original_bytes += block->bytes;
         reader->floor_bytes += block->floor_bytes;
@@ -44,12 +49,11 @@ static mmh_status sum_usage(mmh_reader *reader, mmh_error *err)
             codec->chunk_count++;
             type->stored_bytes += chunk->bytes;
             type->chunk_count++;
-            reader->refs_stored[block->first_ref + c + 1] =
-                reader->refs_stored[block->first_ref + c] + chunk->bytes;
+            stored += chunk->bytes;
+            if ((block->first_ref + c + 1) % REFS_SUMMED == 0)
+                reader->refs_stored[(block->first_ref + c + 1) / REFS_SUMMED] = stored;
         }
-        reader->blocks_stored[i + 1] = reader->blocks_stored[i] +
-                                       reader->refs_stored[block->first_ref + count] -
-                                       reader->refs_stored[block->first_ref];
+        reader->blocks_stored[i + 1] = reader->blocks_stored[i] + stored - stored_before;
         if (block->has_model) {
             const struct mmh_chunk_entry *model = &index->chunks[block->model];
             type->stored_bytes += model->bytes;
@@ -173,19 +177,30 @@ static uint64_t proportion(uint64_t stored, uint64_t part, uint64_t whole)
     return part == whole ? stored : (uint64_t)((double)stored * (double)part / (double)whole);
 }
 
+/* Stored bytes of the chunks of all refs before one. */
+static uint64_t refs_stored(const mmh_reader *reader, uint64_t ref)
+{
+    const struct mmh_index *index = &reader->container.index;
+    uint64_t stored = reader->refs_stored[ref / REFS_SUMMED];
+    for (uint64_t r = ref - ref % REFS_SUMMED; r < ref; r++)
+        stored += index->chunks[index->refs[r]].bytes;
+    return stored;
+}
+
 /* Share of the stored chunks, and of the model, that bytes [from, to) of a block take. */
 static uint64_t block_stored(const mmh_reader *reader, const struct mmh_block_entry *block,
                              uint64_t from, uint64_t to)
 {
-    const uint64_t *before = reader->refs_stored + block->first_ref;
+    const struct mmh_index *index = &reader->container.index;
     uint64_t first = from / block->chunk_bytes, last = (to - 1) / block->chunk_bytes, stored = 0;
     if (last > first + 1)
-        stored = before[last] - before[first + 1];
+        stored = refs_stored(reader, block->first_ref + last) -
+                 refs_stored(reader, block->first_ref + first + 1);
     for (uint64_t c = first; c <= last; c = c < last ? last : c + 1) {
         uint64_t begin = c * block->chunk_bytes, length = mmh_block_chunk_bytes(block, c);
         uint64_t end = begin + length < to ? begin + length : to;
-        stored += proportion(before[c + 1] - before[c], end - (begin > from ? begin : from),
-                             length);
+        stored += proportion(index->chunks[index->refs[block->first_ref + c]].bytes,
+                             end - (begin > from ? begin : from), length);
     }
     if (block->has_model)
         stored += proportion(reader->container.index.chunks[block->model].bytes, to - from,
@@ -327,24 +342,6 @@ mmh_status mmh_reader_fetch(mmh_reader *reader, struct mmh_worker *worker, uint6
     return status;
 }
 
-mmh_status mmh_reader_model(mmh_reader *reader, struct mmh_worker *worker, uint64_t block,
-                            mmh_model **model, mmh_error *err)
-{
-    const struct mmh_block_entry *entry = &reader->container.index.blocks[block];
-    *model = NULL;
-    if (!entry->has_model)
-        return MMH_OK;
-    const struct mmh_chunk_entry *chunk = &reader->container.index.chunks[entry->model];
-    if (chunk->codec_id != MMH_CODEC_MODEL)
-        return mmh_fail(err, MMH_E_CORRUPT, "the model of block %" PRIu64 " is no model", block);
-    mmh_status status = mmh_reader_fetch(reader, worker, entry->model, err);
-    if (status != MMH_OK)
-        return status;
-    return mmh_model_create(model, worker->stored, chunk->bytes,
-                            entry->bytes / mmh_dtype_scalar_bytes(entry->dtype),
-                            reader->context->allocator, err);
-}
-
 /* Name the tensor (or file) that a chunk belongs to, for messages. */
 static const char *chunk_owner(const mmh_reader *reader, const struct mmh_block_entry *block,
                                uint64_t begin)
@@ -357,6 +354,40 @@ static const char *chunk_owner(const mmh_reader *reader, const struct mmh_block_
             return tensor->name;
     }
     return file->record.name;
+}
+
+/* Say of what container and tensor a chunk is, unless nothing is wrong with it. */
+static mmh_status chunk_fail(const mmh_reader *reader, const char *what,
+                             const struct mmh_block_entry *block, uint64_t begin, mmh_status status,
+                             const mmh_error *problem, mmh_error *err)
+{
+    if (status == MMH_OK)
+        return MMH_OK;
+    if (status != MMH_E_CORRUPT)
+        return mmh_fail(err, status, "%s", problem->message);
+    return mmh_fail(err, status, "%s: %s\"%s\": %s", mmh_input_name(reader->input), what,
+                    chunk_owner(reader, block, begin), problem->message);
+}
+
+mmh_status mmh_reader_model(mmh_reader *reader, struct mmh_worker *worker, uint64_t block,
+                            mmh_model **model, mmh_error *err)
+{
+    const struct mmh_block_entry *entry = &reader->container.index.blocks[block];
+    *model = NULL;
+    if (!entry->has_model)
+        return MMH_OK;
+    const struct mmh_chunk_entry *chunk = &reader->container.index.chunks[entry->model];
+    mmh_error local = { 0 };
+    mmh_status status = MMH_OK;
+    if (chunk->codec_id != MMH_CODEC_MODEL)
+        status = mmh_fail(&local, MMH_E_CORRUPT, "it is no model");
+    if (status == MMH_OK)
+        status = mmh_reader_fetch(reader, worker, entry->model, &local);
+    if (status == MMH_OK)
+        status = mmh_model_create(model, worker->stored, chunk->bytes,
+                                  entry->bytes / mmh_dtype_scalar_bytes(entry->dtype),
+                                  reader->context->allocator, &local);
+    return chunk_fail(reader, "model of ", entry, entry->file_offset, status, &local, err);
 }
 
 mmh_status mmh_reader_chunk(mmh_reader *reader, struct mmh_worker *worker, uint64_t block,
@@ -383,13 +414,8 @@ mmh_status mmh_reader_chunk(mmh_reader *reader, struct mmh_worker *worker, uint6
             mmh_kernels_get()->swap_bytes(dst, dst, *bytes / scalar_bytes, scalar_bytes);
         mmh_stage_add(&reader->context->times.decode_ns, clock);
     }
-    if (status == MMH_OK)
-        return MMH_OK;
-    if (status != MMH_E_CORRUPT)
-        return mmh_fail(err, status, "%s", local.message);
-    return mmh_fail(err, status, "\"%s\": %s",
-                    chunk_owner(reader, entry, entry->file_offset + index * entry->chunk_bytes),
-                    local.message);
+    return chunk_fail(reader, "", entry, entry->file_offset + index * entry->chunk_bytes, status,
+                      &local, err);
 }
 
 /* ---- tensors ---- */

@@ -32,10 +32,11 @@ struct slot {
 struct restoring {
     mmh_context *context;
     mmh_reader *reader;
-    bool digests;          /* compare content digests */
-    bool write;            /* restore; else only check */
-    int descriptor_output; /* outputs[0] takes appends, in order */
-    struct run *runs;
+    bool digests;                      /* compare content digests */
+    bool write;                        /* restore; else only check */
+    int descriptor_output;             /* outputs[0] takes appends, in order */
+    uint64_t first_block, block_count; /* of the files being restored */
+    uint64_t *runs_before;             /* [block_count + 1] runs of the blocks before each */
     struct slot *slots;
     size_t window;
     uint64_t first_file; /* of the group being restored */
@@ -47,6 +48,33 @@ struct restoring {
 };
 
 /* ---- jobs ---- */
+
+/* Chunks of one run of a block. */
+static uint64_t run_chunks(const struct mmh_block_entry *block)
+{
+    return MMH_MAX(RUN_BYTES / block->chunk_bytes, UINT64_C(1));
+}
+
+/* Run number `job`: runs are not listed, as a small container may claim a great many. */
+static struct run run_find(const struct restoring *restoring, size_t job)
+{
+    uint64_t low = 0, high = restoring->block_count;
+    while (high - low > 1) {
+        uint64_t middle = low + (high - low) / 2;
+        if (restoring->runs_before[middle] <= job)
+            low = middle;
+        else
+            high = middle;
+    }
+    struct run run = { .block = restoring->first_block + low };
+    const struct mmh_block_entry *block = &restoring->reader->container.index.blocks[run.block];
+    uint64_t chunks = mmh_divide_up(block->bytes, block->chunk_bytes), each = run_chunks(block);
+    run.first = (job - restoring->runs_before[low]) * each;
+    run.count = MMH_MIN(chunks - run.first, each);
+    run.bytes = MMH_MIN(block->bytes - run.first * block->chunk_bytes,
+                        run.count * block->chunk_bytes);
+    return run;
+}
 
 static mmh_output *file_output(struct restoring *restoring, uint64_t file)
 {
@@ -77,9 +105,9 @@ static mmh_status run_produce(void *context, size_t job, unsigned worker_index, 
     mmh_reader *reader = restoring->reader;
     struct mmh_stage_times *times = &restoring->context->times;
     struct mmh_worker *worker = &restoring->context->workers[worker_index];
-    const struct run *run = &restoring->runs[job];
-    const struct mmh_block_entry *block = &reader->container.index.blocks[run->block];
-    uint64_t begin = block->file_offset + run->first * block->chunk_bytes, done = 0;
+    const struct run run = run_find(restoring, job);
+    const struct mmh_block_entry *block = &reader->container.index.blocks[run.block];
+    uint64_t begin = block->file_offset + run.first * block->chunk_bytes, done = 0;
     bool keep = restoring->digests || restoring->descriptor_output;
     struct slot *slot = &restoring->slots[job % restoring->window];
     mmh_model *model = NULL;
@@ -87,13 +115,13 @@ static mmh_status run_produce(void *context, size_t job, unsigned worker_index, 
     mmh_status status = mmh_worker_room(restoring->context, worker, 0,
                                         keep ? 0 : block->chunk_bytes, err);
     if (status == MMH_OK && keep)
-        status = slot_room(restoring, &slot->data, &slot->data_room, (size_t)run->bytes, err);
+        status = slot_room(restoring, &slot->data, &slot->data_room, (size_t)run.bytes, err);
     if (status == MMH_OK)
-        status = mmh_reader_model(reader, worker, run->block, &model, err);
-    for (uint64_t i = 0; i < run->count && status == MMH_OK; i++) {
+        status = mmh_reader_model(reader, worker, run.block, &model, err);
+    for (uint64_t i = 0; i < run.count && status == MMH_OK; i++) {
         uint8_t *dst = keep ? slot->data + done : worker->decoded;
         size_t bytes;
-        status = mmh_reader_chunk(reader, worker, run->block, run->first + i, model, dst, &bytes,
+        status = mmh_reader_chunk(reader, worker, run.block, run.first + i, model, dst, &bytes,
                                   false, err);
         if (status == MMH_OK && restoring->write && !restoring->descriptor_output) {
             uint64_t clock = mmh_clock_ns();
@@ -110,12 +138,12 @@ static mmh_status run_produce(void *context, size_t job, unsigned worker_index, 
     if (status == MMH_OK && restoring->digests) {
         uint64_t clock = mmh_clock_ns();
         uint64_t file_bytes = reader->container.index.files[block->file].record.bytes;
-        size_t slices = mmh_slices_inside(begin, (size_t)run->bytes, file_bytes);
+        size_t slices = mmh_slices_inside(begin, (size_t)run.bytes, file_bytes);
         status = slot_room(restoring, &slot->hashes, &slot->hashes_room, slices * MMH_HASH_BYTES,
                            err);
         if (status == MMH_OK)
             status = mmh_slices_hash(slot->hashes, reader->container.hash_suite, slot->data, begin,
-                                     (size_t)run->bytes, file_bytes, err);
+                                     (size_t)run.bytes, file_bytes, err);
         mmh_stage_add(&times->hash_ns, clock);
     }
     return status;
@@ -130,23 +158,23 @@ static mmh_status digest_compare(struct restoring *restoring, mmh_error *err)
     restoring->digest_open = false;
     mmh_status status = mmh_digest_final(restoring->digest, digest, err);
     if (status == MMH_OK && memcmp(digest, record->digest, sizeof digest) != 0)
-        status = mmh_fail(err, MMH_E_CORRUPT, "\"%s\" decodes to other content than was packed",
-                          record->name);
+        status = mmh_fail(err, MMH_E_CORRUPT, "%s: \"%s\" decodes to other content than was packed",
+                          mmh_input_name(restoring->reader->input), record->name);
     return status;
 }
 
 static mmh_status run_consume(void *context, size_t job, mmh_error *err)
 {
     struct restoring *restoring = context;
-    const struct run *run = &restoring->runs[job];
+    const struct run run = run_find(restoring, job);
     struct slot *slot = &restoring->slots[job % restoring->window];
     const struct mmh_index *index = &restoring->reader->container.index;
-    const struct mmh_block_entry *block = &index->blocks[run->block];
+    const struct mmh_block_entry *block = &index->blocks[run.block];
     const struct mmh_file_record *record = &index->files[block->file].record;
     mmh_status status = MMH_OK;
     restoring->context->state.name = record->name;
     if (restoring->descriptor_output)
-        status = mmh_output_append(restoring->outputs[0], slot->data, (size_t)run->bytes, err);
+        status = mmh_output_append(restoring->outputs[0], slot->data, (size_t)run.bytes, err);
     if (status != MMH_OK || !restoring->digests)
         return status;
     if (!restoring->digest_open) {
@@ -156,7 +184,7 @@ static mmh_status run_consume(void *context, size_t job, mmh_error *err)
         restoring->digest_open = status == MMH_OK;
     }
     if (status == MMH_OK)
-        status = mmh_digest_add(restoring->digest, slot->data, (size_t)run->bytes, slot->hashes,
+        status = mmh_digest_add(restoring->digest, slot->data, (size_t)run.bytes, slot->hashes,
                                 err);
     if (status == MMH_OK && restoring->digest->position == record->bytes)
         status = digest_compare(restoring, err);
@@ -178,46 +206,32 @@ static mmh_status restore_files(struct restoring *restoring, uint64_t first, uin
 {
     const struct mmh_index *index = &restoring->reader->container.index;
     const mmh_allocator *allocator = restoring->context->allocator;
-    size_t count = 0, at = 0;
+    uint64_t count = 0;
     mmh_status status = MMH_OK;
-    for (int pass = 0; pass < 2; pass++) { /* count, then fill in */
-        for (uint64_t f = first; f < end; f++) {
-            const struct mmh_file_entry *file = &index->files[f];
-            for (uint64_t b = 0; b < file->record.block_count; b++) {
-                const struct mmh_block_entry *block = &index->blocks[file->first_block + b];
-                uint64_t chunks = mmh_divide_up(block->bytes, block->chunk_bytes);
-                uint64_t each = RUN_BYTES / block->chunk_bytes ? RUN_BYTES / block->chunk_bytes : 1;
-                for (uint64_t c = 0; c < chunks; c += each, at++) {
-                    if (!pass) {
-                        count++;
-                        continue;
-                    }
-                    struct run *run = &restoring->runs[at];
-                    run->block = file->first_block + b;
-                    run->first = c;
-                    run->count = chunks - c < each ? chunks - c : each;
-                    uint64_t left = block->bytes - c * block->chunk_bytes;
-                    run->bytes = left < run->count * block->chunk_bytes
-                                   ? left
-                                   : run->count * block->chunk_bytes;
-                }
-            }
-        }
-        at = 0;
-        if (!pass) {
-            restoring->runs = mmh_alloc_array(allocator, count, sizeof *restoring->runs);
-            if (!restoring->runs)
-                return mmh_fail(err, MMH_E_MEMORY, "no memory for %zu jobs", count);
-        }
+    restoring->block_count = 0;
+    for (uint64_t f = first; f < end; f++) {
+        if (!restoring->block_count)
+            restoring->first_block = index->files[f].first_block;
+        restoring->block_count += index->files[f].record.block_count;
+    }
+    restoring->runs_before = mmh_alloc_array(allocator, (size_t)restoring->block_count + 1,
+                                             sizeof *restoring->runs_before);
+    if (!restoring->runs_before)
+        return mmh_fail(err, MMH_E_MEMORY, "no memory for %" PRIu64 " blocks",
+                        restoring->block_count);
+    for (uint64_t b = 0; b < restoring->block_count; b++) {
+        const struct mmh_block_entry *block = &index->blocks[restoring->first_block + b];
+        count += mmh_divide_up(mmh_divide_up(block->bytes, block->chunk_bytes), run_chunks(block));
+        restoring->runs_before[b + 1] = count;
     }
     for (uint64_t f = first; f < end && restoring->digests && status == MMH_OK; f++)
         if (index->files[f].record.kind == MMH_FILE_REGULAR && !index->files[f].record.bytes)
             status = check_empty(restoring, f, err);
     if (status == MMH_OK)
-        status = mmh_pool_ordered(restoring->context->pool, count, restoring->window, run_produce,
-                                  run_consume, restoring, err);
-    mmh_free(allocator, restoring->runs);
-    restoring->runs = NULL;
+        status = mmh_pool_ordered(restoring->context->pool, (size_t)count, restoring->window,
+                                  run_produce, run_consume, restoring, err);
+    mmh_free(allocator, restoring->runs_before);
+    restoring->runs_before = NULL;
     return status;
 }
 
@@ -253,9 +267,39 @@ static mmh_status check_output_limit(const mmh_context *context, const mmh_reade
 {
     uint64_t limit = context->limits.output_bytes;
     if (limit && reader->original_bytes > limit)
-        return mmh_fail(err, MMH_E_LIMIT, "%" PRIu64 " bytes would be over the limit of %" PRIu64,
-                        reader->original_bytes, limit);
+        return mmh_fail(err, MMH_E_LIMIT,
+                        "%s holds %" PRIu64 " bytes unpacked, over the limit of %" PRIu64,
+                        mmh_input_name(reader->input), reader->original_bytes, limit);
     return MMH_OK;
+}
+
+static const char *last_part(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+/* No name is one that some system would take for something else, unless the caller wants any. */
+static mmh_status check_names(const struct restoring *restoring, const mmh_unpack_options *options,
+                              mmh_error *err)
+{
+    const struct mmh_index *index = &restoring->reader->container.index;
+    const mmh_allocator *allocator = restoring->context->allocator;
+    struct mmh_odd_names odd;
+    char text[400];
+    if (options->any_names)
+        return MMH_OK;
+    const char **names = mmh_alloc_array(allocator, (size_t)index->file_count, sizeof *names);
+    if (!names)
+        return mmh_fail(err, MMH_E_MEMORY, "no memory for %" PRIu64 " names", index->file_count);
+    for (uint64_t i = 0; i < index->file_count; i++)
+        names[i] = index->files[i].record.name;
+    mmh_names_look(&odd, names, (size_t)index->file_count);
+    mmh_free(allocator, names);
+    if (!odd.count)
+        return MMH_OK;
+    mmh_odd_name_text(text, sizeof text, &odd);
+    return mmh_fail(err, MMH_E_USAGE, "%s", text);
 }
 
 /* ---- one file ---- */
@@ -313,7 +357,10 @@ static mmh_status unpack_file(struct restoring *restoring, const char *path,
     if (status == MMH_OK && info.kind != MMH_PATH_NONE && !options->overwrite)
         return mmh_fail(err, MMH_E_USAGE, "\"%s\" exists", path);
     struct mmh_output_options out = { .overwrite = options->overwrite,
+                                      .sweep = true,
                                       .mode = record->mode & MODE_KEPT };
+    if (status == MMH_OK && strcmp(last_part(path), last_part(record->name)) == 0)
+        status = check_names(restoring, options, err);
     if (status == MMH_OK)
         status = mmh_output_create(&output, path, &out, restoring->context->allocator, err);
     if (status == MMH_OK)
@@ -351,14 +398,15 @@ bool mmh_target_stays_inside(const char *name, const char *target)
 }
 
 /* No symlink leads outside. */
-static mmh_status check_symlinks(const struct mmh_index *index, mmh_error *err)
+static mmh_status check_symlinks(const mmh_reader *reader, mmh_error *err)
 {
+    const struct mmh_index *index = &reader->container.index;
     for (uint64_t i = 0; i < index->file_count; i++) {
         const struct mmh_file_record *record = &index->files[i].record;
         if (record->kind == MMH_FILE_SYMLINK &&
             !mmh_target_stays_inside(record->name, record->target))
-            return mmh_fail(err, MMH_E_CORRUPT, "symlink \"%s\" points outside: \"%s\"",
-                            record->name, record->target);
+            return mmh_fail(err, MMH_E_CORRUPT, "%s: symlink \"%s\" points outside: \"%s\"",
+                            mmh_input_name(reader->input), record->name, record->target);
     }
     return MMH_OK;
 }
@@ -380,6 +428,9 @@ static mmh_status check_destination(const mmh_folder *folder, const struct mmh_i
             continue;
         if (!overwrite || info.kind == MMH_PATH_FOLDER || record->kind == MMH_FILE_FOLDER)
             return mmh_fail(err, MMH_E_USAGE, "\"%s\" exists in the destination", record->name);
+        if (info.kind == MMH_PATH_OTHER)
+            return mmh_fail(err, MMH_E_USAGE,
+                            "\"%s\" is a device or a pipe, which cannot be replaced", record->name);
     }
     return MMH_OK;
 }
@@ -419,7 +470,7 @@ static mmh_status stage_files(struct restoring *restoring, const mmh_folder *fol
                 continue;
             char name[64];
             staged_name(name, staging, i);
-            struct mmh_output_options out = { .overwrite = true, .mode = record->mode & MODE_KEPT };
+            struct mmh_output_options out = { .mode = record->mode & MODE_KEPT };
             mmh_output **output = &restoring->outputs[i - first];
             status = mmh_output_create_beneath(output, folder, name, &out,
                                                restoring->context->allocator, err);
@@ -441,43 +492,98 @@ static mmh_status stage_files(struct restoring *restoring, const mmh_folder *fol
     return status;
 }
 
-/* Everything is complete and checked: give the files their names. A destination that was there
- * before keeps its mode. *placed: how many entries. */
+/* What has become of an entry of the container, so that it can be undone. */
+struct placed {
+    enum {
+        PLACED_NOT,      /* yet; or it was there before and is as it was */
+        PLACED_NEW,      /* nothing was there */
+        PLACED_EXCHANGED /* what was there is in the staging folder now */
+    } how;
+    uint32_t made_bytes; /* of its name: the outermost folder that was made for it; 0: none */
+};
+
+/* Make the first `bytes` of a name a folder. *made_bytes: the outermost one that was missing. */
+static mmh_status make_folder(const mmh_folder *folder, const char *name, size_t bytes,
+                              uint32_t *made_bytes, mmh_error *err)
+{
+    char path[4096];
+    mmh_status status = MMH_OK;
+    *made_bytes = 0;
+    if (bytes >= sizeof path)
+        return mmh_fail(err, MMH_E_UNSUPPORTED, "the name \"%.64s...\" is too long", name);
+    for (size_t end = bytes; end && status == MMH_OK; end--) { /* mostly it is there */
+        struct mmh_path_info info;
+        if (end < bytes && name[end] != '/')
+            continue;
+        memcpy(path, name, end);
+        path[end] = 0;
+        status = mmh_folder_stat(&info, folder, path, err);
+        if (status != MMH_OK || info.kind != MMH_PATH_NONE)
+            break;
+        *made_bytes = (uint32_t)end;
+    }
+    if (status != MMH_OK)
+        *made_bytes = 0;
+    memcpy(path, name, bytes);
+    path[bytes] = 0;
+    if (status == MMH_OK && *made_bytes)
+        status = mmh_folder_make(folder, path, 0777, err);
+    return status;
+}
+
+/* Give a staged file or symlink its name. */
+static mmh_status place_entry(const mmh_folder *folder, const char *staged, const char *name,
+                              bool overwrite, struct placed *placed, mmh_error *err)
+{
+    bool exchanged = false;
+    mmh_status status = MMH_OK;
+    if (overwrite)
+        status = mmh_folder_exchange(folder, staged, name, &exchanged, err);
+    if (status == MMH_OK && exchanged) {
+        struct mmh_path_info old;
+        placed->how = PLACED_EXCHANGED;
+        status = mmh_folder_stat(&old, folder, staged, err);
+        if (status == MMH_OK && old.kind != MMH_PATH_FILE && old.kind != MMH_PATH_SYMLINK)
+            status = mmh_fail(err, MMH_E_USAGE, "\"%s\" exists in the destination", name);
+    } else if (status == MMH_OK) {
+        mmh_error problem = { 0 };
+        status = mmh_folder_rename(folder, staged, name, false, &problem);
+        if (status == MMH_OK)
+            placed->how = PLACED_NEW;
+        else if (status == MMH_E_USAGE && overwrite) /* no exchange here: there is no way back */
+            return mmh_folder_rename(folder, staged, name, true, err);
+        else
+            return mmh_fail(err, status, "%s", problem.message);
+    }
+    return status;
+}
+
+/* Everything is complete and checked: give the files their names. A folder that was there before
+ * keeps its mode if it is the destination. */
 static mmh_status place_files(const mmh_folder *folder, const char *staging,
                               const struct mmh_index *index, bool overwrite, bool created,
-                              uint64_t *placed, mmh_error *err)
+                              struct placed *placed, mmh_error *err)
 {
     mmh_status status = MMH_OK;
-    for (*placed = 0; *placed < index->file_count && status == MMH_OK; ++*placed) {
-        const struct mmh_file_record *record = &index->files[*placed].record;
+    for (uint64_t i = 0; i < index->file_count && status == MMH_OK; i++) {
+        const struct mmh_file_record *record = &index->files[i].record;
         char staged[64];
         if (strcmp(record->name, ".") == 0)
             continue;
+        if (record->kind == MMH_FILE_FOLDER) {
+            status = make_folder(folder, record->name, strlen(record->name), &placed[i].made_bytes,
+                                 err);
+            continue;
+        }
         const char *slash = strrchr(record->name, '/');
-        if (slash && record->kind != MMH_FILE_FOLDER) { /* containers may leave folders out */
-            char parent[4096];
-            size_t length = (size_t)(slash - record->name);
-            if (length >= sizeof parent)
-                return mmh_fail(err, MMH_E_UNSUPPORTED, "the name \"%.64s...\" is too long",
-                                record->name);
-            memcpy(parent, record->name, length);
-            parent[length] = 0;
-            status = mmh_folder_make(folder, parent, 0777, err);
-            if (status != MMH_OK)
-                return status;
-        }
-        switch (record->kind) {
-        case MMH_FILE_REGULAR:
-            staged_name(staged, staging, *placed);
-            status = mmh_folder_rename(folder, staged, record->name, overwrite, err);
-            break;
-        case MMH_FILE_FOLDER:
-            status = mmh_folder_make(folder, record->name, 0777, err);
-            break;
-        case MMH_FILE_SYMLINK:
-            status = mmh_folder_symlink(folder, record->name, record->target, overwrite, err);
-            break;
-        }
+        if (slash) /* containers may leave folders out */
+            status = make_folder(folder, record->name, (size_t)(slash - record->name),
+                                 &placed[i].made_bytes, err);
+        staged_name(staged, staging, i);
+        if (status == MMH_OK && record->kind == MMH_FILE_SYMLINK)
+            status = mmh_folder_symlink(folder, staged, record->target, false, err);
+        if (status == MMH_OK)
+            status = place_entry(folder, staged, record->name, overwrite, &placed[i], err);
     }
     /* Modes of folders last and innermost first: one may forbid writing. */
     for (uint64_t i = index->file_count; i-- > 0 && status == MMH_OK;) {
@@ -488,55 +594,152 @@ static mmh_status place_files(const mmh_folder *folder, const char *staging,
     return status;
 }
 
+/* After a failure: what was replaced comes back, what was made goes. */
+static void unplace_files(const mmh_folder *folder, const char *staging,
+                          const struct mmh_index *index, const struct placed *placed)
+{
+    for (uint64_t i = 0; i < index->file_count; i++) /* outermost first: they must be writable */
+        if (index->files[i].record.kind == MMH_FILE_FOLDER && placed[i].made_bytes)
+            (void)mmh_folder_set_mode(folder, index->files[i].record.name, 0700, NULL);
+    for (uint64_t i = index->file_count; i-- > 0;) {
+        const char *name = index->files[i].record.name;
+        char path[4096];
+        bool exchanged;
+        staged_name(path, staging, i);
+        if (placed[i].how == PLACED_EXCHANGED)
+            (void)mmh_folder_exchange(folder, path, name, &exchanged, NULL);
+        else if (placed[i].how == PLACED_NEW)
+            (void)mmh_folder_remove(folder, name, NULL);
+        for (size_t end = strlen(name); placed[i].made_bytes && end >= placed[i].made_bytes; end--)
+            if ((!name[end] || name[end] == '/') && end < sizeof path) {
+                struct mmh_path_info info;
+                memcpy(path, name, end);
+                path[end] = 0;
+                if (mmh_folder_stat(&info, folder, path, NULL) == MMH_OK &&
+                    info.kind == MMH_PATH_FOLDER)
+                    (void)mmh_folder_remove(folder, path, NULL); /* if nobody put anything in it */
+            }
+    }
+}
+
+/* Empty and remove the staging folder. Its entries are known, so that no memory is wanted. */
+static void remove_staged(const mmh_folder *folder, const char *staging,
+                          const struct mmh_index *index)
+{
+    for (int tries = 0; tries < 3; tries++) { /* once is enough if all was moved out of it */
+        if (mmh_folder_remove(folder, staging, NULL) == MMH_OK)
+            return;
+        for (uint64_t i = 0; i < index->file_count; i++) {
+            char staged[64];
+            staged_name(staged, staging, i);
+            if (index->files[i].record.kind != MMH_FILE_FOLDER)
+                (void)mmh_folder_remove(folder, staged, NULL);
+        }
+    }
+}
+
+/* How much of the path of a folder there is: what follows is made, and removed after a failure. */
+static size_t existing_bytes(const char *path)
+{
+    char part[4096];
+    size_t bytes = strlen(path);
+    if (bytes >= sizeof part)
+        return bytes;
+    memcpy(part, path, bytes + 1);
+    for (; bytes; bytes--) {
+        struct mmh_path_info info;
+        part[bytes] = 0;
+        if (path[bytes] && path[bytes] != '/')
+            continue;
+        if (mmh_path_stat(&info, part, true, NULL) != MMH_OK || info.kind != MMH_PATH_NONE)
+            break;
+    }
+    return bytes;
+}
+
+static void remove_made(const char *path, size_t existing)
+{
+    char part[4096];
+    size_t bytes = strlen(path);
+    if (bytes >= sizeof part)
+        return;
+    memcpy(part, path, bytes + 1);
+    for (; bytes > existing; bytes--)
+        if (!path[bytes] || path[bytes] == '/') {
+            part[bytes] = 0;
+            (void)mmh_path_remove_folder(part, NULL);
+        }
+}
+
+static mmh_status check_room(const mmh_folder *folder, const char *path, const mmh_reader *reader,
+                             mmh_error *err)
+{
+    uint64_t room = mmh_folder_room(folder);
+    if (reader->original_bytes > room)
+        return mmh_fail(err, MMH_E_IO,
+                        "%s holds %" PRIu64 " bytes unpacked, and where \"%s\" is there is room "
+                        "for %" PRIu64,
+                        mmh_input_name(reader->input), reader->original_bytes, path, room);
+    return MMH_OK;
+}
+
 static mmh_status unpack_folder(struct restoring *restoring, const char *path,
                                 const mmh_unpack_options *options, uint64_t *sync_ns,
                                 mmh_error *err)
 {
     const struct mmh_index *index = &restoring->reader->container.index;
     const mmh_allocator *allocator = restoring->context->allocator;
-    mmh_folder *folder = NULL;
+    mmh_folder *folder = NULL, *stage = NULL;
+    struct placed *placed = NULL;
     struct mmh_path_info info;
-    char staging[40] = ".mmh-unpack-";
-    uint64_t placed = 0;
-    bool staged = false;
+    char staging[MMH_STAGING_BYTES];
+    size_t existing = existing_bytes(path);
 
     mmh_status status = mmh_path_stat(&info, path, true, err);
     if (status == MMH_OK && info.kind != MMH_PATH_NONE && info.kind != MMH_PATH_FOLDER)
         status = mmh_fail(err, MMH_E_USAGE, "\"%s\" exists and is no folder", path);
     bool created = status == MMH_OK && info.kind == MMH_PATH_NONE;
     if (status == MMH_OK)
-        status = mmh_folder_open(&folder, path, true, allocator, err);
+        status = check_symlinks(restoring->reader, err);
+    if (status == MMH_OK)
+        status = check_names(restoring, options, err);
     if (status != MMH_OK)
         return status;
-    status = check_symlinks(index, err);
-    if (status == MMH_OK)
-        status = check_destination(folder, index, options->overwrite, err);
+    placed = mmh_alloc_array(allocator, (size_t)index->file_count, sizeof *placed);
+    if (!placed)
+        return mmh_fail(err, MMH_E_MEMORY, "no memory to unpack %" PRIu64 " files",
+                        index->file_count);
+    status = mmh_folder_open(&folder, path, true, allocator, err);
     if (status == MMH_OK) {
-        uint64_t tag = mmh_clock_ns() ^ (uint64_t)(uintptr_t)restoring; /* only to be unlike */
-        size_t length = strlen(staging);
-        for (int i = 0; i < 16; i++)
-            staging[length++] = "0123456789abcdef"[(tag >> (4 * i)) & 15];
-        status = mmh_folder_make(folder, staging, 0700, err);
-        staged = status == MMH_OK;
+        mmh_folder_sweep(folder);
+        status = check_destination(folder, index, options->overwrite, err);
     }
     if (status == MMH_OK)
-        status = stage_files(restoring, folder, staging, options, sync_ns, err);
+        status = check_room(folder, path, restoring->reader, err);
     if (status == MMH_OK)
-        status = place_files(folder, staging, index, options->overwrite, created, &placed, err);
+        status = mmh_folder_stage(&stage, staging, folder, err);
+    if (status == MMH_OK)
+        status = stage_files(restoring, folder, staging, options, sync_ns, err);
+    if (status == MMH_OK) { /* one process at a time: each sees all that another has placed */
+        mmh_folder_lock(folder);
+        status = check_destination(folder, index, options->overwrite, err);
+    }
+    if (status == MMH_OK)
+        status = place_files(folder, staging, index, options->overwrite, created, placed, err);
     if (status == MMH_OK && options->sync) {
         uint64_t clock = mmh_clock_ns();
         status = mmh_folder_sync(folder, err);
         *sync_ns += mmh_clock_ns() - clock;
     }
-    if (status != MMH_OK && !options->overwrite) /* none of these was there before */
-        for (uint64_t i = placed; i-- > 0;)
-            if (strcmp(index->files[i].record.name, ".") != 0)
-                (void)mmh_folder_remove(folder, index->files[i].record.name, NULL);
-    if (staged)
-        (void)mmh_folder_remove_tree(folder, staging, NULL);
+    if (status != MMH_OK && stage)
+        unplace_files(folder, staging, index, placed);
+    if (stage)
+        remove_staged(folder, staging, index);
+    mmh_folder_close(stage);
     mmh_folder_close(folder);
+    mmh_free(allocator, placed);
     if (status != MMH_OK && created)
-        (void)mmh_path_remove_folder(path, NULL);
+        remove_made(path, existing);
     return status;
 }
 
@@ -629,7 +832,13 @@ static mmh_status quick_chunk(void *context, size_t job, unsigned worker_index, 
 {
     struct quick_check *check = context;
     struct mmh_worker *worker = &check->context->workers[worker_index];
-    mmh_status status = mmh_reader_fetch(check->reader, worker, job, err);
+    mmh_error local = { 0 };
+    mmh_status status = mmh_reader_fetch(check->reader, worker, job, &local);
+    if (status == MMH_E_CORRUPT)
+        status = mmh_fail(err, status, "%s: %s", mmh_input_name(check->reader->input),
+                          local.message);
+    else if (status != MMH_OK)
+        status = mmh_fail(err, status, "%s", local.message);
     atomic_fetch_add(&check->context->done_bytes, check->reader->container.index.chunks[job].bytes);
     return status;
 }
@@ -680,7 +889,9 @@ mmh_status mmh_verify(mmh_context *context, const char *container, const mmh_ver
                               quick_chunk, &check, err);
     } else {
         context->state.total_bytes = reader->original_bytes;
-        status = check_symlinks(&reader->container.index, err);
+        status = check_output_limit(context, reader, err);
+        if (status == MMH_OK)
+            status = check_symlinks(reader, err);
         if (status == MMH_OK)
             status = restoring_init(&restoring, context, reader, err);
         if (status == MMH_OK)
