@@ -508,13 +508,54 @@ def lines(manifest):
 
 
 def seeds(build, target, names):
-    """Seeds of the fuzz targets, out of the same containers."""
+    """Seeds of the fuzz targets, out of the same containers; what fuzzing found has other suffixes."""
     corpus = ROOT / "tests" / "fuzz" / "corpus"
-    for part in ("container", "codec"):
-        shutil.rmtree(corpus / part, ignore_errors=True)
-        (corpus / part).mkdir(parents=True)
+    for part, suffix in (("container", "parts"), ("codec", "chunk"), ("cli", "command")):
+        (corpus / part).mkdir(parents=True, exist_ok=True)
+        for old in (corpus / part).glob(f"*.{suffix}"):
+            old.unlink()
     for name in names:
         subprocess.run([build / "tests" / "fuzz_seeds", target / f"{name}.mmh", name, corpus], check=True)
+    parts = sorted((corpus / "container").glob("*.parts"), key=lambda path: path.stat().st_size)[:3]
+    command_seeds(corpus / "cli", parts)
+
+
+COMMANDS = """
+pack m.safetensors -f
+pack -9 d m.safetensors -o out.mmh -T2 -v
+pack --dtype=bf16 --shape=3,2 m.safetensors -f -o d/
+pack --json --hash=sha256 --times --no-check -q m.safetensors -o y.mmh
+pack -c m.safetensors
+unpack x.mmh -o out/
+unpack -f m.safetensors.mmh --json
+unpack -c x.mmh
+-df x.mmh -k
+-t x.mmh
+-l m.safetensors.mmh
+verify --quick x.mmh m.safetensors.mmh
+verify --json x.mmh
+info x.mmh
+info --json x.mmh m.safetensors.mmh
+ls -l x.mmh
+ls --json --long x.mmh
+bench -1 -5 m.safetensors
+bench --json -T1 m.safetensors
+help pack
+--version
+unpakc x.mmh --levle=3
+-- x.mmh
+pack --shape 4x1 --dtype f32 --alone --output - d
+"""
+
+
+def command_seeds(corpus, parts):
+    """Command lines for fuzz_cli.c, over containers of the parts that fuzz_container.c has as seeds."""
+    for number, line in enumerate(COMMANDS.split("\n")[1:-1]):
+        words = line.split()
+        data = bytes([len(words)]) + b"".join(word.encode() + b"\0" for word in words)
+        if "x.mmh" in words:
+            data += parts[number % len(parts)].read_bytes()
+        (corpus / f"{number:02}-{words[0].strip('-')}.command").write_bytes(data)
 
 
 def main():
