@@ -48,7 +48,7 @@ static uint64_t executions;
 
 static uint8_t reached[EDGES]; /* in this execution */
 static uint8_t known[EDGES];   /* in all: a bit for each magnitude of the count */
-static uintptr_t before;
+static _Thread_local uintptr_t before;
 
 void __sanitizer_cov_trace_pc(void);
 
@@ -189,9 +189,9 @@ UNCOUNTED static size_t mutate(uint8_t *data, size_t bytes)
         128,     4096
     };
     size_t at = (size_t)random_below(bytes), room = options.length_max - bytes;
-    size_t run_max = (size_t)1 << random_below(8);
-    size_t run = MMH_MIN((size_t)random_below(run_max) + 1, bytes - at);
+    size_t run = (size_t)random_below((uint64_t)1 << random_below(8)) + 1; /* MMH_MIN asks twice */
     uint8_t number[8];
+    run = MMH_MIN(run, bytes - at);
     switch (bytes ? random_below(9) : 4) {
     case 0:
         data[at] ^= (uint8_t)(1u << random_below(8));
@@ -204,7 +204,8 @@ UNCOUNTED static size_t mutate(uint8_t *data, size_t bytes)
         return bytes;
     case 3: /* a number that is often on an edge */
         mmh_store64(number, odd[random_below(MMH_COUNT_OF(odd))]);
-        run = MMH_MIN((size_t)1 << random_below(4), bytes - at);
+        run = (size_t)1 << random_below(4);
+        run = MMH_MIN(run, bytes - at);
         memcpy(data + at, number, run);
         return bytes;
     case 4: /* insert */
@@ -229,7 +230,8 @@ UNCOUNTED static size_t mutate(uint8_t *data, size_t bytes)
         if (!inputs[other].bytes)
             return bytes;
         size_t from = (size_t)random_below(inputs[other].bytes);
-        run = MMH_MIN((size_t)random_below(512) + 1, inputs[other].bytes - from);
+        run = (size_t)random_below(512) + 1;
+        run = MMH_MIN(run, inputs[other].bytes - from);
         run = MMH_MIN(run, options.length_max - at);
         memcpy(data + at, inputs[other].data + from, run);
         return MMH_MAX(bytes, at + run);
