@@ -450,6 +450,11 @@ class Handmade:
                 self.metadata + self.more_files + varint(self.tensor_count) + self.tensors +
                 varint(self.extension_count) + self.extensions + self.tail)
 
+    def parts(self):
+        """Index and chunk as fuzz_container.c takes them."""
+        index = self.index()
+        return struct.pack("<I", len(index)) + index + self.data
+
     def bytes(self):
         header, index = self.header(), self.index()
         parts = [index[at:at + 2**18] for at in range(0, len(index), 2**18)]
@@ -778,6 +783,9 @@ def seeds(build, target, names):
             old.unlink()
     for name in names:
         subprocess.run([build / "tests" / "fuzz_seeds", target / f"{name}.mmh", name, corpus], check=True)
+    # A slice of what has no bytes: an opaque tensor's shape may say anything.
+    (corpus / "container" / "opaque-shape.parts").write_bytes(
+        Handmade(tensor_count=1, tensors=tensor(dtype=0, shape=(1 << 40,))).parts())
     parts = sorted((corpus / "container").glob("*.parts"), key=lambda path: path.stat().st_size)[:3]
     command_seeds(corpus / "cli", parts)
 

@@ -19,7 +19,19 @@ static bool inside(uint32_t at, uint64_t bytes, size_t payload_bytes)
     return at <= payload_bytes && bytes <= payload_bytes - at;
 }
 
-static void check_fields(const struct mmh_device_plan *plan, size_t payload_bytes)
+/* Positions ascend and lie in the chunk: kernels write there. */
+static void check_patches(const struct mmh_device_fields *fields, const uint8_t *payload)
+{
+    uint64_t least = 0;
+    for (uint32_t i = 0; i < fields->patch_count; i++) {
+        uint32_t at = mmh_load32(payload + fields->positions + 4 * (size_t)i);
+        FUZZ_REQUIRE(at >= least && at < fields->elements);
+        least = at + (uint64_t)1;
+    }
+}
+
+static void check_fields(const struct mmh_device_plan *plan, const uint8_t *payload,
+                         size_t payload_bytes)
 {
     const struct mmh_device_fields *fields = plan->fields;
     size_t side = plan->side.bytes / 4, groups = mmh_divide_up(fields->elements, 64);
@@ -29,6 +41,7 @@ static void check_fields(const struct mmh_device_plan *plan, size_t payload_byte
             FUZZ_REQUIRE(inside(fields->plane[p], (uint64_t)groups * 8 * (8u >> p), payload_bytes));
     FUZZ_REQUIRE(inside(fields->positions, 4 * (uint64_t)fields->patch_count, payload_bytes));
     FUZZ_REQUIRE(inside(fields->heads, 2 * (uint64_t)fields->patch_count, payload_bytes));
+    check_patches(fields, payload);
     if (fields->tail_mode == 1)
         FUZZ_REQUIRE(inside(fields->tail, 128 * (uint64_t)groups, payload_bytes));
     FUZZ_REQUIRE(fields->views + 8 * (uint64_t)fields->view_count <= side);
@@ -83,7 +96,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     mmh_status planned = mmh_device_plan_init(&plan, &set, &options, NULL, &err);
     FUZZ_REQUIRE(planned == err.status);
     if (!planned) {
-        check_fields(&plan, payload_bytes);
+        check_fields(&plan, payload, payload_bytes);
         mmh_device_plan_release(&plan);
     }
     mmh_model *model = NULL;
