@@ -162,7 +162,11 @@ def test_pipelines_are_quiet(tmp_path):
     put(tmp_path, "m", data)
     result = shell("cat m | mmh pack | mmh -d | cat", tmp_path)
     assert (result.returncode, result.stdout, result.stderr) == (OK, data, b"")
+    assert mmh("pack", "-c", "m", cwd=tmp_path, code=OK).err == ""
+    put(tmp_path, "m.mmh", mmh("pack", "-", stdin=data, code=OK).raw)
+    assert mmh("-dc", "m.mmh", cwd=tmp_path, code=OK).err == ""
     assert b"wall" in shell("cat m | mmh pack -v | cat", tmp_path).stderr
+    assert "wall" in mmh("-dcv", "m.mmh", cwd=tmp_path, code=OK).err
 
 
 def test_reader_that_goes_away_is_no_error(tmp_path):
@@ -246,10 +250,10 @@ def test_rm_takes_the_shards_of_an_index(tmp_path):
 def test_rm_is_ignored_for_streams(tmp_path):
     source = put(tmp_path, "m.bin", b"m" * 1000)
     result = mmh("pack", "--rm", "-c", source, code=OK)
-    assert source.exists() and result.err.startswith("--rm is ignored: ")
+    assert source.exists() and result.err.startswith("mmh: warning: --rm is ignored: ")
     packed = put(tmp_path, "m.mmh", result.raw)
     result = mmh("unpack", "--rm", "-c", packed, code=OK)
-    assert result.raw == b"m" * 1000 and packed.exists() and result.err.startswith("--rm is ignored: ")
+    assert result.raw == b"m" * 1000 and packed.exists() and result.err.startswith("mmh: warning: --rm is ignored: ")
     mmh("unpack", "--rm", "-o", tmp_path / "again", "-", stdin=packed.read_bytes(), code=OK)
     assert (tmp_path / "again").read_bytes() == b"m" * 1000 and packed.exists()
 
