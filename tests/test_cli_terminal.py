@@ -94,6 +94,13 @@ def test_no_bar_where_none_belongs(tmp_path):
         assert session.wait() == OK
         assert not [line for line in session.screen.seen if BAR.search(line) and "text.bin.mmh" not in line]
         assert "\x1b" not in session.screen.raw
+    null = os.open("/dev/null", os.O_WRONLY)
+    for arguments, shown in (([], False), (["-v"], True)):  # several of a pipeline would write over one another
+        session = Session(*SLOW, "-c", *arguments, "text.bin", cwd=tmp_path, stdout=null)
+        assert session.wait() == OK
+        assert any(BAR.search(line) and "MB/s  " in line for line in session.screen.seen) == shown, session.screen.raw
+        assert shown or session.screen.raw == ""
+    os.close(null)
     result = mmh(*SLOW, "text.bin", cwd=tmp_path, code=OK)  # stderr is no terminal
     assert result.err.count("\n") == 1 and "\r" not in result.err
     result = mmh(*SLOW, "--progress=bar", "text.bin", cwd=tmp_path, code=OK, environment={"COLUMNS": "50"})
@@ -250,7 +257,7 @@ def test_a_terminal_gets_no_binary(tmp_path):
             assert session.wait() == USAGE, (arguments, session.screen.raw)
             assert words in session.screen.text(), session.screen.raw
     session = Session("-dc", "notes.txt.mmh", cwd=tmp_path)  # text may be looked at
-    assert session.wait() == OK and session.screen.text().startswith("some notes\n")
+    assert session.wait() == OK and session.screen.text() == "some notes"
     session = Session("-d", cwd=tmp_path)
     assert session.wait() == USAGE and '"mmh unpack" needs a file' in session.screen.text()
     reading, writing = os.pipe()  # into a pipe it may go, wherever stderr is
