@@ -122,6 +122,27 @@ def mmh(*arguments, cwd=None, stdin=None, timeout=120, environment=None, code=No
     return result
 
 
+def wait_until_writing(pid, folder, seconds=60):
+    """Wait until a process has begun its output beneath a folder, which may have no name yet. False: it ended."""
+    if not os.path.isdir("/proc/self/fdinfo"):
+        skip("this system does not show which files a process has open")
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        try:
+            for link in os.scandir(f"/proc/{pid}/fd"):
+                target = os.readlink(link.path)
+                flags = Path(f"/proc/{pid}/fdinfo/{link.name}").read_text().split("flags:")[1].split()[0]
+                if target.startswith(f"{folder}/") and int(flags, 8) & os.O_ACCMODE != os.O_RDONLY:
+                    return True
+            if Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z":
+                return False
+        except (FileNotFoundError, ProcessLookupError):  # a descriptor that was closed, or all of them
+            if not os.path.exists(f"/proc/{pid}"):
+                return False
+        time.sleep(0.005)
+    raise AssertionError(f"process {pid} never began to write")
+
+
 # ---- files ----
 
 
