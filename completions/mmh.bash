@@ -16,7 +16,7 @@ _mmh_verb() # the verb among the words before the cursor
                 l) echo ls ;;
             esac
             return
-        elif [[ $word == @(--dtype|--hash|--level|--output|--progress|--shape|--stdin-name|--threads|-T|-o) ]]; then
+        elif [[ $word == @(--dtype|--hash|--level|--max-size|--output|--progress|--shape|--stdin-name|--threads|-T|-o) ]]; then
             skip=1
         elif [[ $word != -* && $word != = ]]; then
             echo "$word"
@@ -50,6 +50,7 @@ _mmh()
         --dtype) _mmh_words "bool u8 i8 u16 i16 u32 i32 u64 i64 f16 bf16 f32 f64 f8_e4m3 f8_e5m2 f8_e8m0 f4 f6_e2m3 f6_e3m2 c64 c128 f8_e4m3fnuz f8_e5m2fnuz i4 u4"; return ;;
         --hash) _mmh_words "blake3 sha256"; return ;;
         --level) _mmh_words "1 2 3 4 5 6 7 8 9"; return ;;
+        --max-size) :; return ;;
         --output) _mmh_files ""; return ;;
         -o) _mmh_files ""; return ;;
         --progress) _mmh_words "bar json none"; return ;;
@@ -69,14 +70,14 @@ _mmh()
             ;;
         unpack)
             if [[ $cur == -* ]]; then
-                _mmh_words "-o --output -c --stdout -f --force -k --keep --rm -T --threads --json --progress -q --quiet -v --verbose -h --help"
+                _mmh_words "-o --output -c --stdout -f --force -k --keep --rm --max-size --any-names -T --threads --json --progress -q --quiet -v --verbose -h --help"
             else
                 _mmh_files '*.mmh'
             fi
             ;;
         verify)
             if [[ $cur == -* ]]; then
-                _mmh_words "--quick -T --threads --json --progress -q --quiet -v --verbose -h --help"
+                _mmh_words "--quick --max-size -T --threads --json --progress -q --quiet -v --verbose -h --help"
             else
                 _mmh_files '*.mmh'
             fi
@@ -90,9 +91,23 @@ _mmh()
             ;;
         ls)
             if [[ $cur == -* ]]; then
-                _mmh_words "-l --long --json -q --quiet -h --help"
+                _mmh_words "--dtype --shape --alone -l --long --json -q --quiet -h --help"
             else
                 _mmh_files '*.mmh'
+            fi
+            ;;
+        cat)
+            if [[ $cur == -* ]]; then
+                _mmh_words "-o --output -c --stdout -f --force --dtype --shape --alone --npy --text --max-size -T --threads --json --progress -q --quiet -h --help"
+            else
+                _mmh_files ""
+            fi
+            ;;
+        diff)
+            if [[ $cur == -* ]]; then
+                _mmh_words "--dtype --shape --alone --exit-code -T --threads --json --progress -q --quiet -h --help"
+            else
+                _mmh_files ""
             fi
             ;;
         bench|benchmark)
@@ -106,14 +121,14 @@ _mmh()
             if [[ $cur == -* ]]; then
                 _mmh_words "--json -q --quiet -h --help"
             else
-                _mmh_words "pack unpack verify info ls bench help"
+                _mmh_words "pack unpack verify info ls cat diff bench help"
             fi
             ;;
         *)
             if [[ $cur == -* ]]; then
                 _mmh_words "-d -t -l -h --help -V --version"
             else
-                _mmh_words "pack unpack verify info ls bench help"
+                _mmh_words "pack unpack verify info ls cat diff bench help"
             fi
             ;;
     esac

@@ -15,7 +15,7 @@ function __mmh_verb # the verb among the words before the cursor
         else if string match -qr '^-[0-9cfhkqvV]*l' -- $word
             echo ls
             return
-        else if contains -- $word --level -o --output --dtype --shape --stdin-name --hash -T --threads --progress
+        else if contains -- $word --level -o --output --dtype --shape --stdin-name --hash -T --threads --progress --max-size
             set skip 1
         else if not string match -q -- '-*' $word
             echo $word
@@ -43,6 +43,8 @@ complete -c mmh -n __mmh_is_not_told -a unpack -d 'give back every byte'
 complete -c mmh -n __mmh_is_not_told -a verify -d 'check every byte, change nothing'
 complete -c mmh -n __mmh_is_not_told -a info -d 'where the bytes are, how near the entropy floor'
 complete -c mmh -n __mmh_is_not_told -a ls -d 'list tensors, with -l files too'
+complete -c mmh -n __mmh_is_not_told -a cat -d 'print tensors, parts of them, or files'
+complete -c mmh -n __mmh_is_not_told -a diff -d 'which tensors differ, and by how much'
 complete -c mmh -n __mmh_is_not_told -a bench -d 'size and speed of each level on this machine'
 complete -c mmh -n __mmh_is_not_told -a help -d 'this text, or a verb\'s'
 
@@ -82,6 +84,8 @@ complete -c mmh -n '__mmh_is unpack' -s c -l stdout -d 'write to standard output
 complete -c mmh -n '__mmh_is unpack' -s f -l force -d 'replace what exists'
 complete -c mmh -n '__mmh_is unpack' -s k -l keep -d 'keep the input, as without --rm'
 complete -c mmh -n '__mmh_is unpack' -l rm -d 'remove the container, once all is on the disk'
+complete -c mmh -n '__mmh_is unpack' -l max-size -x -d 'refuse what unpacks to more: 500M, 64KiB, 10G'
+complete -c mmh -n '__mmh_is unpack' -l any-names -d 'names too that other systems take for something else'
 complete -c mmh -n '__mmh_is unpack' -s T -l threads -x -d '0: all processors, the default'
 complete -c mmh -n '__mmh_is unpack' -l json -d 'results as JSON on standard output'
 complete -c mmh -n '__mmh_is unpack' -l progress -x -a 'bar json none' -d 'bar, json or none; the default: a bar on a terminal'
@@ -91,6 +95,7 @@ complete -c mmh -n '__mmh_is unpack' -s h -l help -d 'this text'
 
 complete -c mmh -n '__mmh_is verify' -k -a '(__fish_complete_suffix .mmh)'
 complete -c mmh -n '__mmh_is verify' -l quick -d 'hashes of the stored bytes only; decode nothing'
+complete -c mmh -n '__mmh_is verify' -l max-size -x -d 'refuse what unpacks to more: 500M, 64KiB, 10G'
 complete -c mmh -n '__mmh_is verify' -s T -l threads -x -d '0: all processors, the default'
 complete -c mmh -n '__mmh_is verify' -l json -d 'results as JSON on standard output'
 complete -c mmh -n '__mmh_is verify' -l progress -x -a 'bar json none' -d 'bar, json or none; the default: a bar on a terminal'
@@ -104,10 +109,40 @@ complete -c mmh -n '__mmh_is info' -s q -l quiet -d 'no progress and no remarks'
 complete -c mmh -n '__mmh_is info' -s h -l help -d 'this text'
 
 complete -c mmh -n '__mmh_is ls' -k -a '(__fish_complete_suffix .mmh)'
+complete -c mmh -n '__mmh_is ls' -l dtype -x -a 'bool u8 i8 u16 i16 u32 i32 u64 i64 f16 bf16 f32 f64 f8_e4m3 f8_e5m2 f8_e8m0 f4 f6_e2m3 f6_e3m2 c64 c128 f8_e4m3fnuz f8_e5m2fnuz i4 u4' -d 'inputs are raw arrays of TYPE: bf16, f32, i8, ...'
+complete -c mmh -n '__mmh_is ls' -l shape -x -d 'their shape, slowest dimension first'
+complete -c mmh -n '__mmh_is ls' -l alone -d 'a shard index without the files it refers to'
 complete -c mmh -n '__mmh_is ls' -s l -l long -d 'files too: kind, mode, size, format'
 complete -c mmh -n '__mmh_is ls' -l json -d 'results as JSON on standard output'
 complete -c mmh -n '__mmh_is ls' -s q -l quiet -d 'no progress and no remarks'
 complete -c mmh -n '__mmh_is ls' -s h -l help -d 'this text'
+
+complete -c mmh -n '__mmh_is cat' -F
+complete -c mmh -n '__mmh_is cat' -s o -l output -r -F -d 'write to PATH'
+complete -c mmh -n '__mmh_is cat' -s c -l stdout -d 'write to standard output'
+complete -c mmh -n '__mmh_is cat' -s f -l force -d 'replace what exists'
+complete -c mmh -n '__mmh_is cat' -l dtype -x -a 'bool u8 i8 u16 i16 u32 i32 u64 i64 f16 bf16 f32 f64 f8_e4m3 f8_e5m2 f8_e8m0 f4 f6_e2m3 f6_e3m2 c64 c128 f8_e4m3fnuz f8_e5m2fnuz i4 u4' -d 'inputs are raw arrays of TYPE: bf16, f32, i8, ...'
+complete -c mmh -n '__mmh_is cat' -l shape -x -d 'their shape, slowest dimension first'
+complete -c mmh -n '__mmh_is cat' -l alone -d 'a shard index without the files it refers to'
+complete -c mmh -n '__mmh_is cat' -l npy -d 'tensors as npy files (numpy.load)'
+complete -c mmh -n '__mmh_is cat' -l text -d 'tensors as numbers, all of them'
+complete -c mmh -n '__mmh_is cat' -l max-size -x -d 'refuse what unpacks to more: 500M, 64KiB, 10G'
+complete -c mmh -n '__mmh_is cat' -s T -l threads -x -d '0: all processors, the default'
+complete -c mmh -n '__mmh_is cat' -l json -d 'results as JSON on standard output'
+complete -c mmh -n '__mmh_is cat' -l progress -x -a 'bar json none' -d 'bar, json or none; the default: a bar on a terminal'
+complete -c mmh -n '__mmh_is cat' -s q -l quiet -d 'no progress and no remarks'
+complete -c mmh -n '__mmh_is cat' -s h -l help -d 'this text'
+
+complete -c mmh -n '__mmh_is diff' -F
+complete -c mmh -n '__mmh_is diff' -l dtype -x -a 'bool u8 i8 u16 i16 u32 i32 u64 i64 f16 bf16 f32 f64 f8_e4m3 f8_e5m2 f8_e8m0 f4 f6_e2m3 f6_e3m2 c64 c128 f8_e4m3fnuz f8_e5m2fnuz i4 u4' -d 'inputs are raw arrays of TYPE: bf16, f32, i8, ...'
+complete -c mmh -n '__mmh_is diff' -l shape -x -d 'their shape, slowest dimension first'
+complete -c mmh -n '__mmh_is diff' -l alone -d 'a shard index without the files it refers to'
+complete -c mmh -n '__mmh_is diff' -l exit-code -d 'exit with 1 if something differs'
+complete -c mmh -n '__mmh_is diff' -s T -l threads -x -d '0: all processors, the default'
+complete -c mmh -n '__mmh_is diff' -l json -d 'results as JSON on standard output'
+complete -c mmh -n '__mmh_is diff' -l progress -x -a 'bar json none' -d 'bar, json or none; the default: a bar on a terminal'
+complete -c mmh -n '__mmh_is diff' -s q -l quiet -d 'no progress and no remarks'
+complete -c mmh -n '__mmh_is diff' -s h -l help -d 'this text'
 
 complete -c mmh -n '__mmh_is bench benchmark' -F
 complete -c mmh -n '__mmh_is bench benchmark' -l level -x -a '1 2 3 4 5 6 7 8 9' -d 'levels to try, as many as you like; the default is all'
@@ -131,7 +166,7 @@ complete -c mmh -n '__mmh_is bench benchmark' -l progress -x -a 'bar json none' 
 complete -c mmh -n '__mmh_is bench benchmark' -s q -l quiet -d 'no progress and no remarks'
 complete -c mmh -n '__mmh_is bench benchmark' -s h -l help -d 'this text'
 
-complete -c mmh -n '__mmh_is help' -a 'pack unpack verify info ls bench help'
+complete -c mmh -n '__mmh_is help' -a 'pack unpack verify info ls cat diff bench help'
 complete -c mmh -n '__mmh_is help' -l json -d 'results as JSON on standard output'
 complete -c mmh -n '__mmh_is help' -s q -l quiet -d 'no progress and no remarks'
 complete -c mmh -n '__mmh_is help' -s h -l help -d 'this text'
