@@ -122,6 +122,31 @@ def mmh(*arguments, cwd=None, stdin=None, timeout=120, environment=None, code=No
     return result
 
 
+def outputs(process):
+    """Files that a run has open for writing, with or without a name yet, as /proc shows them."""
+    found = []
+    try:
+        for number in os.listdir(f"/proc/{process.pid}/fd"):
+            path = os.readlink(f"/proc/{process.pid}/fd/{number}")
+            flags = Path(f"/proc/{process.pid}/fdinfo/{number}").read_text().split("flags:")[1].split()[0]
+            if path.startswith("/") and not path.startswith("/dev/") and int(flags, 8) & (os.O_WRONLY | os.O_RDWR):
+                found.append(path)
+    except OSError:
+        pass  # it has just ended, or closed that one
+    return found
+
+
+def wait_for_output(process, folder, timeout=60):
+    """Wait until a run has begun to write beneath a folder; skips where that cannot be seen."""
+    if not os.path.exists("/proc/self/fdinfo"):
+        skip("open files cannot be seen here")
+    until = time.monotonic() + timeout
+    while not any(path.startswith(f"{os.path.realpath(folder)}/") for path in outputs(process)):
+        assert process.poll() is None, f"it ended before it wrote anything: exit {process.returncode}"
+        assert time.monotonic() < until, f"it wrote nothing for {timeout} s"
+        time.sleep(0.002)
+
+
 # ---- files ----
 
 
