@@ -2,6 +2,7 @@
  * What a container makes use of: one feature of docs/format.md a line, for the golden files.
  *
  *   golden_features CONTAINER
+ *   golden_features             what the tables have: the golden files together must use all of it
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -11,6 +12,7 @@
 #include "base/io.h"
 #include "codec/codec_private.h"
 #include "container/container.h"
+#include "format/format.h"
 
 static mmh_status read_at(void *context, void *dst, uint64_t offset, size_t bytes, mmh_error *err)
 {
@@ -122,6 +124,8 @@ static void say_container(const mmh_container_reader *reader, mmh_input *input)
         const struct mmh_file_record *file = &index->files[f].record;
         static const char *const kinds[] = { "regular", "folder", "symlink" };
         printf("file %s\n", kinds[file->kind]);
+        if (file->kind == MMH_FILE_REGULAR && mmh_format_name(file->format))
+            printf("format %s\n", mmh_format_name(file->format));
         if (file->kind == MMH_FILE_REGULAR && !file->bytes)
             printf("file empty\n");
         if (file->has_time)
@@ -141,13 +145,37 @@ static void say_container(const mmh_container_reader *reader, mmh_input *input)
     }
 }
 
+static void say_tables(void)
+{
+    enum { NUMBERS = 256, LEVELS = 9 }; /* ids are bytes */
+    for (unsigned id = 0; id < NUMBERS; id++) {
+        mmh_dtype dtype = (mmh_dtype)id;
+        if (mmh_codec_name(id))
+            printf("codec %s\n", mmh_codec_name(id));
+        if (mmh_format_name(id))
+            printf("format %s\n", mmh_format_name(id));
+        if (mmh_hash_suite_available(id))
+            printf("hash %s\n", mmh_hash_suite_name(id));
+        if (mmh_dtype_name(dtype) && dtype != MMH_DTYPE_OPAQUE)
+            printf("tensor of %s\n", mmh_dtype_name(dtype));
+        if (mmh_dtype_name(dtype) && mmh_dtype_scalar(dtype) == dtype)
+            printf("block of %s\n", mmh_dtype_name(dtype));
+    }
+    for (unsigned level = 1; level <= LEVELS; level++)
+        printf("level %u\n", level);
+}
+
 int main(int argc, char **argv)
 {
     mmh_input *input;
     mmh_container_reader reader;
     mmh_error err = { .status = MMH_OK };
+    if (argc == 1) {
+        say_tables();
+        return 0;
+    }
     if (argc != 2) {
-        fprintf(stderr, "usage: golden_features CONTAINER\n");
+        fprintf(stderr, "usage: golden_features [CONTAINER]\n");
         return 2;
     }
     if (mmh_input_open(&input, argv[1], NULL, &err)) {

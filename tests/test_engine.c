@@ -15,6 +15,7 @@
 
 #include <cmocka.h>
 
+#include "base/bits.h"
 #include "base/io.h"
 #include "engine/engine.h"
 #include "mmh.h"
@@ -71,6 +72,18 @@ static void assert_same_file(const char *a, const char *b)
     free(b_data);
 }
 
+/* Loaded elements, in this machine's order, are those of a little-endian file. */
+static void assert_loaded(const void *loaded, const uint8_t *file, size_t bytes, mmh_dtype dtype)
+{
+    if (!MMH_BIG_ENDIAN) {
+        assert_memory_equal(loaded, file, bytes);
+        return;
+    }
+    const size_t unit = mmh_dtype_bit_count(dtype) / 8;
+    for (size_t i = 0; i < bytes; i++)
+        assert_int_equal(((const uint8_t *)loaded)[i], file[i / unit * unit + unit - 1 - i % unit]);
+}
+
 static uint64_t random_state = 88172645463325252u;
 
 static uint64_t next_random(void)
@@ -116,10 +129,10 @@ static void make_model(const char *path)
             float weight = next_weight(r);
             uint32_t bits;
             memcpy(&bits, &weight, 4);
-            memcpy(data + 4 * (r * COLUMNS + c), &bits, 4);
             uint16_t half = (uint16_t)(bits >> 16);
-            memcpy(data + 1433600 + 2 * (r * COLUMNS + c), &half, 2);
-            memcpy(data + 2150400 + 2 * (r * COLUMNS + c), &half, 2);
+            mmh_store32(data + 4 * (r * COLUMNS + c), bits);
+            mmh_store16(data + 1433600 + 2 * (r * COLUMNS + c), half);
+            mmh_store16(data + 2150400 + 2 * (r * COLUMNS + c), half);
             data[2867200 + r * COLUMNS + c] = (uint8_t)(int8_t)(weight * 400.0f);
         }
     for (size_t i = 0; i < 512; i++)
@@ -226,7 +239,7 @@ static void check_load_many(mmh_context *context, const char *container, const u
             mmh_tensor_info tensor = { .struct_size = sizeof tensor };
             uint8_t *loaded = requests[i].destination;
             assert_int_equal(mmh_tensor(reader, requests[i].tensor, &tensor, NULL), MMH_OK);
-            assert_memory_equal(loaded, file + tensor.file_offset, tensor.bytes);
+            assert_loaded(loaded, file + tensor.file_offset, tensor.bytes, tensor.dtype);
             assert_int_equal(loaded[tensor.bytes], 0x5a);
             if (!i && tensor.bytes) {
                 requests[i].destination_bytes--;
@@ -288,9 +301,9 @@ static void test_small_tensors_that_share_tables_come_back(void **state)
             if (t % 5 == 2)
                 bits &= 0x7fffffff;
             if (wide)
-                memcpy(values + used + 4 * i, &bits, 4);
+                mmh_store32(values + used + 4 * i, bits);
             else
-                memcpy(values + used + 2 * i, (uint8_t *)&bits + 2, 2);
+                mmh_store16(values + used + 2 * i, (uint16_t)(bits >> 16));
         }
         if (t % 13 == 12 && used > bytes) /* a copy of what came before */
             memcpy(values + used, values + used - bytes, bytes);
@@ -320,7 +333,7 @@ static void test_small_tensors_that_share_tables_come_back(void **state)
         uint8_t *loaded = malloc(tensor.bytes);
         assert_non_null(loaded);
         assert_int_equal(mmh_load(reader, t, loaded, tensor.bytes, NULL), MMH_OK);
-        assert_memory_equal(loaded, data + tensor.file_offset, tensor.bytes);
+        assert_loaded(loaded, data + tensor.file_offset, tensor.bytes, tensor.dtype);
         free(loaded);
     }
     mmh_close(reader);
@@ -399,7 +412,7 @@ static void test_tensors_and_slices_load_as_the_file_has_them(void **state)
         uint8_t *data = malloc(tensor.bytes + 1);
         assert_non_null(data);
         assert_int_equal(mmh_load(reader, i, data, tensor.bytes, NULL), MMH_OK);
-        assert_memory_equal(data, file + tensor.file_offset, tensor.bytes);
+        assert_loaded(data, file + tensor.file_offset, tensor.bytes, tensor.dtype);
         if (tensor.bytes)
             assert_int_equal(mmh_load(reader, i, data, tensor.bytes - 1, NULL), MMH_E_USAGE);
         free(data);
@@ -423,9 +436,9 @@ static void test_tensors_and_slices_load_as_the_file_has_them(void **state)
         assert_int_equal(
             mmh_load_slice(reader, number, begin, end, slice, 2 * width * height, NULL), MMH_OK);
         for (size_t r = 0; r < height; r++)
-            assert_memory_equal(
-                slice + r * width,
-                file + tensor.file_offset + 2 * ((begin[0] + r) * COLUMNS + begin[1]), 2 * width);
+            assert_loaded(slice + r * width,
+                          file + tensor.file_offset + 2 * ((begin[0] + r) * COLUMNS + begin[1]),
+                          2 * width, tensor.dtype);
         free(slice);
     }
     const uint64_t wrong_begin[2] = { 5, 0 }, wrong_end[2] = { 4, 1 };

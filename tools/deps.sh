@@ -5,6 +5,8 @@
 #   tools/deps.sh           to build, and Python packages for `make demo`
 #   tools/deps.sh check     ... and for the tests
 #   tools/deps.sh bench     ... and for the benchmarks (large: torch)
+#   tools/deps.sh platforms ... and for `make check-platforms` (Debian alone): cross compilers, qemu-user,
+#                           wine; the other machines' libraries go to .deps/, not into the system
 #   tools/deps.sh --check   install nothing: name what is missing for the build, exit 1 if anything
 #
 # Packages come from apt, dnf or brew. BLAKE3 is in no Debian release yet, so there it is taken from
@@ -96,9 +98,12 @@ debian_mirror() {
     awk '$1 == "Debian" { print $2; exit }'
 }
 
-# Debian's sid packages in .deps/: own lists and cache, the machine's own mirror, its archive keyring.
-blake3_from_sid() {
-  local mirror keyring work options deb
+# Unpack packages of a suite of Debian's archive under WORK/root, for ARCHITECTURE, and leave the system
+# as it is: own lists and cache, the machine's own mirror, its archive keyring. A package is the first
+# one there is of NAME|NAME.
+unpack_debian() { # WORK SUITE ARCHITECTURE PACKAGE...
+  local work=$1 suite=$2 architecture=$3 mirror keyring options deb choice name names=()
+  shift 3
   keyring=/usr/share/keyrings/debian-archive-keyring.gpg
   mirror=$(debian_mirror)
   if [ -z "$mirror" ]; then # apt knows the labels only once it has its lists
@@ -106,17 +111,36 @@ blake3_from_sid() {
     mirror=$(debian_mirror)
   fi
   [ -n "$mirror" ] && [ -e "$keyring" ] || return 1
+  rm -rf "$work/apt"
+  mkdir -p "$work/apt/lists/partial" "$work/apt/cache/archives/partial" "$work/apt/parts" "$work/root"
+  echo "deb [arch=$architecture signed-by=$keyring] $mirror $suite main" >"$work/apt/sources.list"
+  : >"$work/apt/status"
+  options=(-o "Dir::Etc::sourcelist=$work/apt/sources.list" -o "Dir::Etc::sourceparts=$work/apt/parts"
+    -o "Dir::Etc::preferences=$work/apt/none" -o "Dir::Etc::preferencesparts=$work/apt/parts"
+    -o "Dir::State::lists=$work/apt/lists" -o "Dir::State::status=$work/apt/status"
+    -o "Dir::Cache=$work/apt/cache" -o Acquire::Languages=none
+    -o "APT::Architecture=$architecture" -o "APT::Architectures::=$architecture")
+  if [ "$(id -u)" = 0 ]; then options+=(-o APT::Sandbox::User=root); fi
+  apt-get -qq "${options[@]}" update || return 1
+  for choice in "$@"; do
+    for name in ${choice//|/ }; do
+      [ -n "$(apt-cache "${options[@]}" -q madison "$name" 2>/dev/null)" ] || continue
+      names+=("$name")
+      break
+    done
+  done
+  [ ${#names[@]} = $# ] || return 1
+  (cd "$work/apt" && apt-get -qq "${options[@]}" download "${names[@]}" >/dev/null) || return 1
+  for deb in "$work"/apt/*.deb; do dpkg-deb -x "$deb" "$work/root" || return 1; done
+  rm -rf "$work/apt"
+}
+
+# BLAKE3 of Debian's sid in .deps/.
+blake3_from_sid() {
+  local work
   say "getting BLAKE3 for this folder alone (.deps/): libblake3-dev libblake3-0 of Debian sid"
   work=$(mktemp -d "${TMPDIR:-/tmp}/mmh-deps.XXXXXX")
-  mkdir -p "$work/lists/partial" "$work/cache/archives/partial" "$work/parts" "$work/root"
-  echo "deb [signed-by=$keyring] $mirror sid main" >"$work/sources.list"
-  options=(-o "Dir::Etc::sourcelist=$work/sources.list" -o "Dir::Etc::sourceparts=$work/parts"
-    -o "Dir::Etc::preferences=$work/none" -o "Dir::Etc::preferencesparts=$work/parts"
-    -o "Dir::State::lists=$work/lists" -o "Dir::Cache=$work/cache" -o Acquire::Languages=none)
-  if [ "$(id -u)" = 0 ]; then options+=(-o APT::Sandbox::User=root); fi
-  if apt-get -qq "${options[@]}" update &&
-    (cd "$work" && apt-get -qq "${options[@]}" download libblake3-dev libblake3-0 >/dev/null); then
-    for deb in "$work"/*.deb; do dpkg-deb -x "$deb" "$work/root"; done
+  if unpack_debian "$work" sid "$(dpkg --print-architecture)" libblake3-dev libblake3-0; then
     mkdir -p "$work/deps/include" "$work/deps/lib" "$work/deps/share"
     cp "$work"/root/usr/include/blake3*.h "$work/deps/include/"
     cp -L "$work"/root/usr/lib/*/libblake3.so.0 "$work/deps/lib/"
@@ -159,6 +183,52 @@ get_blake3() {
   say "BLAKE3 is not to be had here: the build will offer SHA-256 instead"
 }
 
+# ---- other machines, for `make check-platforms` ----
+
+# The libraries of another machine in .deps/sysroot-ARCHITECTURE: for the cross compiler its headers and
+# pkg-config files, for qemu-user all that a program loads. BLAKE3 is of sid; without it SHA-256 is left.
+get_sysroot() { # ARCHITECTURE
+  local architecture=$1 suite work target=.deps/sysroot-$1
+  [ ! -e "$target/complete" ] || return 0
+  suite=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
+  [ -n "$suite" ] || return 1
+  say "getting the libraries of $architecture for this folder alone ($target): Debian $suite"
+  work=$(mktemp -d "${TMPDIR:-/tmp}/mmh-deps.XXXXXX")
+  if unpack_debian "$work" "$suite" "$architecture" libc6 libgcc-s1 libzstd1 libzstd-dev liblzma5 \
+    liblzma-dev 'libssl3|libssl3t64' libssl-dev libcmocka0 libcmocka-dev; then
+    unpack_debian "$work" sid "$architecture" libblake3-0 libblake3-dev ||
+      say "no BLAKE3 for $architecture: SHA-256 alone is tried there"
+    # Links that name the other machine's own paths lead nowhere here.
+    find "$work/root" -type l -lname '/*' | while read -r link; do
+      ln -sfrn "$work/root$(readlink "$link")" "$link"
+    done
+    rm -rf "$target"
+    mkdir -p .deps
+    cp -RP "$work/root" "$target"
+    touch "$target/complete"
+  fi
+  rm -rf "$work"
+  [ -e "$target/complete" ]
+}
+
+# What each part of tools/check_platforms.sh needs; what is not to be had there is skipped.
+get_platforms() {
+  local need name package wanted=()
+  if [ "$manager" != apt-get ] || [ ! -e /etc/debian_version ]; then
+    say "cross compilers and sysroots are known by Debian's names alone; what is here will be used"
+    return 0
+  fi
+  for need in aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu,libc6-dev-arm64-cross \
+    s390x-linux-gnu-gcc:gcc-s390x-linux-gnu,libc6-dev-s390x-cross qemu-aarch64:qemu-user \
+    x86_64-w64-mingw32-gcc:gcc-mingw-w64-x86-64 wine64:wine64,wine; do
+    name=${need%%:*} package=${need#*:}
+    has command "$name" || [ -e "/usr/lib/wine/$name" ] || wanted+=(${package//,/ })
+  done
+  install_packages "${wanted[@]}" || say "not all of them could be had"
+  get_sysroot arm64 || say "no sysroot of arm64"
+  get_sysroot s390x || say "no sysroot of s390x"
+}
+
 # .venv with the packages of tools/requirements-NAME.txt, for each NAME. A list that was installed
 # once is not looked at again until it changes.
 python_packages() { # NAME...
@@ -193,9 +263,9 @@ case ${1:-} in
     echo "missing to build mmh: $packages" >&2
     echo "\`make deps\` installs them" >&2
     exit 1 ;;
-  '' | check | bench) ;;
+  '' | check | bench | platforms) ;;
   *)
-    sed -n '3,12p' "$0" | sed 's/^# \{0,1\}//' >&2
+    sed -n '3,14p' "$0" | sed 's/^# \{0,1\}//' >&2
     exit 2 ;;
 esac
 
@@ -203,5 +273,9 @@ install_packages $(missing)
 packages=$(missing | xargs)
 [ -z "$packages" ] || { echo "deps: still missing: $packages" >&2; exit 1; }
 get_blake3
+if [ "${1:-}" = platforms ]; then
+  get_platforms
+  exit 0
+fi
 python_packages demo ${1:-} ||
   { [ "${1:-}" != bench ] && say "no Python packages: what needs them will be left out"; }

@@ -13,6 +13,7 @@ more, go.
 
 import hashlib
 import json
+import lzma
 import os
 import re
 import shutil
@@ -25,12 +26,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 GOLDEN = ROOT / "tests" / "golden"
-BYTES_MAX = 200_000
+BYTES_MAX = 600_000
 
-# What all golden files together must make use of, as build/tests/golden_features calls it.
+# What all golden files together must make use of, as build/tests/golden_features calls it, besides
+# what that says without an argument: every codec, element type, format, level and hash suite.
 FEATURES = {
-    *(f"codec {name}" for name in ("store", "constant", "zstd", "lzma", "float", "bytes-rans", "zero-run",
-                                   "shuffle-zstd", "model", "byte-pairs")),
     "float tiers", "float rans", "float one symbol", "tiers plain", "tiers shifted",
     "float sign stored", "float sign 0", "float sign 1", "float patches", "float window",
     "float zero mantissa bits", "float tails none", "float tails plain", "float tails segments",
@@ -40,14 +40,9 @@ FEATURES = {
     "zero-run of bytes-rans",
     "model one table, no classes", "model several tables, classes", "model shifts", "model pairs",
     "model view with rows columns", "model of several views",
-    *(f"block of {name}" for name in ("OPAQUE", "BOOL", "U8", "I8", "U16", "I16", "U32", "I32", "U64",
-                                      "I64", "F16", "BF16", "F32", "F64", "F8_E4M3", "F8_E5M2",
-                                      "F8_E8M0")),
     "block big endian", "block of several chunks", "equal chunks",
-    *(f"tensor of {name}" for name in ("F4", "F6_E2M3", "F6_E3M2", "C64", "C128", "BOOL", "BF16")),
     "tensor big endian", "tensor column-major", "tensor empty",
     "file regular", "file folder", "file symlink", "file empty", "file metadata", "file time",
-    "hash blake3", "hash sha256", "level 1", "level 5", "level 9",
 }
 
 
@@ -55,6 +50,22 @@ def draft():
     """The draft number of the format; 0 once it is released. The header says it, and nothing else."""
     text = (ROOT / "src/container/container.h").read_text()
     return int(re.search(r"MMH_FORMAT_DRAFT = (\d+)", text)[1])
+
+
+def dtypes():
+    """{name: number} of the element types, from the public header."""
+    text = (ROOT / "include/mmh.h").read_text()
+    found = {name: int(number) for name, number in re.findall(r"MMH_DTYPE_(\w+) = (\d+)", text)}
+    assert list(found.values()) == list(range(len(found)))
+    return found
+
+
+def codec_names():
+    """Names of the codecs by their ids, from the table's own list."""
+    text = (ROOT / "src/codec/codec.h").read_text()
+    ids = re.findall(r"MMH_CODEC_(\w+) = (\d+),", text)
+    assert [int(number) for _, number in ids] == list(range(len(ids)))
+    return [name.lower().replace("_", "-") for name, _ in ids]
 
 
 def folder():
@@ -260,6 +271,37 @@ def classes_tensors(level):
     return [matrix("classes", "BF16", 64, 32, 50), matrix("more", "BF16", 64, 32, 51)]
 
 
+def type_tensors(level):
+    """Every element type, in little; what codes alike shares a block or not, as the level has it."""
+    tensors = []
+    for name, number in dtypes().items():
+        if name == "OPAQUE":
+            continue
+        if name in ("F16", "BF16", "F32", "F64"):
+            data = pack_floats(weights(4, 64, 100 * level + number), name)
+        elif name in ("C64", "C128"):
+            data = pack_floats(weights(2, 64, 100 * level + number), "F32" if name == "C64" else "F64")
+        else:  # 192 bytes are whole elements of all the others
+            data = small_integers(1024 if name.endswith("FNUZ") else 192, 100 * level + number)
+        bits = {"F4": 4, "I4": 4, "U4": 4, "F6_E2M3": 6, "F6_E3M2": 6, "C64": 64, "C128": 128, "BOOL": 8}
+        width = bits.get(name) or int(re.search(r"\d+", name)[0])
+        tensors.append((name.lower(), name, [8 * len(data) // width], data))
+    return tensors
+
+
+def shards(base):
+    """A model in two files, and the index that names them."""
+    for number in (1, 2):
+        name = f"m-{number}.safetensors"
+        (base / name).write_bytes(safetensors([matrix(f"w{number}", "BF16", 4, 64, 200 + number)]))
+        (base / name).chmod(0o644)
+    index = base / "m.safetensors.index.json"
+    index.write_text(json.dumps({"metadata": {}, "weight_map": {
+        "w1": "m-1.safetensors", "w2": "m-2.safetensors"}}))
+    index.chmod(0o644)
+    return index
+
+
 # ---- containers ----
 
 
@@ -318,12 +360,21 @@ def good_files(build, target, work):
     model.mkdir()
     model_folder(model)
     add("folder-5", model, "-5", "--hash=sha256")
+    for level in (2, 4, 6, 7, 8):
+        add(f"types-{level}", file(f"types-{level}.safetensors", safetensors(type_tensors(level))), f"-{level}",
+            f"--hash={'sha256' if level % 4 == 0 else 'blake3'}")
+    add("raw-i4-1", file("i4.bin", small_integers(200, 24)), "-1", "--dtype=i4", "--shape=20,20")
+    parts = work / "parts"
+    parts.mkdir()
+    index = shards(parts)
+    mmh(build, "pack", "-q", "-6", index, "-o", target / "shards-6.mmh")
+    manifest["shards-6"] = tree(parts)
     return manifest
 
 
 # ---- containers by hand, from docs/format.md alone ----
 
-OK, MENDED, DAMAGED, LOST, UNSUPPORTED = 0, 4, 3, 5, 9
+OK, IO, DAMAGED, MENDED, LOST, UNSUPPORTED = 0, 1, 3, 4, 5, 9
 
 
 def varint(value):
@@ -366,30 +417,43 @@ class Handmade:
         self.tensors = b""
         self.file_count, self.tensor_count, self.extension_count = 1, 0, 0
         self.index_version, self.tail, self.pages = 1, b"", None
+        self.magic, self.alignments, self.reserved = b"\x89MMH\r\n\x1a\n", (4096, 128), bytes(92)
+        self.time, self.file_format, self.size_text = b"\0", 0, None
+        self.chunk_count = self.block_count = self.blocks_claimed = 1
+        self.more_chunks, self.more_blocks, self.metadata = b"", b"", b"\0"
+        self.raw_index, self.trailer, self.foot = None, b"", {}
         for key, value in changes.items():
             assert hasattr(self, key), key
             setattr(self, key, value)
 
     def header(self):
-        fields = struct.pack("<8sHHHBBIIII", b"\x89MMH\r\n\x1a\n", self.major, self.minor, self.draft,
-                             self.suite, self.encryption, self.required, self.optional, 4096, 128)
-        return crc(fields + bytes(124 - len(fields)))
+        fields = struct.pack("<8sHHHBBIIII", self.magic, self.major, self.minor, self.draft, self.suite,
+                             self.encryption, self.required, self.optional, *self.alignments)
+        return crc(fields + self.reserved)
 
     def index(self):
+        if self.raw_index is not None:
+            return self.raw_index
         size = len(self.data) if self.size is None else self.size
         block = bytes([self.dtype, self.flags]) + varint(size) + varint(self.chunk_bytes or size)
         block += self.references + varint(size)
-        file = string(self.name) + bytes([self.kind, 0]) + varint(self.mode) + varint(0)
+        file = string(self.name) + bytes([self.kind, self.file_format]) + varint(self.mode) + self.time
         if self.kind == 0:
-            file += varint(size) + (self.digest or content_digest(self.data)) + varint(1)
+            file += (self.size_text or varint(size)) + (self.digest or content_digest(self.data))
+            file += varint(self.blocks_claimed)
         if self.kind == 2:
             file += string(self.link)
-        blocks = varint(1) + block if self.kind == 0 else varint(0)
+        blocks = varint(self.block_count) + block + self.more_blocks if self.kind == 0 else varint(0)
         return (struct.pack("<I", self.index_version) + string(b"by hand") + b"\0" +
-                varint(1) + bytes([self.codec]) + varint(len(self.data)) + varint(self.gap) +
-                digest(0, self.data) + blocks + varint(self.file_count) + file + varint(0) +
-                self.more_files + varint(self.tensor_count) + self.tensors +
+                varint(self.chunk_count) + bytes([self.codec]) + varint(len(self.data)) + varint(self.gap) +
+                digest(0, self.data) + self.more_chunks + blocks + varint(self.file_count) + file +
+                self.metadata + self.more_files + varint(self.tensor_count) + self.tensors +
                 varint(self.extension_count) + self.extensions + self.tail)
+
+    def parts(self):
+        """Index and chunk as fuzz_container.c takes them."""
+        index = self.index()
+        return struct.pack("<I", len(index)) + index + self.data
 
     def bytes(self):
         header, index = self.header(), self.index()
@@ -400,11 +464,14 @@ class Handmade:
         stored = table + b"".join(page for page, _ in pages)
         at = len(header) + len(self.data)
         trailer = at + len(stored)
-        second = trailer + 256
-        foot = struct.pack("<8sQQQQIIQQ", b"MMHFOOT\n", second + len(stored) + 256, at, second, len(stored),
-                           len(table), len(pages), trailer, 0)
-        foot += digest(2, header, table) + header + bytes(28)
-        return header + self.data + stored + crc(foot) + stored + crc(foot)
+        second = trailer + len(self.trailer) + 256
+        fields = {"magic": b"MMHFOOT\n", "size": second + len(stored) + 256, "index_a": at, "index_b": second,
+                  "index_bytes": len(stored), "table_bytes": len(table), "pages": len(pages),
+                  "trailer": trailer, "trailer_bytes": len(self.trailer),
+                  "root": digest(2, header, table), "header": header, "reserved": bytes(28)}
+        fields.update({name: change(fields[name]) for name, change in self.foot.items()})
+        foot = crc(struct.pack("<8sQQQQIIQQ32s128s28s", *fields.values()))
+        return header + self.data + stored + self.trailer + foot + stored + foot
 
 
 def rle_page(count):
@@ -426,7 +493,7 @@ def hostile_files(target):
     def add(name, data, verify, unpack=None):
         (target / f"{name}.mmh").write_bytes(data)
         manifest[name] = {"verify": verify, "unpack": verify if unpack is None else unpack}
-        if manifest[name]["unpack"] in (OK, MENDED):
+        if manifest[name]["unpack"] in (OK, MENDED) and name != "no-chunks-no-files":
             manifest[name]["sha256"] = hashlib.sha256(Handmade().data).hexdigest()
 
     def flipped(at):
@@ -483,14 +550,214 @@ def hostile_files(target):
     made("claims-many-files", LOST, file_count=1 << 40)
     page = rle_page(1 << 18)
     made("index-bomb", LOST, pages=[(page, 1 << 18)] * 8)
+    hostile_headers(add, made, sound)
+    hostile_pages(made)
+    hostile_tables(made)
+    hostile_names(made)
+    hostile_tensors(made)
+    hostile_payloads(made)
     return manifest
+
+
+def hostile_headers(add, made, sound):
+    """Versions, features and footers that lie, with right checksums and with wrong ones."""
+    made("older-major", UNSUPPORTED, major=2)
+    made("newer-minor", OK, minor=9)
+    made("newer-minor-with-a-feature", UNSUPPORTED, minor=9, required=1 << 31)
+    made("released", UNSUPPORTED, draft=0)
+    for bit in range(4):
+        made(f"required-bit-{bit}", UNSUPPORTED, required=1 << bit)
+    made("optional-bits", OK, optional=0xffffffff)
+    made("hash-0", UNSUPPORTED, suite=0)
+    made("hash-sha384", UNSUPPORTED, suite=3)
+    made("other-magic", LOST, magic=b"\x89MMH\r\n\x1a\0")
+    made("other-alignments", OK, alignments=(0, 3))
+    for name, at in (("major", 8), ("draft", 12), ("hash", 14), ("encryption", 15), ("required", 16)):
+        # Only a right CRC makes a version one; the copy in the footer does.
+        add(f"{name}-without-crc", sound[:at] + b"\x7f" + sound[at + 1:], DAMAGED, MENDED)
+    made("header-copies-differ", LOST, foot={"header": lambda header: crc(header[:20] + b"\1" + header[21:124])})
+    made("header-copy-without-crc", LOST, foot={"header": lambda header: header[:30] + b"\1" + header[31:]})
+    for name in ("size", "index_a", "index_b", "index_bytes", "trailer", "trailer_bytes"):
+        for word, change in (("more", lambda value: value + 8), ("less", lambda value: value - 8),
+                             ("most", lambda value: 2**64 - 8)):
+            if (name, word) != ("trailer_bytes", "less"):
+                made(f"{name.replace('_', '-')}-{word}", LOST, foot={name: change})
+    made("table-bytes-more", LOST, foot={"table_bytes": lambda value: value + 40})
+    made("table-bytes-odd", LOST, foot={"table_bytes": lambda value: value + 1})
+    made("pages-more", LOST, foot={"pages": lambda value: value + 1})
+    made("pages-most", LOST, foot={"pages": lambda value: 2**32 - 1, "table_bytes": lambda value: 2**32 - 40})
+    made("pages-none", LOST, foot={"pages": lambda value: 0, "table_bytes": lambda value: 0})
+    made("other-root", LOST, foot={"root": lambda root: bytes(32)})
+    made("unknown-section", OK, trailer=struct.pack("<IIQ", 77, zlib.crc32(b"x" * 8), 8) + b"x" * 8)
+    made("section-too-long", OK, trailer=struct.pack("<IIQ", 3, 0, 2**60))
+    for name, bytes_left in (("header-alone", 128), ("header-and-chunk", 144), ("least-and-one-less", 383),
+                             ("least", 384), ("last-byte-cut", len(sound) - 1)):
+        mends = bytes_left > len(sound) // 2 + 200
+        add(f"cut-{name}", sound[:bytes_left], DAMAGED if mends else LOST, MENDED if mends else LOST)
+    add("two-in-one", sound + sound, DAMAGED, MENDED)
+    add("no-container", b"\x89PNG\r\n\x1a\n" + bytes(1000), LOST)
+
+
+def hostile_pages(made):
+    """Page tables that lie."""
+    index = Handmade().index()
+    filler = Handmade(metadata=varint(9000) + (string(b"k" * 20) + string(b"v" * 20)) * 9000).index()
+    parts = [filler[:2**18], filler[2**18:]]
+    made("page-of-nothing", LOST, pages=[(b"", 0), (index, len(index))])
+    made("page-decodes-to-nothing", LOST, pages=[(index, 0)])
+    made("page-decodes-to-less", LOST, pages=[(index, len(index) - 1)])
+    made("page-decodes-to-more", LOST, pages=[(index, len(index) + 1)])
+    made("page-too-long", LOST, pages=[(index, 2**18 + 1)])
+    made("page-not-full", LOST, pages=[(index[:100], 100), (index[100:], len(index) - 100)])
+    made("page-of-zstd-noise", LOST, pages=[(b"\x28\xb5\x2f\xfd" + bytes(30), 2**18)])
+    made("page-of-another-size", LOST, pages=[(rle_page(1 << 17), 2**18)])
+    made("page-missing", LOST, pages=[(parts[0][:100], 2**18)])
+
+
+def hostile_tables(made):
+    """Chunks, blocks and files that cannot be."""
+    most = varint(2**64 - 1)
+    chunk = b"\0" + varint(16) + b"\0" + digest(0, Handmade().data)
+    made("claims-many-chunks", LOST, chunk_count=1 << 40)
+    made("claims-many-blocks", LOST, block_count=1 << 40)
+    made("claims-many-tensors", LOST, tensor_count=1 << 40)
+    made("claims-much-metadata", LOST, metadata=varint(1 << 40))
+    made("claims-many-extensions", LOST, extension_count=1 << 40)
+    made("two-chunks-of-one", LOST, chunk_count=2, more_chunks=chunk[1:])
+    made("gap-wraps", LOST, gap=2**64 - 16)
+    made("chunk-in-the-index", LOST, gap=8)
+    made("chunk-before-the-first", LOST, references=b"\1")
+    made("reference-far-before", LOST, references=varint(2**64 - 1))
+    made("block-of-nothing", LOST, size=0, chunk_bytes=1)
+    made("chunk-bytes-none", LOST, size=16, chunk_bytes=2**64)
+    made("chunk-bytes-most", LOST, chunk_bytes=(1 << 24) + 1)
+    made("block-of-half-elements", LOST, dtype=13, size=17, chunk_bytes=17)
+    made("block-of-sub-bytes", LOST, dtype=17)
+    made("block-of-complex", LOST, dtype=20)
+    made("typed-chunks-too-short", LOST, dtype=11, chunk_bytes=8, references=b"\0\1")
+    made("model-that-is-not", LOST, flags=2, references=b"\4\0")
+    made("model-of-noise", LOST, dtype=11, codec=8, flags=2, references=b"\0\1")
+    made("model-before-the-first", LOST, flags=2, references=b"\1\0")
+    made("block-without-a-file", LOST, block_count=2,
+         more_blocks=bytes([0, 0]) + varint(16) + varint(16) + b"\1" + varint(16))
+    made("file-claims-blocks", LOST, blocks_claimed=2)
+    made("file-claims-most-blocks", LOST, blocks_claimed=2**64 - 1)
+    made("file-of-no-blocks", LOST, blocks_claimed=0)
+    made("file-larger-than-blocks", LOST, size_text=varint(17))
+    made("file-smaller-than-blocks", LOST, size_text=varint(15))
+    made("file-of-the-most-bytes", LOST, size_text=most)
+    made("file-kind", LOST, kind=3)
+    made("file-mode", LOST, mode=0o10000)
+    made("file-mode-setuid", OK, mode=0o4755)
+    made("file-format-unknown", OK, file_format=200)
+    made("file-time", OK, time=varint(1 << 33))
+    made("file-time-most", LOST, time=most)
+    made("varint-too-long", LOST, time=b"\x80" * 10 + b"\1")
+    made("varint-not-shortest", LOST, time=b"\x81\x00")
+    made("metadata-cut", LOST, metadata=varint(1) + string(b"key") + varint(1 << 20) + b"value")
+    made("metadata-twice", OK, metadata=varint(2) + (string(b"key") + string(b"value")) * 2)
+    made("nul-in-metadata", LOST, metadata=varint(1) + string(b"k\0y") + string(b"value"))
+    made("extension-too-long", LOST, extension_count=1, extensions=varint(8) + varint(1 << 40))
+    made("index-of-nothing", LOST, raw_index=b"\1")
+    for at in (4, 12, 13, 30, 60, 100):
+        made(f"index-cut-at-{at}", LOST, raw_index=Handmade().index()[:at])
+    made("no-chunks-no-files", OK, data=b"", raw_index=struct.pack("<I", 1) + string(b"") + bytes(6))
+
+
+def entry(name, kind=0, rest=None, mode=0o644):
+    """A file of nothing, a folder or a symlink behind the first file."""
+    rest = rest if rest is not None else varint(0) + content_digest(b"") + varint(0) if kind == 0 else b""
+    return string(name) + bytes([kind, 0]) + varint(mode) + b"\0" + rest + b"\0"
+
+
+def hostile_names(made):
+    """Names and links that lead elsewhere, or round and round."""
+    made("no-name", LOST, name=b"")
+    made("dot-name", LOST, name=b".")
+    made("dot-part", LOST, name=b"a/./b")
+    made("parent-at-the-end", LOST, name=b"a/..")
+    made("slash-at-the-end", LOST, name=b"a/")
+    made("slash-alone", LOST, name=b"/")
+    made("name-cut", LOST, name=b"a" * 200, raw_index=Handmade(name=b"a" * 200).index()[:200])
+    made("name-too-long-for-files", OK, IO, name=b"n" * 300, file_count=2, more_files=entry(b"z"))
+    made("names-unsorted", LOST, file_count=2, more_files=entry(b"a"))
+    made("beneath-a-file", LOST, name=b"a", file_count=2, more_files=entry(b"a/b"))
+    made("beneath-a-link-two-up", LOST, name=b"a", kind=2, link=b"b", file_count=2,
+         more_files=entry(b"a/b/c"))
+    made("folder-twice", LOST, name=b"a", kind=1, file_count=2, more_files=entry(b"a", 1))
+    made("link-to-nothing", LOST, kind=2, link=b"")
+    made("link-to-the-parent", LOST, kind=2, link=b"..")
+    made("link-up-and-down", LOST, name=b"a/b", kind=2, link=b"../../a")
+    made("nul-in-link", LOST, kind=2, link=b"a\0b")
+    made("link-to-a-link-up", LOST, name=b"a", kind=2, link=b"b/..", file_count=2,
+         more_files=entry(b"b", 2, string(b".")))
+    made("control-characters", OK, name=b"\x1b[31m\r\n\x7f")
+    made("no-utf-8", OK, name=b"\xff\xc0\x80")
+    made("backslash", OK, name=b"..\\..\\x")
+
+
+def tensor(name=b"t", dtype=2, flags=0, shape=(16,), offset=0, size=16, file=0, dimensions=None):
+    return (varint(file) + string(name) + bytes([dtype, flags, len(shape) if dimensions is None else dimensions]) +
+            b"".join(map(varint, shape)) + varint(offset) + varint(size))
+
+
+def hostile_tensors(made):
+    """Tensors that do not fit; overlapping ones do."""
+    def one(case, status, **changes):
+        made(f"tensor-{case}", status, tensor_count=1, tensors=tensor(**changes))
+
+    one("sound", OK)
+    one("of-no-file", LOST, file=1)
+    one("of-the-last-file", LOST, file=2**64 - 1)
+    one("type", LOST, dtype=26)
+    one("flags", UNSUPPORTED, flags=4)
+    one("past-the-file", LOST, offset=1)
+    one("far-past-the-file", LOST, offset=2**64 - 16)
+    one("too-long", LOST, size=17, shape=(17,))
+    one("bytes-differ", LOST, shape=(15,))
+    one("shape-wraps", LOST, shape=(2**32, 2**32, 16))
+    one("shape-wraps-to-it", LOST, shape=(2**60 + 1, 16))
+    one("dimensions", LOST, shape=(1,) * 64 + (16,))
+    one("dimensions-cut", LOST, shape=(16,), dimensions=60)
+    one("opaque", OK, dtype=0, shape=(3, 5))
+    one("no-name", OK, name=b"")
+    made("tensors-overlap", OK, tensor_count=3,
+         tensors=tensor() + tensor(b"u", shape=(8,), offset=4, size=8) + tensor(b"v", 12, shape=(4,)))
+    made("tensors-of-one-name", OK, tensor_count=2, tensors=tensor() + tensor())
+    made("tensor-of-a-folder", LOST, kind=1, tensor_count=1, tensors=tensor(size=0, shape=(0,)))
+
+
+def hostile_payloads(made):
+    """Chunks of every codec that are noise, nothing, or ask for much."""
+    dtypes = {4: 11, 5: 2, 6: 12, 7: 12, 9: 2}
+    for codec, name in enumerate(codec_names()):
+        if name in ("store", "model"):
+            continue
+        dtype = dtypes.get(codec, 0)
+        made(f"{name}-of-nothing", LOST, codec=codec, dtype=dtype, data=b"", size=16)
+        for seed in range(2):
+            made(f"{name}-of-noise-{seed}", LOST, codec=codec, dtype=dtype, size=4096,
+                 data=(b"\0\0" if seed else b"") + Numbers(100 * codec + seed).bytes(64))
+    made("store-of-more", LOST, size=15)
+    made("constant-of-three", LOST, codec=1, data=b"abc", size=15)
+    made("constant-that-does-not-divide", LOST, codec=1, data=b"abcd", size=17)
+    made("constant-bomb", LOST, codec=1, data=b"\0", size=1 << 24)
+    made("zstd-bomb", LOST, codec=2, data=rle_page(1 << 18), size=16)
+    made("zstd-too-short", LOST, codec=2, data=rle_page(1 << 17), size=1 << 18)
+    huge = [{"id": lzma.FILTER_LZMA2, "dict_size": 1 << 27}]
+    made("lzma-wants-memory", LOST, codec=3, size=16,
+         data=lzma.compress(Handmade().data, lzma.FORMAT_XZ, lzma.CHECK_CRC32, filters=huge))
+    made("lzma-bomb", LOST, codec=3, size=16, data=lzma.compress(bytes(1 << 20), lzma.FORMAT_XZ))
+    made("zero-run-in-zero-run", LOST, codec=6, dtype=12, size=16,
+         data=struct.pack("<IBBHI", 4, 6, 0, 0, 1) + b"\x0f" + bytes(19))
 
 
 # ---- all of it ----
 
 
-def features(build, path):
-    run = subprocess.run([build / "tests" / "golden_features", path], stdout=subprocess.PIPE, check=True,
+def features(build, *path):
+    """What a container makes use of; without one, what the tables have."""
+    run = subprocess.run([build / "tests" / "golden_features", *path], stdout=subprocess.PIPE, check=True,
                          text=True)
     return set(run.stdout.splitlines())
 
@@ -508,13 +775,57 @@ def lines(manifest):
 
 
 def seeds(build, target, names):
-    """Seeds of the fuzz targets, out of the same containers."""
+    """Seeds of the fuzz targets, out of the same containers; what fuzzing found has other suffixes."""
     corpus = ROOT / "tests" / "fuzz" / "corpus"
-    for part in ("container", "codec"):
-        shutil.rmtree(corpus / part, ignore_errors=True)
-        (corpus / part).mkdir(parents=True)
+    for part, suffix in (("container", "parts"), ("codec", "chunk"), ("cli", "command")):
+        (corpus / part).mkdir(parents=True, exist_ok=True)
+        for old in (corpus / part).glob(f"*.{suffix}"):
+            old.unlink()
     for name in names:
         subprocess.run([build / "tests" / "fuzz_seeds", target / f"{name}.mmh", name, corpus], check=True)
+    # A slice of what has no bytes: an opaque tensor's shape may say anything.
+    (corpus / "container" / "opaque-shape.parts").write_bytes(
+        Handmade(tensor_count=1, tensors=tensor(dtype=0, shape=(1 << 40,))).parts())
+    parts = sorted((corpus / "container").glob("*.parts"), key=lambda path: path.stat().st_size)[:3]
+    command_seeds(corpus / "cli", parts)
+
+
+COMMANDS = """
+pack m.safetensors -f
+pack -9 d m.safetensors -o out.mmh -T2 -v
+pack --dtype=bf16 --shape=3,2 m.safetensors -f -o d/
+pack --json --hash=sha256 --times --no-check -q m.safetensors -o y.mmh
+pack -c m.safetensors
+unpack x.mmh -o out/
+unpack -f m.safetensors.mmh --json
+unpack -c x.mmh
+-df x.mmh -k
+-t x.mmh
+-l m.safetensors.mmh
+verify --quick x.mmh m.safetensors.mmh
+verify --json x.mmh
+info x.mmh
+info --json x.mmh m.safetensors.mmh
+ls -l x.mmh
+ls --json --long x.mmh
+bench -1 -5 m.safetensors
+bench --json -T1 m.safetensors
+help pack
+--version
+unpakc x.mmh --levle=3
+-- x.mmh
+pack --shape 4x1 --dtype f32 --alone --output - d
+"""
+
+
+def command_seeds(corpus, parts):
+    """Command lines for fuzz_cli.c, over containers of the parts that fuzz_container.c has as seeds."""
+    for number, line in enumerate(COMMANDS.split("\n")[1:-1]):
+        words = line.split()
+        data = bytes([len(words)]) + b"".join(word.encode() + b"\0" for word in words)
+        if "x.mmh" in words:
+            data += parts[number % len(parts)].read_bytes()
+        (corpus / f"{number:02}-{words[0].strip('-')}.command").write_bytes(data)
 
 
 def main():
@@ -531,7 +842,7 @@ def main():
     (target / "golden.json").write_text(lines(manifest))
     seeds(build, target, [name for name in good if name not in ("floats-1", "integers-1")])
     found = set().union(*(features(build, target / f"{name}.mmh") for name in good))
-    missing = sorted(FEATURES - found)
+    missing = sorted((FEATURES | features(build)) - found)
     size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
     print(f"{target.relative_to(ROOT)}: {len(good)} containers, {len(hostile)} hostile, {size:,} bytes")
     if missing:

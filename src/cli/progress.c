@@ -131,8 +131,10 @@ static size_t draw_bar(char *out, size_t columns, double share)
 static struct mmh_human time_left(const mmh_progress *progress, uint64_t elapsed)
 {
     struct mmh_human text = { "-:--" };
-    if (!progress->done_bytes || progress->done_bytes > progress->total_bytes)
+    if (!progress->done_bytes)
         return text;
+    if (progress->done_bytes >= progress->total_bytes)
+        return (struct mmh_human){ "0:00" };
     double share = (double)progress->done_bytes / (double)progress->total_bytes;
     uint64_t seconds = (uint64_t)((double)elapsed * (1 - share) / share / 1e9) + 1;
     if (seconds < 3600)
@@ -168,8 +170,8 @@ static void draw(const mmh_progress *progress, uint64_t elapsed)
     } else {
         struct mmh_human eta = time_left(progress, elapsed);
         snprintf(numbers, sizeof numbers, "%3u %%", (unsigned)(share * 100));
-        if (room >= 16 + 11)
-            snprintf(numbers + strlen(numbers), sizeof numbers - strlen(numbers), " %9s",
+        if (room >= 16 + 12)
+            snprintf(numbers + strlen(numbers), sizeof numbers - strlen(numbers), "  %9s",
                      rate.text);
         if (room >= 16)
             snprintf(numbers + strlen(numbers), sizeof numbers - strlen(numbers), " %7s", eta.text);
@@ -237,7 +239,9 @@ static void tell_status(void)
         mmh_text_clean(name, sizeof name, shown);
         if (bar.item_count > 1)
             snprintf(place, sizeof place, "%zu/%zu ", bar.item + 1, bar.item_count);
-        if (now->total_bytes)
+        if (now->total_bytes && !now->done_bytes) /* there is no pace yet */
+            snprintf(text, sizeof text, "0 %% of %s", mmh_human_bytes(now->total_bytes).text);
+        else if (now->total_bytes)
             snprintf(text, sizeof text, "%s of %s, %s, %s left",
                      mmh_human_percent(now->done_bytes, now->total_bytes).text,
                      mmh_human_bytes(now->total_bytes).text,

@@ -232,9 +232,9 @@ static mmh_status segments_decode(uint8_t *const tails[3], size_t elements,
             /* The whole groups go straight to their place, the rest by way of a group. */
             uint16_t *out = (uint16_t *)(void *)tails[0] + first;
             kernels->unpack_bits(out, packed, n, bits);
-            if (zeros[s])
+            if (zeros[s] || MMH_BIG_ENDIAN) /* tails are little endian */
                 for (size_t i = 0; i < n; i++)
-                    out[i] = (uint16_t)(out[i] << zeros[s]);
+                    mmh_store16(out + i, (uint16_t)(out[i] << zeros[s]));
             continue;
         }
         for (unsigned p = 0; p < planes; p++)

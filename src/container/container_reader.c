@@ -634,7 +634,7 @@ static mmh_status parse_index(mmh_container_reader *reader, const uint8_t *data,
     struct mmh_cursor in;
     mmh_cursor_init(&in, data, bytes);
     uint32_t version = mmh_cursor_u32(&in);
-    if (version != MMH_INDEX_VERSION)
+    if (!mmh_cursor_failed(&in) && version != MMH_INDEX_VERSION)
         return mmh_fail(err, MMH_E_UNSUPPORTED, "index version %u", (unsigned)version);
     reader->index.writer = read_string(&in, &reader->arena, err);
     if (!reader->index.writer)

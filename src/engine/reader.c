@@ -493,6 +493,11 @@ mmh_status mmh_load_slice(mmh_reader *reader, uint64_t tensor, const uint64_t *b
     if (bits % 8)
         return mmh_fail(err, MMH_E_UNSUPPORTED, "slices of %s, whose elements share bytes",
                         mmh_dtype_text(record->dtype));
+    uint64_t bytes; /* of an opaque tensor the index says what it likes */
+    if (!mmh_shape_bytes(&bytes, record->dtype, record->dimensions, record->shape) ||
+        bytes != record->bytes)
+        return mmh_fail(err, MMH_E_UNSUPPORTED, "slices of \"%s\", whose shape is not its size",
+                        record->name);
     /* In the order in which the file holds them: column-major arrays have their first dimension
      * fastest, and so has the slice. */
     uint64_t shape[MMH_DIMENSIONS_MAX], from[MMH_DIMENSIONS_MAX], to[MMH_DIMENSIONS_MAX];

@@ -20,6 +20,11 @@ static const struct {
     { MMH_FORMAT_OPAQUE, &mmh_format_opaque }, /* the last: takes everything */
 };
 
+const struct mmh_format *mmh_format_at(size_t index)
+{
+    return index < MMH_COUNT_OF(formats) ? formats[index].format : NULL;
+}
+
 const char *mmh_format_name(unsigned format_id)
 {
     for (size_t i = 0; i < MMH_COUNT_OF(formats); i++)

@@ -34,6 +34,9 @@ struct mmh_format {
                       mmh_error *err);
 };
 
+/* The table, in the order in which formats are asked; NULL past its end. */
+const struct mmh_format *mmh_format_at(size_t index);
+
 extern const struct mmh_format mmh_format_safetensors;
 extern const struct mmh_format mmh_format_npy;
 extern const struct mmh_format mmh_format_shard_index;

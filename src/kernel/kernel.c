@@ -16,6 +16,12 @@
 #else
 #define X86 0
 #endif
+/* Every arm64 machine has NEON; the kernels take the lanes for little-endian ones. */
+#if defined(__aarch64__) && !MMH_BIG_ENDIAN && !defined(MMH_KERNELS_ONLY_C)
+#define ARM64 1
+#else
+#define ARM64 0
+#endif
 
 #define KERNELS(set)                                                                        \
     {                                                                                       \
@@ -37,6 +43,8 @@ static const struct mmh_kernels kernels[] = {
 #if X86
     KERNELS(avx2),
     KERNELS(avx512),
+#elif ARM64
+    KERNELS(neon),
 #endif
 };
 
@@ -59,7 +67,7 @@ static bool runs_here(size_t index)
            __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512vbmi") &&
            __builtin_cpu_supports("avx512vbmi2");
 #else
-    return false;
+    return ARM64;
 #endif
 }
 

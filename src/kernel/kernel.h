@@ -70,7 +70,7 @@ struct mmh_tiers {
 };
 
 /* Whether stores bypass the cache: a hint, ignored where dst is not aligned well enough (AVX2: to 16
- * bytes, AVX-512: to 2); 64 is best. */
+ * bytes, AVX-512: to 2); 64 is best. NEON has no such stores. */
 enum mmh_stream_mode {
     MMH_STREAM_OFF,
     MMH_STREAM_ON,   /* fenced: other threads that learn of the call's end see the elements */
@@ -116,7 +116,7 @@ typedef void mmh_merge_elements(uint8_t *dst, const uint8_t *symbols,
                                 size_t count, const struct mmh_split *split, unsigned stream);
 
 struct mmh_kernels {
-    const char *name; /* "c", "avx2", "avx512" */
+    const char *name; /* "c", "avx2", "avx512", "neon" */
 
     /*
      * Split `count` elements at src (little endian, element_bytes each) into symbol bytes,

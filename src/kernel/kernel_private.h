@@ -12,6 +12,13 @@
 
 #define MMH_INLINE static inline __attribute__((always_inline))
 
+/* Before a loop of at most 16 rounds, their number known when this is compiled: no loop at all. */
+#if defined(__clang__)
+#define MMH_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define MMH_UNROLL _Pragma("GCC unroll 16")
+#endif
+
 #define MMH_FLOAT_DECLARE(set)                                                                    \
     size_t mmh_split_##set(uint8_t *symbols, const struct mmh_planes *planes,                     \
                            uint8_t *const tails[3], uint32_t *patches, const uint8_t *src,        \
@@ -39,12 +46,15 @@
 void mmh_fence_c(void);
 void mmh_fence_avx2(void);
 void mmh_fence_avx512(void);
+void mmh_fence_neon(void);
 MMH_FLOAT_DECLARE(c);
 MMH_FLOAT_DECLARE(avx2);
 MMH_FLOAT_DECLARE(avx512);
+MMH_FLOAT_DECLARE(neon);
 MMH_TIERS_DECLARE(c);
 MMH_TIERS_DECLARE(avx2);
 MMH_TIERS_DECLARE(avx512);
+MMH_TIERS_DECLARE(neon);
 
 /* Fetch into the second-level cache what lies so far behind `at`: any address will do. */
 MMH_INLINE void mmh_fetch(const void *at, size_t ahead)

@@ -33,5 +33,6 @@ enum { MMH_RANS_GROUP = 4 * MMH_RANS_LANES }; /* symbols in four steps of all la
 MMH_RANS_DECLARE(c);
 MMH_RANS_DECLARE(avx2);
 MMH_RANS_DECLARE(avx512);
+MMH_RANS_DECLARE(neon);
 
 #endif

@@ -10,13 +10,6 @@
 
 #include <string.h>
 
-/* Before a loop of at most 16 rounds, their number known when this is compiled: no loop at all. */
-#if defined(__clang__)
-#define MMH_UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define MMH_UNROLL _Pragma("GCC unroll 16")
-#endif
-
 enum { MMH_STREAMS_MAX = 4 }; /* stripes decoded side by side */
 
 struct mmh_rans_stream {
