@@ -16,7 +16,8 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "cli"))
-from harness import IO, INTERRUPTED, OK, USAGE, binary, floats, main, mmh, model, safetensors, skip  # noqa: E402
+from harness import (IO, INTERRUPTED, OK, USAGE, binary, floats, main, mmh, model, safetensors, skip,  # noqa: E402
+                     wait_for_output)
 from terminal import Session  # noqa: E402
 
 BAR = re.compile(r"\d+ %")
@@ -135,8 +136,7 @@ def test_ctrl_c_stops_and_leaves_nothing(tmp_path):
     for environment in ({}, {"TERM": "dumb"}):
         session = Session(*SLOW, "text.bin", cwd=tmp_path, environment=environment)
         if environment:
-            while not any(p.name != "text.bin" for p in tmp_path.iterdir()):
-                time.sleep(0.01)
+            wait_for_output(session, tmp_path)
             time.sleep(0.1)
         else:
             assert session.until(lambda screen: any(BAR.search(line) for line in screen.seen))
@@ -150,8 +150,7 @@ def test_every_signal_that_asks_to_stop(tmp_path):
     slow_input(tmp_path)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         process = subprocess.Popen([binary(), *SLOW, "text.bin"], cwd=tmp_path, stderr=subprocess.PIPE)
-        while process.poll() is None and len(list(tmp_path.iterdir())) == 1:
-            time.sleep(0.005)
+        wait_for_output(process, tmp_path)
         process.send_signal(number)
         err = process.stderr.read()
         assert (process.wait(), err) == (INTERRUPTED, b"mmh: error: interrupted\n"), number
@@ -159,8 +158,7 @@ def test_every_signal_that_asks_to_stop(tmp_path):
     # nohup's SIGHUP and a background job's SIGINT stay ignored.
     process = subprocess.Popen(["bash", "-c", f"trap '' HUP INT; exec {binary()} {' '.join(SLOW)} text.bin"],
                                cwd=tmp_path, stderr=subprocess.PIPE)
-    while process.poll() is None and len(list(tmp_path.iterdir())) == 1:
-        time.sleep(0.005)
+    wait_for_output(process, tmp_path)
     process.send_signal(signal.SIGHUP)
     process.send_signal(signal.SIGINT)
     assert (process.communicate()[1][:14], process.returncode) == (b"text.bin.mmh: ", OK)
@@ -184,8 +182,7 @@ def test_interrupt_while_standard_input_is_read(tmp_path):
 def test_the_second_interrupt_kills(tmp_path):
     source = slow_input(tmp_path, megabytes=3)  # one piece of work at level 9, which is finished first
     process = subprocess.Popen([binary(), "pack", "-9", "-f", source], stderr=subprocess.PIPE)
-    while process.poll() is None and len(list(tmp_path.iterdir())) == 1:
-        time.sleep(0.005)
+    wait_for_output(process, tmp_path)
     time.sleep(0.1)
     process.send_signal(signal.SIGINT)
     time.sleep(0.2)
@@ -200,8 +197,7 @@ def test_sigusr1_tells_how_far_it_is(tmp_path):
     line = re.compile(r"mmh: pack text\.bin: (0 % of 9\.44 MB|\d+\.\d % of 9\.44 MB, .*/s, \d+:\d\d left)"
                       r"(, .* stored)?, \d.* m?s\n")
     process = subprocess.Popen([binary(), *SLOW, "text.bin"], cwd=tmp_path, stderr=subprocess.PIPE)
-    while process.poll() is None and len(list(tmp_path.iterdir())) == 1:
-        time.sleep(0.005)
+    wait_for_output(process, tmp_path)
     time.sleep(0.3)
     process.send_signal(signal.SIGUSR1)
     time.sleep(0.2)
@@ -302,8 +298,7 @@ def test_progress_as_json(tmp_path):
     assert [event["item"] for event in events if event["event"] == "end"] == [1, 2, 3]
     assert {event["items"] for event in events} == {3}
     process = subprocess.Popen([binary(), *SLOW, "--progress=json", "-q", source], stderr=subprocess.PIPE)
-    while process.poll() is None and len(list(tmp_path.iterdir())) == 2:
-        time.sleep(0.005)
+    wait_for_output(process, tmp_path)
     process.send_signal(signal.SIGUSR1)
     events = [json.loads(line) for line in process.stderr.read().splitlines()]
     assert process.wait() == OK and "status" in {event["event"] for event in events}

@@ -123,7 +123,7 @@ def mmh(*arguments, cwd=None, stdin=None, timeout=120, environment=None, code=No
 
 
 def outputs(process):
-    """Files that a run has open for writing, with or without a name yet, as /proc shows them."""
+    """Files that a run (whatever has its pid) has open for writing, named or not yet, as /proc shows them."""
     found = []
     try:
         for number in os.listdir(f"/proc/{process.pid}/fd"):
@@ -142,7 +142,8 @@ def wait_for_output(process, folder, timeout=60):
         skip("open files cannot be seen here")
     until = time.monotonic() + timeout
     while not any(path.startswith(f"{os.path.realpath(folder)}/") for path in outputs(process)):
-        assert process.poll() is None, f"it ended before it wrote anything: exit {process.returncode}"
+        state = Path(f"/proc/{process.pid}/stat")
+        assert state.exists() and state.read_text().split(")")[-1].split()[0] != "Z", "it ended, and wrote nothing"
         assert time.monotonic() < until, f"it wrote nothing for {timeout} s"
         time.sleep(0.002)
 
