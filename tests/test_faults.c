@@ -347,6 +347,37 @@ static mmh_status run_load(mmh_context *context, mmh_error *err)
     return status;
 }
 
+/* The container of a folder against the folder that was packed, and one tensor with itself. */
+static mmh_status run_compare(mmh_context *context, mmh_error *err)
+{
+    mmh_reader *original = NULL, *packed = NULL;
+    mmh_container_info info = { .struct_size = sizeof info };
+    mmh_difference difference = { .struct_size = sizeof difference };
+    mmh_status status = mmh_open_original(context, at("f"), NULL, &original, err);
+    if (status == MMH_OK)
+        status = mmh_open(context, at("f.mmh"), &packed, err);
+    if (status == MMH_OK)
+        status = mmh_container(packed, &info, err);
+    for (uint64_t i = 0; i < info.file_count && status == MMH_OK; i++) {
+        mmh_file_info file = { .struct_size = sizeof file };
+        bool equal = false;
+        status = mmh_file(packed, i, &file, err);
+        if (status != MMH_OK || file.kind != MMH_FILE_REGULAR)
+            continue;
+        status = mmh_compare_files(original, i, packed, i, &equal, NULL, err);
+        if (status == MMH_OK)
+            assert_true(equal);
+    }
+    for (uint64_t i = 0; i < info.tensor_count && status == MMH_OK; i++) {
+        status = mmh_compare(original, i, packed, i, &difference, err);
+        if (status == MMH_OK)
+            assert_int_equal(difference.differing, 0);
+    }
+    mmh_close(packed);
+    mmh_close(original);
+    return status;
+}
+
 static bool left_nothing(bool success)
 {
     (void)success;
@@ -369,6 +400,7 @@ static const struct call {
     { "unpack over a folder", run_unpack_folder_over, prepare_folder_over, unpacked_folder_over },
     { "verify", run_verify, prepare_nothing, left_nothing },
     { "load", run_load, prepare_nothing, left_nothing },
+    { "compare", run_compare, prepare_nothing, left_nothing },
 };
 
 static mmh_status make_call(const struct call *call, unsigned threads,

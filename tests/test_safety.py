@@ -11,7 +11,6 @@ import random
 import resource
 import shutil
 import signal
-import stat
 import subprocess
 import sys
 import tempfile
@@ -22,7 +21,7 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).resolve().parent / "cli"), str(Path(__file__).resolve().parents[1] / "tools")]
 import golden  # noqa: E402
 from harness import (DAMAGED, IO, LIMIT, LOST, MENDED, OK, UNSUPPORTED, USAGE, SANITIZERS, binary, floats, main,  # noqa: E402
-                     mmh, model, safetensors, skip, tree)
+                     mmh, model, safetensors, skip, tree, wait_for_output)
 
 NOBODY = 65534
 
@@ -271,23 +270,17 @@ def test_unreadable_and_unwritable():
         (folder / "closed").chmod(0o755)
 
 
-def paused(arguments):
-    """A run that has planned its work and not ended it, stopped; skips where that cannot be seen."""
-    if not os.path.exists("/proc/self/fd"):
-        skip("open files cannot be seen here")
+def paused(arguments, folder):
+    """A run that has planned its work and not ended it, stopped: it has opened an output in a folder."""
     process = start(*arguments)
-    until = time.monotonic() + 30
-    while process.poll() is None and time.monotonic() < until:
-        try:
-            opened = [os.readlink(f"/proc/{process.pid}/fd/{n}") for n in os.listdir(f"/proc/{process.pid}/fd")]
-        except OSError:
-            continue
-        if any("(deleted)" in path or ".tmp" in Path(path).name for path in opened):
-            process.send_signal(signal.SIGSTOP)
-            return process
-    process.kill()
-    process.communicate()
-    raise AssertionError(f"the run ended, or opened no output: {arguments}")
+    try:
+        wait_for_output(process, folder)
+    except BaseException:
+        process.kill()
+        process.communicate()
+        raise
+    process.send_signal(signal.SIGSTOP)
+    return process
 
 
 def test_inputs_that_change_while_being_packed(tmp_path):
@@ -316,7 +309,7 @@ def test_inputs_that_change_while_being_packed(tmp_path):
         path = put(folder, "in/z.bin", late)
         os.utime(path, (1700000000, 1700000000))
         put(folder, "out/old", b"old")
-        process = paused(["pack", "-9", "-T1", folder / "in", "-o", folder / "out/x.mmh"])
+        process = paused(["pack", "-9", "-T1", folder / "in", "-o", folder / "out/x.mmh"], folder / "out")
         change(path)
         process.send_signal(signal.SIGCONT)
         err = process.communicate(timeout=60)[1].decode()
@@ -376,7 +369,7 @@ def test_verify_of_a_bomb_takes_no_memory(tmp_path):
     time.sleep(1.5)
     status = Path(f"/proc/{process.pid}/status").read_text()
     assert process.poll() is None, "it was to take hours"
-    process.send_signal(signal.SIGINT)
+    process.kill()
     process.communicate(timeout=30)
     peak = int(status.split("VmHWM:")[1].split()[0]) * 1024
     assert peak < 200 << 20 or "asan" in binary(), f"{peak:,} bytes"  # two runs of 16 MiB a thread and one more

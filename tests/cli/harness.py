@@ -122,25 +122,30 @@ def mmh(*arguments, cwd=None, stdin=None, timeout=120, environment=None, code=No
     return result
 
 
-def wait_until_writing(pid, folder, seconds=60):
-    """Wait until a process has begun its output beneath a folder, which may have no name yet. False: it ended."""
-    if not os.path.isdir("/proc/self/fdinfo"):
-        skip("this system does not show which files a process has open")
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        try:
-            for link in os.scandir(f"/proc/{pid}/fd"):
-                target = os.readlink(link.path)
-                flags = Path(f"/proc/{pid}/fdinfo/{link.name}").read_text().split("flags:")[1].split()[0]
-                if target.startswith(f"{folder}/") and int(flags, 8) & os.O_ACCMODE != os.O_RDONLY:
-                    return True
-            if Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z":
-                return False
-        except (FileNotFoundError, ProcessLookupError):  # a descriptor that was closed, or all of them
-            if not os.path.exists(f"/proc/{pid}"):
-                return False
-        time.sleep(0.005)
-    raise AssertionError(f"process {pid} never began to write")
+def outputs(process):
+    """Files that a run (whatever has its pid) has open for writing, named or not yet, as /proc shows them."""
+    found = []
+    try:
+        for number in os.listdir(f"/proc/{process.pid}/fd"):
+            path = os.readlink(f"/proc/{process.pid}/fd/{number}")
+            flags = Path(f"/proc/{process.pid}/fdinfo/{number}").read_text().split("flags:")[1].split()[0]
+            if path.startswith("/") and not path.startswith("/dev/") and int(flags, 8) & (os.O_WRONLY | os.O_RDWR):
+                found.append(path)
+    except OSError:
+        pass  # it has just ended, or closed that one
+    return found
+
+
+def wait_for_output(process, folder, timeout=60):
+    """Wait until a run has begun to write beneath a folder; skips where that cannot be seen."""
+    if not os.path.exists("/proc/self/fdinfo"):
+        skip("open files cannot be seen here")
+    until = time.monotonic() + timeout
+    while not any(path.startswith(f"{os.path.realpath(folder)}/") for path in outputs(process)):
+        state = Path(f"/proc/{process.pid}/stat")
+        assert state.exists() and state.read_text().split(")")[-1].split()[0] != "Z", "it ended, and wrote nothing"
+        assert time.monotonic() < until, f"it wrote nothing for {timeout} s"
+        time.sleep(0.002)
 
 
 # ---- files ----
