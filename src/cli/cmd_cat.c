@@ -423,8 +423,8 @@ static bool too_much(struct cat *cat)
     cat->asked_bytes += cat->total_bytes;
     if (!limit || (cat->total_bytes <= limit && cat->asked_bytes <= limit))
         return false;
-    fail(cat, MMH_E_LIMIT, "\"%s\" has %s, and no more than %s may be written", cat->tensor.name,
-         mmh_human_bytes(cat->total_bytes).text, mmh_human_bytes(limit).text);
+    fail(cat, MMH_E_LIMIT, "\"%s\" takes %" PRIu64 " bytes more, over the limit of %" PRIu64,
+         cat->tensor.name, cat->total_bytes, limit);
     return true;
 }
 
