@@ -42,7 +42,7 @@ static mmh_status bytes_decode(const struct mmh_decode_job *job, mmh_error *err)
     if (bytes > MMH_CHUNK_ELEMENTS)
         return mmh_fail(err, MMH_E_CORRUPT, "bytes-rans chunk of %zu bytes", bytes);
     if (!model || model->kind != MMH_MODEL_RANS ||
-        (job->inner && model->view_count))
+        (job->inner && (model->view_count || model->table_count != 1)))
         return mmh_fail(err, MMH_E_CORRUPT, "rans bytes without a model that fits");
     uint8_t *ids = NULL;
     mmh_status status = MMH_OK;

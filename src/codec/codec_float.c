@@ -725,7 +725,8 @@ static mmh_status decode_rans(const struct mmh_decode_job *job, const struct flo
                               const struct sections *sections, mmh_error *err)
 {
     const struct mmh_model *model = job->model;
-    if (!model || model->kind != MMH_MODEL_RANS || (job->inner && model->view_count))
+    if (!model || model->kind != MMH_MODEL_RANS ||
+        (job->inner && (model->view_count || model->table_count != 1)))
         return mmh_fail(err, MMH_E_CORRUPT, "rans floats without a model that fits");
     uint8_t *ids = NULL;
     mmh_status status = MMH_OK;

@@ -478,7 +478,7 @@ static mmh_status read_header(struct mmh_model *model, struct bit_reader *bits,
     else if (model->kind == MMH_MODEL_SHIFTS)
         right = right && !model->bits && !model->table_count;
     else
-        return mmh_fail(err, MMH_E_CORRUPT, "model of unknown kind %u", model->kind);
+        return mmh_fail(err, MMH_E_UNSUPPORTED, "model of unknown kind %u", model->kind);
     *bits = (struct bit_reader){ .data = payload + HEADER, .bytes = payload_bytes - HEADER };
     if (!right || view_count > 8 * (uint64_t)bits->bytes / VIEW_BITS_MIN)
         return mmh_fail(err, MMH_E_CORRUPT, "model header is damaged");

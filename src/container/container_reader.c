@@ -511,7 +511,10 @@ static mmh_status read_files(mmh_container_reader *reader, struct mmh_cursor *in
         status = check_parents(index, i, err);
         if (status != MMH_OK)
             return status;
-        if (mode > 07777 || record->kind > MMH_FILE_SYMLINK || record->time_seconds < 0 ||
+        if (record->kind > MMH_FILE_SYMLINK)
+            return mmh_fail(err, MMH_E_UNSUPPORTED, "\"%s\" is of unknown kind %u", record->name,
+                            (unsigned)record->kind);
+        if (mode > 07777 || record->time_seconds < 0 ||
             (strcmp(record->name, ".") == 0 && record->kind != MMH_FILE_FOLDER))
             return mmh_fail(err, MMH_E_CORRUPT, "impossible entry for \"%s\"", record->name);
         record->mode = (uint32_t)mode;
@@ -583,9 +586,11 @@ static mmh_status read_tensors(mmh_container_reader *reader, struct mmh_cursor *
                             tensor->name, flags);
         tensor->big_endian = flags & MMH_TENSOR_BIG_ENDIAN;
         tensor->column_major = flags & MMH_TENSOR_COLUMN_MAJOR;
-        if (tensor->dimensions > MMH_DIMENSIONS_MAX || tensor->dimensions > mmh_cursor_left(in) ||
-            !mmh_dtype_bits(tensor->dtype))
-            return mmh_fail(err, MMH_E_CORRUPT, "tensor \"%s\" has an impossible shape or type",
+        if (!mmh_dtype_bits(tensor->dtype))
+            return mmh_fail(err, MMH_E_UNSUPPORTED, "tensor \"%s\" has unknown element type %u",
+                            tensor->name, (unsigned)tensor->dtype);
+        if (tensor->dimensions > MMH_DIMENSIONS_MAX || tensor->dimensions > mmh_cursor_left(in))
+            return mmh_fail(err, MMH_E_CORRUPT, "tensor \"%s\" has an impossible shape",
                             tensor->name);
         uint64_t *shape = mmh_arena_array(arena, tensor->dimensions, sizeof *shape);
         if (tensor->dimensions && !shape)

@@ -843,6 +843,27 @@ static mmh_status quick_chunk(void *context, size_t job, unsigned worker_index, 
     return status;
 }
 
+/* Chunks that no block names: nothing decodes them, but their bytes have hashes too. */
+static mmh_status check_unnamed(mmh_context *context, mmh_reader *reader, mmh_error *err)
+{
+    const struct mmh_index *index = &reader->container.index;
+    uint8_t *named = mmh_alloc_array(context->allocator, (size_t)index->chunk_count, 1);
+    if (!named)
+        return mmh_fail(err, MMH_E_MEMORY, "no memory to check %" PRIu64 " chunks",
+                        index->chunk_count);
+    for (uint64_t i = 0; i < index->ref_count; i++)
+        named[index->refs[i]] = 1;
+    for (uint64_t i = 0; i < index->block_count; i++)
+        if (index->blocks[i].has_model)
+            named[index->blocks[i].model] = 1;
+    mmh_status status = MMH_OK;
+    for (uint64_t i = 0; i < index->chunk_count && status == MMH_OK; i++)
+        if (!named[i])
+            status = mmh_reader_fetch(reader, &context->workers[0], i, err);
+    mmh_free(context->allocator, named);
+    return status;
+}
+
 /* The bytes between chunks mean nothing and no hash covers them, but they were written as zeros: note
  * it if they are not. */
 static mmh_status check_padding(mmh_reader *reader, mmh_error *err)
@@ -852,6 +873,8 @@ static mmh_status check_padding(mmh_reader *reader, mmh_error *err)
     for (uint64_t i = 0; i <= index->chunk_count; i++) {
         uint64_t next = i < index->chunk_count ? index->chunks[i].offset
                                                : reader->container.index_offset;
+        if (i == index->chunk_count && next - at >= MMH_SMALL_ALIGNMENT)
+            break; /* what a trailer was added behind: old indexes and footers */
         while (at < next) {
             uint8_t gap[4096], any = 0;
             size_t bytes = next - at < sizeof gap ? (size_t)(next - at) : sizeof gap;
@@ -896,6 +919,8 @@ mmh_status mmh_verify(mmh_context *context, const char *container, const mmh_ver
             status = restoring_init(&restoring, context, reader, err);
         if (status == MMH_OK)
             status = restore_files(&restoring, 0, reader->container.index.file_count, err);
+        if (status == MMH_OK)
+            status = check_unnamed(context, reader, err);
     }
     if (status == MMH_OK)
         status = check_padding(reader, err);
