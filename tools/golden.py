@@ -725,7 +725,7 @@ def hostile_tensors(made):
     one("sound", OK)
     one("of-no-file", LOST, file=1)
     one("of-the-last-file", LOST, file=2**64 - 1)
-    one("type", LOST, dtype=26)
+    one("type", UNSUPPORTED, dtype=26)
     one("flags", UNSUPPORTED, flags=4)
     one("past-the-file", LOST, offset=1)
     one("far-past-the-file", LOST, offset=2**64 - 16)
