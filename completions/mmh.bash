@@ -98,14 +98,14 @@ _mmh()
             ;;
         cat)
             if [[ $cur == -* ]]; then
-                _mmh_words "-o --output -c --stdout -f --force --dtype --shape --alone --npy --text --max-size -T --threads --json --progress -q --quiet -v --verbose -h --help"
+                _mmh_words "-o --output -c --stdout -f --force --dtype --shape --alone --npy --text --max-size -T --threads --json --progress -q --quiet -h --help"
             else
                 _mmh_files ""
             fi
             ;;
         diff)
             if [[ $cur == -* ]]; then
-                _mmh_words "--dtype --shape --alone --exit-code -T --threads --json --progress -q --quiet -v --verbose -h --help"
+                _mmh_words "--dtype --shape --alone --exit-code -T --threads --json --progress -q --quiet -h --help"
             else
                 _mmh_files ""
             fi

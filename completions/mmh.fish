@@ -85,7 +85,7 @@ complete -c mmh -n '__mmh_is unpack' -s f -l force -d 'replace what exists'
 complete -c mmh -n '__mmh_is unpack' -s k -l keep -d 'keep the input, as without --rm'
 complete -c mmh -n '__mmh_is unpack' -l rm -d 'remove the container, once all is on the disk'
 complete -c mmh -n '__mmh_is unpack' -l max-size -x -d 'refuse what unpacks to more: 500M, 10G'
-complete -c mmh -n '__mmh_is unpack' -l any-names -d 'names too that some systems misread'
+complete -c mmh -n '__mmh_is unpack' -l any-names -d 'names too that other systems take for something else'
 complete -c mmh -n '__mmh_is unpack' -s T -l threads -x -d '0: all processors, the default'
 complete -c mmh -n '__mmh_is unpack' -l json -d 'results as JSON on standard output'
 complete -c mmh -n '__mmh_is unpack' -l progress -x -a 'bar json none' -d 'bar, json or none; the default: a bar on a terminal'
@@ -125,13 +125,12 @@ complete -c mmh -n '__mmh_is cat' -l dtype -x -a 'bool u8 i8 u16 i16 u32 i32 u64
 complete -c mmh -n '__mmh_is cat' -l shape -x -d 'their shape, slowest dimension first'
 complete -c mmh -n '__mmh_is cat' -l alone -d 'a shard index without the files it refers to'
 complete -c mmh -n '__mmh_is cat' -l npy -d 'tensors as npy files (numpy.load)'
-complete -c mmh -n '__mmh_is cat' -l text -d 'tensors as numbers, all of them; what a terminal gets is shortened'
+complete -c mmh -n '__mmh_is cat' -l text -d 'tensors as numbers, all of them'
 complete -c mmh -n '__mmh_is cat' -l max-size -x -d 'refuse what unpacks to more: 500M, 10G'
 complete -c mmh -n '__mmh_is cat' -s T -l threads -x -d '0: all processors, the default'
 complete -c mmh -n '__mmh_is cat' -l json -d 'results as JSON on standard output'
 complete -c mmh -n '__mmh_is cat' -l progress -x -a 'bar json none' -d 'bar, json or none; the default: a bar on a terminal'
 complete -c mmh -n '__mmh_is cat' -s q -l quiet -d 'no progress and no remarks'
-complete -c mmh -n '__mmh_is cat' -s v -l verbose -d 'tell where the time went'
 complete -c mmh -n '__mmh_is cat' -s h -l help -d 'this text'
 
 complete -c mmh -n '__mmh_is diff' -F
@@ -143,7 +142,6 @@ complete -c mmh -n '__mmh_is diff' -s T -l threads -x -d '0: all processors, the
 complete -c mmh -n '__mmh_is diff' -l json -d 'results as JSON on standard output'
 complete -c mmh -n '__mmh_is diff' -l progress -x -a 'bar json none' -d 'bar, json or none; the default: a bar on a terminal'
 complete -c mmh -n '__mmh_is diff' -s q -l quiet -d 'no progress and no remarks'
-complete -c mmh -n '__mmh_is diff' -s v -l verbose -d 'tell where the time went'
 complete -c mmh -n '__mmh_is diff' -s h -l help -d 'this text'
 
 complete -c mmh -n '__mmh_is bench benchmark' -F

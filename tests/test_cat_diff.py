@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "cli"))
-from harness import LOST, OK, UNSUPPORTED, USAGE, binary, floats, main, mmh, model, npy, safetensors, skip  # noqa: E402
+from harness import LIMIT, LOST, OK, UNSUPPORTED, USAGE, binary, floats, main, mmh, model, npy, safetensors, skip  # noqa: E402
 
 
 def numpy():
@@ -195,6 +195,14 @@ def test_cat_writes_files_whole_or_not_at_all(tmp_path):
     assert out.read_bytes() == struct.pack("<3q", -1, 2**62 + 1, 5)
     assert mmh("cat", container, "ids", "--json", code=USAGE).out.count("\n") == 1
     assert not [name for name in os.listdir(tmp_path) if name.startswith(".")]
+
+
+def test_cat_stops_at_max_size(tmp_path):
+    _, container = packed(tmp_path, "m.safetensors", wide_model())
+    assert mmh("cat", "--max-size=1K", container, "w", code=LIMIT).raw == b""
+    assert len(mmh("cat", "--max-size=24", container, "ids", code=OK).raw) == 24
+    mmh("cat", "--max-size=24", container, "ids", "flags", "-o", tmp_path / "out", code=LIMIT)
+    assert not (tmp_path / "out").exists()
 
 
 def test_cat_takes_elements_that_share_bytes(tmp_path):

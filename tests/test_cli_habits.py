@@ -162,7 +162,11 @@ def test_pipelines_are_quiet(tmp_path):
     put(tmp_path, "m", data)
     result = shell("cat m | mmh pack | mmh -d | cat", tmp_path)
     assert (result.returncode, result.stdout, result.stderr) == (OK, data, b"")
+    assert mmh("pack", "-c", "m", cwd=tmp_path, code=OK).err == ""
+    put(tmp_path, "m.mmh", mmh("pack", "-", stdin=data, code=OK).raw)
+    assert mmh("-dc", "m.mmh", cwd=tmp_path, code=OK).err == ""
     assert b"wall" in shell("cat m | mmh pack -v | cat", tmp_path).stderr
+    assert "wall" in mmh("-dcv", "m.mmh", cwd=tmp_path, code=OK).err
 
 
 def test_reader_that_goes_away_is_no_error(tmp_path):
@@ -246,10 +250,10 @@ def test_rm_takes_the_shards_of_an_index(tmp_path):
 def test_rm_is_ignored_for_streams(tmp_path):
     source = put(tmp_path, "m.bin", b"m" * 1000)
     result = mmh("pack", "--rm", "-c", source, code=OK)
-    assert source.exists() and result.err.startswith("--rm is ignored: ")
+    assert source.exists() and result.err.startswith("mmh: warning: --rm is ignored: ")
     packed = put(tmp_path, "m.mmh", result.raw)
     result = mmh("unpack", "--rm", "-c", packed, code=OK)
-    assert result.raw == b"m" * 1000 and packed.exists() and result.err.startswith("--rm is ignored: ")
+    assert result.raw == b"m" * 1000 and packed.exists() and result.err.startswith("mmh: warning: --rm is ignored: ")
     mmh("unpack", "--rm", "-o", tmp_path / "again", "-", stdin=packed.read_bytes(), code=OK)
     assert (tmp_path / "again").read_bytes() == b"m" * 1000 and packed.exists()
 
@@ -271,25 +275,39 @@ def test_rm_keeps_what_failed(tmp_path):
     assert (tmp_path / "b.bin").read_bytes() == b"b" * 1000
 
 
-def test_rm_reads_back_what_is_on_the_disk(tmp_path):
-    """The source changes between packing and the look back: nothing may go."""
-    source = put(tmp_path, "m.bin", os.urandom(24 << 20))
-    packed = tmp_path / "m.bin.mmh"
-    process = subprocess.Popen([binary(), "pack", "-1", "--rm", "-T1", source], stderr=subprocess.PIPE, cwd=tmp_path)
+def changed_after_packing(folder, change):
+    """Pack with --rm, and call change(source, container) as soon as the container is there."""
+    source = put(folder, "m.bin", os.urandom(48 << 20))
+    packed = Path(f"{source}.mmh")
+    process = subprocess.Popen([binary(), "pack", "-1", "--rm", "-f", "-T1", source], stderr=subprocess.PIPE)
     until = time.monotonic() + 60
     while not packed.exists() and process.poll() is None and time.monotonic() < until:
         time.sleep(0.0005)
-    with open(source, "r+b") as file:
-        file.seek(-1, os.SEEK_END)
-        last = file.read(1)
-        file.seek(-1, os.SEEK_END)
-        file.write(bytes([last[0] ^ 1]))
+    change(source, packed)
     err = process.stderr.read().decode()
     code = process.wait()
     if not source.exists():
         skip("mmh was quicker than this test")
-    assert code == IO and "what was packed" in err or "changed" in err, (code, err)
-    assert packed.exists() and "nothing was removed" in err
+    assert packed.exists() and "nothing was removed" in err, err
+    return code, err
+
+
+def flip(path, from_end):
+    with open(path, "r+b") as file:
+        file.seek(-from_end, os.SEEK_END)
+        byte = file.read(1)[0]
+        file.seek(-from_end, os.SEEK_END)
+        file.write(bytes([byte ^ 1]))
+
+
+def test_rm_keeps_a_source_that_is_not_what_was_packed(tmp_path):
+    code, err = changed_after_packing(tmp_path, lambda source, packed: flip(source, 1))
+    assert code == IO and ("is not what was packed" in err or "has changed while" in err), (code, err)
+
+
+def test_rm_reads_what_is_on_the_disk(tmp_path):
+    code, err = changed_after_packing(tmp_path, lambda source, packed: flip(packed, 1 << 20))
+    assert code == LOST and "is damaged" in err, (code, err)
 
 
 # ---- exit codes ----

@@ -97,7 +97,7 @@ def outputs(folder):
     for verb in ("verify", "info", "ls"):
         run(verb, "--json", "in.mmh", "s.safetensors.mmh", "empty.mmh", "two.mmh", "piped.mmh")
         run(verb, "--json", "nothing.mmh", code=IO)
-        run(verb, "--json", "text", code=USAGE)
+        run(verb, "--json", "text", code=OK if verb == "ls" else USAGE)  # ls shows originals too
         run(verb, "--json", "old.mmh", code=UNSUPPORTED)
         run(verb, "--json", "-", "-", stdin=(Path(folder) / "in.mmh").read_bytes(), code=USAGE)
     run("verify", "--json", "--quick", "in.mmh")
@@ -119,6 +119,12 @@ def outputs(folder):
         run("verify", "--json", f"{name}.mmh", code=LOST)
         run("unpack", "--json", "-fo", "back", f"{name}.mmh", code=LOST)
     run("bench", "--json", "-1", "-2", "s.safetensors", "empty", "nothing", code=IO)
+    run("cat", "--json", "in.mmh", "ids", "-o", "ids.bin")
+    run("cat", "--json", "in.mmh", "nothing", "-o", "no.bin", code=USAGE)
+    put(folder, "t.safetensors", safetensors({"w": ("BF16", (64, 64), floats(4096, 5)), "v": ("U8", (1,), b"x")}))
+    run("diff", "--json", "s.safetensors.mmh", "t.safetensors")
+    run("diff", "--json", "--exit-code", "s.safetensors.mmh", "in", code=1)
+    run("diff", "--json", "s.safetensors", "nothing", code=IO)
     run("help", "--json")
     run("pack", "--rm", "--json", "s.safetensors", "-fo", "s2.mmh")
     run("unpack", "--rm", "--json", "s2.mmh")
@@ -132,14 +138,16 @@ def test_every_output_is_as_the_schema_says(tmp_path):
         problems = [error.message for error in check.iter_errors(one)]
         assert not problems, (arguments, problems, one)
         failed = one["status"] != "ok"
-        assert ("message" in one) == failed and failed == (one["exit"] not in (OK, MENDED)), one
+        differs = one["verb"] == "diff" and not failed and not one["identical"] and one["exit"] == 1
+        assert ("message" in one) == failed and failed == (one["exit"] not in (OK, MENDED) and not differs), one
     seen = {(one["verb"], one["status"] == "ok") for _, one in lines}
-    verbs = {"pack", "unpack", "verify", "info", "ls", "bench"}
+    verbs = {"pack", "unpack", "verify", "info", "ls", "cat", "diff", "bench"}
     assert seen == {(verb, good) for verb in verbs for good in (True, False)} | {("help", True)}
     assert {one["exit"] for _, one in lines} >= {OK, IO, USAGE, DAMAGED, MENDED, LOST, UNSUPPORTED}
     assert {name for _, one in lines for name in one.get("mended", [])} >= {"header", "footer"}
     # Each key is asked for, but for those that docs/cli-json.md calls optional.
-    optional = {"removed", "floor_bytes", "letter", "value", "choices"}
+    optional = {"removed", "offset", "elements", "differing", "unmeasured", "max_absolute", "max_element",
+                "max_relative", "difference_norm", "a_norm", "floor_bytes", "letter", "value", "choices"}
     seen = set()
     for _, one in lines:
         if one["verb"] in seen or one["status"] != "ok":

@@ -391,6 +391,16 @@ int mmh_cli_fail_container(const struct mmh_cli_options *options, const char *co
     return exit_code;
 }
 
+void mmh_cli_hush(const struct mmh_cli_options *options)
+{
+    if (options->remove)
+        mmh_message_warning("--rm is ignored: what goes to standard output cannot be read back");
+    if (options->verbose)
+        return;
+    mmh_message_quiet(true);
+    mmh_bar_hush();
+}
+
 void mmh_cli_pipe_closed(void)
 {
     mmh_cli_end_input();

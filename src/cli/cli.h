@@ -154,6 +154,10 @@ mmh_reader *mmh_cli_open(const struct mmh_cli_options *options, mmh_context *con
 mmh_reader *mmh_cli_open_model(const struct mmh_cli_options *options, mmh_context *context,
                                const char *path, int *exit_code);
 
+/* The output goes to standard output, mostly to another program: no bar and no remarks then, as
+ * zstd has it, unless they were asked for; and a warning that --rm is ignored. */
+void mmh_cli_hush(const struct mmh_cli_options *options);
+
 /* Standard output has no reader any more: clean up, and die as a program does that never asked. */
 void mmh_cli_pipe_closed(void);
 

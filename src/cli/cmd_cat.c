@@ -33,7 +33,8 @@ struct cat {
     struct mmh_selection selection;
     uint8_t *whole;  /* [tensor.bytes] the tensor, if its elements share bytes */
     uint8_t *buffer; /* [PIECE_BYTES] */
-    uint64_t done_bytes, total_bytes;
+    uint64_t done_bytes, total_bytes; /* of the tensor or file that is being written */
+    uint64_t asked_bytes;             /* of all so far */
     mmh_error *err;
 };
 
@@ -415,6 +416,18 @@ static mmh_status print_text(struct cat *cat, const char *name)
 
 /* ---- tensors and files ---- */
 
+/* Whether what comes now is over --max-size, with what was written before; told then. */
+static bool too_much(struct cat *cat)
+{
+    uint64_t limit = cat->options->max_bytes;
+    cat->asked_bytes += cat->total_bytes;
+    if (!limit || (cat->total_bytes <= limit && cat->asked_bytes <= limit))
+        return false;
+    fail(cat, MMH_E_LIMIT, "\"%s\" takes %" PRIu64 " bytes more, over the limit of %" PRIu64,
+         cat->tensor.name, cat->total_bytes, limit);
+    return true;
+}
+
 /* --max-size, of what is decoded at once or written. */
 static mmh_status check_limit(struct cat *cat, uint64_t bytes)
 {
@@ -434,6 +447,8 @@ static mmh_status cat_tensor(struct cat *cat, const char *name, bool text)
         mmh_selection_count(&cat->selection) *
         (mmh_dtype_bit_count(npy ? npy_type(cat->tensor.dtype).written : cat->tensor.dtype) / 8);
     cat->done_bytes = 0;
+    if (too_much(cat))
+        return cat->err->status;
     if (packed && !text && !npy && !cat->selection.whole)
         return fail(cat, MMH_E_UNSUPPORTED,
                     "elements of %s share bytes: a part of \"%s\" has no raw form",
@@ -472,6 +487,8 @@ static mmh_status cat_file(struct cat *cat, uint64_t file, const mmh_file_info *
     cat->tensor.name = info->name;
     cat->total_bytes = info->bytes;
     cat->done_bytes = 0;
+    if (too_much(cat))
+        return cat->err->status;
     status = check_limit(cat, info->bytes);
     for (uint64_t done = 0; done < info->bytes && status == MMH_OK;) {
         size_t bytes = info->bytes - done < PIECE_BYTES ? (size_t)(info->bytes - done)

@@ -249,10 +249,7 @@ int mmh_cmd_pack(const struct mmh_cli_options *options, mmh_context *context)
                                   "-o OUT.mmh, or send it somewhere: mmh pack -c "
                                   "... | ssh ...",
                                   "a container is nothing for a terminal");
-        if (options->input_count == 1 && strcmp(options->inputs[0], "-") == 0 && !options->verbose)
-            mmh_message_quiet(true); /* one of a pipeline's programs, as zstd has it */
-        if (options->remove)
-            mmh_message_note("--rm is ignored: what goes to standard output cannot be read back");
+        mmh_cli_hush(options);
         return pack_together(&given, context);
     }
     if (!output)

@@ -236,11 +236,8 @@ int mmh_cmd_unpack(const struct mmh_cli_options *options, mmh_context *context)
     if (given.to_stdout && options->json)
         return mmh_cli_refuse(options, NULL, "name a file or folder with -o",
                               "--json and -c both want standard output");
-    if (given.to_stdout && options->input_count == 1 && strcmp(options->inputs[0], "-") == 0 &&
-        !options->verbose)
-        mmh_message_quiet(true); /* one of a pipeline's programs, as zstd has it */
-    if (given.to_stdout && options->remove)
-        mmh_message_note("--rm is ignored: what goes to standard output cannot be read back");
+    if (given.to_stdout)
+        mmh_cli_hush(options);
     if (options->output && options->input_count > 1 && !names_folder(options->output))
         return mmh_cli_refuse(options, NULL, "a folder's name ends in /: -o out/",
                               "several containers need a folder, and \"%s\" is none",

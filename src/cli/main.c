@@ -63,21 +63,23 @@ static const char ls_examples[] =
     "  mmh ls --json model.safetensors.mmh | jq -r '.tensors[].name'\n";
 
 static const char cat_text[] =
-    "Tensors by name, or a part of one: NAME[0:16, :], as in numpy. Only the chunks that hold it\n"
-    "are decoded. Elements come as they are in memory, little-endian; with --npy as numpy reads\n"
-    "them; on a terminal as numbers. A NAME may be a file of the container too; without NAME the\n"
-    "only file is printed. X may be an original file or folder as well.\n";
+    "Tensors by name, or a part of one: NAME[0:16, :], as in numpy. Only the chunks\n"
+    "that hold it are decoded. Elements come as they are in memory, little-endian;\n"
+    "with --npy as numpy reads them; on a terminal as numbers. A NAME may be a file\n"
+    "of the container too; without NAME the only file is printed. X may be an\n"
+    "original file or folder as well.\n";
 static const char cat_examples[] =
-    "  mmh cat model.safetensors.mmh 'lm_head.weight[0:16, :]' --npy > rows.npy\n"
-    "  mmh cat model.safetensors.mmh 'h.0.bias[:8]'\n"
+    "  mmh cat m.safetensors.mmh 'lm_head.weight[0:16, :]' --npy > rows.npy\n"
+    "  mmh cat m.safetensors.mmh 'h.0.bias[:8]'\n"
     "  mmh cat llama.mmh config.json | jq .hidden_size\n";
 
 static const char diff_text[] =
-    "Which tensors differ, in how many elements and by how much: the largest distance, and the\n"
-    "norm of the difference by that of A's. Tensors are matched by name, whichever files hold\n"
-    "them; what else differs is told for each file. Each of A and B is a container, a model\n"
-    "file, a shard index or a folder. Tensors that two containers store as the same chunks are\n"
-    "not even read. The exit code is 0 unless --exit-code asks for 1 if something differs.\n";
+    "Which tensors differ, in how many elements and by how much: the largest\n"
+    "distance, and the norm of the difference by that of A's. Tensors are matched by\n"
+    "name, whichever files hold them; what else differs is told for each file. Each\n"
+    "of A and B is a container, a model file, a shard index or a folder. What two\n"
+    "containers store as the same chunks is not even read. The exit code is 0 unless\n"
+    "--exit-code asks for 1 if something differs.\n";
 static const char diff_examples[] =
     "  mmh diff base.safetensors.mmh tuned.safetensors\n"
     "  mmh diff --exit-code -q a.mmh b.mmh && echo the same\n";

@@ -267,6 +267,12 @@ void mmh_bar_setup(const char *verb, enum mmh_bar_mode mode)
     mmh_host_on_status(tell_status);
 }
 
+void mmh_bar_hush(void)
+{
+    if (bar.mode == MMH_BAR_AUTO)
+        bar.mode = MMH_BAR_NONE;
+}
+
 void mmh_bar_begin(const char *name, size_t item, size_t item_count)
 {
     mmh_host_lock();

@@ -18,6 +18,7 @@ enum mmh_bar_mode {
 
 /* Once, before the work. From here on SIGUSR1 and SIGINFO are answered. */
 void mmh_bar_setup(const char *verb, enum mmh_bar_mode mode);
+void mmh_bar_hush(void); /* no bar, unless one was asked for */
 
 /* A new piece of work, number `item` of `item_count`. `name` is what was typed; it is shown when
  * the library names no file, and must live until mmh_bar_end. */

@@ -84,8 +84,8 @@ void fuzz_fill(uint8_t *dst, size_t bytes, unsigned element_bytes, struct fuzz_i
             if ((op & 7) == KIND_BELL ||
                 ((op & 7) == KIND_SPARSE && noise(&state) >> 24 < (argument & 255)))
                 put_bell(element, element_bytes, &state, (unsigned)argument >> 8);
-            else if ((op & 7) == KIND_SPARSE)
-                memset(element, 0, sizeof element);
+            else if ((op & 7) == KIND_SPARSE) /* few of them -0.0 */
+                mmh_store64(element, (uint64_t)(noise(&state) >> 28 == 0) << (8 * width - 1));
             memcpy(dst + at + i, element, width);
         }
         at += run;

@@ -10,7 +10,9 @@
 #include "sealed.h"
 
 #include <dirent.h>
+#include <ftw.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 enum {
     ORIGINAL_MAX = 4 << 20,   /* what a container claims beyond that is not restored, to be fast */
@@ -76,6 +78,25 @@ static bool holds_only(const char *path, const char *name)
     return only;
 }
 
+/* A symlink that was made stays beneath the folder that it was unpacked to, taken by its letters;
+ * ftw counts the folders above it. */
+static int check_link(const char *path, const struct stat *about, int kind, struct FTW *place)
+{
+    char target[4096];
+    (void)about;
+    if (kind != FTW_SL && kind != FTW_SLN)
+        return 0;
+    ssize_t length = readlink(path, target, sizeof target - 1);
+    FUZZ_REQUIRE(length > 0 && target[0] != '/');
+    target[length] = 0;
+    int depth = place->level - 1;
+    for (char *part = strtok(target, "/"); part; part = strtok(NULL, "/")) {
+        depth += !strcmp(part, "..") ? -1 : strcmp(part, ".") != 0;
+        FUZZ_REQUIRE(depth >= 0);
+    }
+    return 0;
+}
+
 /* Unpack three folders deep; nothing may appear above. */
 static mmh_status unpack(const char *container)
 {
@@ -85,6 +106,7 @@ static mmh_status unpack(const char *container)
     FUZZ_REQUIRE(!mkdir(top, 0755) && !mkdir(middle, 0755));
     mmh_status status = mmh_unpack(context, container, inner, NULL, NULL, NULL);
     FUZZ_REQUIRE(holds_only(top, "v") && holds_only(middle, "w"));
+    (void)nftw(inner, check_link, 16, FTW_PHYS);
     return status;
 }
 

@@ -11,7 +11,13 @@
 
 #include "codec/codec_private.h"
 
-enum { PARTS_MAX = 4, ELEMENTS_MAX = 300000, ELEMENTS_USUAL = 1 << 14, KERNELS_MAX = 8 };
+enum {
+    PARTS_MAX = 4,
+    ELEMENTS_MAX = 300000,
+    ELEMENTS_USUAL = 1 << 11,
+    ELEMENTS_MORE = 1 << 14,
+    KERNELS_MAX = 8
+};
 
 struct block {
     struct mmh_block_hint hint;
@@ -36,8 +42,10 @@ static void read_block(struct block *block, struct fuzz_input *in)
     block->hint.level = 1 + (int)fuzz_below(in, 9);
     size_t parts = fuzz_below(in, PARTS_MAX + 1);
     size_t elements = (size_t)fuzz_number(in, 3);
-    /* Blocks of several chunks are slow: few inputs ask for one. */
-    elements = 1 + elements % (elements >> 20 == 15 ? ELEMENTS_MAX : ELEMENTS_USUAL);
+    /* Large blocks are slow: few inputs ask for one, and fewer for one of several chunks. */
+    elements = 1 + elements % (elements >> 20 == 15  ? ELEMENTS_MAX
+                               : elements >> 22 == 2 ? ELEMENTS_MORE
+                                                     : ELEMENTS_USUAL);
     parts = MMH_MIN(parts, elements);
     size_t left = elements;
     for (size_t p = 0; p < parts; p++) {

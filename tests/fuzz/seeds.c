@@ -16,7 +16,7 @@
 #include "codec/codec_private.h"
 #include "container/layout.h"
 
-enum { CHUNK_BYTES_MAX = 3000, PARTS_BYTES_MAX = 10000, KINDS_MAX = 256 };
+enum { CHUNK_BYTES_MAX = 9000, PARTS_BYTES_MAX = 10000, KINDS_MAX = 256 };
 
 static const uint8_t *container;
 
@@ -66,7 +66,7 @@ static void put_parts(const char *folder, const char *name, const struct mmh_foo
     free(parts);
 }
 
-/* Chunks that differ in codec, type, model, or the first bytes of their payload, once each. */
+/* Chunks that differ in codec, type, model, or in what their payload makes use of, once each. */
 static void put_chunks(const char *folder, const char *name, const struct mmh_index *index)
 {
     uint64_t kinds[KINDS_MAX];
@@ -81,11 +81,13 @@ static void put_chunks(const char *folder, const char *name, const struct mmh_in
         uint8_t seed[12 + CHUNK_BYTES_MAX];
         if (bytes > sizeof seed || !chunk->bytes)
             continue;
-        bool structured = chunk->codec_id == MMH_CODEC_FLOAT ||
-                          chunk->codec_id == MMH_CODEC_ZERO_RUN;
         uint64_t kind = chunk->codec_id | (uint64_t)block->dtype << 8 |
-                        (uint64_t)(model ? container[model->offset] : 0) << 16 |
-                        (structured ? (uint64_t)mmh_load32(payload) << 32 : 0);
+                        (uint64_t)(model ? container[model->offset] : 0) << 16;
+        if (chunk->codec_id == MMH_CODEC_FLOAT) /* its header, and whether there are patches */
+            kind |= (uint64_t)payload[4] << 24 | (uint64_t)(mmh_load32(payload + 8) != 0) << 28 |
+                    (uint64_t)mmh_load32(payload) << 32;
+        if (chunk->codec_id == MMH_CODEC_ZERO_RUN)
+            kind |= (uint64_t)mmh_load16(payload + 4) << 32;
         bool known = false;
         for (unsigned i = 0; i < count; i++)
             known = known || kinds[i] == kind;
