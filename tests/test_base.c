@@ -1038,6 +1038,47 @@ static void test_a_sweep_takes_leftovers_alone(void **state)
     mmh_folder_close(folder);
 }
 
+static void sweep_now(void)
+{
+    mmh_folder *folder;
+    assert_ok(mmh_folder_open(&folder, test_folder, false, NULL, NULL));
+    mmh_folder_sweep(folder);
+    mmh_folder_close(folder);
+}
+
+/* Who has just begun is not swept away: between a name and its lock another process may look. */
+static void test_a_sweep_leaves_who_begins_alone(void **state)
+{
+    (void)state;
+    mmh_io_allow_unnamed(false);
+    for (uint64_t n = 1; n < 30; n++) {
+        mmh_folder *folder, *staging;
+        mmh_error err = { .status = MMH_OK };
+        char name[MMH_STAGING_BYTES], path[MMH_STAGING_BYTES + 2];
+        assert_ok(mmh_folder_open(&folder, test_folder, false, NULL, NULL));
+        mmh_io_at(n, sweep_now);
+        mmh_status status = mmh_folder_stage(&staging, name, folder, &err);
+        if (status == MMH_OK) {
+            snprintf(path, sizeof path, "%s/7", name);
+            status = mmh_folder_symlink(folder, path, "x", false, &err);
+        }
+        mmh_io_at(0, NULL);
+        if (status == MMH_OK)
+            status = mmh_folder_remove_tree(folder, name, &err);
+        if (status == MMH_OK)
+            mmh_folder_close(staging);
+        mmh_io_at(n, sweep_now);
+        if (status == MMH_OK)
+            status = write_output(beneath("out"), "new", true, &err);
+        mmh_io_at(0, NULL);
+        mmh_folder_close(folder);
+        if (status != MMH_OK)
+            fail_msg("a sweep at system call %d: %s", (int)n, err.message);
+        assert_text(beneath("out"), "new");
+        assert_int_equal(1, entries_beneath());
+    }
+}
+
 static void test_existing_output_is_cut_back_unless_committed(void **state)
 {
     mmh_output *output;
@@ -1371,6 +1412,7 @@ int main(void)
         folder_test(test_unfinished_output_has_no_name),
         folder_test(test_room_is_asked_for_before_it_is_taken),
         folder_test(test_a_sweep_takes_leftovers_alone),
+        folder_test(test_a_sweep_leaves_who_begins_alone),
         folder_test(test_existing_output_is_cut_back_unless_committed),
         folder_test(test_streams_cannot_go_back),
         folder_test(test_input_reads_ranges_and_refuses_others),

@@ -10,7 +10,6 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,7 +37,8 @@ enum { DEPTH_DEFAULT = 64, ENTRIES_DEFAULT = 10000000 };
 
 static atomic_uint_least64_t fault_countdown; /* 0: none; 1: this call and all later ones fail */
 static atomic_bool fault_once;                /* only this one */
-static atomic_uint_least64_t kill_countdown;  /* 0: none */
+static atomic_uint_least64_t call_countdown;  /* 0: none */
+static void (*call_made)(void);
 
 uint64_t mmh_io_fail_after(uint64_t nth)
 {
@@ -52,23 +52,24 @@ uint64_t mmh_io_fail_once(uint64_t nth)
     return atomic_exchange(&fault_countdown, nth);
 }
 
-void mmh_io_kill_at(uint64_t nth)
+void mmh_io_at(uint64_t nth, void (*call)(void))
 {
-    atomic_store(&kill_countdown, nth);
+    call_made = call;
+    atomic_store(&call_countdown, nth);
 }
 
-static void perhaps_die(void)
+static void perhaps_call(void)
 {
-    uint_least64_t left = atomic_load_explicit(&kill_countdown, memory_order_relaxed);
-    while (left && !atomic_compare_exchange_weak(&kill_countdown, &left, left - 1))
+    uint_least64_t left = atomic_load_explicit(&call_countdown, memory_order_relaxed);
+    while (left && !atomic_compare_exchange_weak(&call_countdown, &left, left - 1))
         continue;
     if (left == 1)
-        (void)raise(SIGKILL);
+        call_made();
 }
 
 bool io_fault(void)
 {
-    perhaps_die();
+    perhaps_call();
     uint_least64_t left = atomic_load_explicit(&fault_countdown, memory_order_relaxed);
     while (left > 1)
         if (atomic_compare_exchange_weak(&fault_countdown, &left, left - 1))

@@ -248,8 +248,8 @@ uint64_t mmh_io_fail_after(uint64_t nth);
 /* The same for the nth call alone: those that follow succeed. */
 uint64_t mmh_io_fail_once(uint64_t nth);
 
-/* Let the nth such call be where the process is killed (SIGKILL), before it is made; 0: none. */
-void mmh_io_kill_at(uint64_t nth);
+/* Call a function before the nth such call is made; 0: none. What it calls itself is not counted. */
+void mmh_io_at(uint64_t nth, void (*call)(void));
 
 /* Whether outputs may be files without a name (the default); not: as if the system had none. */
 void mmh_io_allow_unnamed(bool allow);

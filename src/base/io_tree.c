@@ -147,12 +147,20 @@ mmh_status mmh_folder_stage(mmh_folder **staging, char *name, const mmh_folder *
                 continue;
             return io_fail(err, "create a folder in", NULL, folder->path);
         }
-        mmh_status status = mmh_folder_open_beneath(staging, folder, name, folder->allocator, err);
-        if (status != MMH_OK)
-            unlinkat(folder->descriptor, name, AT_REMOVEDIR);
-        if (status != MMH_OK || io_hold((*staging)->descriptor, folder->descriptor, name))
-            return status;
+        mmh_error problem = { .status = MMH_OK };
+        mmh_status status = mmh_folder_open_beneath(staging, folder, name, folder->allocator,
+                                                    &problem);
+        if (status == MMH_OK && io_hold((*staging)->descriptor, folder->descriptor, name))
+            return MMH_OK;
         mmh_folder_close(*staging);
+        *staging = NULL;
+        /* It may have been swept before it was locked, or even opened: another one then. */
+        bool there = unlinkat(folder->descriptor, name, AT_REMOVEDIR) == 0 || errno != ENOENT;
+        if (status != MMH_OK && there)
+            return mmh_fail(err, status, "%s", problem.message);
+        if (tries == 100)
+            return mmh_fail(err, MMH_E_IO, "cannot keep a folder in %s: it is removed each time",
+                            folder->path);
     }
 }
 
