@@ -6,6 +6,7 @@
 #include "cli/cli.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -470,6 +471,15 @@ mmh_reader *mmh_cli_open_model(const struct mmh_cli_options *options, mmh_contex
     *exit_code = status == MMH_OK ? MMH_EXIT_OK
                                   : mmh_cli_fail(options, path, &err, mmh_exit_of(status), NULL);
     return reader;
+}
+
+void mmh_cli_shape(char *out, size_t room, const mmh_tensor_info *tensor)
+{
+    size_t used = (size_t)snprintf(out, room, "[");
+    for (uint32_t d = 0; d < tensor->dimensions && used + 24 < room; d++)
+        used += (size_t)snprintf(out + used, room - used, "%s%" PRIu64, d ? ", " : "",
+                                 tensor->shape[d]);
+    snprintf(out + used, room - used, "]");
 }
 
 /* ---- JSON ---- */

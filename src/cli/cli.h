@@ -167,6 +167,9 @@ int mmh_cli_tell_mended(const char *container, unsigned mended);
 /* What was mended, for people: "header, index". */
 struct mmh_human mmh_cli_mended_text(unsigned mended);
 
+/* A tensor's shape for people: "[32, 64]". */
+void mmh_cli_shape(char *out, size_t room, const mmh_tensor_info *tensor);
+
 /* ---- JSON ---- */
 
 /* Begin the line of an input: {"verb", "input", "status", "exit", ... left open. Whether stdout

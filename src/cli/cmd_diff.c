@@ -304,23 +304,14 @@ static struct mmh_human relative_text(const mmh_difference *difference)
     return human;
 }
 
-static void shape_text(char *out, size_t room, const mmh_tensor_info *tensor)
-{
-    size_t used = (size_t)snprintf(out, room, "[");
-    for (uint32_t d = 0; d < tensor->dimensions && used + 24 < room; d++)
-        used += (size_t)snprintf(out + used, room - used, "%s%" PRIu64, d ? ", " : "",
-                                 tensor->shape[d]);
-    snprintf(out + used, room - used, "]");
-}
-
 static void pair_row(mmh_table *table, const struct pair *pair)
 {
     char a_shape[64 * 24], b_shape[64 * 24];
     const mmh_tensor_info *one = pair->a.name ? &pair->a : &pair->b;
     const mmh_difference *difference = &pair->difference;
     bool numbers = difference->element_count != 0;
-    shape_text(a_shape, sizeof a_shape, one);
-    shape_text(b_shape, sizeof b_shape, pair->b.name ? &pair->b : one);
+    mmh_cli_shape(a_shape, sizeof a_shape, one);
+    mmh_cli_shape(b_shape, sizeof b_shape, pair->b.name ? &pair->b : one);
     mmh_table_cell(table, "%s", pair->change == ONLY_A ? "-" : pair->change == ONLY_B ? "+" : "~");
     mmh_table_cell(table, "%s", one->name);
     if (pair->change == TYPE)

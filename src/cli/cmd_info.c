@@ -258,15 +258,6 @@ int mmh_cmd_info(const struct mmh_cli_options *options, mmh_context *context)
 
 /* ---- ls ---- */
 
-static void shape_text(char *out, size_t room, const mmh_tensor_info *tensor)
-{
-    size_t used = (size_t)snprintf(out, room, "[");
-    for (uint32_t d = 0; d < tensor->dimensions && used + 24 < room; d++)
-        used += (size_t)snprintf(out + used, room - used, "%s%" PRIu64, d ? ", " : "",
-                                 tensor->shape[d]);
-    snprintf(out + used, room - used, "]%s", tensor->column_major ? " F" : "");
-}
-
 static mmh_status list_tensors(mmh_reader *reader, const mmh_container_info *info, mmh_error *err)
 {
     mmh_table *table = mmh_table_create("lllRRR");
@@ -291,11 +282,11 @@ static mmh_status list_tensors(mmh_reader *reader, const mmh_container_info *inf
             status = mmh_file(reader, tensor.file, &file, err);
         if (status != MMH_OK)
             break;
-        shape_text(shape, sizeof shape, &tensor);
+        mmh_cli_shape(shape, sizeof shape, &tensor);
         mmh_table_cell(table, "%s%s%s", regular_count > 1 ? file.name : "",
                        regular_count > 1 ? ":" : "", tensor.name);
         mmh_table_cell(table, "%s%s", mmh_dtype_text(tensor.dtype), tensor.big_endian ? " BE" : "");
-        mmh_table_cell(table, "%s", shape);
+        mmh_table_cell(table, "%s%s", shape, tensor.column_major ? " F" : "");
         mmh_table_cell(table, "%s", mmh_human_bytes(tensor.bytes).text);
         mmh_table_cell(table, "%s", mmh_human_bytes(tensor.stored_bytes).text);
         mmh_table_cell(table, "%s", mmh_human_percent(tensor.stored_bytes, tensor.bytes).text);
