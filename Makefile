@@ -3,9 +3,12 @@
 
 BUILD ?= build
 PYTHON ?= .venv/bin/python
+PYTHON3 ?= python3
 T ?= container
+MINUTES ?= 10
 
-.PHONY: all deps demo check test golden fmt lint bench bench-large gpu-check gpu-bench fuzz install clean help
+.PHONY: all deps demo check check-valgrind nightly coverage test golden fmt lint bench bench-large \
+  gpu-check gpu-bench fuzz fuzz-all install clean help
 
 all: $(BUILD)/build.ninja
 	@ninja -C $(BUILD)
@@ -28,6 +31,17 @@ check: ## set up, build, run every test; what CI runs
 	@tools/deps.sh check
 	@tools/check.sh
 
+check-valgrind: all ## the quick tests under valgrind
+	@tools/valgrind.sh $(BUILD)
+
+nightly: ## what takes longer: valgrind, TSan on everything, clang with more warnings, long fuzzing
+	@tools/deps.sh nightly
+	@tools/nightly.sh
+
+coverage: ## lines that the unit and the Python tests run, room by room
+	@tools/deps.sh check
+	@tools/coverage.sh
+
 test: all ## the quick tests alone
 	@meson test -C $(BUILD) --suite unit --print-errorlogs
 
@@ -38,7 +52,9 @@ fmt: ## clang-format, ruff
 	@git ls-files -co --exclude-standard '*.c' '*.h' | xargs clang-format -i
 	@if [ -x .venv/bin/ruff ]; then .venv/bin/ruff format -q tools tests bench; fi
 
-lint: all ## rooms, clang-tidy, cppcheck
+lint: ## rooms, clang-format, clang-tidy, cppcheck, ruff, spelling
+	@tools/deps.sh lint
+	@$(MAKE) --no-print-directory all
 	@tools/lint.sh $(BUILD)
 
 bench: ## ratio and speed beside memcpy and named baselines, over shared and made corpora
@@ -57,16 +73,16 @@ gpu-check: all ## the device tests; with MMH_GPU=1 a missing GPU is a failure, n
 gpu-bench: all ## decoding on the GPU
 	@tools/gpu_check.sh bench $(BUILD)
 
-fuzz: ## make fuzz T=container: libFuzzer with ASan and UBSan on one target, until interrupted
-	@command -v clang >/dev/null || { echo "make fuzz needs clang: apt install clang" >&2; exit 1; }
-	@[ -d build-fuzz ] || CC=clang meson setup build-fuzz -Dfuzz=true -Dtests=false \
-	  -Db_sanitize=address,undefined -Db_lundef=false -Ddefault_library=static
-	@ninja -C build-fuzz tests/fuzz_$(T)
-	@mkdir -p build-fuzz/corpus/$(T)
-	@build-fuzz/tests/fuzz_$(T) $(FUZZ_ARGS) build-fuzz/corpus/$(T) tests/fuzz/corpus/$(T)
+fuzz: ## make fuzz T=container: one target, until interrupted or until it finds something
+	@tools/deps.sh --check
+	@$(PYTHON3) tools/fuzz.py --until-stop $(FUZZ_ARGS) $(T)
+
+fuzz-all: ## make fuzz-all MINUTES=10: each target so long, two at a time, and the table of results
+	@tools/deps.sh --check
+	@$(PYTHON3) tools/fuzz.py --seconds=$$(($(MINUTES) * 60)) --table $(FUZZ_ARGS)
 
 install: all
 	@meson install -C $(BUILD)
 
 clean:
-	@rm -rf $(BUILD) build-asan build-tsan build-c build-fuzz
+	@rm -rf $(BUILD) build-asan build-tsan build-c build-fuzz build-fuzz-gcc build-clang build-coverage

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
-import weights  # noqa: E402
+import weights
 
 BUILD = Path(os.environ.get("MMH_BUILD") or weights.ROOT / "build")
 RESULTS = weights.CACHE / "bench"

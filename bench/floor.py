@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
-import weights  # noqa: E402
+import weights
 
 RESULTS = weights.CACHE / "bench" / "floor.json"
 LARGE = 64 * 1024

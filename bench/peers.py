@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
-import weights  # noqa: E402
+import weights
 
 RESULTS = weights.CACHE / "bench" / "peers.json"
 CASTS = ("bf16", "fp16", "fp32")
@@ -195,7 +195,7 @@ def sizes(peer, buffers):
     for setting in peer.settings:
         codecs = {dtype: peer(dtype, **setting) for dtype in whole}
 
-        def packed_bytes(dtype, data):
+        def packed_bytes(dtype, data, codecs=codecs):
             packed = codecs[dtype].compress(bytearray(data))
             if bytes(memoryview(codecs[dtype].decompress(packed)).cast("B")) != data:
                 raise SystemExit(f"peers: {peer.name} did not return {len(data)} bytes of {dtype}")

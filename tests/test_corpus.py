@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "cli"))
-from harness import OK, main, mmh, shared, tree  # noqa: E402
+from harness import OK, main, mmh, shared, tree
 
 PWNED = Path("/tmp/mmh_pwned")  # what the hostile files would make if something ran their code
 HOSTILE_SECONDS = 20

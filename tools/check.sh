@@ -3,6 +3,8 @@
 # check.sh: every test. Builds in build/, build-asan/ (ASan + UBSan), build-tsan/ (threads) and
 # build-c/ (no BLAKE3, C kernels alone); ends with one line `N passed, N failed, N skipped`.
 #
+# Also the quick part of `make lint`, and $FUZZ_SECONDS (default: 180 for all) of each fuzz target.
+#
 #   FAST=1 tools/check.sh   the plain build and the Python tests alone
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -34,9 +36,19 @@ if [ -z "${FAST:-}" ]; then
   run_build build-asan "-Db_sanitize=address,undefined -Db_lundef=false -Dbuildtype=debugoptimized" ""
   # ThreadSanitizer of older compilers wants addresses that newer kernels randomise.
   still=; if setarch -R true 2>/dev/null; then still="setarch -R"; fi
+  # The load and round-trip targets go through packing, loading, slices and the pool with 2 and 3 threads.
   run_build build-tsan "-Db_sanitize=thread -Db_lundef=false -Dbuildtype=debugoptimized" \
-    "base engine api" $still
+    "base engine api fuzz-load fuzz-roundtrip" $still
   run_build build-c "-Dblake3=disabled -Dc_args=-DMMH_KERNELS_ONLY_C" ""
+fi
+
+section "lint, what is quick of it"
+FAST=1 tools/lint.sh build || problems=$((problems + 1))
+
+if [ -z "${FAST:-}" ]; then
+  section "fuzzing"
+  python3 tools/fuzz.py --json="$results/fuzz.json" || echo "a fuzz target failed"
+  [ -s "$results/fuzz.json" ] || problems=$((problems + 1))
 fi
 
 if [ -x .venv/bin/python ] && .venv/bin/python -c 'import pytest' 2>/dev/null; then

@@ -158,7 +158,7 @@ def main():
     )
     if not exact:
         raise SystemExit("demo: a file did not come back as it was")
-    show = lambda path: os.path.relpath(path)  # noqa: E731
+    show = os.path.relpath
     print(
         f"\nTry next:\n  {show(mmh)} info {show(KEPT)}\n"
         f"  {show(mmh)} unpack -o restored.safetensors {show(KEPT)}\n"

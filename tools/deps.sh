@@ -7,6 +7,8 @@
 #   tools/deps.sh bench     ... and for the benchmarks (large: torch)
 #   tools/deps.sh platforms ... and for `make check-platforms` (Debian alone): cross compilers, qemu-user,
 #                           wine; the other machines' libraries go to .deps/, not into the system
+#   tools/deps.sh lint      ... and for the tests and `make lint`
+#   tools/deps.sh nightly   ... and for `make nightly`: valgrind, clang
 #   tools/deps.sh --check   install nothing: name what is missing for the build, exit 1 if anything
 #
 # Packages come from apt, dnf or brew. BLAKE3 is in no Debian release yet, so there it is taken from
@@ -27,6 +29,21 @@ needs=(
   "module cmocka      | libcmocka-dev      | libcmocka-devel     | cmocka"
   "header stdio.h     | libc6-dev          | glibc-devel         | gcc"
 )
+
+# And for some of the modes.
+lint_needs=(
+  "command clang-tidy   | clang-tidy   | clang-tools-extra | llvm"
+  "command clang-format | clang-format | clang-tools-extra | clang-format"
+  "command cppcheck     | cppcheck     | cppcheck          | cppcheck"
+)
+nightly_needs=(
+  "command valgrind | valgrind              | valgrind          | valgrind"
+  "command clang    | clang libclang-rt-dev | clang compiler-rt | llvm"
+)
+case ${1:-} in
+  lint) needs+=("${lint_needs[@]}") ;;
+  nightly) needs+=("${nightly_needs[@]}") ;;
+esac
 
 manager=none
 for try in apt-get dnf brew; do
@@ -263,7 +280,7 @@ case ${1:-} in
     echo "missing to build mmh: $packages" >&2
     echo "\`make deps\` installs them" >&2
     exit 1 ;;
-  '' | check | bench | platforms) ;;
+  '' | check | bench | platforms | lint | nightly) ;;
   *)
     sed -n '3,14p' "$0" | sed 's/^# \{0,1\}//' >&2
     exit 2 ;;
@@ -277,5 +294,7 @@ if [ "${1:-}" = platforms ]; then
   get_platforms
   exit 0
 fi
-python_packages demo ${1:-} ||
+lists=${1:-}
+case $lists in lint | nightly) lists=check ;; esac
+python_packages demo $lists ||
   { [ "${1:-}" != bench ] && say "no Python packages: what needs them will be left out"; }

@@ -48,7 +48,7 @@ def targets():
     table = text[text.index("fuzz_targets = {") :]
     table = table[: table.index("\n}")]
     found = {}
-    for name, seeds in re.findall(r"^  '(\w+)': \[\[.*?\], (\[.*?\]|fuzz_golden), ", table, flags=re.M):
+    for name, seeds in re.findall(r"^  '(\w+)': \[\[.*?\], (\[.*?\]|fuzz_golden), ", table, flags=re.MULTILINE):
         more = [SEEDS / other for other in re.findall(r"fuzz_corpus / '(\w+)'", seeds)]
         if "fuzz_golden" in seeds:
             more += sorted(path for path in (ROOT / "tests/golden").glob("**/") if any(path.glob("*.mmh")))
@@ -59,7 +59,7 @@ def targets():
 def build(compiler, names):
     """The folder with the programs, whether they use libFuzzer, and the compiler's name."""
     compiler = compiler or os.environ.get("CC") or ("clang" if shutil.which("clang") else "cc")
-    said = subprocess.run([compiler, "--version"], capture_output=True, text=True).stdout
+    said = subprocess.run([compiler, "--version"], check=False, capture_output=True, text=True).stdout
     libfuzzer = "clang" in said
     folder = ROOT / ("build-fuzz" if libfuzzer else "build-fuzz-gcc")
     environment = {**os.environ, "CC": compiler}
@@ -67,7 +67,7 @@ def build(compiler, names):
         run = subprocess.run(["meson", "setup", folder, "-Dfuzz=true", "-Dtests=false",
                               "-Db_sanitize=address,undefined", "-Db_lundef=false",
                               "-Ddefault_library=static", "-Dbuildtype=debugoptimized"],
-                             cwd=ROOT, env=environment, capture_output=True, text=True)
+                             cwd=ROOT, env=environment, check=False, capture_output=True, text=True)
         if run.returncode:
             sys.exit(run.stdout + run.stderr)
     subprocess.run(["ninja", "-C", folder, "--quiet", *(f"tests/fuzz_{name}" for name in names)], check=True)
@@ -94,7 +94,7 @@ def run_target(folder, name, more, options):
     start = time.monotonic()
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="mmh-fuzz-", dir=memory) as scratch:
-        run = subprocess.run([*program, f"-max_total_time={options.seconds}", *corpora], cwd=folder,
+        run = subprocess.run([*program, f"-max_total_time={options.seconds}", *corpora], cwd=folder, check=False,
                              env={**ENVIRONMENT, **os.environ, "FUZZ_FOLDER": scratch},
                              stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     log = run.stderr.decode("utf-8", "replace")
@@ -119,7 +119,7 @@ def tell(result):
 
 
 def table(results, compiler):
-    print(f"| target | executions | edges | corpus | findings |\n|---|---:|---:|---:|---:|")
+    print("| target | executions | edges | corpus | findings |\n|---|---:|---:|---:|---:|")
     for result in results:
         print(f"| {result['name']} | {result['executions']:,} | {result['edges']:,} | {result['inputs']:,} "
               f"| {len(result['findings'])} |")
@@ -129,7 +129,7 @@ def table(results, compiler):
 def merge(folder, names, more, options):
     """The seeds of each target, with the small inputs of its corpus that add to them."""
     for name in names:
-        program, (corpus, *seeds) = command(folder, name, more[name], options)
+        program, (corpus, *_) = command(folder, name, more[name], options)
         picked = folder / "picked" / name
         shutil.rmtree(picked, ignore_errors=True)
         picked.mkdir(parents=True)
@@ -177,7 +177,8 @@ def main():
         program, corpora = command(folder, names[0], known[names[0]], options)
         forever = [] if libfuzzer else ["-max_total_time=1e9"]
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        return subprocess.run([*program, *forever, *corpora], cwd=folder, env={**ENVIRONMENT, **os.environ},
+        return subprocess.run([*program, *forever, *corpora], cwd=folder, check=False,
+                              env={**ENVIRONMENT, **os.environ},
                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)).returncode
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
         waiting = [pool.submit(run_target, folder, name, known[name], options) for name in names]

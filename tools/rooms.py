@@ -49,7 +49,7 @@ def table_text():
     """The room table, from docs/architecture.md if it has one."""
     try:
         with open(ARCHITECTURE, encoding="utf-8") as file:
-            for block in re.findall(r"^```[^\n]*\n(.*?)^```", file.read(), flags=re.M | re.S):
+            for block in re.findall(r"^```[^\n]*\n(.*?)^```", file.read(), flags=re.MULTILINE | re.DOTALL):
                 if block.startswith("base"):
                     return block
     except FileNotFoundError:
@@ -116,7 +116,7 @@ def update_lists(rooms):
             text = f"# SPDX-License-Identifier: Apache-2.0\n{variable} += files(\n)\n"
         else:
             continue
-        sets = re.findall(r"^(avx2|avx512|neon)_sources = files", text, flags=re.M)
+        sets = re.findall(r"^(avx2|avx512|neon)_sources = files", text, flags=re.MULTILINE)
 
         def own_set(name, sets=sets):
             return next((one for one in sets if name.endswith(f"_{one}.c")), None)
@@ -129,7 +129,7 @@ def update_lists(rooms):
             r"^((?:cli_)?(?:(avx2|avx512|neon)_)?sources \+?= )files\([^)]*\)",
             new_list,
             text,
-            flags=re.M,
+            flags=re.MULTILINE,
         )
         if new != text or not os.path.exists(path):
             with open(path, "w", encoding="utf-8") as file:

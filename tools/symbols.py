@@ -19,14 +19,14 @@ VERSION = "MMH_3"
 
 def header_symbols():
     with open(HEADER, encoding="utf-8") as file:
-        text = re.sub(r"/\*.*?\*/", "", file.read(), flags=re.S)
-    text = re.sub(r"^\s*#.*$", "", text, flags=re.M)
+        text = re.sub(r"/\*.*?\*/", "", file.read(), flags=re.DOTALL)
+    text = re.sub(r"^\s*#.*$", "", text, flags=re.MULTILINE)
     return set(re.findall(r"MMH_API\b[^;(]*?\b(mmh_\w+)\s*\(", text))
 
 
 def map_symbols():
     with open(MAP, encoding="utf-8") as file:
-        text = re.sub(r"/\*.*?\*/", "", file.read(), flags=re.S)
+        text = re.sub(r"/\*.*?\*/", "", file.read(), flags=re.DOTALL)
     return set(re.findall(r"\b(mmh_\w+)\s*;", text))
 
 
@@ -43,8 +43,7 @@ def update():
         file.write("/* What libmmh exports; tools/symbols.py --update writes it.\n")
         file.write(" * SPDX-License-Identifier: Apache-2.0 */\n")
         file.write(VERSION + " {\nglobal:\n")
-        for name in sorted(header_symbols()):
-            file.write(f"    {name};\n")
+        file.writelines(f"    {name};\n" for name in sorted(header_symbols()))
         file.write("local:\n    *;\n};\n")
 
 

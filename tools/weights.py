@@ -114,8 +114,7 @@ def write_safetensors(path, tensors):
     partial = path.with_name(path.name + ".part")
     with open(partial, "wb") as file:
         file.write(safetensors_header((n, t.dtype, t.data.shape) for n, t in tensors.items()))
-        for tensor in tensors.values():
-            file.write(tensor.bytes().data)
+        file.writelines(tensor.bytes().data for tensor in tensors.values())
     partial.replace(path)
 
 

@@ -27,6 +27,9 @@
  *           (of hostile names) become '?'
  */
 mmh_status mmh_fail(mmh_error *err, mmh_status status, const char *format, ...) MMH_PRINTF(3, 4);
+#ifdef __clang_analyzer__ /* which does not see that a failure is never MMH_OK */
+#define mmh_fail(err, status, ...) ((void)mmh_fail(err, status, __VA_ARGS__), (status))
+#endif
 mmh_status mmh_fail_v(mmh_error *err, mmh_status status, const char *format, va_list arguments)
     MMH_PRINTF(3, 0);
 

@@ -413,13 +413,11 @@ struct mmh_human mmh_cli_mended_text(unsigned mended)
     static const char *const names[] = { "header", "index",      "footer",
                                          "chunks", "spare copy", "padding" };
     struct mmh_human human = { "" };
-    char text[64] = "";
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (mended >> i & 1) {
-            strcat(text, text[0] ? ", " : "");
-            strcat(text, names[i]);
-        }
-    snprintf(human.text, sizeof human.text, "%.*s", (int)sizeof human.text - 1, text);
+    size_t used = 0;
+    for (size_t i = 0; i < sizeof names / sizeof *names && used < sizeof human.text; i++)
+        if (mended >> i & 1)
+            used += (size_t)snprintf(human.text + used, sizeof human.text - used, "%s%s",
+                                     used ? ", " : "", names[i]);
     return human;
 }
 

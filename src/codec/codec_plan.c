@@ -193,7 +193,7 @@ static mmh_status finish_model(struct mmh_block_plan *plan, mmh_codec_workspace 
     plan->tables = workspace->tables;
     plan->try_rans = true;
     uint64_t common[256] = { 0 };
-    uint8_t first[MMH_RANS_TABLES_MAX], last[MMH_RANS_TABLES_MAX];
+    uint8_t first[MMH_RANS_TABLES_MAX] = { 0 }, last[MMH_RANS_TABLES_MAX] = { 0 };
     unsigned zeros = 255;
     for (unsigned t = 0; t < draft->table_count; t++) {
         struct mmh_rans_encode_table *table = &plan->tables[t];
@@ -387,7 +387,7 @@ static void choose_float(struct float_choice *choice, const struct float_sample 
     /* Bits beside the exponent that vary: the sign, and the mantissa down to its zeros. */
     unsigned zeros = MMH_MIN(mmh_ctz64(sample->any), top - e);
     bool sign = (sample->any & ~sample->all) >> top & 1;
-    uint64_t rest = (uint64_t)(top - e - zeros + sign);
+    uint64_t rest = top - e - zeros + sign;
     unsigned mantissa = MMH_MIN(top - e - zeros, type->mantissa_bits); /* of them in the head */
     choice->tier_window = choose_window(sample->histogram, e, 0);
     uint64_t outside = fold_histogram(folded, sample->histogram, e, 0, choice->tier_window);
@@ -399,7 +399,7 @@ static void choose_float(struct float_choice *choice, const struct float_sample 
     choice->rans = false;
     if (level <= 3)
         return;
-    unsigned bits = efforts[level].bits;
+    unsigned bits = efforts[level].bits; /* cppcheck-suppress arrayIndexOutOfBoundsCond */
     uint64_t stripes = stripes_of(elements, level);
     for (unsigned q = 0; q <= 2; q++) {
         uint16_t frequency[256], window = choose_window(sample->histogram, e, q);
@@ -480,7 +480,7 @@ static mmh_status search_float(struct mmh_block_plan *plan, struct mmh_model_dra
         .patch_bits = PATCH_BITS,
         .overhead_bits = shifts ? MODEL_BITS : 0,
     };
-    uint64_t cost;
+    uint64_t cost = 0;
     mmh_status status = (shifts ? mmh_shift_search : mmh_model_search)(draft, &cost, &search, err);
     if (!status)
         *bits = scale(cost, plan->elements, n) +

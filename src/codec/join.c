@@ -9,6 +9,8 @@
  */
 #include "codec/model_search_private.h"
 
+#include <assert.h>
+
 enum {
     SAMPLE_MAX = 1 << 13, /* elements of a tensor that are looked at, about */
     RUN = 64,             /* taken together at least */
@@ -69,6 +71,7 @@ static void take_sample(struct sample *sample, const uint8_t *data, mmh_dtype dt
                 sample->symbol[count] = data[i];
             }
     }
+    assert(count); /* a part has elements */
     sample->count = count;
     sample->weight = (uint32_t)MMH_MAX((elements + count / 2) / count, 1u);
     if (!type) {
@@ -96,6 +99,7 @@ static void classify(struct sample *sample, size_t columns, int32_t *column_sum)
     int32_t row_sum[SAMPLE_MAX / ROW_MIN], squares = 0, sum = 0;
     int32_t row_squares = 0, column_squares = 0;
     bool has_rows = columns >= ROW_MIN && rows > 1, has_columns = rows >= COLUMN_MIN;
+    assert(rows && columns);
     memset(column_sum, 0, columns * sizeof *column_sum);
     for (size_t r = 0; r < rows; r++) {
         size_t n = MMH_MIN(columns, count - r * columns);

@@ -9,6 +9,8 @@
  */
 #include "codec/model_search_private.h"
 
+#include <assert.h>
+
 enum {
     CLASS_LIMIT = 32,        /* classes lie within +-; bins are clamped anyway */
     ROW_MIN = 32,            /* columns below which rows get no classes */
@@ -278,6 +280,7 @@ static int8_t best_class(int8_t class, const uint32_t costs[CANDIDATES], int mea
 static void class_shape(const int8_t *classes, uint64_t count, int *mean, unsigned *k)
 {
     int64_t sum = 0, spread = 0;
+    assert(count);
     for (uint64_t i = 0; i < count; i++)
         sum += classes[i];
     *mean = (int)(sum / (int64_t)count);
@@ -676,6 +679,7 @@ static uint64_t shifted_cost(const struct mmh_search *search, const struct view 
         counted += length;
     }
     struct mmh_tiers tiers;
+    assert(counted); /* a view has elements */
     return mmh_tiers_choose(&tiers, histogram, 1, MMH_TIER_MAX) * n / counted;
 }
 

@@ -104,10 +104,10 @@ uint64_t mmh_model_normalise(uint16_t frequency[256], const uint32_t counts[256]
 /* ---- merging the bins into tables ---- */
 
 struct group {
-    uint8_t first_bin;
     uint64_t total;
-    uint32_t *counts;      /* [256] */
-    uint16_t low, high;    /* symbols outside have no counts */
+    uint32_t *counts;   /* [256] */
+    uint16_t low, high; /* symbols outside have no counts */
+    uint8_t first_bin;
 };
 
 static void group_range(struct group *group)
@@ -130,7 +130,7 @@ static size_t list_groups(struct group groups[MMH_CLASS_BINS], mmh_bin_counts *c
         for (unsigned s = 0; s < 256; s++)
             total += counts[bin][s];
         if (total)
-            groups[n++] = (struct group){ (uint8_t)bin, total, counts[bin], 0, 256 };
+            groups[n++] = (struct group){ total, counts[bin], 0, 256, (uint8_t)bin };
     }
     while (n > most) {
         size_t best = 0;

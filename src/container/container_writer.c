@@ -45,7 +45,7 @@ struct mmh_container_writer {
 
 static void buffer_svarint(struct mmh_buffer *buffer, int64_t value)
 {
-    mmh_buffer_varint(buffer, ((uint64_t)value << 1) ^ (uint64_t)(value >> 63));
+    mmh_buffer_varint(buffer, ((uint64_t)value << 1) ^ (0 - (uint64_t)(value < 0)));
 }
 
 static void buffer_string(struct mmh_buffer *buffer, const char *text)

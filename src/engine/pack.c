@@ -151,7 +151,7 @@ static mmh_status encode_block(struct packing *packing, const struct mmh_plan_bl
         if (status != MMH_OK)
             return status;
     }
-    clock = mmh_stage_add(&times->plan_ns, clock);
+    (void)mmh_stage_add(&times->plan_ns, clock);
 
     uint8_t *chunks = (uint8_t *)(void *)slot->chunks;
     status = slot_room(packing, &slot->encoded, &slot->encoded_room,

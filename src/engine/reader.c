@@ -523,7 +523,7 @@ mmh_status mmh_load_slice(mmh_reader *reader, uint64_t tensor, const uint64_t *b
 
     /* A run: the dimensions at the end that are taken whole, and the one before them. */
     uint32_t outer = dimensions;
-    uint64_t run = bits / 8, stride[MMH_DIMENSIONS_MAX];
+    uint64_t run = bits / 8, stride[MMH_DIMENSIONS_MAX] = { 0 };
     uint64_t size = bits / 8;
     for (uint32_t d = dimensions; d-- > 0;) {
         stride[d] = size;

@@ -90,7 +90,7 @@ def mmh(*arguments, cwd=None, stdin=None, timeout=120, environment=None, code=No
         command = [binary(), *map(os.fspath, map(str, arguments))]
         report = None
         if peak:
-            report = tempfile.NamedTemporaryFile("r")
+            report = tempfile.NamedTemporaryFile("r")  # noqa: SIM115 (closed below)
             command = [sys.executable, "-I", "-S", "-c", STARTER, report.name, *command]
         start = time.monotonic()
         process = subprocess.Popen(command, cwd=cwd, stdin=subprocess.DEVNULL if stdin is None else given,
