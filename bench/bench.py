@@ -17,6 +17,7 @@ import bench_files
 import bench_picture
 import bench_sizes
 import bench_speed
+import bench_tables
 
 PARTS = {
     "sizes": bench_sizes.bench_sizes,
@@ -32,6 +33,7 @@ PARTS = {
     "open": bench_files.bench_open,
     "large": bench_files.bench_large,
     "picture": bench_picture.bench_picture,
+    "tables": bench_tables.bench_tables,
 }
 GROUPS = {
     "bars": ("sizes", "classes", "bytes", "growth", "codec", "load", "fresh"),
@@ -87,7 +89,7 @@ def main():
     needed = [bench_common.BUILD / "mmh"]
     needed += [bench_common.BUILD / "bench" / f"bench_{name}" for name in ("codec", "load", "open")]
     missing = [str(path) for path in needed if not path.exists()]
-    if set(parts) - {"peers", "picture"} and missing:
+    if set(parts) - {"peers", "picture", "tables"} and missing:
         raise SystemExit(f"bench: no {', '.join(missing)}: run make first")
     failed = False
     for part in parts:  # one that fails does not keep the others from running

@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: Apache-2.0
+"""docs/benchmarks.md out of the last results of each part: every table with its command, machine and commit."""
+
+import json
+
+import bench_common as common
+import weights
+
+TOP = """# Benchmarks
+
+Made by `bench/bench.py tables` from the last run of each part on one machine; each table names the
+command that repeats it, the machine, the compiler and the commit (a + behind it: with changes that
+were not committed yet). Sizes are exact and the same on every machine. Speeds are medians on a
+shared machine: read the shares of memcpy or cp, which were measured in the same run. Peers run
+through their public packages, on the same tensors.
+"""
+
+
+def table(heading, rows):
+    """Lines of a Markdown table."""
+    lines = ["| " + " | ".join(heading) + " |", "|" + "---|" * len(heading)]
+    return lines + ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows]
+
+
+def percent(part, whole, digits=2):
+    return f"{100 * part / whole:.{digits}f}" if part and whole else ""
+
+
+def number(value, digits=2):
+    return "" if value is None else f"{value:.{digits}f}"
+
+
+def sizes(rows):
+    heading = ["model", "cast", "MB", "-1", "-3", "-4", "-5", "-9", "floor", "ZipNN", "ZipNN, best setting"]
+    out = []
+    for row in rows:
+        levels = [percent(row["levels"].get(level), row["file_bytes"]) for level in "13459"]
+        out.append(
+            [
+                row["model"],
+                row["cast"],
+                f"{row['file_bytes'] / 1e6:.2f}",
+                *levels,
+                *(number(row.get(key)) for key in ("floor_percent", "zipnn_percent", "zipnn_best_percent")),
+            ]
+        )
+    return [
+        "Whole containers in % of the file. floor: entropy under row and column classes, the rest raw.",
+        "",
+        *table(heading, out),
+    ]
+
+
+def classes(rows):
+    out = [
+        [
+            r["model"],
+            r["cast"],
+            r["tensors"],
+            percent(r["floor"], r["bytes"]),
+            percent(r["in_model"], r["bytes"]),
+            f"{100 * (r['in_model'] - r['floor']) / r['bytes']:+.2f}",
+        ]
+        for r in rows
+    ]
+    return [
+        "Level 9 over tensors of 64 Ki weights and more, beside the entropy under classes; in % and points.",
+        "",
+        *table(["model", "cast", "tensors", "floor", "-9", "points"], out),
+    ]
+
+
+def byte_types(rows):
+    out = [
+        [
+            r["model"],
+            r["cast"],
+            r["dtype"],
+            f"{r['bytes'] / 1e6:.2f}",
+            percent(r["entropy"], r["bytes"]),
+            percent(r["in_model"], r["bytes"]),
+            f"{100 * (r['in_model'] / r['entropy'] - 1):+.2f} %",
+        ]
+        for r in rows
+    ]
+    return [
+        "Level 5 on element types of one byte (and fp64), beside the order-0 entropy of their bytes.",
+        "",
+        *table(["model", "cast", "type", "MB", "entropy %", "-5 %", "above"], out),
+    ]
+
+
+def growth(rows):
+    out = [[r["file"], r["level"], r["bytes"], r["container"], f"{r['container'] - r['bytes']:+}"] for r in rows]
+    return ["What random bytes grow by.", "", *table(["content", "level", "bytes", "container", "more"], out)]
+
+
+def speeds(rows):
+    out = []
+    for r in rows:
+        peer, share = r.get("memcpy_gbps"), r.get("share")
+        spread = f"{share['least']:.3f} to {share['most']:.3f}" if share else ""
+        what = [r.get("dtype", r.get("corpus")), *(r.get(k, "") for k in ("level", "cpu", "op", "threads"))]
+        out.append(
+            [
+                *what,
+                number(r["gbps"]["median"]),
+                number(peer and peer["median"], 1),
+                number(share and share["median"], 3),
+                spread,
+            ]
+        )
+    heading = ["of", "level", "kernels", "what", "threads", "GB/s", "memcpy", "share", "spread"]
+    return [
+        "GB/s of weights, and the share of memcpy over the same buffers in the same run.",
+        "",
+        *table(heading, out),
+    ]
+
+
+def end_to_end(rows):
+    out = [
+        [
+            r["where"],
+            r["op"],
+            r["level"],
+            r["threads"],
+            number(r["gbps"]["median"]),
+            number(r["cp_gbps"]["median"]),
+            number(r["share"]["median"]),
+        ]
+        for r in rows
+    ]
+    return [
+        "The command on 1.5 GB of bf16 with every check, beside cp.",
+        "",
+        *table(["where", "what", "level", "threads", "GB/s", "cp", "share"], out),
+    ]
+
+
+def large(rows):
+    out = [
+        [r["op"], f"{r['bytes'] / 1e9:.1f}", number(r["seconds"], 1), number(r["gbps"]), f"{r['peak_bytes'] / 1e6:.0f}"]
+        for r in rows
+    ]
+    return [
+        "A generated model, and the most memory that was used.",
+        "",
+        *table(["what", "GB", "seconds", "GB/s", "peak MB"], out),
+    ]
+
+
+def opening(rows):
+    out = []
+    for r in rows:
+        opened = r.get("open_ms") or r["ms"]["median"]
+        out.append(
+            [
+                r["what"],
+                r.get("cache", "warm"),
+                r.get("chunks", ""),
+                number(opened, 1),
+                number(r.get("open_and_load_ms"), 1),
+            ]
+        )
+    heading = ["what", "cache", "chunks", "open, ms", "and one tensor, ms"]
+    return ["Open, and load one named tensor.", "", *table(heading, out)]
+
+
+def bars(rows):
+    met = sum(r["met"] for r in rows)
+    out = [[r["bar"], r["figure"], r["against"]] for r in rows if not r["met"]]
+    return [f"{met} of {len(rows)} bars of that run were met. Not met:", "", *table(["bar", "reached", "bar is"], out)]
+
+
+PARTS = {
+    "sizes": ("Sizes", sizes),
+    "classes": ("Against the entropy of the weights", classes),
+    "bytes": ("Element types of one byte", byte_types),
+    "growth": ("Random bytes", growth),
+    "codec": ("Codecs in memory", speeds),
+    "load": ("Loads", speeds),
+    "fresh": ("Into new memory", speeds),
+    "end-to-end": ("The command", end_to_end),
+    "open": ("Opening", opening),
+    "large": ("A large model", large),
+    "bars": ("Bars", bars),
+}
+
+
+def bench_tables(args):
+    """docs/benchmarks.md, from the last results of all parts."""
+    lines = [TOP.rstrip()]
+    for name, (title, show) in PARTS.items():
+        path = common.RESULTS / f"{name}.json"
+        if not path.exists():
+            continue
+        result = json.loads(path.read_text())
+        where = result["environment"]
+        lines += [
+            "",
+            f"## {title}",
+            "",
+            f"`bench/bench.py {'sizes classes bytes growth' if name == 'bars' else name}`"
+            f", {where['machine']}, {where['compiler']}, commit {where['commit']}, {where['date']}.",
+            "",
+        ]
+        lines += show(result["rows"])
+    target = weights.ROOT / "docs/benchmarks.md"
+    target.write_text("\n".join(lines) + "\n")
+    print(f"bench: {target.relative_to(weights.ROOT)}")
