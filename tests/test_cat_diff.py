@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "cli"))
-from harness import LIMIT, LOST, OK, UNSUPPORTED, USAGE, binary, floats, main, mmh, model, npy, safetensors, skip  # noqa: E402
+from harness import LIMIT, LOST, OK, UNSUPPORTED, USAGE, binary, floats, main, mmh, model, safetensors, skip
 
 
 def numpy():
@@ -39,13 +39,17 @@ def packed(folder, name, data, *options):
 def wide_model():
     """Tensors of several chunks, with values that tell where they stand."""
     big = struct.pack("<700000f", *(i % 65536 for i in range(700000)))
-    return safetensors({"w": ("F32", (700, 1000), big),
-                        "odd [name]": ("I32", (2, 3), struct.pack("<6i", *range(6))),
-                        "scalar": ("F64", (), struct.pack("<d", 0.1)),
-                        "empty": ("F32", (0, 4), b""),
-                        "ids": ("I64", (3,), struct.pack("<3q", -1, 2**62 + 1, 5)),
-                        "flags": ("BOOL", (2,), b"\x01\x00"),
-                        "half": ("BF16", (300, 40), floats(12000))})
+    return safetensors(
+        {
+            "w": ("F32", (700, 1000), big),
+            "odd [name]": ("I32", (2, 3), struct.pack("<6i", *range(6))),
+            "scalar": ("F64", (), struct.pack("<d", 0.1)),
+            "empty": ("F32", (0, 4), b""),
+            "ids": ("I64", (3,), struct.pack("<3q", -1, 2**62 + 1, 5)),
+            "flags": ("BOOL", (2,), b"\x01\x00"),
+            "half": ("BF16", (300, 40), floats(12000)),
+        }
+    )
 
 
 # ---- cat ----
@@ -58,7 +62,7 @@ def test_cat_gives_the_bytes_of_a_tensor(tmp_path):
     for source in original, container:
         for name, tensor in json.loads(data[8:header]).items():
             begin, end = tensor["data_offsets"]
-            assert mmh("cat", source, name, code=OK).raw == data[header + begin:header + end], name
+            assert mmh("cat", source, name, code=OK).raw == data[header + begin : header + end], name
         both = mmh("cat", source, "ids", "flags", code=OK).raw
         assert both == struct.pack("<3q", -1, 2**62 + 1, 5) + b"\x01\x00"
 
@@ -67,8 +71,28 @@ def test_cat_slices_as_numpy_does(tmp_path):
     np = numpy()
     original, container = packed(tmp_path, "m.safetensors", wide_model())
     array = (np.arange(700000) % 65536).astype("<f4").reshape(700, 1000)
-    for text in ("0:16, :", "0:16", ":", "5", "5,:", "-1", "-3:", ":,7", ":, -5:", "...,3", "2,...", "...", "1:1",
-                 "3:2", "650:9999", "10:20, 30:40", " 7 , 8 ", "600:700, 999", "1:3:1", "::1"):
+    for text in (
+        "0:16, :",
+        "0:16",
+        ":",
+        "5",
+        "5,:",
+        "-1",
+        "-3:",
+        ":,7",
+        ":, -5:",
+        "...,3",
+        "2,...",
+        "...",
+        "1:1",
+        "3:2",
+        "650:9999",
+        "10:20, 30:40",
+        " 7 , 8 ",
+        "600:700, 999",
+        "1:3:1",
+        "::1",
+    ):
         wanted = eval(f"array[{text}]", {"array": array})
         for source in original, container:
             got = np.load(io.BytesIO(mmh("cat", source, f"w[{text}]", "--npy", code=OK).raw))
@@ -78,8 +102,24 @@ def test_cat_slices_as_numpy_does(tmp_path):
 
 def test_cat_refuses_parts_that_there_are_not(tmp_path):
     _, container = packed(tmp_path, "m.safetensors", wide_model())
-    for text in ("700", "-701", "1,2,3", "a", "1;2", "::2", "", "1,,2", "...,...", "1:2:-1", "0:1 2", "-", "0x10",
-                 "1,2,...,3", "99999999999999999999999", "1]["):
+    for text in (
+        "700",
+        "-701",
+        "1,2,3",
+        "a",
+        "1;2",
+        "::2",
+        "",
+        "1,,2",
+        "...,...",
+        "1:2:-1",
+        "0:1 2",
+        "-",
+        "0x10",
+        "1,2,...,3",
+        "99999999999999999999999",
+        "1][",
+    ):
         result = mmh("cat", container, f"w[{text}]", code=USAGE)
         assert result.raw == b"" and "mmh: error: " in result.err, text
     assert mmh("cat", container, "w[-0]", code=USAGE).raw == b""
@@ -95,11 +135,11 @@ def test_cat_reads_only_the_chunks_it_needs(tmp_path):
     data = safetensors({"w": ("BF16", (1024, 1024), source.randbytes(2 << 20))})
     original, container = packed(tmp_path, "m.safetensors", data, "-1")
     whole = bytearray(container.read_bytes())
-    at = whole.rindex(original.read_bytes()[-4096:-3000]) # noise is stored as it is
+    at = whole.rindex(original.read_bytes()[-4096:-3000])  # noise is stored as it is
     whole[at] ^= 1
     container.write_bytes(whole)
     header = 8 + struct.unpack("<Q", data[:8])[0]
-    assert mmh("cat", container, "w[0:16]", code=OK).raw == data[header:header + 16 * 2048]
+    assert mmh("cat", container, "w[0:16]", code=OK).raw == data[header : header + 16 * 2048]
     result = mmh("cat", container, "w[-1]", code=LOST)
     assert result.raw == b"" and "w" in result.err
     out = tmp_path / "rows.bin"
@@ -126,15 +166,17 @@ def test_cat_widens_what_numpy_lacks_exactly(tmp_path):
         scale = 2.0 ** (max(exponent, 1) - bias - mantissa_bits)
         return sign * (mantissa + (bool(exponent) << mantissa_bits)) * scale
 
-    wanted = {"F8_E4M3": [small(b, 4, 3, 7, False) for b in range(256)],
-              "F8_E5M2": [small(b, 5, 2, 15, True) for b in range(256)],
-              "F8_E8M0": [2.0 ** (b - 127) for b in range(255)] + [np.nan],
-              "BF16": (np.arange(65536, dtype="<u4") << 16).view("<f4"),
-              "F16": np.arange(65536, dtype="<u2").view("<f2")}
+    wanted = {
+        "F8_E4M3": [small(b, 4, 3, 7, False) for b in range(256)],
+        "F8_E5M2": [small(b, 5, 2, 15, True) for b in range(256)],
+        "F8_E8M0": [2.0 ** (b - 127) for b in range(255)] + [np.nan],
+        "BF16": (np.arange(65536, dtype="<u4") << 16).view("<f4"),
+        "F16": np.arange(65536, dtype="<u2").view("<f2"),
+    }
     for name, values in wanted.items():
         result = mmh("cat", container, name, "--npy", code=OK)
         got = np.load(io.BytesIO(result.raw))
-        with np.errstate(invalid="ignore"): # signalling NaNs
+        with np.errstate(invalid="ignore"):  # signalling NaNs
             same = np.array_equal(got.reshape(-1).astype("f8"), np.asarray(values, "f8"), equal_nan=True)
         assert same, name
         assert (got.dtype == "<f2") == (name == "F16") and ("numpy has no" in result.err) == (name != "F16")
@@ -157,11 +199,15 @@ def test_cat_keeps_fortran_order_for_numpy(tmp_path):
 
 def test_cat_prints_numbers(tmp_path):
     _, container = packed(tmp_path, "m.safetensors", wide_model())
-    assert mmh("cat", container, "w[0:2, 0:3]", "--text", code=OK).out == \
-        "w[0:2, 0:3]: F32 [2, 3]\n[[0, 1, 2],\n [1000, 1001, 1002]]\n"
-    assert mmh("cat", container, "scalar", "ids", "flags", "empty", "--text", code=OK).out == \
-        "scalar: F64 []\n0.1\nids: I64 [3]\n[-1, 4611686018427387905, 5]\nflags: BOOL [2]\n[true, false]\n" \
+    assert (
+        mmh("cat", container, "w[0:2, 0:3]", "--text", code=OK).out
+        == "w[0:2, 0:3]: F32 [2, 3]\n[[0, 1, 2],\n [1000, 1001, 1002]]\n"
+    )
+    assert (
+        mmh("cat", container, "scalar", "ids", "flags", "empty", "--text", code=OK).out
+        == "scalar: F64 []\n0.1\nids: I64 [3]\n[-1, 4611686018427387905, 5]\nflags: BOOL [2]\n[true, false]\n"
         "empty: F32 [0, 4]\n[]\n"
+    )
     assert len(mmh("cat", container, "w[0]", "--text", code=OK).out.split(",")) == 1000
     assert mmh("cat", container, "w", "--text", "--npy").code == USAGE
 
@@ -209,7 +255,7 @@ def test_cat_takes_elements_that_share_bytes(tmp_path):
     np = numpy()
     nibbles = bytes(range(256))
     _, container = packed(tmp_path, "m.safetensors", safetensors({"f4": ("F4", (16, 32), nibbles)}))
-    table = [0, .5, 1, 1.5, 2, 3, 4, 6, 0, -.5, -1, -1.5, -2, -3, -4, -6]
+    table = [0, 0.5, 1, 1.5, 2, 3, 4, 6, 0, -0.5, -1, -1.5, -2, -3, -4, -6]
     array = np.array([table[v] for b in nibbles for v in (b & 15, b >> 4)]).reshape(16, 32)
     for text in ":", "3", "2:4, 5:9", "...,7":
         got = np.load(io.BytesIO(mmh("cat", container, f"f4[{text}]", "--npy", code=OK).raw))
@@ -227,8 +273,8 @@ def test_the_example_reads_what_cat_prints(tmp_path):
     done = subprocess.run([example, container, "half"], capture_output=True, text=True, check=True)
     wanted = mmh("cat", container, "half[0]", "--text", code=OK).out.splitlines()[1]
     pairs = list(zip(map(float, done.stdout.split()), json.loads(wanted), strict=True))
-    assert len(pairs) == 40 and all(abs(a - b) <= abs(b) * 2**-9 for a, b in pairs) # printed to BF16's digits
-    gone = subprocess.run([example, container, "nothing"], capture_output=True, text=True)
+    assert len(pairs) == 40 and all(abs(a - b) <= abs(b) * 2**-9 for a, b in pairs)  # printed to BF16's digits
+    gone = subprocess.run(check=False, args=[example, container, "nothing"], capture_output=True, text=True)
     assert gone.returncode == 1 and "nothing" in gone.stderr
 
 
@@ -255,13 +301,18 @@ def changed_model(metadata=None):
     values = [i % 65536 for i in range(700000)]
     values[123456] += 3
     values[0] = 1
-    return safetensors({"w": ("F32", (700, 1000), struct.pack("<700000f", *values)),
-                        "odd [name]": ("I32", (3, 2), struct.pack("<6i", *range(6))),
-                        "scalar": ("F32", (), struct.pack("<f", 0.1)),
-                        "ids": ("I64", (3,), struct.pack("<3q", -1, 2**62 + 1, 5)),
-                        "flags": ("BOOL", (2,), b"\x01\x01"),
-                        "new": ("U8", (1,), b"\x07"),
-                        "half": ("BF16", (300, 40), floats(12000))}, metadata)
+    return safetensors(
+        {
+            "w": ("F32", (700, 1000), struct.pack("<700000f", *values)),
+            "odd [name]": ("I32", (3, 2), struct.pack("<6i", *range(6))),
+            "scalar": ("F32", (), struct.pack("<f", 0.1)),
+            "ids": ("I64", (3,), struct.pack("<3q", -1, 2**62 + 1, 5)),
+            "flags": ("BOOL", (2,), b"\x01\x01"),
+            "new": ("U8", (1,), b"\x07"),
+            "half": ("BF16", (300, 40), floats(12000)),
+        },
+        metadata,
+    )
 
 
 def test_diff_says_what_differs_and_by_how_much(tmp_path):
@@ -273,13 +324,18 @@ def test_diff_says_what_differs_and_by_how_much(tmp_path):
             found = {t["name"]: t for t in result["tensors"]}
             assert not result["identical"] and result["same_tensors"] == 2
             assert {n: t["change"] for n, t in found.items()} == {
-                "w": "values", "odd [name]": "shape", "scalar": "type", "flags": "values", "new": "only_b",
-                "empty": "only_a"}
+                "w": "values",
+                "odd [name]": "shape",
+                "scalar": "type",
+                "flags": "values",
+                "new": "only_b",
+                "empty": "only_a",
+            }
             w = found["w"]
             assert (w["elements"], w["differing"], w["unmeasured"]) == (700000, 2, 0)
             assert (w["max_absolute"], w["max_element"]) == (3, 123456)
-            assert w["max_relative"] is None # 0 became 1
-            assert abs(w["difference_norm"] - 10 ** 0.5) < 1e-12
+            assert w["max_relative"] is None  # 0 became 1
+            assert abs(w["difference_norm"] - 10**0.5) < 1e-12
             norm = sum((i % 65536) ** 2 for i in range(700000)) ** 0.5
             assert abs(w["a_norm"] / norm - 1) < 1e-12
             assert found["scalar"]["differing"] == 1 and 0 < found["scalar"]["max_absolute"] < 1e-8
@@ -311,7 +367,7 @@ def test_diff_looks_at_bits_and_at_what_is_no_number(tmp_path):
 
 def test_diff_of_types_compares_values(tmp_path):
     weights = floats(5000)
-    wide = b"".join(b"\0\0" + weights[i:i + 2] for i in range(0, len(weights), 2))
+    wide = b"".join(b"\0\0" + weights[i : i + 2] for i in range(0, len(weights), 2))
     a, _ = packed(tmp_path, "a.safetensors", safetensors({"x": ("BF16", (50, 100), weights)}))
     _, b = packed(tmp_path, "b.safetensors", safetensors({"x": ("F32", (50, 100), wide)}))
     x = mmh("diff", "--json", a, b, code=OK).json()["tensors"][0]
@@ -331,8 +387,12 @@ def test_diff_of_folders_names_the_files(tmp_path):
         for second in "b", "b.mmh":
             files = mmh("diff", "--json", first, second, cwd=tmp_path, code=OK).json()["files"]
             assert {f["name"]: f["change"] for f in files} == {
-                "config.json": "content differs", "model.safetensors": "metadata differs", "a": "only_a",
-                "b": "only_b", "link": "target differs"}
+                "config.json": "content differs",
+                "model.safetensors": "metadata differs",
+                "a": "only_a",
+                "b": "only_b",
+                "link": "target differs",
+            }
             assert [f["offset"] for f in files if f["name"] == "config.json"] == [1]
 
 
@@ -343,7 +403,7 @@ def test_diff_finds_tensors_in_other_shards(tmp_path):
     one.mkdir(), two.mkdir()
     (one / "m.safetensors").write_bytes(safetensors(tensors))
     for i in range(2):
-        names = list(tensors)[2 * i:2 * i + 2]
+        names = list(tensors)[2 * i : 2 * i + 2]
         (two / f"m-{i}.safetensors").write_bytes(safetensors({n: tensors[n] for n in names}))
     index = {"weight_map": {n: f"m-{i // 2}.safetensors" for i, n in enumerate(tensors)}}
     (two / "m.safetensors.index.json").write_text(json.dumps(index))
@@ -359,7 +419,7 @@ def test_diff_refuses_what_it_cannot_compare(tmp_path):
     damaged = bytearray(container.read_bytes())
     damaged[len(damaged) // 3] ^= 1
     container.write_bytes(damaged)
-    assert mmh("diff", original, container).code in (LOST, OK) # OK: what was hit means nothing
+    assert mmh("diff", original, container).code in (LOST, OK)  # OK: what was hit means nothing
 
 
 if __name__ == "__main__":

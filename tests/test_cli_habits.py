@@ -16,8 +16,23 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "cli"))
-from harness import (DAMAGED, IO, LOST, MENDED, OK, UNSUPPORTED, USAGE, binary, floats, main, mmh, model,  # noqa: E402
-                     safetensors, skip, tree)
+from harness import (
+    DAMAGED,
+    IO,
+    LOST,
+    MENDED,
+    OK,
+    UNSUPPORTED,
+    USAGE,
+    binary,
+    floats,
+    main,
+    mmh,
+    model,
+    safetensors,
+    skip,
+    tree,
+)
 
 
 def put(folder, name, data):
@@ -29,8 +44,13 @@ def put(folder, name, data):
 
 def shell(line, folder):
     """Run a line of shell, where `mmh` is the command under test."""
-    return subprocess.run(["bash", "-c", f"mmh() {{ {shlex.quote(binary())} \"$@\"; }}; set -o pipefail; {line}"],
-                          cwd=folder, capture_output=True, timeout=60)
+    return subprocess.run(
+        check=False,
+        args=["bash", "-c", f'mmh() {{ {shlex.quote(binary())} "$@"; }}; set -o pipefail; {line}'],
+        cwd=folder,
+        capture_output=True,
+        timeout=60,
+    )
 
 
 # ---- letters for verbs ----
@@ -41,8 +61,14 @@ def test_letters_stand_for_verbs(tmp_path):
     data = source.read_bytes()
     mmh("pack", source, code=OK)
     packed = f"{source}.mmh"
-    for arguments in (["-dc", packed], ["-cd", packed], ["-c", "-d", packed], ["-q", "-dc", packed], ["-dcT1", packed],
-                      ["--stdout", "-d", packed]):
+    for arguments in (
+        ["-dc", packed],
+        ["-cd", packed],
+        ["-c", "-d", packed],
+        ["-q", "-dc", packed],
+        ["-dcT1", packed],
+        ["--stdout", "-d", packed],
+    ):
         assert mmh(*arguments, code=OK).raw == data, arguments
     for arguments in (["-t", packed], ["-qt", packed], ["-T1", "-t", packed]):
         assert mmh(*arguments, code=OK).err == "", arguments
@@ -68,19 +94,33 @@ def test_benchmark_is_bench(tmp_path):
 def test_without_a_file_standard_input_is_meant(tmp_path):
     data = model()
     put(tmp_path, "m.safetensors", data)
-    for line in ("mmh pack < m.safetensors > x.mmh", "mmh pack - < m.safetensors > x.mmh",
-                 "cat m.safetensors | mmh pack -c - > x.mmh", "cat m.safetensors | mmh pack -o x.mmh -f",
-                 "mmh pack -fo x.mmh - < m.safetensors", "mmh pack -c < m.safetensors > x.mmh"):
+    for line in (
+        "mmh pack < m.safetensors > x.mmh",
+        "mmh pack - < m.safetensors > x.mmh",
+        "cat m.safetensors | mmh pack -c - > x.mmh",
+        "cat m.safetensors | mmh pack -o x.mmh -f",
+        "mmh pack -fo x.mmh - < m.safetensors",
+        "mmh pack -c < m.safetensors > x.mmh",
+    ):
         result = shell(line, tmp_path)
         assert result.returncode == OK, (line, result)
-        for back in ("mmh -d < x.mmh", "cat x.mmh | mmh -dc", "mmh unpack < x.mmh", "mmh unpack - < x.mmh",
-                     "cat x.mmh | mmh unpack -o - -", "mmh -dc x.mmh", "cat x.mmh | mmh -d | cat"):
+        for back in (
+            "mmh -d < x.mmh",
+            "cat x.mmh | mmh -dc",
+            "mmh unpack < x.mmh",
+            "mmh unpack - < x.mmh",
+            "cat x.mmh | mmh unpack -o - -",
+            "mmh -dc x.mmh",
+            "cat x.mmh | mmh -d | cat",
+        ):
             result = shell(back, tmp_path)
             assert (result.returncode, result.stdout) == (OK, data), (line, back, result.stderr)
         (tmp_path / "x.mmh").rename(tmp_path / "last.mmh")
     for verb in ("verify", "info", "ls", "-t", "-l", "ls -l"):
-        results = [shell(form.format(verb), tmp_path) for form in (
-            "mmh {} last.mmh", "mmh {} - < last.mmh", "mmh {} < last.mmh", "cat last.mmh | mmh {}")]
+        results = [
+            shell(form.format(verb), tmp_path)
+            for form in ("mmh {} last.mmh", "mmh {} - < last.mmh", "mmh {} < last.mmh", "cat last.mmh | mmh {}")
+        ]
         assert {result.returncode for result in results} == {OK}, (verb, results)
         if verb in ("ls", "-l"):
             assert len({result.stdout for result in results}) == 1
@@ -123,9 +163,17 @@ def test_messages_never_name_the_copy_of_standard_input(tmp_path):
     packed = bytearray(mmh("pack", "-", stdin=model(), code=OK).raw)
     spoiled = bytes(packed[:200]) + bytes([packed[200] ^ 1]) + bytes(packed[201:])
     header = bytes([packed[0] ^ 0xFF]) + bytes(packed[1:])
-    cases = [("verify", spoiled, LOST), ("verify", packed[: len(packed) // 2], LOST), ("unpack", packed[:500], LOST),
-             ("unpack", spoiled, LOST), ("info", b"text", USAGE), ("verify", b"text", USAGE),
-             ("info", header, MENDED), ("unpack", header, MENDED), ("pack --dtype=f64 --shape=7", b"x", USAGE)]
+    cases = [
+        ("verify", spoiled, LOST),
+        ("verify", packed[: len(packed) // 2], LOST),
+        ("unpack", packed[:500], LOST),
+        ("unpack", spoiled, LOST),
+        ("info", b"text", USAGE),
+        ("verify", b"text", USAGE),
+        ("info", header, MENDED),
+        ("unpack", header, MENDED),
+        ("pack --dtype=f64 --shape=7", b"x", USAGE),
+    ]
     for verb, data, code in cases:
         put(tmp_path, "data", data)
         for form in ("cat data | mmh {} -", "mmh {} < data"):
@@ -216,7 +264,8 @@ def test_rm_removes_a_folder_and_nothing_else(tmp_path):
     mmh("unpack", "llama.mmh", cwd=tmp_path, code=OK)
     before["away"] = ("file", 0o644, b"kept")
     assert {name: entry[::2] for name, entry in tree(folder).items()} == {
-        name: entry[::2] for name, entry in before.items()}
+        name: entry[::2] for name, entry in before.items()
+    }
     # A container inside the folder is not in itself, so it stays, and so does the folder.
     result = mmh("pack", "--rm", "llama", "-o", "llama/self.mmh", cwd=tmp_path, code=OK)
     assert "llama is kept: " in result.err
@@ -234,14 +283,17 @@ def test_rm_of_several_inputs_in_one_container(tmp_path):
     assert left == ["a.bin", "all.mmh", "x", "y", "y/b.bin"]
     mmh("unpack", "all.mmh", "-o", "out/", cwd=tmp_path, code=OK)
     assert {n: e[2] for n, e in tree(tmp_path / "out").items() if e[0] == "file"} == {
-        "a.bin": b"a" * 100, "models/b.bin": b"b" * 100, "models/c/d.bin": b"d" * 100, "stdin": b"piped"}
+        "a.bin": b"a" * 100,
+        "models/b.bin": b"b" * 100,
+        "models/c/d.bin": b"d" * 100,
+        "stdin": b"piped",
+    }
 
 
 def test_rm_takes_the_shards_of_an_index(tmp_path):
     put(tmp_path, "in/m-1.safetensors", safetensors({"a": ("F32", (64,), floats(64, 6, "F32"))}))
     put(tmp_path, "in/m-2.safetensors", safetensors({"b": ("F32", (64,), floats(64, 7, "F32"))}))
-    put(tmp_path, "in/m.safetensors.index.json",
-        b'{"weight_map": {"a": "m-1.safetensors", "b": "m-2.safetensors"}}')
+    put(tmp_path, "in/m.safetensors.index.json", b'{"weight_map": {"a": "m-1.safetensors", "b": "m-2.safetensors"}}')
     put(tmp_path, "in/other.safetensors", b"not of this model")
     mmh("pack", "--rm", "in/m.safetensors.index.json", "-o", "m.mmh", cwd=tmp_path, code=OK)
     assert [p.name for p in (tmp_path / "in").iterdir()] == ["other.safetensors"]
@@ -318,10 +370,16 @@ def test_every_exit_code_that_can_be_had(tmp_path):
     put(tmp_path, "good.mmh", packed)
     put(tmp_path, "header.mmh", bytes([packed[0] ^ 0xFF]) + packed[1:])
     put(tmp_path, "cut.mmh", packed[: len(packed) // 2])
-    for arguments, code in [(["verify", "good.mmh"], 0), (["verify", "nothing.mmh"], 1), (["verify", "--x"], 2),
-                            (["verify", "header.mmh"], 3), (["unpack", "-c", "header.mmh"], 4),
-                            (["verify", "cut.mmh"], 5), (["verify", "good.mmh", "nothing.mmh", "header.mmh"], 3),
-                            (["verify", "header.mmh", "cut.mmh", "nothing.mmh"], 5)]:
+    for arguments, code in [
+        (["verify", "good.mmh"], 0),
+        (["verify", "nothing.mmh"], 1),
+        (["verify", "--x"], 2),
+        (["verify", "header.mmh"], 3),
+        (["unpack", "-c", "header.mmh"], 4),
+        (["verify", "cut.mmh"], 5),
+        (["verify", "good.mmh", "nothing.mmh", "header.mmh"], 3),
+        (["verify", "header.mmh", "cut.mmh", "nothing.mmh"], 5),
+    ]:
         mmh(*arguments, cwd=tmp_path, code=code)
 
 
@@ -333,12 +391,18 @@ def test_containers_of_mmh_rs_are_named(tmp_path):
     technical specification."""
     zstd = b"\x28\xb5\x2f\xfd\x04\x00\x09\x00\x00x\x99\xe9\xd8\x51"
     files = {
-        "v1.2.mmh": (b"MMH-RS V1.2.0\nDETERMINISTIC_ID: file_00\nFILE_EXTENSION: txt\n" + zstd, "MMH-RS V1.2",
-                     "tail -n +4 'v1.2.mmh' | zstd -d > FILE"),
+        "v1.2.mmh": (
+            b"MMH-RS V1.2.0\nDETERMINISTIC_ID: file_00\nFILE_EXTENSION: txt\n" + zstd,
+            "MMH-RS V1.2",
+            "tail -n +4 'v1.2.mmh' | zstd -d > FILE",
+        ),
         "bare.mmh": (zstd, "MMH-RS V1 (a bare zstd stream)", "zstd -d < 'bare.mmh' > FILE"),
         "folder.mmh": (b"MMH-RS V1.0\nFiles: 3\nTotal Size: 9\n" + bytes(500), "MMH-RS V1", "pack the result anew"),
-        "v2.mmh": (b"MMH" + struct.pack("<QQB", 4096, 1753200000, 0) + bytes(900), "MMH-RS V1 or V2",
-                   "pack the result anew"),
+        "v2.mmh": (
+            b"MMH" + struct.pack("<QQB", 4096, 1753200000, 0) + bytes(900),
+            "MMH-RS V1 or V2",
+            "pack the result anew",
+        ),
         "spec.mmh": (b"MMH\0\x02\0" + b"pdf" + bytes(31) + zstd, "MMH-RS V1 or V2", "pack the result anew"),
         "no-suffix": (b"MMH-RS V1.2.0\n\n\n" + zstd, "MMH-RS V1.2", "tail -n +4 'no-suffix' | zstd -d > FILE"),
     }
@@ -357,11 +421,14 @@ def test_containers_of_mmh_rs_are_named(tmp_path):
 
 
 def test_the_hints_for_mmh_rs_work(tmp_path):
-    if subprocess.run(["bash", "-c", "command -v zstd"], capture_output=True).returncode:
+    if subprocess.run(check=False, args=["bash", "-c", "command -v zstd"], capture_output=True).returncode:
         skip("there is no zstd command")
     put(tmp_path, "in", b"hello " * 100)
-    shell("{ printf 'MMH-RS V1.2.0\\nDETERMINISTIC_ID: x\\nFILE_EXTENSION: txt\\n'; zstd -c in; } > a.mmh; zstd -c in > b.mmh",
-          tmp_path)
+    shell(
+        "{ printf 'MMH-RS V1.2.0\\nDETERMINISTIC_ID: x\\nFILE_EXTENSION: txt\\n'; zstd -c in; } > a.mmh; "
+        "zstd -c in > b.mmh",
+        tmp_path,
+    )
     for name in ("a.mmh", "b.mmh"):
         err = mmh("unpack", name, cwd=tmp_path, code=UNSUPPORTED).err
         shell(err.splitlines()[1].split("or: ")[1].replace("FILE", "back"), tmp_path)

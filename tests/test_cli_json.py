@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "cli"))
-from harness import (DAMAGED, IO, LOST, MENDED, OK, ROOT, UNSUPPORTED, USAGE, binary, floats, main, mmh,  # noqa: E402
+from harness import (DAMAGED, IO, LOST, MENDED, OK, ROOT, UNSUPPORTED, USAGE, binary, floats, main, mmh,
                      model, safetensors, skip)
 
 
@@ -163,7 +163,7 @@ def test_every_verb_and_status_is_in_the_schema():
     verbs = {verb["name"] for verb in mmh("help", "--json", code=OK).json()["verbs"]}
     assert verbs == set(found["failure"]["properties"]["verb"]["enum"]) | {"verify", "help"}
     header = (ROOT / "include/mmh.h").read_text()
-    statuses = {word.lower() for word in re.findall(r"^    MMH_E_(\w+)", header, flags=re.M)}
+    statuses = {word.lower() for word in re.findall(r"^    MMH_E_(\w+)", header, flags=re.MULTILINE)}
     assert statuses == set(found["failed_status"]["enum"])
     words = (ROOT / "docs/cli-json.md").read_text()
     for name in [*statuses, *found["mended"]["items"]["enum"]]:

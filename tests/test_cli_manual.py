@@ -17,20 +17,22 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "cli"))
-from harness import OK, ROOT, binary, floats, main, mmh, model, safetensors, skip  # noqa: E402
+from harness import OK, ROOT, binary, floats, main, mmh, model, safetensors, skip
 
 PAGE = ROOT / "docs/mmh.1"
 
 
 def verbs():
     """{name: {option: its entry}}, as `mmh help --json` has it."""
-    return {verb["name"]: {option["name"]: option for option in verb["options"]}
-            for verb in mmh("help", "--json", code=OK).json()["verbs"]}
+    return {
+        verb["name"]: {option["name"]: option for option in verb["options"]}
+        for verb in mmh("help", "--json", code=OK).json()["verbs"]
+    }
 
 
 def section(name):
     """The lines of a section of the man page."""
-    return re.search(rf'^\.Sh {name}\n(.*?)(?=^\.Sh |\Z)', PAGE.read_text(), re.M | re.S)[1].splitlines()
+    return re.search(rf"^\.Sh {name}\n(.*?)(?=^\.Sh |\Z)", PAGE.read_text(), re.MULTILINE | re.DOTALL)[1].splitlines()
 
 
 def needs(program):
@@ -43,17 +45,20 @@ def needs(program):
 
 def test_man_page_is_clean():
     needs("mandoc")
-    result = subprocess.run(["mandoc", "-Tlint", "-W", "style", PAGE], capture_output=True, text=True)
-    problems = [line for line in (result.stdout + result.stderr).splitlines() if "mandoc.db" not in line
-                and "referenced manual not found" not in line]
+    result = subprocess.run(check=False, args=["mandoc", "-Tlint", "-W", "style", PAGE], capture_output=True, text=True)
+    problems = [
+        line
+        for line in (result.stdout + result.stderr).splitlines()
+        if "mandoc.db" not in line and "referenced manual not found" not in line
+    ]
     assert not problems, problems
 
 
 def test_man_page_has_every_verb_and_option():
     known = verbs()
     synopsis = "\n".join(section("SYNOPSIS"))
-    assert re.findall(r"^\.Cm (\w+)", synopsis, re.M) == list(known)
-    assert re.findall(r"^\.It Cm (\w+)", "\n".join(section("DESCRIPTION")), re.M) == list(known)
+    assert re.findall(r"^\.Cm (\w+)", synopsis, re.MULTILINE) == list(known)
+    assert re.findall(r"^\.It Cm (\w+)", "\n".join(section("DESCRIPTION")), re.MULTILINE) == list(known)
     described = {}
     lines = section("OPTIONS")
     for line, after in zip(lines, [*lines[1:], ""]):
@@ -75,16 +80,21 @@ def test_man_page_has_every_verb_and_option():
 
 def test_exit_codes_are_the_same_everywhere():
     header = (ROOT / "src/cli/cli.h").read_text()
-    codes = sorted(int(code) for code in re.findall(r"^    MMH_EXIT_\w+ = (\d+)", header, re.M))
-    assert sorted(int(code) for code in re.findall(r"^\.It (\d+)$", "\n".join(section("EXIT STATUS")), re.M)) == codes
+    codes = sorted(int(code) for code in re.findall(r"^    MMH_EXIT_\w+ = (\d+)", header, re.MULTILINE))
+    assert (
+        sorted(int(code) for code in re.findall(r"^\.It (\d+)$", "\n".join(section("EXIT STATUS")), re.MULTILINE))
+        == codes
+    )
     table = (ROOT / "docs/cli-json.md").read_text()
-    assert sorted(int(code) for code in re.findall(r"^\| (\d+) \|", table, re.M)) == codes
+    assert sorted(int(code) for code in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)) == codes
 
 
 def examples():
     """[(command, lines that it writes)] of the blocks under EXAMPLES."""
     found = []
-    for block in re.findall(r"^\.Bd -literal.*?\n(.*?)^\.Ed", "\n".join(section("EXAMPLES")) + "\n", re.M | re.S):
+    for block in re.findall(
+        r"^\.Bd -literal.*?\n(.*?)^\.Ed", "\n".join(section("EXAMPLES")) + "\n", re.MULTILINE | re.DOTALL
+    ):
         for line in block.replace("\\-", "-").replace("\\&", "").splitlines():
             if line.startswith("$ "):
                 found.append((line[2:], []))
@@ -108,10 +118,26 @@ def test_man_page_examples_run(tmp_path):
     environment = {**os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "LC_ALL": "C.UTF-8"}
     run = examples()
     assert len(run) >= 15 and {word for command, _ in run for word in command.split()} >= {
-        "pack", "unpack", "verify", "info", "ls", "bench", "--rm", "--json"}
+        "pack",
+        "unpack",
+        "verify",
+        "info",
+        "ls",
+        "bench",
+        "--rm",
+        "--json",
+    }
     for command, expected in run:
-        result = subprocess.run(["bash", "-o", "pipefail", "-c", command], cwd=folder, env=environment, text=True,
-                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        result = subprocess.run(
+            check=False,
+            args=["bash", "-o", "pipefail", "-c", command],
+            cwd=folder,
+            env=environment,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
         assert result.returncode == OK, (command, result.stdout)
         if not expected:
             continue
@@ -130,7 +156,7 @@ def test_help_fits_80_columns_and_has_every_option():
         out = mmh("help", verb, code=OK).out
         assert all(len(line) <= 80 for line in out.splitlines()), out
         if verb != "help":
-            shown = re.findall(r"^  (?:-.*, |    )--([a-z-]+)", out, re.M)
+            shown = re.findall(r"^  (?:-.*, |    )--([a-z-]+)", out, re.MULTILINE)
             assert shown == list(options), verb
     top = mmh("help", code=OK).out
     assert all(len(line) <= 80 for line in top.splitlines()), top
@@ -140,8 +166,12 @@ def test_help_fits_80_columns_and_has_every_option():
 
 
 def test_completions_are_as_the_options_are():
-    result = subprocess.run([sys.executable, ROOT / "tools/completions.py", "--check", Path(binary()).parent],
-                            capture_output=True, text=True)
+    result = subprocess.run(
+        check=False,
+        args=[sys.executable, ROOT / "tools/completions.py", "--check", Path(binary()).parent],
+        capture_output=True,
+        text=True,
+    )
     assert result.returncode == 0, result.stderr + "run tools/completions.py"
 
 
@@ -173,9 +203,13 @@ def test_completions_for_bash(tmp_path):
     with_files(tmp_path)
 
     def complete(words):
-        script = (f"source {shlex.quote(str(ROOT / 'completions/mmh.bash'))}; COMP_WORDS=({shlex.join(words)}); "
-                  f"COMP_CWORD={len(words) - 1}; _mmh; printf '%s\\n' \"${{COMPREPLY[@]}}\"; complete -p mmh")
-        result = subprocess.run(["bash", "--norc", "-c", script], cwd=tmp_path, capture_output=True, text=True)
+        script = (
+            f"source {shlex.quote(str(ROOT / 'completions/mmh.bash'))}; COMP_WORDS=({shlex.join(words)}); "
+            f"COMP_CWORD={len(words) - 1}; _mmh; printf '%s\\n' \"${{COMPREPLY[@]}}\"; complete -p mmh"
+        )
+        result = subprocess.run(
+            check=False, args=["bash", "--norc", "-c", script], cwd=tmp_path, capture_output=True, text=True
+        )
         *found, last = result.stdout.splitlines()
         assert result.stderr == "" and last == "complete -F _mmh mmh", result
         return [word for word in found if word]
@@ -199,8 +233,14 @@ def test_completions_for_fish(tmp_path):
 
     def complete(words):
         line = " ".join(words)
-        result = subprocess.run(["fish", "-N", "-c", f"source {ROOT / 'completions/mmh.fish'}; complete -C {shlex.quote(line)}"],
-                                cwd=files, env=environment, capture_output=True, text=True)
+        result = subprocess.run(
+            check=False,
+            args=["fish", "-N", "-c", f"source {ROOT / 'completions/mmh.fish'}; complete -C {shlex.quote(line)}"],
+            cwd=files,
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
         assert result.stderr == "", result
         return [line.split("\t")[0] for line in result.stdout.splitlines()]
 
@@ -217,7 +257,11 @@ def test_completions_for_zsh(tmp_path):
     pid, terminal = pty.fork()
     if not pid:
         os.chdir(tmp_path)
-        os.execvpe("zsh", ["zsh", "-f", "-i"], {**os.environ, "TERM": "dumb", "HOME": str(tmp_path), "PS1": "", "LC_ALL": "C.UTF-8"})
+        os.execvpe(
+            "zsh",
+            ["zsh", "-f", "-i"],
+            {**os.environ, "TERM": "dumb", "HOME": str(tmp_path), "PS1": "", "LC_ALL": "C.UTF-8"},
+        )
 
     def read(until, seconds=20):
         text, end = "", time.monotonic() + seconds
@@ -228,21 +272,32 @@ def test_completions_for_zsh(tmp_path):
         return text
 
     # A widget that writes what the line has become, between marks that are not in the input.
-    os.write(terminal, f"""unsetopt zle_bracketed_paste 2>/dev/null; PS1=; fpath=({ROOT}/completions $fpath)
+    os.write(
+        terminal,
+        f"""unsetopt zle_bracketed_paste 2>/dev/null; PS1=; fpath=({ROOT}/completions $fpath)
 autoload -Uz compinit; compinit -u -D; setopt no_list_ambiguous no_beep; LISTMAX=0; stty -echo
 show() {{ zle complete-word; print -r -- $'\\n'"[""[$BUFFER]""]"; BUFFER=; zle redisplay }}
 zle -N show; bindkey '^X' show; print "rea""dy"
-""".encode())
+""".encode(),
+    )
     read("ready")
     try:
-        for line, becomes in [("mmh pac", "mmh pack "), ("mmh ver", "mmh verify "), ("mmh pack --ti", "mmh pack --times "),
-                              ("mmh pack --hash=s", "mmh pack --hash=sha256 "), ("mmh pack --has", "mmh pack --hash="),
-                              ("mmh unpack --st", "mmh unpack --stdout "), ("mmh verify a", "mmh verify a.mmh "),
-                              ("mmh pack b", "mmh pack b.txt "), ("mmh -d --r", "mmh -d --rm "),
-                              ("mmh benchmark --no", "mmh benchmark --no-check "), ("mmh help in", "mmh help info "),
-                              ("mmh pack --progress=j", "mmh pack --progress=json ")]:
+        for line, becomes in [
+            ("mmh pac", "mmh pack "),
+            ("mmh ver", "mmh verify "),
+            ("mmh pack --ti", "mmh pack --times "),
+            ("mmh pack --hash=s", "mmh pack --hash=sha256 "),
+            ("mmh pack --has", "mmh pack --hash="),
+            ("mmh unpack --st", "mmh unpack --stdout "),
+            ("mmh verify a", "mmh verify a.mmh "),
+            ("mmh pack b", "mmh pack b.txt "),
+            ("mmh -d --r", "mmh -d --rm "),
+            ("mmh benchmark --no", "mmh benchmark --no-check "),
+            ("mmh help in", "mmh help info "),
+            ("mmh pack --progress=j", "mmh pack --progress=json "),
+        ]:
             os.write(terminal, line.encode() + b"\x18")
-            became = re.search(r"\[\[(.*?)\]\]", read("]]"), re.S)[1]
+            became = re.search(r"\[\[(.*?)\]\]", read("]]"), re.DOTALL)[1]
             assert became.rstrip() == becomes.rstrip(), (line, became)
     finally:
         os.write(terminal, b"\x03\nexit\n")

@@ -16,9 +16,9 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "cli"))
-from harness import (IO, INTERRUPTED, OK, USAGE, binary, floats, main, mmh, model, safetensors, skip,  # noqa: E402
+from harness import (IO, INTERRUPTED, OK, USAGE, binary, floats, main, mmh, model, safetensors, skip,
                      wait_for_output)
-from terminal import Session  # noqa: E402
+from terminal import Session
 
 BAR = re.compile(r"\d+ %")
 

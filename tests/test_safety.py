@@ -20,8 +20,26 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parent / "cli"), str(Path(__file__).resolve().parents[1] / "tools")]
 import golden  # noqa: E402
-from harness import (DAMAGED, IO, LIMIT, LOST, MENDED, OK, UNSUPPORTED, USAGE, SANITIZERS, binary, floats, main,  # noqa: E402
-                     mmh, model, safetensors, skip, tree, wait_for_output)
+from harness import (  # noqa: E402
+    DAMAGED,
+    IO,
+    LIMIT,
+    LOST,
+    MENDED,
+    OK,
+    UNSUPPORTED,
+    USAGE,
+    SANITIZERS,
+    binary,
+    floats,
+    main,
+    mmh,
+    model,
+    safetensors,
+    skip,
+    tree,
+    wait_for_output,
+)
 
 NOBODY = 65534
 
@@ -35,15 +53,21 @@ def put(folder, name, data):
 
 def start(*arguments, **options):
     """The command at work, its stderr a pipe."""
-    return subprocess.Popen([binary(), *map(str, arguments)], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
-                            env={**os.environ, **SANITIZERS}, start_new_session=True, **options)
+    return subprocess.Popen(
+        [binary(), *map(str, arguments)],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        env={**os.environ, **SANITIZERS},
+        start_new_session=True,
+        **options,
+    )
 
 
 def weights(megabytes, seed=1):
     """A model of some MB, quickly made: the same few numbers in many orders."""
     source = random.Random(seed)
     part = floats(8192, seed)
-    rows = [part[at:at + 512] for at in range(0, len(part), 512)]
+    rows = [part[at : at + 512] for at in range(0, len(part), 512)]
     data = b"".join(source.choice(rows) for _ in range(megabytes * 2048))
     return safetensors({"w": ("BF16", (megabytes * 2048, 256), data)})
 
@@ -60,6 +84,7 @@ def killed_often(folder, arguments, before, after, times, places=()):
 
     before, after: {name: bytes or None}. Returns how many runs were killed, and how many left something.
     """
+
     def set_up():
         for name, data in before.items():
             path = folder / name
@@ -100,7 +125,7 @@ def killed_often(folder, arguments, before, after, times, places=()):
 
 
 def test_killed_at_any_point(tmp_path):
-    times = int(os.environ.get("MMH_KILLS", 200)) // 4
+    times = int(os.environ.get("MMH_KILLS", "200")) // 4
     source, other = put(tmp_path, "in/m.safetensors", weights(3)), put(tmp_path, "in/o.safetensors", weights(3, 2))
     made, old, folder = tmp_path / "m.mmh", tmp_path / "o.mmh", tmp_path / "f.mmh"
     mmh("pack", "-1", source, "-o", made, code=OK)
@@ -135,8 +160,7 @@ def test_killed_at_any_point(tmp_path):
 def together(*commands):
     """Run commands at the same time; [(exit code, stderr)]."""
     processes = [start(*command) for command in commands]
-    return [(process.returncode, err.decode()) for process in processes
-            for _, err in [process.communicate(timeout=60)]]
+    return [(process.returncode, err.decode()) for process in processes for _, err in [process.communicate(timeout=60)]]
 
 
 def test_two_processes_on_one_output(tmp_path):
@@ -179,9 +203,18 @@ def test_two_processes_on_one_output(tmp_path):
 def in_small_tmpfs(folder, size, script, *arguments):
     """Run a shell script with a tmpfs of `size` on `folder`; skips where that may not be mounted."""
     mount = f'mount -t tmpfs -o size={size} none "{folder}" || exit 77; cd "{folder}" || exit 77; '
-    result = subprocess.run(["unshare", "-rm", "sh", "-c", mount + script, "sh", *map(str, arguments)],
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=60,
-                            env={**os.environ, **SANITIZERS}) if shutil.which("unshare") else None
+    result = (
+        subprocess.run(
+            check=False,
+            args=["unshare", "-rm", "sh", "-c", mount + script, "sh", *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env={**os.environ, **SANITIZERS},
+        )
+        if shutil.which("unshare")
+        else None
+    )
     if result is None or result.returncode == 77 or "unshare" in result.stderr:
         skip("no tmpfs can be mounted here: a full one is left out")
     return result
@@ -194,11 +227,21 @@ def test_full_disk(tmp_path):
     mmh("pack", "-1", source.parent, "-o", tmp_path / "f.mmh", code=OK)
     disk = tmp_path / "disk"
     disk.mkdir()
-    for arguments in (["pack", "-1", source, "-o", "x.mmh"], ["pack", "-1", "-f", source, "-o", "old"],
-                      ["unpack", packed, "-o", "x"], ["unpack", "-f", packed, "-o", "old"],
-                      ["unpack", tmp_path / "f.mmh", "-o", "new/deep"], ["unpack", "-f", tmp_path / "f.mmh", "-o", "."]):
-        result = in_small_tmpfs(disk, "512k", 'printf old > old; "$@" 2> /proc/self/fd/2; code=$?; '
-                                'find . | sort; cat old; exit $code', binary(), *arguments)
+    for arguments in (
+        ["pack", "-1", source, "-o", "x.mmh"],
+        ["pack", "-1", "-f", source, "-o", "old"],
+        ["unpack", packed, "-o", "x"],
+        ["unpack", "-f", packed, "-o", "old"],
+        ["unpack", tmp_path / "f.mmh", "-o", "new/deep"],
+        ["unpack", "-f", tmp_path / "f.mmh", "-o", "."],
+    ):
+        result = in_small_tmpfs(
+            disk,
+            "512k",
+            'printf old > old; "$@" 2> /proc/self/fd/2; code=$?; find . | sort; cat old; exit $code',
+            binary(),
+            *arguments,
+        )
         assert result.returncode == IO and result.stdout == ".\n./old\nold", (arguments, result)
         assert "No space left" in result.stderr or "there is room for" in result.stderr, (arguments, result)
     result = in_small_tmpfs(disk, "512k", '"$1" pack -1 -c "$2" > out', binary(), source)
@@ -216,8 +259,12 @@ def test_file_size_limit_is_an_error(tmp_path):
     def limit():
         resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
 
-    for arguments in (["pack", "-1", source, "-o", out / "x"], ["pack", "-1", "-f", source, "-o", out / "old"],
-                      ["unpack", packed, "-o", out / "x"], ["unpack", "-f", packed, "-o", out / "old"]):
+    for arguments in (
+        ["pack", "-1", source, "-o", out / "x"],
+        ["pack", "-1", "-f", source, "-o", out / "old"],
+        ["unpack", packed, "-o", out / "x"],
+        ["unpack", "-f", packed, "-o", out / "old"],
+    ):
         process = start(*arguments, preexec_fn=limit)
         err = process.communicate(timeout=60)[1].decode()
         assert process.returncode == IO and "File too large" in err, (arguments, err)
@@ -228,12 +275,27 @@ def as_nobody(folder, *arguments):
     """Run mmh as a user whom modes mean something to; a copy of it, as ours may lie where that user sees nothing."""
     if os.geteuid():
         return mmh(*arguments)
-    probe = subprocess.run([binary(), "--version"], user=NOBODY, group=NOBODY, extra_groups=[], cwd=folder,
-                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    probe = subprocess.run(
+        check=False,
+        args=[binary(), "--version"],
+        user=NOBODY,
+        group=NOBODY,
+        extra_groups=[],
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     if probe.returncode:
         skip("the command cannot be run by another user here")
-    process = subprocess.run([binary(), *map(str, arguments)], user=NOBODY, group=NOBODY, extra_groups=[], cwd=folder,
-                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.run(
+        check=False,
+        args=[binary(), *map(str, arguments)],
+        user=NOBODY,
+        group=NOBODY,
+        extra_groups=[],
+        cwd=folder,
+        capture_output=True,
+    )
     process.code, process.err = process.returncode, process.stderr.decode()
     return process
 
@@ -255,16 +317,19 @@ def test_unreadable_and_unwritable():
                 os.chown(path, NOBODY, NOBODY)
         (folder / "closed").chmod(0o555)
         for arguments, word in (
-                (["pack", folder / "in", "-o", folder / "out/x.mmh"], "secret: Permission denied"),
-                (["pack", folder / "in/a", "-o", folder / "closed/x.mmh"], "closed/x.mmh: Permission denied"),
-                (["pack", "-f", folder / "in/a", "-o", folder / "closed/old"], "closed/old: Permission denied"),
-                (["unpack", folder / "a.mmh", "-o", folder / "closed/x"], "closed/x: Permission denied"),
-                (["unpack", folder / "f.mmh", "-o", folder / "closed"], "closed: Permission denied"),
-                (["unpack", folder / "f.mmh", "-o", folder / "closed/new/deep"], "Permission denied"),
-                (["unpack", folder / "a.mmh", "-o", folder / "nowhere/x"], "nowhere/x: No such file")):
+            (["pack", folder / "in", "-o", folder / "out/x.mmh"], "secret: Permission denied"),
+            (["pack", folder / "in/a", "-o", folder / "closed/x.mmh"], "closed/x.mmh: Permission denied"),
+            (["pack", "-f", folder / "in/a", "-o", folder / "closed/old"], "closed/old: Permission denied"),
+            (["unpack", folder / "a.mmh", "-o", folder / "closed/x"], "closed/x: Permission denied"),
+            (["unpack", folder / "f.mmh", "-o", folder / "closed"], "closed: Permission denied"),
+            (["unpack", folder / "f.mmh", "-o", folder / "closed/new/deep"], "Permission denied"),
+            (["unpack", folder / "a.mmh", "-o", folder / "nowhere/x"], "nowhere/x: No such file"),
+        ):
             result = as_nobody(folder, *arguments)
             assert result.code == IO and result.err.startswith("mmh: error: cannot ") and word in result.err, (
-                arguments, result.err)
+                arguments,
+                result.err,
+            )
             assert names(folder / "closed") == ["old"] and names(folder / "out") == []
             assert (folder / "closed/old").read_bytes() == b"old"
         (folder / "closed").chmod(0o755)
@@ -327,7 +392,7 @@ def test_sparse_files(tmp_path):
     mmh("pack", "-1", source, code=OK)
     assert Path(f"{source}.mmh").stat().st_size < 100_000
     mmh("unpack", f"{source}.mmh", "-o", tmp_path / "back", code=OK)
-    assert subprocess.run(["cmp", source, tmp_path / "back"]).returncode == 0
+    assert subprocess.run(check=False, args=["cmp", source, tmp_path / "back"]).returncode == 0
 
 
 # ---- bombs ----
@@ -335,9 +400,19 @@ def test_sparse_files(tmp_path):
 
 def bomb(path, chunks, stored=b"\0", **changes):
     """A container of `chunks` references to one constant chunk, of 16 MiB each."""
-    return put(path.parent, path.name, golden.Handmade(
-        data=stored, codec=1, size=chunks << 24, chunk_bytes=1 << 24, references=b"\0" + b"\1" * (chunks - 1),
-        digest=bytes(32), **changes).bytes())
+    return put(
+        path.parent,
+        path.name,
+        golden.Handmade(
+            data=stored,
+            codec=1,
+            size=chunks << 24,
+            chunk_bytes=1 << 24,
+            references=b"\0" + b"\1" * (chunks - 1),
+            digest=bytes(32),
+            **changes,
+        ).bytes(),
+    )
 
 
 def test_bombs_stop(tmp_path):
@@ -345,13 +420,15 @@ def test_bombs_stop(tmp_path):
     assert packed.stat().st_size < 3_000_000
     out = tmp_path / "out"
     for arguments, code, word in (
-            (["unpack", packed, "-o", out], IO, "No space left"),
-            (["unpack", packed, "-o", f"{out}/"], IO, "there is room for"),
-            (["unpack", "--max-size=10G", packed, "-o", out], LIMIT, "over the limit of 10000000000"),
-            (["unpack", "--max-size=10G", packed, "-o", f"{out}/"], LIMIT, "over the limit"),
-            (["unpack", "-c", "--max-size=10G", packed], LIMIT, "over the limit"),
-            (["verify", "--max-size=1TiB", packed], LIMIT, "over the limit of 1099511627776"),
-            (["info", packed], OK, ""), (["ls", "-l", packed], OK, "")):
+        (["unpack", packed, "-o", out], IO, "No space left"),
+        (["unpack", packed, "-o", f"{out}/"], IO, "there is room for"),
+        (["unpack", "--max-size=10G", packed, "-o", out], LIMIT, "over the limit of 10000000000"),
+        (["unpack", "--max-size=10G", packed, "-o", f"{out}/"], LIMIT, "over the limit"),
+        (["unpack", "-c", "--max-size=10G", packed], LIMIT, "over the limit"),
+        (["verify", "--max-size=1TiB", packed], LIMIT, "over the limit of 1099511627776"),
+        (["info", packed], OK, ""),
+        (["ls", "-l", packed], OK, ""),
+    ):
         result = mmh(*arguments, code=code, peak=True)
         assert word in result.err, result
         assert code == OK or result.out == "", result
@@ -379,14 +456,33 @@ def test_max_size(tmp_path):
     source = put(tmp_path, "m.bin", bytes(range(250)) * 4)
     mmh("pack", source, code=OK)
     packed = f"{source}.mmh"
-    for size, code in (("1000", OK), ("999", LIMIT), ("1k", OK), ("1K", OK), ("1kB", OK), ("1KiB", OK), ("1Ki", OK),
-                       ("0.5k", USAGE), ("", USAGE), ("0", USAGE), ("-1", USAGE), ("1kk", USAGE), ("1X", USAGE),
-                       ("1M", OK), ("1g", OK), ("1TiB", OK), ("99999999999T", USAGE), ("1iB", USAGE)):
+    for size, code in (
+        ("1000", OK),
+        ("999", LIMIT),
+        ("1k", OK),
+        ("1K", OK),
+        ("1kB", OK),
+        ("1KiB", OK),
+        ("1Ki", OK),
+        ("0.5k", USAGE),
+        ("", USAGE),
+        ("0", USAGE),
+        ("-1", USAGE),
+        ("1kk", USAGE),
+        ("1X", USAGE),
+        ("1M", OK),
+        ("1g", OK),
+        ("1TiB", OK),
+        ("99999999999T", USAGE),
+        ("1iB", USAGE),
+    ):
         assert mmh("verify", f"--max-size={size}", packed).code == code, size
         assert mmh("unpack", "-f", f"--max-size={size}", packed, "-o", tmp_path / "out").code == code, size
     result = mmh("verify", "--max-size=999", packed, code=LIMIT)
-    assert result.err == (f"mmh: error: {packed} holds 1000 bytes unpacked, over the limit of 999\n"
-                          "mmh: hint: that is what --max-size says\n")
+    assert result.err == (
+        f"mmh: error: {packed} holds 1000 bytes unpacked, over the limit of 999\n"
+        "mmh: hint: that is what --max-size says\n"
+    )
     assert mmh("verify", "--max-size=999", "--json", packed, code=LIMIT).json()["status"] == "limit"
     assert "over the limit" in mmh("cat", "--max-size=999", packed, code=LIMIT).err
     assert mmh("cat", "--max-size=1000", packed, code=OK).raw == source.read_bytes()
@@ -403,33 +499,87 @@ def test_max_size(tmp_path):
 def entry(name, kind=0, link=b""):
     """A further entry of a container by hand: an empty file, a folder or a symlink."""
     if kind == 0:
-        return golden.string(name) + bytes([0, 0]) + golden.varint(0o644) + b"\0\0" + golden.content_digest(b"") + b"\0\0"
-    return golden.string(name) + bytes([kind, 0]) + golden.varint(0o755) + b"\0" + (
-        golden.string(link) if kind == 2 else b"") + b"\0"
+        return (
+            golden.string(name) + bytes([0, 0]) + golden.varint(0o644) + b"\0\0" + golden.content_digest(b"") + b"\0\0"
+        )
+    return (
+        golden.string(name)
+        + bytes([kind, 0])
+        + golden.varint(0o755)
+        + b"\0"
+        + (golden.string(link) if kind == 2 else b"")
+        + b"\0"
+    )
 
 
 def test_names_that_lead_elsewhere_are_refused(tmp_path):
     inside = tmp_path / "a/b/c"
     inside.mkdir(parents=True)
     many = b"/".join([b".."] * 12)
-    for name in (b"../x", b"../../x", many + b"/tmp/x", b"/x", b"//x", b"/", b"x/", b"x//y", b"./x", b"x/./y", b"x/../y",
-                 b"x/..", b"..", b"", b"x/.", b"x\0y", b".mmh-0123456789abcdef.tmp", b"a/.mmh-unpack-0123456789abcdef",
-                 b".mmh-unpack-0123456789abcdef/0"):
+    for name in (
+        b"../x",
+        b"../../x",
+        many + b"/tmp/x",
+        b"/x",
+        b"//x",
+        b"/",
+        b"x/",
+        b"x//y",
+        b"./x",
+        b"x/./y",
+        b"x/../y",
+        b"x/..",
+        b"..",
+        b"",
+        b"x/.",
+        b"x\0y",
+        b".mmh-0123456789abcdef.tmp",
+        b"a/.mmh-unpack-0123456789abcdef",
+        b".mmh-unpack-0123456789abcdef/0",
+    ):
         packed = put(tmp_path, "x.mmh", golden.Handmade(name=name).bytes())
-        for arguments in (["verify", packed], ["unpack", packed, "-o", f"{inside}/"], ["unpack", "-f", packed, "-o", inside],
-                          ["unpack", "--any-names", packed, "-o", f"{inside}/new/"], ["info", packed]):
+        for arguments in (
+            ["verify", packed],
+            ["unpack", packed, "-o", f"{inside}/"],
+            ["unpack", "-f", packed, "-o", inside],
+            ["unpack", "--any-names", packed, "-o", f"{inside}/new/"],
+            ["info", packed],
+        ):
             result = mmh(*arguments, code=LOST)
-            assert tree(tmp_path / "a") == {"b": ("folder", 0o755, None), "b/c": ("folder", 0o755, None)}, (name, result)
-    for name, link in ((b"l", b"/etc"), (b"l", b".."), (b"l", b"../x"), (b"d/l", b"../../x"), (b"l", b"a/../../x"),
-                       (b"l", b"a/.."), (b"l", b""), (b"d/l", b"./../../../x")):
+            assert tree(tmp_path / "a") == {"b": ("folder", 0o755, None), "b/c": ("folder", 0o755, None)}, (
+                name,
+                result,
+            )
+    for name, link in (
+        (b"l", b"/etc"),
+        (b"l", b".."),
+        (b"l", b"../x"),
+        (b"d/l", b"../../x"),
+        (b"l", b"a/../../x"),
+        (b"l", b"a/.."),
+        (b"l", b""),
+        (b"d/l", b"./../../../x"),
+    ):
         packed = put(tmp_path, "x.mmh", golden.Handmade(name=name, kind=2, link=link).bytes())
-        for arguments in (["verify", packed], ["unpack", packed, "-o", f"{inside}/"], ["unpack", "-f", packed, "-o", inside]):
+        for arguments in (
+            ["verify", packed],
+            ["unpack", packed, "-o", f"{inside}/"],
+            ["unpack", "-f", packed, "-o", inside],
+        ):
             result = mmh(*arguments, code=LOST)
             assert not names(inside), (name, link, result)
-    for first, more in (((b"l", 2, b"d"), entry(b"l/x")), ((b"f", 0, b""), entry(b"f/x")), ((b"f", 0, b""), entry(b"f")),
-                        ((b"f", 0, b""), entry(b"f", 1)), ((b"z", 0, b""), entry(b"a"))):
-        packed = put(tmp_path, "x.mmh", golden.Handmade(name=first[0], kind=first[1], link=first[2], file_count=2,
-                                                        more_files=more).bytes())
+    for first, more in (
+        ((b"l", 2, b"d"), entry(b"l/x")),
+        ((b"f", 0, b""), entry(b"f/x")),
+        ((b"f", 0, b""), entry(b"f")),
+        ((b"f", 0, b""), entry(b"f", 1)),
+        ((b"z", 0, b""), entry(b"a")),
+    ):
+        packed = put(
+            tmp_path,
+            "x.mmh",
+            golden.Handmade(name=first[0], kind=first[1], link=first[2], file_count=2, more_files=more).bytes(),
+        )
         for arguments in (["verify", packed], ["unpack", "-f", packed, "-o", inside]):
             result = mmh(*arguments, code=LOST)
             assert not names(inside), (first, more, result)
@@ -437,8 +587,23 @@ def test_names_that_lead_elsewhere_are_refused(tmp_path):
 
 def test_odd_names_need_a_word(tmp_path):
     out = tmp_path / "out"
-    for name in (b"CON", b"nul", b"aux.txt", b"Com1", b"lpt9.tar.gz", b"a/PRN/b", b"conin$", b"NUL .x", b"x.", b"x ", b"a./b",
-                 b"a\\b", b"..\\x", b"C:x", b"c:\\x"):
+    for name in (
+        b"CON",
+        b"nul",
+        b"aux.txt",
+        b"Com1",
+        b"lpt9.tar.gz",
+        b"a/PRN/b",
+        b"conin$",
+        b"NUL .x",
+        b"x.",
+        b"x ",
+        b"a./b",
+        b"a\\b",
+        b"..\\x",
+        b"C:x",
+        b"c:\\x",
+    ):
         packed = put(tmp_path, "x.mmh", golden.Handmade(name=name).bytes())
         mmh("verify", packed, code=OK)
         for destination in (f"{out}/", f"{out}/new/deep/"):
@@ -450,7 +615,18 @@ def test_odd_names_need_a_word(tmp_path):
         shutil.rmtree(out)
     result = mmh("unpack", put(tmp_path, "x.mmh", golden.Handmade(name=b"NUL").bytes()), cwd=tmp_path, code=USAGE)
     assert '"NUL" is a device on some systems' in result.err
-    for name in (b"console", b"nul1", b"com", b"com10", b"x.nul", b".x", b"a-b:c", b"10:00", b"auxiliary/con-x", b"COM\xc2\xb9"):
+    for name in (
+        b"console",
+        b"nul1",
+        b"com",
+        b"com10",
+        b"x.nul",
+        b".x",
+        b"a-b:c",
+        b"10:00",
+        b"auxiliary/con-x",
+        b"COM\xc2\xb9",
+    ):
         packed = put(tmp_path, "x.mmh", golden.Handmade(name=name).bytes())
         mmh("unpack", packed, "-o", f"{out}/", code=OK)
         shutil.rmtree(out)
@@ -476,7 +652,10 @@ def test_pack_tells_what_unpack_will_refuse(tmp_path):
     mmh("pack", "-qf", folder, code=OK)
     mmh("unpack", "-f", "--any-names", f"{folder}.mmh", "-o", tmp_path / "out", code=OK)
     assert not [name for name in tree(tmp_path / "out") if ".mmh-" in name]
-    assert "a temporary name" in mmh("pack", folder / ".mmh-0123456789abcdef.tmp", "-o", tmp_path / "t.mmh", code=USAGE).err
+    assert (
+        "a temporary name"
+        in mmh("pack", folder / ".mmh-0123456789abcdef.tmp", "-o", tmp_path / "t.mmh", code=USAGE).err
+    )
 
 
 def test_symlinks_that_leave_the_folder_are_told(tmp_path):
@@ -492,7 +671,11 @@ def test_symlinks_that_leave_the_folder_are_told(tmp_path):
     assert result.json()["followed_links"] == 2
     mmh("unpack", f"{folder}.mmh", "-o", tmp_path / "out", code=OK)
     assert {name: kind for name, (kind, _, _) in tree(tmp_path / "out").items()} == {
-        "absolute": "file", "data": "file", "leaves": "file", "stays": "symlink"}
+        "absolute": "file",
+        "data": "file",
+        "leaves": "file",
+        "stays": "symlink",
+    }
     assert (tmp_path / "out/leaves").read_bytes() == b"outside"
     for target in ("../outside", "../outside/nothing", "leaves/.."):
         (folder / "bad").symlink_to(target)
@@ -514,8 +697,16 @@ def test_symlinks_in_the_destination_are_not_followed(tmp_path):
     mmh("pack", source, "-o", tmp_path / "x.mmh", code=OK)
     put(outside, "precious", b"precious")
     before = tree(outside)
-    for place, target in (("d", "../outside"), ("d", outside), ("d/e", outside), ("d/e", "../../outside"), ("d", "."),
-                          ("d", "nowhere"), ("empty", outside), ("d", "d")):
+    for place, target in (
+        ("d", "../outside"),
+        ("d", outside),
+        ("d/e", outside),
+        ("d/e", "../../outside"),
+        ("d", "."),
+        ("d", "nowhere"),
+        ("empty", outside),
+        ("d", "d"),
+    ):
         shutil.rmtree(out, ignore_errors=True)
         (out / place).parent.mkdir(parents=True)
         (out / place).symlink_to(target)
@@ -535,7 +726,12 @@ def test_symlinks_in_the_destination_are_not_followed(tmp_path):
             mmh("unpack", "-f", tmp_path / "x.mmh", "-o", out, code=OK)
             assert tree(outside) == before and tree(out) == tree(source), (place, target)
     shutil.rmtree(out)
-    for place, make in (("top", os.mkfifo), ("d/file", os.mkdir), ("d/e", os.mkfifo), ("d", lambda path: put(path.parent, "d", b"file"))):
+    for place, make in (
+        ("top", os.mkfifo),
+        ("d/file", os.mkdir),
+        ("d/e", os.mkfifo),
+        ("d", lambda path: put(path.parent, "d", b"file")),
+    ):
         (out / place).parent.mkdir(parents=True)
         make(out / place)
         there = sorted(path.relative_to(out) for path in out.rglob("*"))
@@ -599,8 +795,20 @@ def test_every_kind_of_cut(tmp_path):
     mmh("pack", source, "-o", packed, code=OK)
     good, restored = packed.read_bytes(), tmp_path / "out"
     cut = tmp_path / "cut.mmh"
-    for size in sorted({0, 1, 127, 128, 383, 384, len(good) - 257, len(good) - 256, len(good) - 1,
-                        *random.Random(9).sample(range(len(good)), 30)}):
+    for size in sorted(
+        {
+            0,
+            1,
+            127,
+            128,
+            383,
+            384,
+            len(good) - 257,
+            len(good) - 256,
+            len(good) - 1,
+            *random.Random(9).sample(range(len(good)), 30),
+        }
+    ):
         cut.write_bytes(good[:size])
         verified, unpacked = mmh("verify", cut).code, mmh("unpack", cut, "-o", restored).code
         assert verified in (DAMAGED, LOST, UNSUPPORTED), (size, verified)
@@ -635,7 +843,9 @@ def test_damage_names_the_container(tmp_path):
     (tmp_path / "b.mmh").write_bytes(spoiled)
     for arguments in (["verify"], ["verify", "--quick"]):
         result = mmh(*arguments, "a.mmh", "b.mmh", cwd=tmp_path, code=LOST)
-        assert result.err.startswith("mmh: error: b.mmh: ") and "chunk 0 is damaged (offset 0x80, " in result.err, result
+        assert result.err.startswith("mmh: error: b.mmh: ") and "chunk 0 is damaged (offset 0x80, " in result.err, (
+            result
+        )
     assert 'b.mmh: "' in mmh("unpack", "b.mmh", "-o", "out", cwd=tmp_path, code=LOST).err
 
 

@@ -21,8 +21,9 @@ def count(build, emulator):
         plugin = os.path.join(folder, "count.so")
         subprocess.run([os.environ.get("CC", "cc"), "-O2", "-shared", "-fPIC",
                         os.path.join(ROOT, "tools", "count_instructions.c"), "-o", plugin], check=True)
-        run = subprocess.run([*emulator, "-plugin", plugin, os.path.join(build, "bench", "bench_instructions")],
-                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        program = os.path.join(build, "bench", "bench_instructions")
+        run = subprocess.run([*emulator, "-plugin", plugin, program], check=False,
+                             capture_output=True, text=True)
     marks = [int(line.split()[2]) for line in run.stderr.splitlines() if line.startswith("mark ")]
     lines = [line.split("\t") for line in run.stdout.splitlines()]
     if run.returncode or not lines or len(marks) != 2 * len(lines):

@@ -830,6 +830,16 @@ help pack
 unpakc x.mmh --levle=3
 -- x.mmh
 pack --shape 4x1 --dtype f32 --alone --output - d
+cat m.safetensors.mmh w[0:2,:] --text
+cat m.safetensors w[...,-1] --npy -o d/w.npy
+cat x.mmh w --max-size=1K -c
+cat x.mmh
+diff m.safetensors x.mmh --json
+diff m.safetensors m.safetensors.mmh --exit-code
+diff d x.mmh -q
+ls m.safetensors d --json
+unpack x.mmh --any-names --max-size=1M -o out/
+pack m.safetensors --rm --progress=json -f
 """
 
 

@@ -410,7 +410,7 @@ def check_type_and_flags(kind, flags, known):
     if kind not in TYPES:
         raise Unsupported("element type %d" % kind)
     if flags & ~known:
-        raise Unsupported("flags %#x" % flags)
+        raise Unsupported(f"flags {flags:#x}")
 
 
 def read_block_table(cursor, chunks):
@@ -630,7 +630,7 @@ def zstd_frames(payload, size, what, one=False):
                 at = min(at + 256, len(payload))
                 need(len(out) <= size, what + ": too many bytes")
         except zstandard.ZstdError as error:
-            raise Corrupt("%s: %s" % (what, error)) from None
+            raise Corrupt(f"{what}: {error}") from None
         at -= len(frame.unused_data)
     need(len(out) == size, what + ": too few bytes")
     return bytes(out)
@@ -647,7 +647,7 @@ def decode_lzma(payload, size, _):
             if not more and not stream.eof:
                 break
     except (lzma.LZMAError, EOFError) as error:
-        raise Corrupt("lzma chunk: %s" % error) from None
+        raise Corrupt(f"lzma chunk: {error}") from None
     need(stream.eof and not stream.unused_data, "lzma chunk: not one whole stream")
     return data
 
@@ -1292,7 +1292,7 @@ class Container:
             for piece in self.block_pieces(block):
                 digest.update(piece)
                 yield piece
-        need(digest.digest() == file.digest, "the content digest of %r differs" % file.name)
+        need(digest.digest() == file.digest, f"the content digest of {file.name!r} differs")
 
     def restore(self):
         """Every name with (kind, permission bits, bytes or target), all in memory."""
@@ -1359,7 +1359,7 @@ def restore_to(container, folder):
     """Restore beneath a folder that is new or empty; a file gets its name after its check."""
     os.makedirs(folder, exist_ok=True)
     if os.listdir(folder):
-        raise OSError("%s: is not empty" % folder)
+        raise OSError(f"{folder}: is not empty")
     modes = []
     for file in container.files:
         path = os.path.join(folder, file.name)
@@ -1381,7 +1381,7 @@ def set_time(path, time):
     try:
         os.utime(path, (time, time))
     except (OverflowError, OSError) as error:
-        print("mmh_reference: %s: %s" % (path, error), file=sys.stderr)
+        print(f"mmh_reference: {path}: {error}", file=sys.stderr)
 
 
 def restore_file(container, file, path):
@@ -1441,7 +1441,7 @@ def main(arguments=None):
         status, reason = LIMIT, error
     except OSError as error:
         status, reason = 1, error
-    print(printable("mmh_reference: %s" % reason), file=sys.stderr)
+    print(printable(f"mmh_reference: {reason}"), file=sys.stderr)
     return status
 
 
