@@ -829,6 +829,7 @@ help pack
 --version
 unpakc x.mmh --levle=3
 -- x.mmh
+info --json a\u009b\u202eb
 pack --shape 4x1 --dtype f32 --alone --output - d
 cat m.safetensors.mmh w[0:2,:] --text
 cat m.safetensors w[...,-1] --npy -o d/w.npy

@@ -42,6 +42,20 @@ static size_t utf8_bytes(const unsigned char *text, size_t left)
     return 0;
 }
 
+/* The character at text [bytes] if it is one that a terminal obeys or that turns text around; 0 if
+ * it may stand as it is. JSON means the same by its escape. */
+static unsigned harmful(const unsigned char *text, size_t bytes)
+{
+    unsigned code = 0;
+    if (bytes == 2)
+        code = (text[0] & 0x1fu) << 6 | (text[1] & 0x3fu);
+    else if (bytes == 3)
+        code = (text[0] & 0xfu) << 12 | (text[1] & 0x3fu) << 6 | (text[2] & 0x3fu);
+    bool is_harmful = (code >= 0x80 && code < 0xa0) || (code >= 0x200e && code <= 0x200f) ||
+                      (code >= 0x2028 && code <= 0x202e) || (code >= 0x2066 && code <= 0x2069);
+    return is_harmful ? code : 0;
+}
+
 static void put_string(FILE *file, const char *text, size_t bytes)
 {
     const unsigned char *at = (const unsigned char *)text;
@@ -60,6 +74,8 @@ static void put_string(FILE *file, const char *text, size_t bytes)
             fputs("\\t", file);
         } else if (*at < 0x20 || *at == 0x7f) {
             fprintf(file, "\\u%04x", *at);
+        } else if (harmful(at, taken)) {
+            fprintf(file, "\\u%04x", harmful(at, taken));
         } else {
             fwrite(at, 1, taken, file);
         }

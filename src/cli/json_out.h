@@ -40,7 +40,8 @@ void mmh_json_out_object(struct mmh_json_out *out, const char *key);
 void mmh_json_out_array(struct mmh_json_out *out, const char *key);
 void mmh_json_out_end(struct mmh_json_out *out); /* of the innermost one */
 
-/* text NULL: null. What is not UTF-8 becomes U+FFFD, a byte each. */
+/* text NULL: null. What is not UTF-8 becomes U+FFFD, a byte each; control characters and those that
+ * turn text around are escaped. */
 void mmh_json_out_text(struct mmh_json_out *out, const char *key, const char *text);
 void mmh_json_out_text_bytes(struct mmh_json_out *out, const char *key, const char *text,
                              size_t bytes);

@@ -12,7 +12,6 @@
 extern FILE *fuzz_stdout, *fuzz_stderr;
 int mmh_cli_main(int argument_count, char **arguments);
 
-#ifndef FUZZ_CLI_TARGET
 #undef stdout
 #undef stderr
 #define stdout fuzz_stdout
@@ -20,6 +19,5 @@ int mmh_cli_main(int argument_count, char **arguments);
 #define printf(...) fprintf(fuzz_stdout, __VA_ARGS__)
 #define putchar(character) putc(character, fuzz_stdout)
 #define main mmh_cli_main
-#endif
 
 #endif

@@ -170,11 +170,22 @@ uint8_t *fuzz_read(const char *path, size_t *bytes)
     return data;
 }
 
+enum { THREADS_MAX = 4 };
+
+static mmh_context *contexts[THREADS_MAX + 1];
+
+static void destroy_contexts(void)
+{
+    for (unsigned threads = 0; threads <= THREADS_MAX; threads++)
+        mmh_context_destroy(contexts[threads]);
+}
+
 mmh_context *fuzz_context(unsigned threads)
 {
-    enum { THREADS_MAX = 4 };
-    static mmh_context *contexts[THREADS_MAX + 1];
+    static bool noted;
     FUZZ_REQUIRE(threads <= THREADS_MAX);
+    if (!noted)
+        noted = atexit(destroy_contexts) == 0;
     mmh_context_options options = { .struct_size = sizeof options, .threads = threads };
     if (!contexts[threads])
         FUZZ_REQUIRE(!mmh_context_create(&contexts[threads], &options, NULL));

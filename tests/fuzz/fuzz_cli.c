@@ -8,8 +8,12 @@
  * one; nothing: there is none. The command runs in a folder of its own beside m.safetensors,
  * m.safetensors.mmh and d/; arguments cannot lead out of it.
  */
-#define FUZZ_CLI_TARGET
 #include "cli_streams.h"
+
+#undef stdout
+#undef stderr
+#undef printf
+#undef main
 #include "sealed.h"
 
 #include <ctype.h>
@@ -140,6 +144,8 @@ static void require_json_lines(const char *text, size_t bytes)
 static void check_output(int code, const char *out, size_t out_bytes, const char *err,
                          size_t err_bytes, bool json)
 {
+    if (!is_clean(out, out_bytes) || !is_clean(err, err_bytes))
+        (void)fprintf(stderr, "exit %d, stdout \"%s\", stderr \"%s\"\n", code, out, err);
     FUZZ_REQUIRE((code >= MMH_EXIT_OK && code <= MMH_EXIT_LIMIT) || code == MMH_EXIT_INTERRUPTED);
     FUZZ_REQUIRE(is_clean(out, out_bytes));
     FUZZ_REQUIRE(is_clean(err, err_bytes));

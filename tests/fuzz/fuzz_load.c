@@ -93,6 +93,13 @@ static void make_contents(void)
     fuzz_fill(contents[1] + sizeof npy, (size_t)array->bytes, 8, &in);
 }
 
+static void close_container(void)
+{
+    mmh_close(reader);
+    free(contents[0]);
+    free(contents[1]);
+}
+
 static void open_container(void)
 {
     mmh_context *context = fuzz_context(THREADS);
@@ -103,6 +110,7 @@ static void open_container(void)
     fuzz_write(fuzz_path("model/b.npy"), contents[1], contents_bytes[1]);
     FUZZ_REQUIRE(!mmh_pack(context, &folder, 1, container, NULL, NULL, NULL));
     FUZZ_REQUIRE(!mmh_open(context, container, &reader, NULL));
+    FUZZ_REQUIRE(!atexit(close_container)); /* before the context, which was noted before it */
     for (size_t p = 0; p < MMH_COUNT_OF(parts); p++)
         FUZZ_REQUIRE(!mmh_find(reader, parts[p].name, &numbers[p], NULL));
 }
