@@ -7,15 +7,77 @@
 #ifndef MMH_TEST_GUARD_H
 #define MMH_TEST_GUARD_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#if defined(_WIN32)
+#include <windows.h>
+#undef near /* words of a machine long gone */
+#undef far
+#else
 #include <sys/mman.h>
 #include <unistd.h>
+#endif
 
 enum { GUARD_FILL = 0xa5 };
+
+/* ---- pages, by what the system calls them ---- */
+
+enum guard_access { GUARD_NONE, GUARD_READ, GUARD_WRITE };
+
+#if defined(_WIN32)
+static inline size_t guard_page(void)
+{
+    SYSTEM_INFO info;
+    GetSystemInfo(&info);
+    return info.dwPageSize;
+}
+
+static inline void *guard_map(size_t bytes)
+{
+    return VirtualAlloc(NULL, bytes, MEM_RESERVE | MEM_COMMIT, PAGE_READWRITE);
+}
+
+static inline void guard_unmap(void *map, size_t bytes)
+{
+    (void)bytes;
+    VirtualFree(map, 0, MEM_RELEASE);
+}
+
+static inline bool guard_protect(void *at, size_t bytes, enum guard_access access)
+{
+    static const DWORD by_access[] = { PAGE_NOACCESS, PAGE_READONLY, PAGE_READWRITE };
+    DWORD before;
+    return VirtualProtect(at, bytes, by_access[access], &before);
+}
+#else
+static inline size_t guard_page(void)
+{
+    return (size_t)sysconf(_SC_PAGESIZE);
+}
+
+static inline void *guard_map(size_t bytes)
+{
+    void *map = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return map == MAP_FAILED ? NULL : map;
+}
+
+static inline void guard_unmap(void *map, size_t bytes)
+{
+    munmap(map, bytes);
+}
+
+static inline bool guard_protect(void *at, size_t bytes, enum guard_access access)
+{
+    static const int by_access[] = { PROT_NONE, PROT_READ, PROT_READ | PROT_WRITE };
+    return mprotect(at, bytes, by_access[access]) == 0;
+}
+#endif
+
+/* ---- buffers ---- */
 
 struct guard {
     uint8_t *at; /* the buffer */
@@ -31,17 +93,16 @@ struct guard {
  */
 static inline uint8_t *guard_init(struct guard *guard, size_t bytes)
 {
-    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    size_t page = guard_page();
     size_t room = (bytes + page - 1) / page * page;
     if (!room)
         room = page;
     guard->page = page;
     guard->bytes = bytes;
     guard->map_bytes = room + 2 * page;
-    guard->map = (uint8_t *)mmap(NULL, guard->map_bytes, PROT_READ | PROT_WRITE,
-                                 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (guard->map == (uint8_t *)MAP_FAILED || mprotect(guard->map, page, PROT_NONE) ||
-        mprotect(guard->map + page + room, page, PROT_NONE)) {
+    guard->map = (uint8_t *)guard_map(guard->map_bytes);
+    if (!guard->map || !guard_protect(guard->map, page, GUARD_NONE) ||
+        !guard_protect(guard->map + page + room, page, GUARD_NONE)) {
         perror("guard_init");
         abort();
     }
@@ -74,14 +135,14 @@ static inline void guard_release(struct guard *guard)
                     (size_t)(guard->at - p), guard->bytes);
             abort();
         }
-    munmap(guard->map, guard->map_bytes);
+    guard_unmap(guard->map, guard->map_bytes);
     guard->map = NULL;
 }
 
 /* From here on the buffer may only be read. */
 static inline void guard_freeze(struct guard *guard)
 {
-    if (mprotect(guard->map + guard->page, guard->map_bytes - 2 * guard->page, PROT_READ)) {
+    if (!guard_protect(guard->map + guard->page, guard->map_bytes - 2 * guard->page, GUARD_READ)) {
         perror("guard_freeze");
         abort();
     }

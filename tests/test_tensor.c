@@ -467,15 +467,13 @@ static void *fail_allocate(void *user, size_t alignment, size_t bytes)
     if (!allocations_left)
         return NULL;
     allocations_left--;
-    alignment = MMH_MAX(alignment, sizeof(void *));
-    void *memory = NULL;
-    return posix_memalign(&memory, alignment, bytes ? bytes : 1) ? NULL : memory;
+    return mmh_alloc(NULL, alignment, bytes);
 }
 
 static void fail_release(void *user, void *memory)
 {
     (void)user;
-    free(memory);
+    mmh_free(NULL, memory);
 }
 
 static void test_without_memory_a_map_fails_cleanly(void **state)

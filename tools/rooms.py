@@ -101,7 +101,8 @@ def check_include(room, name, allowed, target, system):
 
 def update_lists(rooms):
     """Bring the lists in src/<room>/meson.build, between files( and ), up to date. Files called
-    *_avx2.c, *_avx512.c and *_neon.c go to the list of that name, where the room has one."""
+    *_avx2.c, *_avx512.c and *_neon.c go to the list of that name, where the room has one; files that
+    are in its posix_sources stay there."""
     for room in rooms:
         folder = os.path.join(SRC, room)
         path = os.path.join(folder, "meson.build")
@@ -121,8 +122,11 @@ def update_lists(rooms):
         def own_set(name, sets=sets):
             return next((one for one in sets if name.endswith(f"_{one}.c")), None)
 
-        def new_list(match, names=names, own_set=own_set):
-            mine = [name for name in names if own_set(name) == match.group(2)]
+        listed = re.search(r"^posix_sources = files\(([^)]*)\)", text, flags=re.M)
+        posix = re.findall(r"'([^']+)'", listed.group(1)) if listed else []
+
+        def new_list(match, names=names, own_set=own_set, posix=posix):
+            mine = [name for name in names if own_set(name) == match.group(2) and name not in posix]
             return match.group(1) + "files(\n" + "".join(f"  '{n}',\n" for n in mine) + ")"
 
         new = re.sub(

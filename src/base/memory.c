@@ -10,7 +10,11 @@
 
 #include <stdlib.h>
 #include <string.h>
+#if defined(_WIN32)
+#include <malloc.h>
+#else
 #include <sys/mman.h>
+#endif
 
 #include "base/bits.h"
 
@@ -27,11 +31,28 @@ void mmh_huge_advise(void *memory, size_t bytes)
 #endif
 }
 
+#if defined(_WIN32) /* aligned memory is of a kind of its own there */
+static void *system_allocate(size_t alignment, size_t bytes)
+{
+    return _aligned_malloc(bytes, alignment);
+}
+
+static void system_release(void *memory)
+{
+    _aligned_free(memory);
+}
+#else
 static void *system_allocate(size_t alignment, size_t bytes)
 {
     void *memory = NULL;
     return posix_memalign(&memory, alignment, bytes) ? NULL : memory;
 }
+
+static void system_release(void *memory)
+{
+    free(memory);
+}
+#endif
 
 void *mmh_alloc(const mmh_allocator *allocator, size_t alignment, size_t bytes)
 {
@@ -66,7 +87,7 @@ void mmh_free(const mmh_allocator *allocator, void *memory)
     if (allocator)
         allocator->release(allocator->user, memory);
     else
-        free(memory);
+        system_release(memory);
 }
 
 void mmh_wipe(void *memory, size_t bytes)

@@ -3,9 +3,7 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#include "codec/codec_private.h"
-
-#include <zstd.h>
+#include "codec/codec_zstd_private.h"
 
 static const struct mmh_codec *const codecs[MMH_CODEC_COUNT] = {
     [MMH_CODEC_STORE] = &mmh_codec_store, /* ids are on disk: never reused */
@@ -50,8 +48,7 @@ void mmh_codec_workspace_destroy(mmh_codec_workspace *workspace)
         return;
     for (size_t i = 0; i < MMH_SCRATCH_COUNT; i++)
         mmh_free(workspace->allocator, workspace->scratch[i].data);
-    ZSTD_freeCCtx(workspace->zstd_encoder);
-    ZSTD_freeDCtx(workspace->zstd_decoder);
+    mmh_zstd_release(workspace);
     mmh_free(workspace->allocator, workspace->tables);
     mmh_model_destroy(workspace->plan.model);
     mmh_free(workspace->allocator, workspace);

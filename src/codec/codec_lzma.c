@@ -5,6 +5,7 @@
  */
 #include "codec/codec_private.h"
 
+#if !defined(MMH_CORE_ONLY)
 #include <lzma.h>
 
 enum {
@@ -59,5 +60,21 @@ static mmh_status xz_decode(const struct mmh_decode_job *job, mmh_error *err)
         return mmh_fail(err, MMH_E_CORRUPT, "lzma data is damaged (%d)", (int)result);
     return MMH_OK;
 }
+
+#else /* no liblzma */
+
+static mmh_status xz_encode(struct mmh_encode_job *job, mmh_error *err)
+{
+    (void)job, (void)err; /* job->bytes stays MMH_NO_FIT */
+    return MMH_OK;
+}
+
+static mmh_status xz_decode(const struct mmh_decode_job *job, mmh_error *err)
+{
+    (void)job;
+    return mmh_fail(err, MMH_E_UNSUPPORTED, "lzma data: this build is without liblzma");
+}
+
+#endif
 
 const struct mmh_codec mmh_codec_lzma = { "lzma", xz_encode, xz_decode };

@@ -5,12 +5,13 @@
  */
 #include "codec/codec_zstd_private.h"
 
-#include <zstd.h>
-#include <zstd_errors.h>
-
 /* Chunks from so many bytes on are tried with level 1 before a level above this one: what is
  * noise to the first is noise to the second, after a hundred times as long. */
 enum { QUICK_LEVEL = 3, LOOK_FIRST = 1 << 16 };
+
+#if !defined(MMH_CORE_ONLY)
+#include <zstd.h>
+#include <zstd_errors.h>
 
 /* Frames of Huffman-coded literals: the fast strategy, made to step over everything. */
 static size_t compress_literals(ZSTD_CCtx *encoder, uint8_t *dst, size_t room, const uint8_t *src,
@@ -66,6 +67,37 @@ mmh_status mmh_zstd_decode(uint8_t *dst, size_t bytes, mmh_codec_workspace *work
                         bytes);
     return MMH_OK;
 }
+
+void mmh_zstd_release(mmh_codec_workspace *workspace)
+{
+    ZSTD_freeCCtx(workspace->zstd_encoder);
+    ZSTD_freeDCtx(workspace->zstd_decoder);
+}
+
+#else /* no libzstd */
+
+mmh_status mmh_zstd_encode(uint8_t *dst, size_t room, size_t *dst_bytes,
+                           mmh_codec_workspace *workspace, const uint8_t *src, size_t bytes,
+                           int level, mmh_error *err)
+{
+    (void)dst, (void)room, (void)workspace, (void)src, (void)bytes, (void)level, (void)err;
+    *dst_bytes = MMH_NO_FIT;
+    return MMH_OK;
+}
+
+mmh_status mmh_zstd_decode(uint8_t *dst, size_t bytes, mmh_codec_workspace *workspace,
+                           const uint8_t *src, size_t src_bytes, mmh_error *err)
+{
+    (void)dst, (void)bytes, (void)workspace, (void)src, (void)src_bytes;
+    return mmh_fail(err, MMH_E_UNSUPPORTED, "zstd data: this build is without libzstd");
+}
+
+void mmh_zstd_release(mmh_codec_workspace *workspace)
+{
+    (void)workspace;
+}
+
+#endif
 
 mmh_status mmh_zstd_encode_chunk(struct mmh_encode_job *job, const uint8_t *src, mmh_error *err)
 {

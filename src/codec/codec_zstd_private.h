@@ -2,6 +2,8 @@
  * zstd over a workspace's contexts, for the codecs that end in it.
  *
  * SPDX-License-Identifier: Apache-2.0
+ *
+ * In a build without it (core_only) nothing fits when it encodes, and decoding is MMH_E_UNSUPPORTED.
  */
 #ifndef MMH_CODEC_ZSTD_PRIVATE_H
 #define MMH_CODEC_ZSTD_PRIVATE_H
@@ -20,5 +22,8 @@ mmh_status mmh_zstd_encode_chunk(struct mmh_encode_job *job, const uint8_t *src,
 /* Fails unless src decodes to exactly `bytes` bytes. */
 mmh_status mmh_zstd_decode(uint8_t *dst, size_t bytes, mmh_codec_workspace *workspace,
                            const uint8_t *src, size_t src_bytes, mmh_error *err);
+
+/* Free the contexts of a workspace that goes. */
+void mmh_zstd_release(mmh_codec_workspace *workspace);
 
 #endif
