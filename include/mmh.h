@@ -395,7 +395,8 @@ MMH_API mmh_status mmh_values(double *destination, const void *source, size_t so
 typedef struct mmh_difference {
     size_t struct_size;
     uint64_t element_count;
-    uint64_t differing;       /* elements: their bits differ; of different types: their values */
+    uint64_t differing;       /* elements: their bits differ; of different types: their values, as
+                                 doubles (mmh_values) */
     uint64_t unmeasured;      /* of these: one of the two is NaN or infinite; in no distance below */
     double max_absolute;      /* largest |second - first| */
     uint64_t max_element;     /* where: index of the element, in the order of the shape as stored */

@@ -122,7 +122,7 @@ def test_cat_refuses_parts_that_there_are_not(tmp_path):
     ):
         result = mmh("cat", container, f"w[{text}]", code=USAGE)
         assert result.raw == b"" and "mmh: error: " in result.err, text
-    assert mmh("cat", container, "w[-0]", code=USAGE).raw == b""
+    assert mmh("cat", container, "w[-0]", code=OK).raw == mmh("cat", container, "w[0]", code=OK).raw
     near = mmh("cat", container, "scaler", code=USAGE).err
     assert 'did you mean "scalar"?' in near
     assert mmh("cat", container, "odd [name]", code=OK).raw == struct.pack("<6i", *range(6))
@@ -241,6 +241,55 @@ def test_cat_writes_files_whole_or_not_at_all(tmp_path):
     assert out.read_bytes() == struct.pack("<3q", -1, 2**62 + 1, 5)
     assert mmh("cat", container, "ids", "--json", code=USAGE).out.count("\n") == 1
     assert not [name for name in os.listdir(tmp_path) if name.startswith(".")]
+
+
+def test_cat_never_writes_over_what_it_reads(tmp_path):
+    original, container = packed(tmp_path, "m.safetensors", wide_model())
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "m.safetensors").write_bytes(wide_model())
+    (tmp_path / "link").symlink_to(container)
+    for source, out in (
+        (original, original),
+        (container, container),
+        (container, tmp_path / "link"),
+        (folder, folder / "m.safetensors"),
+    ):
+        before = out.read_bytes()
+        assert "input and output" in mmh("cat", "-f", source, "ids", "-o", out, code=USAGE).err
+        assert out.read_bytes() == before
+    assert "device or a pipe" in mmh("cat", "-f", container, "ids", "-o", "/dev/null", code=USAGE).err
+    assert not os.path.isfile("/dev/null")
+
+
+def test_cat_of_short_rows_and_scalars(tmp_path):
+    tensors = {
+        "rows": ("F32", (60000, 2), struct.pack("<120000f", *range(120000))),
+        "f4": ("F4", (), b"\x05"),
+        "one": ("F4", (1,), b"\x02"),
+        "f6": ("F6_E3M2", (3, 4), bytes(range(9))),
+    }
+    original, container = packed(tmp_path, "m.safetensors", safetensors(tensors), "-1")
+    for source in original, container:
+        result = mmh("cat", source, "rows", "--text", code=OK)
+        assert result.out.endswith("[119998, 119999]]\n") and result.seconds < 60
+        assert mmh("cat", source, "f4", "one", "--text", code=OK).out == "f4: F4 []\n3\none: F4 [1]\n[1]\n"
+        assert mmh("cat", source, "f6[1, 1:]", "--text", code=OK).out == mmh(
+            "cat", container, "f6[1, 1:4]", "--text", code=OK
+        ).out.replace("1:4", "1:")
+        assert len(mmh("cat", source, "f4", "--npy", code=OK).raw) == 128 + 4
+
+
+def test_one_element_of_a_packed_type_takes_no_more_memory(tmp_path):
+    """6 GB of F4 in a sparse file: the first and the last element, with little memory."""
+    count = 12 << 30
+    header = json.dumps({"w": {"dtype": "F4", "shape": [count], "data_offsets": [0, count // 2]}}).encode()
+    path = tmp_path / "sparse.safetensors"
+    with open(path, "wb") as file:
+        file.write(struct.pack("<Q", len(header)) + header)
+        file.truncate(8 + len(header) + count // 2)
+    result = mmh("cat", path, "w[0]", "w[-1]", "--text", code=OK, peak=True)
+    assert result.out == "w[0]: F4 []\n0\nw[-1]: F4 []\n0\n" and result.peak < 200 << 20
 
 
 def test_cat_stops_at_max_size(tmp_path):
@@ -363,6 +412,39 @@ def test_diff_looks_at_bits_and_at_what_is_no_number(tmp_path):
     x = mmh("diff", "--json", first, second, code=OK).json()["tensors"][0]
     assert (x["differing"], x["unmeasured"], x["max_absolute"], x["max_element"]) == (4, 2, 1, 5)
     assert x["max_relative"] == 0.5
+
+
+def test_diff_measures_what_doubles_cannot(tmp_path):
+    a, _ = packed(
+        tmp_path,
+        "a.safetensors",
+        safetensors(
+            {
+                "i": ("I64", (2,), struct.pack("<2q", 2**53, -(2**63))),
+                "u": ("U64", (1,), struct.pack("<Q", 2**64 - 1)),
+                "small": ("F64", (2,), struct.pack("<2d", 1e-200, 0)),
+                "large": ("F64", (2,), struct.pack("<2d", 1e200, 3)),
+            }
+        ),
+    )
+    b, _ = packed(
+        tmp_path,
+        "b.safetensors",
+        safetensors(
+            {
+                "i": ("I64", (2,), struct.pack("<2q", 2**53 + 1, -(2**63))),
+                "u": ("U64", (1,), struct.pack("<Q", 2**64 - 2)),
+                "small": ("F64", (2,), struct.pack("<2d", 3e-200, 0)),
+                "large": ("F64", (2,), struct.pack("<2d", 3e200, 3)),
+            }
+        ),
+    )
+    found = {t["name"]: t for t in mmh("diff", "--json", a, b, code=OK).json()["tensors"]}
+    assert found["i"]["differing"] == 1 and found["i"]["max_absolute"] == 1 == found["i"]["difference_norm"]
+    assert found["u"]["max_absolute"] == 1
+    for name, size in ("small", 1e-200), ("large", 1e200):
+        assert abs(found[name]["difference_norm"] / (2 * size) - 1) < 1e-12, found[name]
+        assert abs(found[name]["a_norm"] / size - 1) < 1e-12 and abs(found[name]["max_relative"] - 2) < 1e-12
 
 
 def test_diff_of_types_compares_values(tmp_path):

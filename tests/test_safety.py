@@ -22,6 +22,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parent / "cli"), str(Path(__file__)
 import golden  # noqa: E402
 from harness import (  # noqa: E402
     DAMAGED,
+    INTERRUPTED,
     IO,
     LIMIT,
     LOST,
@@ -847,6 +848,104 @@ def test_damage_names_the_container(tmp_path):
             result
         )
     assert 'b.mmh: "' in mmh("unpack", "b.mmh", "-o", "out", cwd=tmp_path, code=LOST).err
+
+
+# ---- nothing is lost, whatever is named as what ----
+
+
+def test_two_inputs_never_share_an_output(tmp_path):
+    put(tmp_path, "a/x", b"AAA")
+    put(tmp_path, "b/x", b"BBB")
+    (tmp_path / "out").mkdir()
+    result = mmh("pack", "--rm", "-f", "a/x", "b/x", "-o", "out/", cwd=tmp_path, code=USAGE)
+    assert "another input of this call" in result.err
+    assert (tmp_path / "b/x").read_bytes() == b"BBB" and not (tmp_path / "a/x").exists()
+    assert mmh("cat", "out/x.mmh", cwd=tmp_path, code=OK).raw == b"AAA"
+    mmh("pack", "b/x", cwd=tmp_path, code=OK)
+    mmh("pack", "b", "-o", "b.mmh", cwd=tmp_path, code=OK)
+    (tmp_path / "back").mkdir()
+    result = mmh("unpack", "--rm", "-f", "out/x.mmh", "b/x.mmh", "-o", "back/", cwd=tmp_path, code=USAGE)
+    assert "another container of this call" in result.err and (tmp_path / "b/x.mmh").exists()
+    assert (tmp_path / "back/x").read_bytes() == b"AAA"
+
+
+def test_an_output_within_the_input_is_not_lost(tmp_path):
+    put(tmp_path, "fo/a", b"hello")
+    put(tmp_path, "fo/b", b"PRECIOUS")
+    assert "input and output" in mmh("pack", "-f", "fo", "-o", "fo/b", cwd=tmp_path, code=USAGE).err
+    assert (tmp_path / "fo/b").read_bytes() == b"PRECIOUS"
+    for _ in range(2):  # a container of its own is packed anew, and not packed
+        mmh("pack", "-f", "fo", "-o", "fo/fo.mmh", cwd=tmp_path, code=OK)
+        assert {f["name"] for f in mmh("ls", "--json", "fo/fo.mmh", cwd=tmp_path).json()["files"]} == {".", "a", "b"}
+    put(tmp_path, "d/x", b"linked")
+    os.link(tmp_path / "d/x", tmp_path / "out.mmh")
+    mmh("pack", "-f", "d", "-o", "out.mmh", cwd=tmp_path, code=OK)
+    assert mmh("cat", "out.mmh", "x", cwd=tmp_path, code=OK).raw == b"linked" == (tmp_path / "d/x").read_bytes()
+
+
+def test_a_container_is_not_replaced_by_what_is_in_it(tmp_path):
+    put(tmp_path, "in/c.mmh", b"precious")
+    put(tmp_path, "in/a", b"q")
+    mmh("pack", "a", "c.mmh", "-o", "../c.mmh", cwd=tmp_path / "in", code=OK)
+    before = (tmp_path / "c.mmh").read_bytes()
+    for options in ["-f"], ["-f", "--rm"]:
+        assert "that it is in" in mmh("unpack", *options, "c.mmh", cwd=tmp_path, code=USAGE).err
+        assert (tmp_path / "c.mmh").read_bytes() == before and not (tmp_path / "a").exists()
+
+
+def test_rm_leaves_what_is_behind_a_symlink(tmp_path):
+    put(tmp_path, "real/x", b"x")
+    (tmp_path / "link").symlink_to("real")
+    assert "symlink to a folder" in mmh("pack", "--rm", "link", cwd=tmp_path, code=USAGE).err
+    assert (tmp_path / "real/x").exists() and not (tmp_path / "link.mmh").exists()
+    put(tmp_path, "d/f.mmh", b"f")
+    result = mmh("pack", "d/f.mmh", "d", "-o", "t.mmh", "--rm", cwd=tmp_path)
+    assert result.code == USAGE and "packed twice" in result.err and (tmp_path / "d/f.mmh").exists(), result
+
+
+def test_a_closed_standard_output_is_told(tmp_path):
+    put(tmp_path, "m.bin", b"m" * 1000)
+    mmh("pack", "m.bin", cwd=tmp_path, code=OK)
+    for line in (
+        "pack -c m.bin",
+        "unpack -c m.bin.mmh",
+        "cat m.bin.mmh",
+        "ls m.bin.mmh",
+        "verify m.bin.mmh",
+        "--version",
+    ):
+        done = subprocess.run(
+            ["bash", "-c", f"{binary()} {line} >&-"], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == IO and done.stderr.count("mmh: error: ") == 1, (line, done)
+    full = subprocess.run(
+        ["bash", "-c", f"{binary()} cat m.bin.mmh >/dev/full"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert full.returncode == IO and full.stderr.count("mmh: error: ") == 1, full
+
+
+def test_a_named_pipe_is_read_and_lets_go(tmp_path):
+    put(tmp_path, "m.bin", b"m" * 1000)
+    mmh("pack", "m.bin", cwd=tmp_path, code=OK)
+    os.mkfifo(tmp_path / "pipe")
+    for verb in "verify", "info", "unpack", "ls":
+        process = subprocess.Popen([binary(), verb, "pipe"], cwd=tmp_path, stderr=subprocess.PIPE)
+        time.sleep(0.3)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == INTERRUPTED, verb
+    done = subprocess.run(
+        ["bash", "-c", f"cat m.bin.mmh > pipe & {binary()} verify pipe"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == OK and done.stdout.startswith("pipe: ok"), done
+    assert "neither a file nor a folder" in mmh("verify", "/dev/zero", code=USAGE).err
 
 
 if __name__ == "__main__":

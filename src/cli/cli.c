@@ -66,6 +66,7 @@ static struct {
     char *folder;     /* ours, to be removed; NULL: there is no copy */
     char *copy;       /* the copy's path in it */
     const char *path; /* where standard input is read from; NULL: it is not */
+    const char *pipe; /* the named pipe that was copied in its place; NULL: none */
     bool used;
 } input_state;
 
@@ -76,7 +77,8 @@ const char *mmh_cli_shown(const char *input)
 
 static const char *path_of(const char *input)
 {
-    return input_state.path && strcmp(input, "-") == 0 ? input_state.path : input;
+    const char *copied = input_state.pipe ? input_state.pipe : "-";
+    return input_state.path && strcmp(input, copied) == 0 ? input_state.path : input;
 }
 
 static int refuse_input(const struct mmh_cli_options *options, const char *hint,
@@ -85,12 +87,70 @@ static int refuse_input(const struct mmh_cli_options *options, const char *hint,
     return mmh_cli_refuse(options, "-", hint, "%s", message);
 }
 
+/* Copy what comes through a descriptor; NULL after telling why not. */
+static const char *copy_input(const struct mmh_cli_options *options, const char *input, int from,
+                              const char *name, int *exit_code)
+{
+    uint64_t limit = options->verb == MMH_VERB_PACK ? options->max_bytes : 0;
+    const char *parent = getenv("TMPDIR"), *shown = mmh_cli_shown(input);
+    if (!parent || !*parent)
+        parent = "/tmp";
+    input_state.folder = mmh_host_make_temporary(parent);
+    if (input_state.folder)
+        input_state.copy = mmh_cli_join(input_state.folder, name ? name : "stdin");
+    if (!input_state.folder || !mmh_host_spool(input_state.copy, from, limit, mmh_bar_reading)) {
+        mmh_error err = { .status = mmh_host_interrupted() ? MMH_E_CANCELLED : MMH_E_IO };
+        bool over = limit && errno == EOVERFLOW;
+        if (over) {
+            err.status = MMH_E_LIMIT;
+            snprintf(err.message, sizeof err.message,
+                     "%.200s holds more than the limit of %llu bytes", shown,
+                     (unsigned long long)limit);
+        } else {
+            snprintf(err.message, sizeof err.message, "cannot copy %.200s to %.200s: %s", shown,
+                     parent, strerror(errno));
+        }
+        mmh_bar_end();
+        *exit_code = mmh_cli_fail(
+            options, input, &err, mmh_exit_of(err.status),
+            err.status == MMH_E_IO ? "TMPDIR names the folder for temporary files" : NULL);
+        mmh_cli_end_input();
+        return NULL;
+    }
+    return input_state.path = input_state.copy;
+}
+
+/* A pipe with a name is read as standard input is: it takes a copy, and an interrupt ends it. */
+static const char *begin_pipe(const struct mmh_cli_options *options, const char *input,
+                              int *exit_code)
+{
+    int from = mmh_host_open_pipe(input);
+    if (from < 0) {
+        mmh_error err = { .status = mmh_host_interrupted() ? MMH_E_CANCELLED
+                                  : errno == ENXIO         ? MMH_E_USAGE
+                                                           : MMH_E_IO };
+        snprintf(err.message, sizeof err.message,
+                 errno == ENXIO ? "\"%.400s\" is neither a file nor a folder"
+                                : "cannot open \"%.400s\": %s",
+                 input, strerror(errno));
+        mmh_bar_end();
+        *exit_code = mmh_cli_fail(options, input, &err, mmh_exit_of(err.status), NULL);
+        return NULL;
+    }
+    const char *path = copy_input(options, input, from, NULL, exit_code);
+    mmh_host_close(from);
+    input_state.pipe = path ? input : NULL;
+    return path;
+}
+
 const char *mmh_cli_begin_input(const struct mmh_cli_options *options, const char *input,
                                 const char *name, int *exit_code)
 {
     *exit_code = MMH_EXIT_OK;
     if (strcmp(input, "-") != 0)
-        return input;
+        return options->verb != MMH_VERB_PACK && mmh_host_kind(input) == MMH_HOST_OTHER
+                 ? begin_pipe(options, input, exit_code)
+                 : input;
     if (input_state.used) {
         *exit_code = refuse_input(options, NULL, "standard input can be read only once");
         return NULL;
@@ -101,35 +161,10 @@ const char *mmh_cli_begin_input(const struct mmh_cli_options *options, const cha
         return NULL;
     }
     input_state.used = true;
-    uint64_t limit = options->verb == MMH_VERB_PACK ? options->max_bytes : 0;
-    if (!name && !limit && (input_state.path = mmh_host_input_path()))
+    bool limited = options->verb == MMH_VERB_PACK && options->max_bytes;
+    if (!name && !limited && (input_state.path = mmh_host_input_path()))
         return input_state.path;
-    const char *parent = getenv("TMPDIR");
-    if (!parent || !*parent)
-        parent = "/tmp";
-    input_state.folder = mmh_host_make_temporary(parent);
-    if (input_state.folder)
-        input_state.copy = mmh_cli_join(input_state.folder, name ? name : "stdin");
-    if (!input_state.folder || !mmh_host_spool(input_state.copy, limit, mmh_bar_reading)) {
-        mmh_error err = { .status = mmh_host_interrupted() ? MMH_E_CANCELLED : MMH_E_IO };
-        bool over = limit && errno == EOVERFLOW;
-        if (over) {
-            err.status = MMH_E_LIMIT;
-            snprintf(err.message, sizeof err.message,
-                     "standard input holds more than the limit of %llu bytes",
-                     (unsigned long long)limit);
-        } else {
-            snprintf(err.message, sizeof err.message, "cannot copy standard input to %.300s: %s",
-                     parent, strerror(errno));
-        }
-        mmh_bar_end();
-        *exit_code = mmh_cli_fail(
-            options, "-", &err, mmh_exit_of(err.status),
-            err.status == MMH_E_IO ? "TMPDIR names the folder for temporary files" : NULL);
-        mmh_cli_end_input();
-        return NULL;
-    }
-    return input_state.path = input_state.copy;
+    return copy_input(options, input, 0, name, exit_code);
 }
 
 void mmh_cli_end_input(void)
@@ -139,7 +174,7 @@ void mmh_cli_end_input(void)
     free(input_state.folder);
     free(input_state.copy);
     input_state.folder = input_state.copy = NULL;
-    input_state.path = NULL;
+    input_state.path = input_state.pipe = NULL;
 }
 
 bool mmh_cli_is_input_copy(const char *path)
@@ -157,7 +192,9 @@ static void hide_input_path(mmh_error *err)
     const char *const wanted[] = { quoted, input_state.path };
     for (size_t i = 0; i < 2; i++)
         while ((at = strstr(err->message, wanted[i]))) {
-            char *rest = mmh_cli_format("standard input%s", at + strlen(wanted[i]));
+            char *rest = mmh_cli_format("%s%s",
+                                        input_state.pipe ? input_state.pipe : "standard input",
+                                        at + strlen(wanted[i]));
             snprintf(at, sizeof err->message - (size_t)(at - err->message), "%s", rest);
             free(rest);
         }

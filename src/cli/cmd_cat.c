@@ -31,8 +31,8 @@ struct cat {
     uint64_t number; /* of the tensor */
     mmh_tensor_info tensor;
     struct mmh_selection selection;
-    uint8_t *whole;  /* [tensor.bytes] the tensor, if its elements share bytes */
     uint8_t *buffer; /* [PIECE_BYTES] */
+    uint64_t first, end, last; /* elements of the tensor that the buffer holds; the last one wanted */
     uint64_t done_bytes, total_bytes; /* of the tensor or file that is being written */
     uint64_t asked_bytes;             /* of all so far */
     mmh_error *err;
@@ -52,8 +52,11 @@ static mmh_status fail(struct cat *cat, mmh_status status, const char *format, .
 static mmh_status put(struct cat *cat, const void *data, size_t bytes)
 {
     cat->done_bytes += bytes;
-    if (bytes && fwrite(data, 1, bytes, cat->out) != bytes)
+    if (bytes && fwrite(data, 1, bytes, cat->out) != bytes) {
+        if (!cat->options->output)
+            mmh_host_output_failed();
         return fail(cat, MMH_E_IO, "cannot write: %s", strerror(errno));
+    }
     if (cat->options->output) /* else the numbers themselves are in the way */
         mmh_bar_own("cat", cat->done_bytes, cat->total_bytes);
     if (mmh_host_interrupted())
@@ -85,19 +88,24 @@ static struct npy_type npy_type(mmh_dtype dtype)
     return types[dtype].text ? types[dtype] : (struct npy_type){ "<f4", MMH_DTYPE_F32 };
 }
 
-/* Little-endian, whatever the host is. */
-static void to_little_endian(uint8_t *data, size_t bytes, mmh_dtype dtype)
+/* Turn the bytes of every number around. */
+static void reverse(uint8_t *data, size_t bytes, mmh_dtype dtype)
 {
-    const uint16_t probe = 1;
     size_t width = mmh_dtype_bit_count(dtype) / 8 / mmh_dtype_values(dtype);
-    if (*(const uint8_t *)&probe == 1 || width < 2)
-        return;
-    for (size_t at = 0; at + width <= bytes; at += width)
+    for (size_t at = 0; width > 1 && at + width <= bytes; at += width)
         for (size_t i = 0; i < width / 2; i++) {
             uint8_t byte = data[at + i];
             data[at + i] = data[at + width - 1 - i];
             data[at + width - 1 - i] = byte;
         }
+}
+
+/* Little-endian, whatever the host is. */
+static void to_little_endian(uint8_t *data, size_t bytes, mmh_dtype dtype)
+{
+    const uint16_t probe = 1;
+    if (*(const uint8_t *)&probe == 0)
+        reverse(data, bytes, dtype);
 }
 
 /* Numbers as a wider type. */
@@ -185,22 +193,77 @@ static uint64_t strides(uint64_t *stride, const struct cat *cat)
     return first;
 }
 
-/* A selection of elements that share bytes: runs along the fastest dimension, out of the whole. */
+/* From the file's byte order to the host's. */
+static void to_host_order(uint8_t *data, size_t bytes, const mmh_tensor_info *tensor)
+{
+    const uint16_t probe = 1;
+    bool host_is_big = *(const uint8_t *)&probe == 0;
+    if (tensor->big_endian != host_is_big)
+        reverse(data, bytes, tensor->dtype);
+}
+
+/*
+ * Have element `number` of the tensor, and what follows it as far as there is room, in the buffer:
+ * *index is its place there, *count how many there are from it on. Elements are numbered in the
+ * order of the file, and asked for mostly in that order: each is read once then.
+ */
+static mmh_status window(struct cat *cat, uint64_t number, uint64_t *index, uint64_t *count)
+{
+    unsigned bits = mmh_dtype_bit_count(cat->tensor.dtype);
+    if (number < cat->first || number >= cat->end) {
+        uint64_t first = number / 4 * 4; /* of 6 bits: at a whole byte */
+        uint64_t room = (uint64_t)PIECE_BYTES * 8 / bits / 4 * 4;
+        uint64_t end = cat->last - first < room ? cat->last + 1 : first + room;
+        uint64_t begin_byte = first / 4 * bits / 2; /* first * bits / 8, and never too large */
+        uint64_t bytes = ((end - first) * bits + 7) / 8;
+        cat->first = cat->end = 0;
+        mmh_status status = mmh_read(cat->reader, cat->tensor.file,
+                                     cat->tensor.file_offset + begin_byte, cat->buffer,
+                                     (size_t)bytes, cat->err);
+        if (status != MMH_OK)
+            return status;
+        to_host_order(cat->buffer, (size_t)bytes, &cat->tensor);
+        cat->first = first;
+        cat->end = end;
+    }
+    *index = number - cat->first;
+    *count = cat->end - number;
+    return MMH_OK;
+}
+
+/* Begin to read a selection by windows: strides in elements, and the number of its first. */
+static uint64_t begin_windows(uint64_t *stride, struct cat *cat)
+{
+    uint64_t first = strides(stride, cat);
+    cat->first = cat->end = 0;
+    cat->last = first;
+    for (uint32_t d = 0; d < cat->selection.dimensions; d++)
+        cat->last += (cat->selection.end[d] - cat->selection.begin[d] - 1) * stride[d];
+    return first;
+}
+
+/* A selection of elements that share bytes: runs along the fastest dimension. */
 static mmh_status put_packed(struct cat *cat)
 {
     const struct mmh_selection *selection = &cat->selection;
     uint64_t stride[MMH_SELECTION_DIMENSIONS_MAX], at[MMH_SELECTION_DIMENSIONS_MAX] = { 0 };
-    uint64_t first = strides(stride, cat), count = mmh_selection_count(selection);
-    uint32_t fast = slow_dimension(cat, selection->dimensions - 1);
-    uint64_t run = selection->end[fast] - selection->begin[fast];
+    uint64_t first = begin_windows(stride, cat), count = mmh_selection_count(selection);
+    uint32_t fast = selection->dimensions ? slow_dimension(cat, selection->dimensions - 1) : 0;
+    uint64_t run = selection->dimensions ? selection->end[fast] - selection->begin[fast] : 1;
     mmh_status status = MMH_OK;
     for (uint64_t done = 0; done < count && status == MMH_OK; done += run) {
-        uint64_t element = first;
+        uint64_t element = first, index, there;
         for (uint32_t d = 0; d < selection->dimensions; d++)
             element += at[d] * stride[d];
-        status = put_elements(cat, cat->whole, (size_t)cat->tensor.bytes, element, run, true);
-        for (uint32_t n = selection->dimensions - 1; n-- > 0;) {
-            uint32_t d = slow_dimension(cat, n);
+        for (uint64_t part = 0; part < run && status == MMH_OK; part += there) {
+            status = window(cat, element + part, &index, &there);
+            if (status != MMH_OK)
+                break;
+            there = there < run - part ? there : run - part;
+            status = put_elements(cat, cat->buffer, PIECE_BYTES, index, there, true);
+        }
+        for (uint32_t n = selection->dimensions; n-- > 1;) {
+            uint32_t d = slow_dimension(cat, n - 1);
             if (++at[d] < selection->end[d] - selection->begin[d])
                 break;
             at[d] = 0;
@@ -309,53 +372,29 @@ static void element_text(char *out, size_t room, const uint8_t *element, mmh_dty
     }
 }
 
-/* Print elements [from, to) of the last dimension of a row that begins at `at`. */
+/* Print elements [from, to) of the last dimension of the row that begins at `at`. */
 static mmh_status print_run(struct cat *cat, const uint64_t *at, uint64_t from, uint64_t to)
 {
-    const struct mmh_selection *selection = &cat->selection;
-    uint32_t last = selection->dimensions - 1;
+    uint32_t dimensions = cat->selection.dimensions;
     unsigned bits = mmh_dtype_bit_count(cat->tensor.dtype);
-    unsigned values_each = mmh_dtype_values(cat->tensor.dtype);
-    mmh_status status = MMH_OK;
-    for (uint64_t done = from; done < to && status == MMH_OK; done += SPAN) {
-        size_t count = to - done < SPAN ? (size_t)(to - done) : SPAN, bytes = 0;
-        double values[2 * SPAN];
-        uint64_t first = 0, step = 1;
-        const uint8_t *data = cat->buffer;
-        if (cat->whole) {
-            uint64_t stride[MMH_SELECTION_DIMENSIONS_MAX];
-            first = strides(stride, cat);
-            for (uint32_t d = 0; d < last; d++)
-                first += at[d] * stride[d];
-            if (selection->dimensions) {
-                first += done * stride[last];
-                step = stride[last];
-            }
-            data = cat->whole;
-            bytes = (size_t)cat->tensor.bytes;
-        } else {
-            uint64_t begin[MMH_SELECTION_DIMENSIONS_MAX], end[MMH_SELECTION_DIMENSIONS_MAX];
-            for (uint32_t d = 0; d < selection->dimensions; d++) {
-                begin[d] = selection->begin[d] + (d == last ? done : at[d]);
-                end[d] = begin[d] + (d == last ? count : 1);
-            }
-            bytes = count * (bits / 8);
-            status = mmh_load_slice(cat->reader, cat->number, begin, end, cat->buffer, PIECE_BYTES,
-                                    cat->err);
-        }
-        for (size_t i = 0; i < count && status == MMH_OK && step > 1; i++)
-            status = mmh_values(values + i, data, bytes, cat->tensor.dtype, first + i * step, 1,
+    uint64_t stride[MMH_SELECTION_DIMENSIONS_MAX], row = strides(stride, cat);
+    for (uint32_t d = 0; d + 1 < dimensions; d++)
+        row += at[d] * stride[d];
+    uint64_t step = dimensions ? stride[dimensions - 1] : 1;
+    for (uint64_t i = from; i < to; i++) {
+        char text[96];
+        double values[2];
+        uint64_t index, there;
+        mmh_status status = window(cat, row + i * step, &index, &there);
+        if (status == MMH_OK)
+            status = mmh_values(values, cat->buffer, PIECE_BYTES, cat->tensor.dtype, index, 1,
                                 cat->err);
-        if (status == MMH_OK && step == 1)
-            status = mmh_values(values, data, bytes, cat->tensor.dtype, first, count, cat->err);
-        for (size_t i = 0; i < count && status == MMH_OK; i++) {
-            char text[96];
-            element_text(text, sizeof text, data + i * (bits / 8), cat->tensor.dtype,
-                         values + i * values_each);
-            fprintf(cat->out, "%s%s", done + i > from ? ", " : "", text);
-        }
+        if (status != MMH_OK)
+            return status;
+        element_text(text, sizeof text, cat->buffer + index * (bits / 8), cat->tensor.dtype, values);
+        fprintf(cat->out, "%s%s", i > from ? ", " : "", text);
     }
-    return status;
+    return MMH_OK;
 }
 
 /* Print dimension d and those within it as numpy does. edges: of long dimensions only these. */
@@ -406,6 +445,9 @@ static mmh_status print_text(struct cat *cat, const char *name)
     for (uint32_t d = 0; d < dimensions; d++)
         fprintf(cat->out, "%s%" PRIu64, d ? ", " : "", shape[d]);
     fputs("]\n", cat->out);
+    uint64_t stride[MMH_SELECTION_DIMENSIONS_MAX];
+    if (count)
+        (void)begin_windows(stride, cat);
     mmh_status status = count ? print_dimension(cat, at, 0, 0,
                                                 !cat->options->text && count > SUMMARY_ABOVE)
                               : MMH_OK;
@@ -428,77 +470,57 @@ static bool too_much(struct cat *cat)
     return true;
 }
 
-/* --max-size, of what is decoded at once or written. */
-static mmh_status check_limit(struct cat *cat, uint64_t bytes)
-{
-    uint64_t limit = cat->options->max_bytes;
-    if (limit && bytes > limit)
-        return fail(cat, MMH_E_LIMIT,
-                    "%s: \"%s\" takes %" PRIu64 " bytes, over the limit of %" PRIu64,
-                    cat->container, cat->tensor.name, bytes, limit);
-    return MMH_OK;
-}
-
-static mmh_status cat_tensor(struct cat *cat, const char *name, bool text)
-{
-    bool npy = cat->options->npy, packed = mmh_dtype_bit_count(cat->tensor.dtype) % 8 != 0;
-    mmh_status status = MMH_OK;
-    cat->total_bytes =
-        mmh_selection_count(&cat->selection) *
-        (mmh_dtype_bit_count(npy ? npy_type(cat->tensor.dtype).written : cat->tensor.dtype) / 8);
-    cat->done_bytes = 0;
-    if (too_much(cat))
-        return cat->err->status;
-    if (packed && !text && !npy && !cat->selection.whole)
-        return fail(cat, MMH_E_UNSUPPORTED,
-                    "elements of %s share bytes: a part of \"%s\" has no raw form",
-                    mmh_dtype_text(cat->tensor.dtype), cat->tensor.name);
-    status = check_limit(cat, packed ? cat->tensor.bytes : cat->total_bytes);
-    if (status == MMH_OK && packed) {
-        cat->whole = mmh_cli_alloc((size_t)cat->tensor.bytes + 1);
-        status = mmh_load(cat->reader, cat->number, cat->whole, (size_t)cat->tensor.bytes,
-                          cat->err);
-    }
-    if (status == MMH_OK && text)
-        status = print_text(cat, name);
-    if (status == MMH_OK && npy && !text)
-        status = put_npy_header(cat);
-    if (status != MMH_OK || text || !mmh_selection_count(&cat->selection))
-        ;
-    else if (packed && !npy)
-        status = put(cat, cat->whole, (size_t)cat->tensor.bytes);
-    else if (packed)
-        status = cat->selection.dimensions
-                   ? put_packed(cat)
-                   : put_elements(cat, cat->whole, (size_t)cat->tensor.bytes, 0, 1, true);
-    else
-        status = put_box(cat, &cat->selection, npy);
-    if (status == MMH_OK && !npy && !text && cat->tensor.column_major && cat->tensor.dimensions > 1)
-        mmh_message_note("%s is stored with its first dimension fastest, and written so",
-                         cat->tensor.name);
-    free(cat->whole);
-    cat->whole = NULL;
-    return status;
-}
-
-static mmh_status cat_file(struct cat *cat, uint64_t file, const mmh_file_info *info)
+/* Bytes of a file as they are. */
+static mmh_status put_bytes(struct cat *cat, uint64_t file, uint64_t offset, uint64_t count)
 {
     mmh_status status = MMH_OK;
-    cat->tensor.name = info->name;
-    cat->total_bytes = info->bytes;
-    cat->done_bytes = 0;
-    if (too_much(cat))
-        return cat->err->status;
-    status = check_limit(cat, info->bytes);
-    for (uint64_t done = 0; done < info->bytes && status == MMH_OK;) {
-        size_t bytes = info->bytes - done < PIECE_BYTES ? (size_t)(info->bytes - done)
-                                                        : PIECE_BYTES;
-        status = mmh_read(cat->reader, file, done, cat->buffer, bytes, cat->err);
+    for (uint64_t done = 0; done < count && status == MMH_OK;) {
+        size_t bytes = count - done < PIECE_BYTES ? (size_t)(count - done) : PIECE_BYTES;
+        status = mmh_read(cat->reader, file, offset + done, cat->buffer, bytes, cat->err);
         if (status == MMH_OK)
             status = put(cat, cat->buffer, bytes);
         done += bytes;
     }
     return status;
+}
+
+static mmh_status cat_tensor(struct cat *cat, const char *name, bool text)
+{
+    mmh_dtype dtype = cat->tensor.dtype;
+    bool npy = cat->options->npy && !text, packed = mmh_dtype_bit_count(dtype) % 8 != 0;
+    uint64_t count = mmh_selection_count(&cat->selection);
+    mmh_status status = MMH_OK;
+    cat->total_bytes = packed && !npy && !text
+                         ? cat->tensor.bytes
+                         : count * mmh_dtype_bit_count(npy ? npy_type(dtype).written : dtype) / 8;
+    cat->done_bytes = 0;
+    if (too_much(cat))
+        return cat->err->status;
+    if (text)
+        return print_text(cat, name);
+    if (packed && !npy && !cat->selection.whole)
+        return fail(cat, MMH_E_UNSUPPORTED,
+                    "elements of %s share bytes: a part of \"%s\" has no raw form",
+                    mmh_dtype_text(dtype), cat->tensor.name);
+    if (npy)
+        status = put_npy_header(cat);
+    if (status != MMH_OK || !count)
+        return status;
+    status = !packed ? put_box(cat, &cat->selection, npy)
+           : npy     ? put_packed(cat)
+                     : put_bytes(cat, cat->tensor.file, cat->tensor.file_offset, cat->tensor.bytes);
+    if (status == MMH_OK && !npy && cat->tensor.column_major && cat->tensor.dimensions > 1)
+        mmh_message_note("%s is stored with its first dimension fastest, and written so",
+                         cat->tensor.name);
+    return status;
+}
+
+static mmh_status cat_file(struct cat *cat, uint64_t file, const mmh_file_info *info)
+{
+    cat->tensor.name = info->name;
+    cat->total_bytes = info->bytes;
+    cat->done_bytes = 0;
+    return too_much(cat) ? cat->err->status : put_bytes(cat, file, 0, info->bytes);
 }
 
 /* The regular file of a name, or (NULL) the only one there is. */
@@ -591,6 +613,23 @@ static mmh_status cat_all(struct cat *cat, bool text, char **hint)
     return status;
 }
 
+/* Whether a path is one of the files that are read. */
+static bool is_input(struct cat *cat, const char *where, const char *path)
+{
+    mmh_file_info info = { .struct_size = sizeof info };
+    if (mmh_host_same(where, path))
+        return true;
+    bool folder = mmh_host_kind(where) == MMH_HOST_FOLDER, same = false;
+    char *parent = folder ? mmh_cli_format("%s", where) : mmh_cli_folder_of(where);
+    for (uint64_t i = 0; !same && mmh_file(cat->reader, i, &info, NULL) == MMH_OK; i++) {
+        char *file = mmh_cli_join(parent, info.name); /* of an original: a shard, or in the folder */
+        same = mmh_host_same(file, path) && !info.digest_bytes;
+        free(file);
+    }
+    free(parent);
+    return same;
+}
+
 int mmh_cmd_cat(const struct mmh_cli_options *options, mmh_context *context)
 {
     int code = MMH_EXIT_OK;
@@ -611,7 +650,8 @@ int mmh_cmd_cat(const struct mmh_cli_options *options, mmh_context *context)
                               "an npy file is nothing for a terminal");
     mmh_reader *reader = NULL;
     mmh_bar_begin(container, 0, 1);
-    if (mmh_cli_begin_input(options, container, NULL, &code))
+    const char *where = mmh_cli_begin_input(options, container, NULL, &code);
+    if (where)
         reader = mmh_cli_open_model(options, context, container, &code);
     mmh_bar_end();
     if (!reader) {
@@ -619,11 +659,15 @@ int mmh_cmd_cat(const struct mmh_cli_options *options, mmh_context *context)
         return code;
     }
     struct cat cat = { .options = options, .reader = reader, .container = container, .err = &err };
-    if (!mmh_outfile_open(&out, output, replace)) {
+    if (output && is_input(&cat, where, output)) {
+        fail(&cat, MMH_E_USAGE, "\"%s\" is input and output", output);
+    } else if (!mmh_outfile_open(&out, output, replace)) {
         int problem = errno;
-        fail(&cat, problem == EEXIST ? MMH_E_USAGE : MMH_E_IO,
-             problem == EEXIST ? "\"%s\" exists" : "cannot write \"%s\": %s", output,
-             strerror(problem));
+        fail(&cat, problem == EEXIST || problem == ENXIO ? MMH_E_USAGE : MMH_E_IO,
+             problem == EEXIST  ? "\"%s\" exists"
+             : problem == ENXIO ? "\"%s\" is a device or a pipe, which cannot be replaced"
+                                : "cannot write \"%s\": %s",
+             output, strerror(problem));
     } else {
         cat.out = out.file;
         cat.buffer = mmh_cli_alloc(PIECE_BYTES);

@@ -10,6 +10,7 @@
 #include "cli/host.h"
 #include "cli/progress.h"
 #include "cli/read_back.h"
+#include "cli/written.h"
 
 static void tell_times(const mmh_pack_report *report)
 {
@@ -99,7 +100,15 @@ static int pack_one(const struct mmh_cli_options *options, mmh_context *context,
         if (!options->force)
             return mmh_cli_refuse(options, shown, "-f replaces it, -o names another",
                                   "\"%s\" exists", output);
+        if (mmh_written_has(output))
+            return mmh_cli_refuse(options, shown, "-o OUT.mmh packs them together",
+                                  "another input of this call is packed as \"%s\"", output);
     }
+    for (size_t i = 0; i < input_count && options->remove; i++)
+        if (mmh_host_is_link(inputs[i]) && mmh_host_kind(inputs[i]) == MMH_HOST_FOLDER)
+            return mmh_cli_refuse(options, shown, "name the folder itself, or leave --rm out",
+                                  "\"%s\" is a symlink to a folder: --rm would empty that",
+                                  inputs[i]);
     mmh_status status =
         output ? mmh_pack(context, inputs, input_count, output, &pack, &report, &err)
                : mmh_pack_to_descriptor(context, inputs, input_count, 1, &pack, &report, &err);
@@ -108,6 +117,8 @@ static int pack_one(const struct mmh_cli_options *options, mmh_context *context,
         mmh_cli_pipe_closed();
     if (status != MMH_OK)
         return mmh_cli_fail(options, shown, &err, mmh_exit_of(status), NULL);
+    if (output)
+        mmh_written_add(output);
     if (input_count == 1 && report.file_count > 1 && mmh_host_kind(inputs[0]) == MMH_HOST_FILE)
         mmh_message_note("%s is packed with the %s that it refers to (--alone: without)",
                          mmh_cli_shown(shown),

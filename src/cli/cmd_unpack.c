@@ -10,6 +10,7 @@
 #include "cli/cli.h"
 #include "cli/host.h"
 #include "cli/progress.h"
+#include "cli/written.h"
 
 /* What decides where the files go. */
 struct content {
@@ -17,6 +18,7 @@ struct content {
     bool one_file; /* one regular file, and nothing else */
     bool has_root; /* it is a packed folder */
     char *name;    /* of the first file */
+    char **names;  /* [file_count] with several containers: of all that are no folders; else NULL */
 };
 
 static int look_inside(const struct mmh_cli_options *options, mmh_context *context,
@@ -36,6 +38,14 @@ static int look_inside(const struct mmh_cli_options *options, mmh_context *conte
             break;
         if (!content->name)
             content->name = mmh_cli_format("%s", file.name);
+        if (options->input_count > 1) {
+            if (!content->names) {
+                content->names = mmh_cli_alloc((size_t)info.file_count * sizeof *content->names);
+                memset(content->names, 0, (size_t)info.file_count * sizeof *content->names);
+            }
+            if (file.kind != MMH_FILE_FOLDER)
+                content->names[i] = mmh_cli_format("%s", file.name);
+        }
         content->has_root |= strcmp(file.name, ".") == 0;
         content->one_file = info.file_count == 1 && file.kind == MMH_FILE_REGULAR;
     }
@@ -43,6 +53,33 @@ static int look_inside(const struct mmh_cli_options *options, mmh_context *conte
     if (status != MMH_OK)
         return mmh_cli_fail_container(options, shown, &err, mmh_exit_of(status));
     return MMH_EXIT_OK; /* what was mended is told when it is unpacked */
+}
+
+static void release(struct content *content)
+{
+    for (uint64_t i = 0; content->names && i < content->file_count; i++)
+        free(content->names[i]);
+    free(content->names);
+    free(content->name);
+}
+
+/* With several containers: the first thing that another of them has put there (to be freed; NULL:
+ * none), or with `note` that all this is there now. */
+static char *find_written(const struct content *content, const char *destination, bool as_file,
+                          bool note)
+{
+    for (uint64_t i = 0; content->names && i < content->file_count; i++) {
+        if (!content->names[i])
+            continue;
+        char *path = as_file ? mmh_cli_format("%s", destination)
+                             : mmh_cli_join(destination, content->names[i]);
+        if (note)
+            mmh_written_add(path);
+        else if (mmh_written_has(path))
+            return path;
+        free(path);
+    }
+    return NULL;
 }
 
 static bool names_folder(const char *path)
@@ -197,7 +234,7 @@ static int unpack_one(const struct mmh_cli_options *options, mmh_context *contex
     if (options->to_stdout && mmh_host_is_terminal(stdout) && !options->force &&
         !is_text(context, container)) {
         int looked = look_inside(options, context, container, shown, &content);
-        free(content.name);
+        release(&content);
         return looked != MMH_EXIT_OK
                  ? looked
                  : mmh_cli_refuse(options, shown,
@@ -220,10 +257,18 @@ static int unpack_one(const struct mmh_cli_options *options, mmh_context *contex
     else if (code == MMH_EXIT_OK && as_file && !options->force && mmh_host_exists(destination))
         code = mmh_cli_refuse(options, shown, "-f replaces it, -o names another", "\"%s\" exists",
                               destination);
-    else if (code == MMH_EXIT_OK)
+    char *written = code == MMH_EXIT_OK ? find_written(&content, destination, as_file, false) : NULL;
+    if (written) {
+        code = mmh_cli_refuse(options, shown, "-o names another place",
+                              "\"%s\" comes from another container of this call", written);
+    } else if (code == MMH_EXIT_OK) {
         code = unpack_to(options, context, container, shown, destination, as_file);
+        if (code == MMH_EXIT_OK || code == MMH_EXIT_MENDED)
+            (void)find_written(&content, destination, as_file, true);
+    }
+    free(written);
     free(destination);
-    free(content.name);
+    release(&content);
     return code;
 }
 

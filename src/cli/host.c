@@ -57,10 +57,11 @@ static void on_status(int number)
 
 void mmh_host_begin(void)
 {
-    /* A file that is opened must not become somebody's stdout. */
+    /* A file that is opened must not become somebody's stdout. What is closed takes no writes: they
+     * fail, and are told. */
     for (int descriptor = 0; descriptor <= 2; descriptor++)
         if (fcntl(descriptor, F_GETFD) < 0 && errno == EBADF)
-            (void)!open("/dev/null", descriptor ? O_WRONLY : O_RDONLY);
+            (void)!open("/dev/null", descriptor == 2 ? O_WRONLY : O_RDONLY);
 
     struct sigaction action, old;
     memset(&action, 0, sizeof action);
@@ -87,11 +88,22 @@ void mmh_host_begin(void)
     sigaction(SIGXFSZ, &action, NULL); /* a file-size limit is then an error of the write */
 }
 
+static bool output_failed; /* and that has been told */
+
+void mmh_host_output_failed(void)
+{
+    output_failed = true;
+}
+
 bool mmh_host_flush(void)
 {
     int problem = 0;
+    if (output_failed)
+        return false;
+    errno = 0;
     if (fflush(stdout) != 0 || ferror(stdout))
         problem = errno ? errno : EIO;
+    output_failed = problem;
     if (problem == EPIPE)
         mmh_host_die_of_pipe();
     if (problem)
@@ -228,6 +240,12 @@ enum mmh_host_kind mmh_host_kind(const char *path)
                                    : MMH_HOST_OTHER;
 }
 
+bool mmh_host_is_link(const char *path)
+{
+    struct stat status;
+    return lstat(path, &status) == 0 && S_ISLNK(status.st_mode);
+}
+
 bool mmh_host_exists(const char *path)
 {
     struct stat status;
@@ -362,7 +380,7 @@ void mmh_host_remove_tree(const char *path)
     nftw(path, remove_one, 16, FTW_PHYS | FTW_DEPTH);
 }
 
-bool mmh_host_spool(const char *path, uint64_t limit_bytes, void (*tick)(uint64_t bytes))
+bool mmh_host_spool(const char *path, int from, uint64_t limit_bytes, void (*tick)(uint64_t bytes))
 {
     int descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (descriptor < 0)
@@ -371,7 +389,7 @@ bool mmh_host_spool(const char *path, uint64_t limit_bytes, void (*tick)(uint64_
     uint64_t total = 0;
     ssize_t count;
     bool good = true;
-    while (good && (count = read_fully(0, buffer, COPY_BYTES)) != 0) {
+    while (good && (count = read_fully(from, buffer, COPY_BYTES)) != 0) {
         good = count > 0;
         if (good && limit_bytes && (uint64_t)count > limit_bytes - total) {
             errno = EOVERFLOW;
@@ -399,6 +417,24 @@ bool mmh_host_spool(const char *path, uint64_t limit_bytes, void (*tick)(uint64_
     }
     errno = problem;
     return good;
+}
+
+int mmh_host_open_pipe(const char *path)
+{
+    struct stat status;
+    int descriptor = open(path, O_RDONLY | O_CLOEXEC); /* waits for a writer; a signal ends that */
+    if (descriptor < 0)
+        return -1;
+    if (fstat(descriptor, &status) == 0 && (S_ISFIFO(status.st_mode) || S_ISSOCK(status.st_mode)))
+        return descriptor;
+    close(descriptor);
+    errno = ENXIO;
+    return -1;
+}
+
+void mmh_host_close(int descriptor)
+{
+    close(descriptor);
 }
 
 const char *mmh_host_input_path(void)

@@ -18,6 +18,9 @@ void mmh_host_begin(void);
  * it would have without us. */
 bool mmh_host_flush(void);
 
+/* A write to stdout has failed, and that was told: mmh_host_flush says no more about it. */
+void mmh_host_output_failed(void);
+
 /* Whether an interrupt came. The first asks for a clean stop, the second kills. */
 bool mmh_host_interrupted(void);
 
@@ -49,6 +52,7 @@ bool mmh_host_has_input(void);
 enum mmh_host_kind { MMH_HOST_NONE, MMH_HOST_FILE, MMH_HOST_FOLDER, MMH_HOST_OTHER };
 
 enum mmh_host_kind mmh_host_kind(const char *path); /* through symlinks */
+bool mmh_host_is_link(const char *path);            /* a symlink, wherever it leads */
 bool mmh_host_exists(const char *path);             /* a dangling symlink too */
 bool mmh_host_same(const char *path, const char *other);
 bool mmh_host_make_folder(const char *path); /* or it exists already */
@@ -70,9 +74,13 @@ bool mmh_host_can_write(const char *folder);
 char *mmh_host_make_temporary(const char *parent); /* a new folder, 0700; to be freed */
 void mmh_host_remove_tree(const char *path);
 
-/* Copy standard input to a new file, and tell `tick` how much there is so far. False: errno says
+/* Open a pipe that has a name, once somebody writes to it. -1: errno; ENXIO if it is none. */
+int mmh_host_open_pipe(const char *path);
+void mmh_host_close(int descriptor);
+
+/* Copy standard input, or another open descriptor, to a new file, and tell `tick` how much there is so far. False: errno says
  * why (EINTR: interrupted, EOVERFLOW: it holds more than limit_bytes; 0: no limit). */
-bool mmh_host_spool(const char *path, uint64_t limit_bytes, void (*tick)(uint64_t bytes));
+bool mmh_host_spool(const char *path, int from, uint64_t limit_bytes, void (*tick)(uint64_t bytes));
 
 /* A path by which standard input can be opened anew, if it is a file that nothing was read of:
  * static. NULL: it is a pipe, or the system has no such paths. */

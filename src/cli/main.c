@@ -9,6 +9,7 @@
 #include "cli/host.h"
 #include "cli/options.h"
 #include "cli/progress.h"
+#include "cli/written.h"
 
 struct verb {
     const char *name;
@@ -251,6 +252,7 @@ int main(int argument_count, char **arguments)
         }
     }
     mmh_options_release(&options);
+    mmh_written_release();
     if (!mmh_host_flush() && code == MMH_EXIT_OK)
         code = MMH_EXIT_IO;
     return code;

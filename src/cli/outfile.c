@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -26,13 +27,20 @@ bool mmh_outfile_open(struct mmh_outfile *out, const char *path, bool replace)
         errno = EEXIST;
         return false;
     }
+    if (mmh_host_kind(path) == MMH_HOST_OTHER) { /* a rename would put a file in its place */
+        errno = ENXIO;
+        return false;
+    }
     if (mmh_host_kind(path) == MMH_HOST_FOLDER) {
         errno = EISDIR;
         return false;
     }
     char *folder = mmh_cli_folder_of(path);
     out->path = mmh_cli_format("%s", path);
-    out->temporary = mmh_cli_format("%s/.mmh-cat-%ld", folder, (long)getpid());
+    /* As the library's: what a killed run leaves is swept by the next one that writes there. */
+    out->temporary = mmh_cli_format("%s/.mmh-%016llx.tmp", folder,
+                                    (unsigned long long)mmh_host_clock_ns() ^
+                                        (unsigned long long)getpid() << 40);
     int descriptor = -1;
 #ifdef O_TMPFILE
     /* No name at all until it is complete: nothing stays behind, however we end. */
@@ -40,10 +48,11 @@ bool mmh_outfile_open(struct mmh_outfile *out, const char *path, bool replace)
     out->nameless = descriptor >= 0;
 #endif
     if (descriptor < 0) {
-        (void)unlink(out->temporary); /* of a dead process that had our number */
         descriptor = open(out->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     }
     free(folder);
+    if (descriptor >= 0)
+        (void)flock(descriptor, LOCK_EX | LOCK_NB); /* alive: not to be swept */
     out->file = descriptor < 0 ? NULL : fdopen(descriptor, "wb");
     if (out->file)
         return true;

@@ -15,7 +15,8 @@ struct mmh_outfile {
     bool nameless;          /* `temporary` is not used yet */
 };
 
-/* path NULL: standard output. False: errno says why (EEXIST: it is there, and not `replace`). */
+/* path NULL: standard output. False: errno says why (EEXIST: it is there, and not `replace`; ENXIO: a
+ * device or pipe). */
 bool mmh_outfile_open(struct mmh_outfile *out, const char *path, bool replace);
 
 /* Sync it and give it its name; standard output is flushed. False: errno. Released either way. */

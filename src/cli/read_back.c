@@ -175,8 +175,33 @@ static mmh_status compare_entry(struct read_back *back, uint64_t index)
 
 /* ---- removing ---- */
 
+static int by_path(const void *a, const void *b)
+{
+    const struct origin *const *x = a, *const *y = b;
+    return strcmp((*x)->path, (*y)->path);
+}
+
+/* Two entries that were made of one file: the inputs name it twice. */
+static mmh_status check_twice(struct read_back *back)
+{
+    const struct origin **order = mmh_cli_alloc((back->origin_count + 1) * sizeof *order);
+    mmh_status status = MMH_OK;
+    for (size_t i = 0; i < back->origin_count; i++)
+        order[i] = &back->origins[i];
+    qsort(order, back->origin_count, sizeof *order, by_path);
+    for (size_t i = 1; i < back->origin_count && status == MMH_OK; i++)
+        if (order[i]->kind != MMH_FILE_FOLDER && strcmp(order[i - 1]->path, order[i]->path) == 0)
+            status = fail(back, MMH_E_USAGE, "\"%.400s\" was packed twice: nothing is removed",
+                          order[i]->path);
+    free(order);
+    return status;
+}
+
 static mmh_status remove_origins(struct read_back *back, uint64_t *removed)
 {
+    mmh_status status = check_twice(back);
+    if (status != MMH_OK)
+        return status;
     for (size_t i = 0; i < back->origin_count;
          i++) { /* a last look at all, before the first goes */
         struct origin *origin = &back->origins[i];

@@ -71,6 +71,7 @@ static bool scan_number(struct scanner *scanner, struct number *number)
     }
     if (number->negative && !number->given)
         return fail(scanner, "a number is missing after \"-\"");
+    number->negative = number->negative && number->value; /* -0 is 0 */
     return true;
 }
 
@@ -93,9 +94,10 @@ static bool scan_dimension(struct scanner *scanner, struct mmh_selection *select
     if (!take(scanner, ':')) {
         if (!first.given)
             return fail(scanner, "a number or a range is missing for dimension %u", (unsigned)d);
-        if (first.negative ? first.value > length || !first.value : first.value >= length)
-            return fail(scanner, "%s%" PRIu64 " is outside dimension %u, which has %" PRIu64,
-                        first.negative ? "-" : "", first.value, (unsigned)d, length);
+        if (first.negative ? first.value > length : first.value >= length)
+            return fail(scanner, "%s%" PRIu64 "%s is outside dimension %u, which has %" PRIu64,
+                        first.negative ? "-" : "", first.value, first.huge ? " or more" : "",
+                        (unsigned)d, length);
         selection->begin[d] = place(&first, length);
         selection->end[d] = selection->begin[d] + 1;
         selection->dropped[d] = true;

@@ -100,6 +100,45 @@ static mmh_status side_load(struct side *side, uint64_t first, size_t count, siz
     return status;
 }
 
+/*
+ * A sum of squares that neither overflows nor vanishes: numbers beyond 2^511 and below 2^-511 are
+ * summed apart, scaled (Blue, A Portable Fortran Program to Find the Euclidean Norm of a Vector,
+ * 1978).
+ */
+struct squares {
+    double small, middle, large;
+};
+
+static void add_square(struct squares *squares, double x)
+{
+    x = fabs(x);
+    if (x > 0x1p511)
+        squares->large += (x * 0x1p-600) * (x * 0x1p-600);
+    else if (x < 0x1p-511)
+        squares->small += (x * 0x1p600) * (x * 0x1p600);
+    else
+        squares->middle += x * x;
+}
+
+static double norm_of(const struct squares *squares)
+{
+    if (squares->large > 0)
+        return sqrt(squares->large + squares->middle * 0x1p-600 * 0x1p-600) * 0x1p600;
+    if (squares->middle > 0)
+        return sqrt(squares->middle + squares->small * 0x1p-600 * 0x1p-600);
+    return sqrt(squares->small) * 0x1p-600;
+}
+
+/* The distance of two 64-bit integers of one type, which doubles may not tell apart. */
+static double integer_distance(const struct side *first, const struct side *second, size_t element)
+{
+    uint64_t x, y;
+    memcpy(&x, first->data + element * 8, 8);
+    memcpy(&y, second->data + element * 8, 8);
+    bool above = first->tensor->dtype == MMH_DTYPE_I64 ? (int64_t)y > (int64_t)x : y > x;
+    return (double)(above ? y - x : x - y);
+}
+
 static bool bits_differ(const struct side *first, const struct side *second, size_t element)
 {
     unsigned bits = first->bits;
@@ -115,11 +154,14 @@ static bool bits_differ(const struct side *first, const struct side *second, siz
 /* Add up what differs in elements [0, count) of a loaded piece, which are `before` ones on. */
 static mmh_status measure(mmh_difference *difference, const struct side *first,
                           const struct side *second, size_t first_bytes, size_t second_bytes,
-                          uint64_t before, size_t count, double *squares, mmh_error *err)
+                          uint64_t before, size_t count, struct squares squares[2],
+                          mmh_error *err)
 {
     double a[2 * SPAN], b[2 * SPAN];
     unsigned values = mmh_dtype_values(first->tensor->dtype);
     bool by_bits = first->tensor->dtype == second->tensor->dtype;
+    bool long_integers = by_bits && (first->tensor->dtype == MMH_DTYPE_I64 ||
+                                     first->tensor->dtype == MMH_DTYPE_U64);
     for (size_t done = 0; done < count; done += SPAN) {
         size_t span = MMH_MIN((size_t)SPAN, count - done);
         mmh_status status = mmh_values(a, first->data, first_bytes, first->tensor->dtype, done,
@@ -134,7 +176,7 @@ static mmh_status measure(mmh_difference *difference, const struct side *first,
             for (unsigned v = 0; v < values; v++) {
                 double x = a[values * i + v], y = b[values * i + v], distance = fabs(y - x);
                 if (isfinite(x))
-                    squares[0] += x * x;
+                    add_square(&squares[0], x);
                 if (!by_bits)
                     differs |= isnan(x) ? !isnan(y) : x != y;
                 if (!differs)
@@ -143,7 +185,9 @@ static mmh_status measure(mmh_difference *difference, const struct side *first,
                     unmeasured = true;
                     continue;
                 }
-                squares[1] += distance * distance;
+                if (long_integers)
+                    distance = integer_distance(first, second, done + i);
+                add_square(&squares[1], distance);
                 if (distance > difference->max_absolute) {
                     difference->max_absolute = distance;
                     difference->max_element = before + done + i;
@@ -162,7 +206,7 @@ static mmh_status measure(mmh_difference *difference, const struct side *first,
 static mmh_status walk(mmh_difference *difference, struct side *first, struct side *second,
                        bool numbers, bool *equal, mmh_error *err)
 {
-    double squares[2] = { 0, 0 };
+    struct squares squares[2] = { { 0, 0, 0 }, { 0, 0, 0 } };
     *equal = true;
     for (uint64_t done = 0; done < difference->element_count; done += PIECE_ELEMENTS) {
         size_t count = (size_t)MMH_MIN(difference->element_count - done,
@@ -184,8 +228,8 @@ static mmh_status walk(mmh_difference *difference, struct side *first, struct si
             return MMH_OK;
         }
     }
-    difference->first_norm = sqrt(squares[0]);
-    difference->difference_norm = sqrt(squares[1]);
+    difference->first_norm = norm_of(&squares[0]);
+    difference->difference_norm = norm_of(&squares[1]);
     return MMH_OK;
 }
 

@@ -54,6 +54,36 @@ static const char *folder_name(struct mmh_arena *arena, const char *path)
     return copy ? base_name(copy) : NULL;
 }
 
+/* Whether a path names the very place of the output, and not only the same file by another link; and
+ * whether a container lies there. */
+static mmh_status is_output(bool *replaced, bool *container, struct mmh_arena *arena,
+                            const char *path, const char *output, mmh_error *err)
+{
+    const char *const paths[2] = { path, output };
+    struct mmh_path_info folders[2];
+    uint8_t magic[8];
+    mmh_input *input;
+    for (int i = 0; i < 2; i++) {
+        size_t length = (size_t)(base_name(paths[i]) - paths[i]);
+        const char *folder = length ? mmh_arena_string(arena, paths[i], length) : ".";
+        if (!folder)
+            return mmh_fail(err, MMH_E_MEMORY, "no memory for a path");
+        mmh_status status = mmh_path_stat(&folders[i], folder, true, err);
+        if (status != MMH_OK)
+            return status;
+    }
+    *replaced = folders[0].device == folders[1].device && folders[0].inode == folders[1].inode &&
+                strcmp(base_name(path), base_name(output)) == 0;
+    mmh_status status = mmh_input_open(&input, path, arena->allocator, err);
+    if (status != MMH_OK)
+        return status;
+    *container = mmh_input_bytes(input) >= sizeof magic &&
+                 mmh_input_read(input, magic, 0, sizeof magic, NULL) == MMH_OK &&
+                 mmh_container_magic(magic, sizeof magic);
+    mmh_input_close(input);
+    return MMH_OK;
+}
+
 struct listing {
     struct mmh_unit unit;
     const char *prefix;      /* NULL: names as they are */
@@ -137,9 +167,16 @@ static mmh_status list_inputs(struct mmh_plan *plan, struct mmh_arena *arena,
             const struct mmh_path_info *info = &unit->entries[e];
             if (output && out_info.kind == MMH_PATH_FILE && info->device == out_info.device &&
                 info->inode == out_info.inode) {
-                if (!listing->folder)
+                const char *path = entry_path(arena, unit->root, info->path);
+                bool replaced = false, container = false;
+                mmh_status status = path ? is_output(&replaced, &container, arena, path, output, err)
+                                         : mmh_fail(err, MMH_E_MEMORY, "no memory for a path");
+                if (status != MMH_OK)
+                    return status;
+                if (!listing->folder || (replaced && !container))
                     return mmh_fail(err, MMH_E_USAGE, "\"%s\" is input and output", output);
-                continue;
+                if (replaced) /* the container of the last time, which is packed anew */
+                    continue;
             }
             if (is_temporary(info->path)) { /* of a run that is at work there, or was killed */
                 if (!listing->folder)

@@ -356,6 +356,11 @@ static mmh_status unpack_file(struct restoring *restoring, const char *path,
     status = mmh_path_stat(&info, path, false, err);
     if (status == MMH_OK && info.kind != MMH_PATH_NONE && !options->overwrite)
         return mmh_fail(err, MMH_E_USAGE, "\"%s\" exists", path);
+    const struct mmh_path_info *self = mmh_input_info(restoring->reader->input);
+    if (status == MMH_OK && info.kind == MMH_PATH_FILE && info.device == self->device &&
+        info.inode == self->inode)
+        return mmh_fail(err, MMH_E_USAGE, "\"%s\" would replace the container that it is in",
+                        path);
     struct mmh_output_options out = { .overwrite = options->overwrite,
                                       .sweep = true,
                                       .mode = record->mode & MODE_KEPT };
@@ -412,9 +417,11 @@ static mmh_status check_symlinks(const mmh_reader *reader, mmh_error *err)
 }
 
 /* Nothing that exists is in the way: before any work is done. */
-static mmh_status check_destination(const mmh_folder *folder, const struct mmh_index *index,
+static mmh_status check_destination(const mmh_folder *folder, const mmh_reader *reader,
                                     bool overwrite, mmh_error *err)
 {
+    const struct mmh_index *index = &reader->container.index;
+    const struct mmh_path_info *self = mmh_input_info(reader->input);
     for (uint64_t i = 0; i < index->file_count; i++) {
         const struct mmh_file_record *record = &index->files[i].record;
         if (strcmp(record->name, ".") == 0)
@@ -428,6 +435,9 @@ static mmh_status check_destination(const mmh_folder *folder, const struct mmh_i
             continue;
         if (!overwrite || info.kind == MMH_PATH_FOLDER || record->kind == MMH_FILE_FOLDER)
             return mmh_fail(err, MMH_E_USAGE, "\"%s\" exists in the destination", record->name);
+        if (info.kind == MMH_PATH_FILE && info.device == self->device && info.inode == self->inode)
+            return mmh_fail(err, MMH_E_USAGE, "\"%s\" would replace the container that it is in",
+                            record->name);
         if (info.kind == MMH_PATH_OTHER)
             return mmh_fail(err, MMH_E_USAGE,
                             "\"%s\" is a device or a pipe, which cannot be replaced", record->name);
@@ -712,7 +722,7 @@ static mmh_status unpack_folder(struct restoring *restoring, const char *path,
     status = mmh_folder_open(&folder, path, true, allocator, err);
     if (status == MMH_OK) {
         mmh_folder_sweep(folder);
-        status = check_destination(folder, index, options->overwrite, err);
+        status = check_destination(folder, restoring->reader, options->overwrite, err);
     }
     if (status == MMH_OK)
         status = check_room(folder, path, restoring->reader, err);
@@ -722,7 +732,7 @@ static mmh_status unpack_folder(struct restoring *restoring, const char *path,
         status = stage_files(restoring, folder, staging, options, sync_ns, err);
     if (status == MMH_OK) { /* one process at a time: each sees all that another has placed */
         mmh_folder_lock(folder);
-        status = check_destination(folder, index, options->overwrite, err);
+        status = check_destination(folder, restoring->reader, options->overwrite, err);
     }
     if (status == MMH_OK)
         status = place_files(folder, staging, index, options->overwrite, created, placed, err);
