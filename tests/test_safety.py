@@ -870,13 +870,17 @@ def test_two_inputs_never_share_an_output(tmp_path):
 
 
 def test_an_output_within_the_input_is_not_lost(tmp_path):
-    put(tmp_path, "fo/a", b"hello")
-    put(tmp_path, "fo/b", b"PRECIOUS")
-    assert "input and output" in mmh("pack", "-f", "fo", "-o", "fo/b", cwd=tmp_path, code=USAGE).err
-    assert (tmp_path / "fo/b").read_bytes() == b"PRECIOUS"
+    put(tmp_path, "model/a", b"hello")
+    put(tmp_path, "model/b", b"PRECIOUS")
+    assert "input and output" in mmh("pack", "-f", "model", "-o", "model/b", cwd=tmp_path, code=USAGE).err
+    assert (tmp_path / "model/b").read_bytes() == b"PRECIOUS"
     for _ in range(2):  # a container of its own is packed anew, and not packed
-        mmh("pack", "-f", "fo", "-o", "fo/fo.mmh", cwd=tmp_path, code=OK)
-        assert {f["name"] for f in mmh("ls", "--json", "fo/fo.mmh", cwd=tmp_path).json()["files"]} == {".", "a", "b"}
+        mmh("pack", "-f", "model", "-o", "model/own.mmh", cwd=tmp_path, code=OK)
+        assert {f["name"] for f in mmh("ls", "--json", "model/own.mmh", cwd=tmp_path).json()["files"]} == {
+            ".",
+            "a",
+            "b",
+        }
     put(tmp_path, "d/x", b"linked")
     os.link(tmp_path / "d/x", tmp_path / "out.mmh")
     mmh("pack", "-f", "d", "-o", "out.mmh", cwd=tmp_path, code=OK)

@@ -122,7 +122,7 @@ def update_lists(rooms):
         def own_set(name, sets=sets):
             return next((one for one in sets if name.endswith(f"_{one}.c")), None)
 
-        listed = re.search(r"^posix_sources = files\(([^)]*)\)", text, flags=re.M)
+        listed = re.search(r"^posix_sources = files\(([^)]*)\)", text, flags=re.MULTILINE)
         posix = re.findall(r"'([^']+)'", listed.group(1)) if listed else []
 
         def new_list(match, names=names, own_set=own_set, posix=posix):

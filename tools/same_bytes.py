@@ -21,7 +21,7 @@ import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-import golden  # noqa: E402
+import golden
 
 LEVELS = (1, 5, 9)
 
@@ -81,7 +81,7 @@ def inputs(folder):
     large = struct.pack("<360000H", *(x >> 16 for x in float32_bits(360000, 3)))  # more than one chunk
     head = json.dumps({"w": {"dtype": "BF16", "shape": [600, 600], "data_offsets": [0, len(large)]}}).encode()
     (folder / "large.safetensors").write_bytes(struct.pack("<Q", len(head)) + head + large)
-    big = "{'descr': '>f4', 'fortran_order': False, 'shape': (48, 96), }".encode().ljust(117) + b"\n"
+    big = b"{'descr': '>f4', 'fortran_order': False, 'shape': (48, 96), }".ljust(117) + b"\n"
     (folder / "big.npy").write_bytes(b"\x93NUMPY\1\0" + struct.pack("<H", len(big)) + big +
                                      struct.pack(f">{len(weights)}I", *weights))
     (folder / "text.txt").write_bytes(b"".join(b"line %d of many, much like the others\n" % i for i in range(3000)))
@@ -92,7 +92,8 @@ def inputs(folder):
 
 
 def run(program, *arguments):
-    return subprocess.run([program, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    command = [program, *map(str, arguments)]
+    return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
 
 
 def compare(count, one, other):
