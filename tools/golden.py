@@ -364,6 +364,11 @@ def good_files(build, target, work):
         add(f"types-{level}", file(f"types-{level}.safetensors", safetensors(type_tensors(level))), f"-{level}",
             f"--hash={'sha256' if level % 4 == 0 else 'blake3'}")
     add("raw-i4-1", file("i4.bin", small_integers(200, 24)), "-1", "--dtype=i4", "--shape=20,20")
+    numbers = Numbers(90)
+    values = bytearray(near_powers(numbers, 2048, lambda: True))
+    for at in range(0, len(values), 128):  # elements that no window of the others holds
+        values[at:at + 2] = struct.pack("<H", numbers.below(1 << 16))
+    add("patches-5", file("patches.safetensors", safetensors([("w", "BF16", [2048], bytes(values))])), "-5")
     parts = work / "parts"
     parts.mkdir()
     index = shards(parts)

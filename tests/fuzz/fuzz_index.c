@@ -3,7 +3,7 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  *
- * Input: u32 bytes of chunks that the container has, or seems to have; then the decoded index.
+ * Input: as fuzz_container.c takes the parts of a container; of the chunks only their size counts.
  */
 #include "sealed.h"
 
@@ -55,10 +55,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     size_t made_bytes;
     if (bytes < 5)
         return 0;
-    uint8_t *parts = fuzz_copy(data, bytes);
-    mmh_store32(parts, (uint32_t)(bytes - 4));
-    hollow.sound = sealed_parts(&made_bytes, parts, bytes);
-    hollow.gap = mmh_load32(data);
+    size_t index_bytes = MMH_MIN((size_t)mmh_load32(data), bytes - 4);
+    uint8_t *parts = fuzz_copy(data, 4 + index_bytes);
+    hollow.sound = sealed_parts(&made_bytes, parts, 4 + index_bytes);
+    hollow.gap = bytes - 4 - index_bytes;
     free(parts);
     move_footers(&hollow, made_bytes);
     mmh_status status = mmh_container_open(&reader, read_at, &hollow, hollow.bytes, INDEX_MAX,
