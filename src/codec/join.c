@@ -99,12 +99,13 @@ static void classify(struct sample *sample, size_t columns, int32_t *column_sum)
     int32_t row_sum[SAMPLE_MAX / ROW_MIN], squares = 0, sum = 0;
     int32_t row_squares = 0, column_squares = 0;
     bool has_rows = columns >= ROW_MIN && rows > 1, has_columns = rows >= COLUMN_MIN;
-    assert(rows && columns);
+    assert(count && rows && columns);
     memset(column_sum, 0, columns * sizeof *column_sum);
     for (size_t r = 0; r < rows; r++) {
         size_t n = MMH_MIN(columns, count - r * columns);
         const uint16_t *levels = sample->level + r * columns;
         int32_t of_row = 0;
+        assert(n);
         for (size_t c = 0; c < n; c++) {
             int32_t level = MMH_MIN(MMH_MAX(levels[c] - sample->mean, -REACH), REACH);
             of_row += level;

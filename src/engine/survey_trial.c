@@ -155,6 +155,7 @@ static mmh_status settle(const struct trial *trial, struct mmh_survey *survey, m
     }
     for (size_t r = 0; r <= kept && status == MMH_OK; r++) {
         bool joins = false;
+        /* cppcheck-suppress uninitvar ; 0 .. kept are set */
         for (size_t i = runs[r].first; i < runs[r].end; i++)
             if (is_major(trial, i)) {
                 survey[i].joins = joins;

@@ -85,22 +85,16 @@ static bool listed(const char *list, const char *name)
     }
 }
 
-/* Whether $MMH_CPU lets a set be used; plain C always may. */
-static bool wanted(size_t index)
-{
-    const char *list = getenv("MMH_CPU");
-    return !index || !list || !*list || listed(list, kernels[index].name);
-}
-
 const struct mmh_kernels *mmh_kernels_get(void)
 {
     static _Atomic(const struct mmh_kernels *) chosen;
     const struct mmh_kernels *best = atomic_load_explicit(&chosen, memory_order_acquire);
     if (best)
         return best;
+    const char *list = getenv("MMH_CPU");
     best = &kernels[0];
     for (size_t i = 1; i < MMH_COUNT_OF(kernels); i++)
-        if (runs_here(i) && wanted(i))
+        if (runs_here(i) && (!list || !*list || listed(list, kernels[i].name)))
             best = &kernels[i];
     /* Threads that race here choose the same. */
     atomic_store_explicit(&chosen, best, memory_order_release);
@@ -110,7 +104,7 @@ const struct mmh_kernels *mmh_kernels_get(void)
 const struct mmh_kernels *mmh_kernels_at(size_t index)
 {
     for (size_t i = 0; i < MMH_COUNT_OF(kernels); i++)
-        if (runs_here(i) && wanted(i) && index-- == 0)
+        if (runs_here(i) && index-- == 0)
             return &kernels[i];
     return NULL;
 }

@@ -250,8 +250,7 @@ struct mmh_kernels {
  * choice. Thread safe; the pointer is static. */
 const struct mmh_kernels *mmh_kernels_get(void);
 
-/* Walk all kernels that this machine can run and MMH_CPU allows, the plain C ones first; NULL past
- * the end. */
+/* Walk all kernels that this machine can run, the plain C ones first; NULL past the end. */
 const struct mmh_kernels *mmh_kernels_at(size_t index);
 
 /*

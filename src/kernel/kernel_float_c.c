@@ -430,7 +430,7 @@ void mmh_bits_used_c(uint64_t *any, uint64_t *all, const uint8_t *src, size_t co
         ands &= element;
     }
     *any = ors & width;
-    *all = ands & width;
+    *all = ands & width; /* cppcheck-suppress ctunullpointer ; no caller has NULL */
 }
 
 void mmh_swap_bytes_c(uint8_t *dst, const uint8_t *src, size_t count, unsigned element_bytes)

@@ -323,6 +323,7 @@ MMH_INLINE uint8_t *encode_groups(uint8_t *states, uint8_t *at, const uint8_t *s
 
     /* what a group needs is looked up while the group before is coded */
     uint16_t indices[2][MMH_RANS_GROUP] __attribute__((aligned(64)));
+    /* ids is NULL without with_ids alone. cppcheck-suppress nullPointerArithmetic */
     if (groups)
         put_entries(indices[(groups - 1) % 2], symbols + (groups - 1) * MMH_RANS_GROUP,
                     with_ids ? ids + (groups - 1) * MMH_RANS_GROUP : NULL);

@@ -203,6 +203,8 @@ const char *index_problem(const mmh_container_reader *reader)
         const struct mmh_tensor_record *tensor = &index->tensors[t];
         if (tensor->file >= index->file_count || (t && tensor->file < tensor[-1].file))
             return "a tensor belongs to no file";
+        if (tensor->dimensions > MMH_DIMENSIONS_MAX)
+            return "a tensor has too many dimensions";
         uint64_t room = index->files[tensor->file].record.bytes;
         if (tensor->offset > room || tensor->bytes > room - tensor->offset)
             return "a tensor reaches past its file";
