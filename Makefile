@@ -5,7 +5,7 @@ BUILD ?= build
 PYTHON ?= .venv/bin/python
 T ?= container
 
-.PHONY: all deps demo check test golden fmt lint bench bench-large gpu-check gpu-bench fuzz install clean help
+.PHONY: all deps demo check check-platforms test golden fmt lint bench bench-large gpu-check gpu-bench fuzz install clean help
 
 all: $(BUILD)/build.ninja
 	@ninja -C $(BUILD)
@@ -15,7 +15,7 @@ $(BUILD)/build.ninja:
 	@meson setup $(BUILD)
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 17
 
 deps: ## install what is missing, by package name
 	@tools/deps.sh
@@ -27,6 +27,10 @@ demo: deps ## set up, build, pack and restore a real model, print the table
 check: ## set up, build, run every test; what CI runs
 	@tools/deps.sh check
 	@tools/check.sh
+
+check-platforms: ## the tests on arm64, s390x and Windows by emulation, and on x86-64's kernels apart
+	@tools/deps.sh platforms
+	@tools/check_platforms.sh
 
 test: all ## the quick tests alone
 	@meson test -C $(BUILD) --suite unit --print-errorlogs
@@ -69,4 +73,4 @@ install: all
 	@meson install -C $(BUILD)
 
 clean:
-	@rm -rf $(BUILD) build-asan build-tsan build-c build-fuzz
+	@rm -rf $(BUILD) build-asan build-tsan build-c build-fuzz build-arm64 build-s390x build-windows
