@@ -7,7 +7,7 @@ PYTHON3 ?= python3
 T ?= container
 MINUTES ?= 10
 
-.PHONY: all deps demo check check-valgrind nightly coverage test golden fmt lint bench bench-large \
+.PHONY: all deps demo check check-platforms check-valgrind nightly coverage test golden fmt lint bench bench-large \
   gpu-check gpu-bench fuzz fuzz-all install clean help
 
 all: $(BUILD)/build.ninja
@@ -18,7 +18,7 @@ $(BUILD)/build.ninja:
 	@meson setup $(BUILD)
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 17
 
 deps: ## install what is missing, by package name
 	@tools/deps.sh
@@ -41,6 +41,10 @@ nightly: ## what takes longer: valgrind, TSan on everything, clang with more war
 coverage: ## lines that the unit and the Python tests run, room by room
 	@tools/deps.sh check
 	@tools/coverage.sh
+
+check-platforms: ## the tests on arm64, s390x and Windows by emulation, and on x86-64's kernels apart
+	@tools/deps.sh platforms
+	@tools/check_platforms.sh
 
 test: all ## the quick tests alone
 	@meson test -C $(BUILD) --suite unit --print-errorlogs
@@ -85,4 +89,4 @@ install: all
 	@meson install -C $(BUILD)
 
 clean:
-	@rm -rf $(BUILD) build-asan build-tsan build-c build-fuzz build-fuzz-gcc build-clang build-coverage
+	@rm -rf $(BUILD) build-asan build-tsan build-c build-fuzz build-fuzz-gcc build-clang build-coverage build-arm64 build-s390x build-windows

@@ -24,10 +24,12 @@ int main(int count, char **arguments)
         mmh_find(reader, arguments[2], &number, &err) == MMH_OK &&
         mmh_tensor(reader, number, &tensor, &err) == MMH_OK && tensor.dimensions == 2) {
         uint64_t begin[2] = { 0, 0 }, end[2] = { 1, tensor.shape[1] };
-        size_t columns = (size_t)tensor.shape[1], bytes = columns * mmh_dtype_bit_count(tensor.dtype) / 8;
+        size_t columns = (size_t)tensor.shape[1],
+               bytes = columns * mmh_dtype_bit_count(tensor.dtype) / 8;
         void *row = malloc(bytes + 1); /* only the chunks that hold this row are decoded */
         double *values = malloc((columns + 1) * sizeof *values * mmh_dtype_values(tensor.dtype));
-        if (row && values && mmh_load_slice(reader, number, begin, end, row, bytes, &err) == MMH_OK &&
+        if (row && values &&
+            mmh_load_slice(reader, number, begin, end, row, bytes, &err) == MMH_OK &&
             mmh_values(values, row, bytes, tensor.dtype, 0, columns, &err) == MMH_OK)
             for (size_t i = 0; i < columns; i++)
                 printf("%g\n", values[i]);

@@ -462,7 +462,8 @@ static void test_originals_answer_as_their_container(void **state)
     make_model(at("m.safetensors"));
     pack_one(context, at("m.safetensors"), at("m.mmh"), 5);
     assert_int_equal(mmh_open(context, at("m.mmh"), &reader, NULL), MMH_OK);
-    assert_int_equal(mmh_open_original(context, at("m.safetensors"), NULL, &original, NULL), MMH_OK);
+    assert_int_equal(mmh_open_original(context, at("m.safetensors"), NULL, &original, NULL),
+                     MMH_OK);
     mmh_container_info info = { .struct_size = sizeof info };
     assert_int_equal(mmh_container(original, &info, NULL), MMH_OK);
     assert_int_equal(info.tensor_count, 7);
@@ -499,7 +500,8 @@ static void test_originals_answer_as_their_container(void **state)
     uint16_t slice[6], same[6];
     const uint64_t begin[2] = { 7, 3 }, end[2] = { 9, 6 };
     assert_int_equal(mmh_find(original, "b.bf16", &tensor, NULL), MMH_OK);
-    assert_int_equal(mmh_load_slice(original, tensor, begin, end, slice, sizeof slice, NULL), MMH_OK);
+    assert_int_equal(mmh_load_slice(original, tensor, begin, end, slice, sizeof slice, NULL),
+                     MMH_OK);
     assert_int_equal(mmh_load_slice(reader, tensor, begin, end, same, sizeof same, NULL), MMH_OK);
     assert_memory_equal(slice, same, sizeof slice);
     mmh_close(original);
@@ -515,7 +517,8 @@ static void test_an_original_that_changes_is_an_error(void **state)
     mmh_error err = { 0 };
     uint8_t data[100];
     make_model(at("m.safetensors"));
-    assert_int_equal(mmh_open_original(context, at("m.safetensors"), NULL, &original, NULL), MMH_OK);
+    assert_int_equal(mmh_open_original(context, at("m.safetensors"), NULL, &original, NULL),
+                     MMH_OK);
     assert_int_equal(truncate(at("m.safetensors"), 5000), 0);
     assert_int_equal(mmh_read(original, 0, 0, data, sizeof data, &err), MMH_E_IO);
     assert_non_null(strstr(err.message, "changed"));

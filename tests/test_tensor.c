@@ -536,21 +536,36 @@ static void test_elements_have_the_values_of_their_definitions(void **state)
         unsigned byte;
         double value;
     } known[] = {
-        { MMH_DTYPE_F8_E4M3, 0x7e, 448 },          { MMH_DTYPE_F8_E4M3, 0x08, 0.015625 },
-        { MMH_DTYPE_F8_E4M3, 0x01, 0.001953125 },  { MMH_DTYPE_F8_E4M3, 0xb8, -1 },
-        { MMH_DTYPE_F8_E5M2, 0x7b, 57344 },        { MMH_DTYPE_F8_E5M2, 0x04, 0x1p-14 },
-        { MMH_DTYPE_F8_E5M2, 0x01, 0x1p-16 },      { MMH_DTYPE_F8_E5M2, 0xbc, -1 },
-        { MMH_DTYPE_F8_E4M3FNUZ, 0x7f, 240 },      { MMH_DTYPE_F8_E4M3FNUZ, 0x08, 0x1p-7 },
-        { MMH_DTYPE_F8_E4M3FNUZ, 0x01, 0x1p-10 },  { MMH_DTYPE_F8_E4M3FNUZ, 0xc0, -1 },
-        { MMH_DTYPE_F8_E5M2FNUZ, 0x7f, 57344 },    { MMH_DTYPE_F8_E5M2FNUZ, 0x04, 0x1p-15 },
-        { MMH_DTYPE_F8_E5M2FNUZ, 0x01, 0x1p-17 },  { MMH_DTYPE_F8_E5M2FNUZ, 0xc0, -1 },
-        { MMH_DTYPE_F8_E8M0, 0, 0x1p-127 },        { MMH_DTYPE_F8_E8M0, 254, 0x1p127 },
-        { MMH_DTYPE_F8_E8M0, 127, 1 },             { MMH_DTYPE_I8, 0x80, -128 },
-        { MMH_DTYPE_U8, 0x80, 128 },               { MMH_DTYPE_I4, 0x08, -8 },
-        { MMH_DTYPE_I4, 0x0f, -1 },                { MMH_DTYPE_U4, 0xf8, 8 },
-        { MMH_DTYPE_F4, 0x07, 6 },                 { MMH_DTYPE_F4, 0x09, -0.5 },
-        { MMH_DTYPE_F6_E2M3, 0x1f, 7.5 },          { MMH_DTYPE_F6_E2M3, 0x21, -0.125 },
-        { MMH_DTYPE_F6_E3M2, 0x1f, 28 },           { MMH_DTYPE_F6_E3M2, 0x21, -0.0625 },
+        { MMH_DTYPE_F8_E4M3, 0x7e, 448 },
+        { MMH_DTYPE_F8_E4M3, 0x08, 0.015625 },
+        { MMH_DTYPE_F8_E4M3, 0x01, 0.001953125 },
+        { MMH_DTYPE_F8_E4M3, 0xb8, -1 },
+        { MMH_DTYPE_F8_E5M2, 0x7b, 57344 },
+        { MMH_DTYPE_F8_E5M2, 0x04, 0x1p-14 },
+        { MMH_DTYPE_F8_E5M2, 0x01, 0x1p-16 },
+        { MMH_DTYPE_F8_E5M2, 0xbc, -1 },
+        { MMH_DTYPE_F8_E4M3FNUZ, 0x7f, 240 },
+        { MMH_DTYPE_F8_E4M3FNUZ, 0x08, 0x1p-7 },
+        { MMH_DTYPE_F8_E4M3FNUZ, 0x01, 0x1p-10 },
+        { MMH_DTYPE_F8_E4M3FNUZ, 0xc0, -1 },
+        { MMH_DTYPE_F8_E5M2FNUZ, 0x7f, 57344 },
+        { MMH_DTYPE_F8_E5M2FNUZ, 0x04, 0x1p-15 },
+        { MMH_DTYPE_F8_E5M2FNUZ, 0x01, 0x1p-17 },
+        { MMH_DTYPE_F8_E5M2FNUZ, 0xc0, -1 },
+        { MMH_DTYPE_F8_E8M0, 0, 0x1p-127 },
+        { MMH_DTYPE_F8_E8M0, 254, 0x1p127 },
+        { MMH_DTYPE_F8_E8M0, 127, 1 },
+        { MMH_DTYPE_I8, 0x80, -128 },
+        { MMH_DTYPE_U8, 0x80, 128 },
+        { MMH_DTYPE_I4, 0x08, -8 },
+        { MMH_DTYPE_I4, 0x0f, -1 },
+        { MMH_DTYPE_U4, 0xf8, 8 },
+        { MMH_DTYPE_F4, 0x07, 6 },
+        { MMH_DTYPE_F4, 0x09, -0.5 },
+        { MMH_DTYPE_F6_E2M3, 0x1f, 7.5 },
+        { MMH_DTYPE_F6_E2M3, 0x21, -0.125 },
+        { MMH_DTYPE_F6_E3M2, 0x1f, 28 },
+        { MMH_DTYPE_F6_E3M2, 0x21, -0.0625 },
     };
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (value_of_byte(known[i].dtype, known[i].byte) != known[i].value)
@@ -593,8 +608,7 @@ static void test_elements_are_read_where_they_lie(void **state)
         double value[2];
         size_t bytes = (mmh_dtype_bits((mmh_dtype)i) + 7) / 8;
         assert_int_equal(mmh_values(value, data, bytes, (mmh_dtype)i, 0, 1, NULL), MMH_OK);
-        assert_int_equal(mmh_values(value, data, bytes - 1, (mmh_dtype)i, 0, 1, NULL),
-                         MMH_E_USAGE);
+        assert_int_equal(mmh_values(value, data, bytes - 1, (mmh_dtype)i, 0, 1, NULL), MMH_E_USAGE);
         assert_int_equal(mmh_values(value, data, bytes, (mmh_dtype)i, UINT64_MAX, 1, NULL),
                          MMH_E_USAGE);
         assert_int_equal(mmh_values(value, data, bytes, (mmh_dtype)i, UINT64_MAX / 4, 1, NULL),

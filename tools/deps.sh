@@ -228,6 +228,47 @@ get_sysroot() { # ARCHITECTURE
   [ -e "$target/complete" ]
 }
 
+# cmocka for mingw-w64, in .deps/sysroot-windows: Debian has it in no package, so its own source is
+# compiled, one file.
+get_cmocka_windows() {
+  local target=.deps/sysroot-windows suite mirror keyring work options source
+  [ ! -e "$target/complete" ] || return 0
+  has command x86_64-w64-mingw32-gcc || return 1
+  suite=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
+  keyring=/usr/share/keyrings/debian-archive-keyring.gpg
+  mirror=$(debian_mirror)
+  [ -n "$suite" ] && [ -n "$mirror" ] && [ -e "$keyring" ] || return 1
+  say "compiling cmocka for Windows for this folder alone ($target): Debian $suite's source"
+  work=$(mktemp -d "${TMPDIR:-/tmp}/mmh-deps.XXXXXX")
+  mkdir -p "$work/lists/partial" "$work/cache/archives/partial" "$work/parts" "$work/source" \
+    "$work/root/include" "$work/root/lib/pkgconfig"
+  echo "deb-src [signed-by=$keyring] $mirror $suite main" >"$work/sources.list"
+  options=(-o "Dir::Etc::sourcelist=$work/sources.list" -o "Dir::Etc::sourceparts=$work/parts"
+    -o "Dir::State::lists=$work/lists" -o "Dir::Cache=$work/cache" -o Acquire::Languages=none)
+  if [ "$(id -u)" = 0 ]; then options+=(-o APT::Sandbox::User=root); fi
+  if apt-get -qq "${options[@]}" update &&
+    (cd "$work" && apt-get -qq "${options[@]}" --download-only source cmocka >/dev/null) &&
+    tar -xf "$work"/cmocka_*.orig.tar.[gx]z -C "$work/source" --strip-components=1; then
+    source=$work/source
+    if x86_64-w64-mingw32-gcc -O2 -I"$source/include" -D__USE_MINGW_ANSI_STDIO=1 -DHAVE_MALLOC_H \
+      -DHAVE_INTTYPES_H -DHAVE_SIGNAL_H -DHAVE_STRINGS_H -DHAVE_SNPRINTF -DHAVE_VSNPRINTF \
+      -DHAVE_GCC_THREAD_LOCAL_STORAGE -c "$source/src/cmocka.c" -o "$work/cmocka.o" &&
+      x86_64-w64-mingw32-ar rcs "$work/root/lib/libcmocka.a" "$work/cmocka.o"; then
+      cp "$source/include/cmocka.h" "$work/root/include/"
+      cp "$source/COPYING" "$work/root/cmocka.copyright"
+      printf '%s\n' 'prefix=${pcfiledir}/../..' 'Name: cmocka' 'Description: unit tests' \
+        'Version: 1' 'Libs: -L${prefix}/lib -lcmocka' 'Cflags: -I${prefix}/include' \
+        >"$work/root/lib/pkgconfig/cmocka.pc"
+      rm -rf "$target"
+      mkdir -p .deps
+      cp -RP "$work/root" "$target"
+      touch "$target/complete"
+    fi
+  fi
+  rm -rf "$work"
+  [ -e "$target/complete" ]
+}
+
 # What each part of tools/check_platforms.sh needs; what is not to be had there is skipped.
 get_platforms() {
   local need name package wanted=()
@@ -244,6 +285,7 @@ get_platforms() {
   install_packages "${wanted[@]}" || say "not all of them could be had"
   get_sysroot arm64 || say "no sysroot of arm64"
   get_sysroot s390x || say "no sysroot of s390x"
+  get_cmocka_windows || say "no cmocka for Windows"
 }
 
 # .venv with the packages of tools/requirements-NAME.txt, for each NAME. A list that was installed

@@ -11,7 +11,8 @@
 #include "mmh.h"
 
 #if defined(__GNUC__)
-#if defined(__MINGW32__) && !defined(__clang__) /* whose printf knows %zu, as C has it, when asked */
+#if defined(__MINGW32__) && \
+    !defined(__clang__) /* whose printf knows %zu, as C has it, when asked */
 #define MMH_PRINTF(text, first) __attribute__((__format__(__gnu_printf__, text, first)))
 #else
 #define MMH_PRINTF(text, first) __attribute__((__format__(__printf__, text, first)))

@@ -32,7 +32,8 @@ struct cat {
     mmh_tensor_info tensor;
     struct mmh_selection selection;
     uint8_t *buffer; /* [PIECE_BYTES] */
-    uint64_t first, end, last; /* elements of the tensor that the buffer holds; the last one wanted */
+    uint64_t first, end,
+        last; /* elements of the tensor that the buffer holds; the last one wanted */
     uint64_t done_bytes, total_bytes; /* of the tensor or file that is being written */
     uint64_t asked_bytes;             /* of all so far */
     mmh_error *err;
@@ -391,7 +392,8 @@ static mmh_status print_run(struct cat *cat, const uint64_t *at, uint64_t from, 
                                 cat->err);
         if (status != MMH_OK)
             return status;
-        element_text(text, sizeof text, cat->buffer + index * (bits / 8), cat->tensor.dtype, values);
+        element_text(text, sizeof text, cat->buffer + index * (bits / 8), cat->tensor.dtype,
+                     values);
         fprintf(cat->out, "%s%s", i > from ? ", " : "", text);
     }
     return MMH_OK;
@@ -622,7 +624,8 @@ static bool is_input(struct cat *cat, const char *where, const char *path)
     bool folder = mmh_host_kind(where) == MMH_HOST_FOLDER, same = false;
     char *parent = folder ? mmh_cli_format("%s", where) : mmh_cli_folder_of(where);
     for (uint64_t i = 0; !same && mmh_file(cat->reader, i, &info, NULL) == MMH_OK; i++) {
-        char *file = mmh_cli_join(parent, info.name); /* of an original: a shard, or in the folder */
+        char *file = mmh_cli_join(parent,
+                                  info.name); /* of an original: a shard, or in the folder */
         same = mmh_host_same(file, path) && !info.digest_bytes;
         free(file);
     }

@@ -262,8 +262,8 @@ static mmh_status compare_files(struct diff *diff)
                 pair->what = "metadata differs";
             } else if (!pair->tensors_differ) {
                 mmh_bar_begin(pair->a.name, i, diff->file_count);
-                status = mmh_compare_files(diff->a, pair->a_number, diff->b, pair->b_number,
-                                           &equal, &pair->offset, diff->err);
+                status = mmh_compare_files(diff->a, pair->a_number, diff->b, pair->b_number, &equal,
+                                           &pair->offset, diff->err);
                 pair->has_offset = !equal;
                 if (!equal)
                     pair->what = pair->a.tensor_count ? "same tensors, other bytes differ"
@@ -338,7 +338,7 @@ static void pair_row(mmh_table *table, const struct pair *pair)
 
 static void print_tensors(const struct diff *diff)
 {
-    static const char *const heading[] = { "",      "tensor", "type",  "shape",
+    static const char *const heading[] = { "",       "tensor", "type",    "shape",
                                            "differ", "share",  "max |d|", "relative" };
     uint64_t unmeasured = 0;
     mmh_table *table = mmh_table_create("llLLrRrR");

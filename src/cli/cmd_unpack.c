@@ -257,7 +257,8 @@ static int unpack_one(const struct mmh_cli_options *options, mmh_context *contex
     else if (code == MMH_EXIT_OK && as_file && !options->force && mmh_host_exists(destination))
         code = mmh_cli_refuse(options, shown, "-f replaces it, -o names another", "\"%s\" exists",
                               destination);
-    char *written = code == MMH_EXIT_OK ? find_written(&content, destination, as_file, false) : NULL;
+    char *written = code == MMH_EXIT_OK ? find_written(&content, destination, as_file, false)
+                                        : NULL;
     if (written) {
         code = mmh_cli_refuse(options, shown, "-o names another place",
                               "\"%s\" comes from another container of this call", written);

@@ -81,9 +81,8 @@ static const char diff_text[] =
     "of A and B is a container, a model file, a shard index or a folder. What two\n"
     "containers store as the same chunks is not even read. The exit code is 0 unless\n"
     "--exit-code asks for 1 if something differs.\n";
-static const char diff_examples[] =
-    "  mmh diff base.safetensors.mmh tuned.safetensors\n"
-    "  mmh diff --exit-code -q a.mmh b.mmh && echo the same\n";
+static const char diff_examples[] = "  mmh diff base.safetensors.mmh tuned.safetensors\n"
+                                    "  mmh diff --exit-code -q a.mmh b.mmh && echo the same\n";
 
 static const char bench_text[] =
     "Packs into memory ($TMPDIR if it is set, else /dev/shm), verifies, unpacks and\n"

@@ -39,7 +39,7 @@ static void tell(const char *kind, const char *colour, const char *format, va_li
     mmh_bar_clear();
     if (mmh_host_interrupted() && mmh_host_is_terminal(stderr))
         fputc('\r', stderr); /* over the "^C" that the terminal has shown */
-    fflush(stdout); /* in a terminal the two belong in order */
+    fflush(stdout);          /* in a terminal the two belong in order */
     fputs(line, stderr);
 }
 

@@ -38,8 +38,7 @@ static struct place place_of(const struct range *range, uint64_t at)
 {
     const struct mmh_index *index = &range->reader->container.index;
     const struct mmh_file_entry *file = &index->files[range->file];
-    struct place place = { .block =
-                               &index->blocks[mmh_reader_block_at(range->reader, file, at)] };
+    struct place place = { .block = &index->blocks[mmh_reader_block_at(range->reader, file, at)] };
     place.index = (at - place.block->file_offset) / place.block->chunk_bytes;
     place.chunk = &index->chunks[index->refs[place.block->first_ref + place.index]];
     place.model = place.block->has_model ? &index->chunks[place.block->model] : NULL;
@@ -154,8 +153,7 @@ static bool bits_differ(const struct side *first, const struct side *second, siz
 /* Add up what differs in elements [0, count) of a loaded piece, which are `before` ones on. */
 static mmh_status measure(mmh_difference *difference, const struct side *first,
                           const struct side *second, size_t first_bytes, size_t second_bytes,
-                          uint64_t before, size_t count, struct squares squares[2],
-                          mmh_error *err)
+                          uint64_t before, size_t count, struct squares squares[2], mmh_error *err)
 {
     double a[2 * SPAN], b[2 * SPAN];
     unsigned values = mmh_dtype_values(first->tensor->dtype);
@@ -209,8 +207,7 @@ static mmh_status walk(mmh_difference *difference, struct side *first, struct si
     struct squares squares[2] = { { 0, 0, 0 }, { 0, 0, 0 } };
     *equal = true;
     for (uint64_t done = 0; done < difference->element_count; done += PIECE_ELEMENTS) {
-        size_t count = (size_t)MMH_MIN(difference->element_count - done,
-                                       (uint64_t)PIECE_ELEMENTS);
+        size_t count = (size_t)MMH_MIN(difference->element_count - done, (uint64_t)PIECE_ELEMENTS);
         size_t first_bytes, second_bytes;
         mmh_status status = side_load(first, done, count, &first_bytes, err);
         if (status == MMH_OK)
@@ -222,8 +219,8 @@ static mmh_status walk(mmh_difference *difference, struct side *first, struct si
                              squares, err);
         if (status != MMH_OK)
             return status;
-        if (!numbers && (first_bytes != second_bytes ||
-                         memcmp(first->data, second->data, first_bytes) != 0)) {
+        if (!numbers &&
+            (first_bytes != second_bytes || memcmp(first->data, second->data, first_bytes) != 0)) {
             *equal = false;
             return MMH_OK;
         }

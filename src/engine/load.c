@@ -17,10 +17,10 @@
 #include "kernel/kernel.h"
 
 enum {
-    RUN_CHUNKS = 8,          /* of one job, at the most: they share a parsed model */
-    NEIGHBOUR_BYTES = 4096,  /* between destinations of one allocation, at the most */
+    RUN_CHUNKS = 8,           /* of one job, at the most: they share a parsed model */
+    NEIGHBOUR_BYTES = 4096,   /* between destinations of one allocation, at the most */
     ORIGINAL_BYTES = 4 << 20, /* of original files in one job */
-    STREAM_BYTES = 32 << 20, /* from here on nobody will find the bytes in a cache */
+    STREAM_BYTES = 32 << 20,  /* from here on nobody will find the bytes in a cache */
 };
 
 /* Bytes of a file and where they go. */
@@ -198,18 +198,18 @@ static void list_parts(struct copying *copying, const struct piece *pieces, size
     for (size_t p = 0; p < count; p++)
         for (uint64_t at = pieces[p].begin; at < pieces[p].end; part++) {
             uint64_t bytes = MMH_MIN(pieces[p].end - at, (uint64_t)ORIGINAL_BYTES);
-            if (job_bytes >= ORIGINAL_BYTES || (p && pieces[p].file != pieces[p - 1].file &&
-                                                at == pieces[p].begin)) {
+            if (job_bytes >= ORIGINAL_BYTES ||
+                (p && pieces[p].file != pieces[p - 1].file && at == pieces[p].begin)) {
                 if (copying->jobs)
                     copying->jobs[job] = part;
                 job++;
                 job_bytes = 0;
             }
             if (copying->parts)
-                copying->parts[part] = (struct mmh_original_part){
-                    pieces[p].file, at, pieces[p].destination + (at - pieces[p].begin),
-                    (size_t)bytes
-                };
+                copying->parts[part] =
+                    (struct mmh_original_part){ pieces[p].file, at,
+                                                pieces[p].destination + (at - pieces[p].begin),
+                                                (size_t)bytes };
             job_bytes += bytes;
             at += bytes;
         }

@@ -24,9 +24,9 @@ static void fill_file(struct mmh_file_entry *entry, const struct mmh_plan_file *
         .name = file->name,
         .mode = file->info.mode,
         .format = file->map.format,
-        .kind = file->info.kind == MMH_PATH_FILE     ? MMH_FILE_REGULAR
+        .kind = file->info.kind == MMH_PATH_FILE   ? MMH_FILE_REGULAR
               : file->info.kind == MMH_PATH_FOLDER ? MMH_FILE_FOLDER
-                                                     : MMH_FILE_SYMLINK,
+                                                   : MMH_FILE_SYMLINK,
         .target = file->info.target,
     };
     if (file->info.kind != MMH_PATH_FILE)
@@ -56,8 +56,8 @@ static mmh_status fill_index(mmh_reader *reader, mmh_error *err)
         const struct mmh_plan_file *file = &plan->files[i];
         struct mmh_file_entry *entry = &index->files[i];
         fill_file(entry, file, tensor);
-        struct mmh_metadata_entry *metadata =
-            mmh_arena_array(arena, entry->record.metadata_count, sizeof *metadata);
+        struct mmh_metadata_entry *metadata = mmh_arena_array(arena, entry->record.metadata_count,
+                                                              sizeof *metadata);
         if (!metadata)
             return mmh_fail(err, MMH_E_MEMORY, "no memory for the metadata of \"%s\"", file->path);
         for (size_t m = 0; m < entry->record.metadata_count; m++)
@@ -84,8 +84,8 @@ static mmh_status fill_index(mmh_reader *reader, mmh_error *err)
     return MMH_OK;
 }
 
-mmh_status mmh_open_original(mmh_context *context, const char *path,
-                             const mmh_pack_options *given, mmh_reader **out, mmh_error *err)
+mmh_status mmh_open_original(mmh_context *context, const char *path, const mmh_pack_options *given,
+                             mmh_reader **out, mmh_error *err)
 {
     mmh_pack_options options = { 0 };
     *out = NULL;

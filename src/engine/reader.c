@@ -240,9 +240,8 @@ mmh_status mmh_file(mmh_reader *reader, uint64_t file, mmh_file_info *out, mmh_e
         .format = mmh_format_name(entry->record.format),
         .link_target = entry->record.target,
         .digest = entry->record.digest,
-        .digest_bytes = entry->record.kind == MMH_FILE_REGULAR && !reader->originals
-                            ? MMH_HASH_BYTES
-                            : 0,
+        .digest_bytes =
+            entry->record.kind == MMH_FILE_REGULAR && !reader->originals ? MMH_HASH_BYTES : 0,
         .tensor_count = entry->tensor_count,
         .stored_bytes = range_stored(reader, entry, 0, entry->record.bytes),
     };

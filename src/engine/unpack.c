@@ -359,8 +359,7 @@ static mmh_status unpack_file(struct restoring *restoring, const char *path,
     const struct mmh_path_info *self = mmh_input_info(restoring->reader->input);
     if (status == MMH_OK && info.kind == MMH_PATH_FILE && info.device == self->device &&
         info.inode == self->inode)
-        return mmh_fail(err, MMH_E_USAGE, "\"%s\" would replace the container that it is in",
-                        path);
+        return mmh_fail(err, MMH_E_USAGE, "\"%s\" would replace the container that it is in", path);
     struct mmh_output_options out = { .overwrite = options->overwrite,
                                       .sweep = true,
                                       .mode = record->mode & MODE_KEPT };

@@ -46,14 +46,10 @@ static double small_value(unsigned bits, const struct small_float *type)
 static const struct small_float *small_type(mmh_dtype dtype)
 {
     static const struct small_float types[MMH_DTYPE_COUNT] = {
-        [MMH_DTYPE_F16] = { 5, 10, 15, IEEE },
-        [MMH_DTYPE_F8_E4M3] = { 4, 3, 7, ONE_NAN },
-        [MMH_DTYPE_F8_E5M2] = { 5, 2, 15, IEEE },
-        [MMH_DTYPE_F8_E4M3FNUZ] = { 4, 3, 8, FNUZ },
-        [MMH_DTYPE_F8_E5M2FNUZ] = { 5, 2, 16, FNUZ },
-        [MMH_DTYPE_F4] = { 2, 1, 1, FINITE },
-        [MMH_DTYPE_F6_E2M3] = { 2, 3, 1, FINITE },
-        [MMH_DTYPE_F6_E3M2] = { 3, 2, 3, FINITE },
+        [MMH_DTYPE_F16] = { 5, 10, 15, IEEE },        [MMH_DTYPE_F8_E4M3] = { 4, 3, 7, ONE_NAN },
+        [MMH_DTYPE_F8_E5M2] = { 5, 2, 15, IEEE },     [MMH_DTYPE_F8_E4M3FNUZ] = { 4, 3, 8, FNUZ },
+        [MMH_DTYPE_F8_E5M2FNUZ] = { 5, 2, 16, FNUZ }, [MMH_DTYPE_F4] = { 2, 1, 1, FINITE },
+        [MMH_DTYPE_F6_E2M3] = { 2, 3, 1, FINITE },    [MMH_DTYPE_F6_E3M2] = { 3, 2, 3, FINITE },
     };
     return types[dtype].exponent_bits ? &types[dtype] : NULL;
 }
@@ -67,13 +63,13 @@ static unsigned packed_bits(const uint8_t *src, uint64_t i, unsigned bits)
     return (low | high << 8) >> shift & ((1u << bits) - 1);
 }
 
-#define CONVERT(TYPE)                                                                              \
-    do {                                                                                           \
-        for (size_t i = 0; i < count; i++) {                                                       \
-            TYPE value;                                                                            \
-            memcpy(&value, src + (first + i) * sizeof value, sizeof value);                        \
-            dst[i] = (double)value;                                                                \
-        }                                                                                          \
+#define CONVERT(TYPE)                                                       \
+    do {                                                                    \
+        for (size_t i = 0; i < count; i++) {                                \
+            TYPE value;                                                     \
+            memcpy(&value, src + (first + i) * sizeof value, sizeof value); \
+            dst[i] = (double)value;                                         \
+        }                                                                   \
     } while (0)
 
 static void convert(double *dst, const uint8_t *src, mmh_dtype dtype, uint64_t first, size_t count)
@@ -154,13 +150,11 @@ static void convert(double *dst, const uint8_t *src, mmh_dtype dtype, uint64_t f
 
 unsigned mmh_dtype_values(mmh_dtype dtype)
 {
-    return !mmh_dtype_bits(dtype)                               ? 0
-         : dtype == MMH_DTYPE_C64 || dtype == MMH_DTYPE_C128 ? 2
-                                                                : 1;
+    return !mmh_dtype_bits(dtype) ? 0 : dtype == MMH_DTYPE_C64 || dtype == MMH_DTYPE_C128 ? 2 : 1;
 }
 
-mmh_status mmh_values(double *destination, const void *source, size_t source_bytes,
-                      mmh_dtype dtype, uint64_t first, size_t count, mmh_error *err)
+mmh_status mmh_values(double *destination, const void *source, size_t source_bytes, mmh_dtype dtype,
+                      uint64_t first, size_t count, mmh_error *err)
 {
     unsigned bits = mmh_dtype_bits(dtype), values = mmh_dtype_values(dtype);
     uint64_t end, end_bits;
