@@ -144,10 +144,11 @@ typedef struct mmh_pack_options {
     bool alone;                /* a shard index by itself, without the files it refers to */
     bool skip_check;           /* do not decode each chunk after encoding it */
     bool keep_times;           /* store modification times */
-    bool sha256;               /* hash suite: SHA-256 instead of BLAKE3 */
+    bool sha256;               /* hash suite: SHA-256; else BLAKE3, or what the build has */
     mmh_dtype raw_dtype;       /* not MMH_DTYPE_OPAQUE: inputs are raw arrays of this type */
     const uint64_t *raw_shape; /* with raw_dtype; NULL: one dimension, all that fits */
     size_t raw_dimensions;
+    bool blake3;               /* BLAKE3, and no other: MMH_E_UNSUPPORTED if the build has none */
 } mmh_pack_options;
 
 /* What pack did. Times are CPU time summed over the threads. */

@@ -223,6 +223,10 @@ def test_cat_prints_files(tmp_path):
         assert mmh("cat", source, "config.json", "ids", code=OK).raw == b"{}\n" + struct.pack("<16q", *range(16))
         assert mmh("cat", source, code=USAGE).raw == b""
         assert mmh("cat", source, "m.safetensors:ids", code=OK).raw == struct.pack("<16q", *range(16))
+        assert "it has no parts" in mmh("cat", source, "config.json[0]", code=USAGE).err
+    (folder / "n.safetensors").write_bytes(model())
+    refused = mmh("cat", folder, "ids[0]", code=USAGE)
+    assert "several files" in refused.err and "m.safetensors:ids[0]" in refused.err and refused.raw == b""
     _, one = packed(tmp_path, "notes.txt", b"hello\n" * 100)
     assert mmh("cat", one, code=OK).raw == b"hello\n" * 100
     assert mmh("cat", "-", code=OK, stdin=one.read_bytes()).raw == b"hello\n" * 100
@@ -498,6 +502,7 @@ def test_diff_refuses_what_it_cannot_compare(tmp_path):
     assert "compares two" in mmh("diff", original, code=USAGE).err
     assert "standard input" in mmh("diff", original, "-", code=USAGE).err
     mmh("diff", original, tmp_path / "nothing", code=1)
+    mmh("diff", "--exit-code", original, tmp_path / "nothing", code=2)
     damaged = bytearray(container.read_bytes())
     damaged[len(damaged) // 3] ^= 1
     container.write_bytes(damaged)

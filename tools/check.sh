@@ -38,7 +38,7 @@ if [ -z "${FAST:-}" ]; then
   still=; if setarch -R true 2>/dev/null; then still="setarch -R"; fi
   # The load and round-trip targets go through packing, loading, slices and the pool with 2 and 3 threads.
   run_build build-tsan "-Db_sanitize=thread -Db_lundef=false -Dbuildtype=debugoptimized" \
-    "base engine api fuzz-load fuzz-roundtrip" $still
+    "base engine fuzz-load fuzz-roundtrip" $still
   run_build build-c "-Dblake3=disabled -Dc_args=-DMMH_KERNELS_ONLY_C" ""
 fi
 

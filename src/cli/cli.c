@@ -24,6 +24,7 @@ mmh_pack_options mmh_cli_pack_options(const struct mmh_cli_options *options)
         .skip_check = options->no_check,
         .keep_times = options->times,
         .sha256 = options->sha256,
+        .blake3 = options->blake3,
         .raw_dtype = options->dtype,
         .raw_shape = options->dimensions ? options->shape : NULL,
         .raw_dimensions = options->dimensions,
@@ -253,6 +254,8 @@ int mmh_exit_worse(int first, int second)
     return rank(second) > rank(first) ? second : first;
 }
 
+static const char build_hint[] = "this mmh was built without it: \"make deps\" gets what is missing";
+
 static const char *general_hint(const struct mmh_cli_options *options, const mmh_error *err)
 {
     switch (err->status) {
@@ -265,6 +268,8 @@ static const char *general_hint(const struct mmh_cli_options *options, const mmh
                  : NULL;
     case MMH_E_LIMIT:
         return options->max_bytes ? "that is what --max-size says" : NULL;
+    case MMH_E_UNSUPPORTED:
+        return strstr(err->message, "not in this build") ? build_hint : NULL;
     case MMH_E_MEMORY:
         return options->threads == 1 ? NULL : "fewer threads need less memory: -T1";
     default:
@@ -304,9 +309,16 @@ static void write_json(const struct mmh_cli_options *options, const char *input,
     (void)mmh_json_out_finish(&out);
 }
 
+/* With diff --exit-code 1 is a difference; trouble is 2 then, as diff(1) has it. */
+static int exit_of_trouble(const struct mmh_cli_options *options, int exit_code)
+{
+    return options->tell_difference && exit_code == MMH_EXIT_IO ? MMH_EXIT_USAGE : exit_code;
+}
+
 int mmh_cli_fail(const struct mmh_cli_options *options, const char *input, const mmh_error *err,
                  int exit_code, const char *hint)
 {
+    exit_code = exit_of_trouble(options, exit_code);
     tell(options, err, hint);
     write_json(options, input, err, exit_code);
     return exit_code;
@@ -416,7 +428,11 @@ int mmh_cli_tell_container(const struct mmh_cli_options *options, const char *co
     else if (exit_code == MMH_EXIT_LOST)
         hint = "fetch or copy it again: the rest cannot restore what is damaged";
     else if (exit_code == MMH_EXIT_UNSUPPORTED)
-        hint = "a newer mmh may read it; this is " MMH_VERSION_STRING;
+        hint = strstr(err->message, "draft") && !strstr(err->message, "element")
+                 ? "the mmh that wrote it unpacks it; drafts of the format are not kept readable"
+             : strstr(err->message, "not in this build")
+                 ? build_hint
+                 : "a newer mmh may read it; this is " MMH_VERSION_STRING;
     tell(options, err, hint);
     return exit_code;
 }
@@ -424,6 +440,7 @@ int mmh_cli_tell_container(const struct mmh_cli_options *options, const char *co
 int mmh_cli_fail_container(const struct mmh_cli_options *options, const char *container,
                            mmh_error *err, int exit_code)
 {
+    exit_code = exit_of_trouble(options, exit_code);
     exit_code = mmh_cli_tell_container(options, container, err, exit_code);
     write_json(options, container, err, exit_code);
     return exit_code;

@@ -65,6 +65,7 @@ struct mmh_cli_options {
     bool no_check;
     bool times;
     bool sha256;
+    bool blake3; /* asked for by name */
     bool quick;
     bool any_names;
     uint64_t max_bytes; /* --max-size; 0: no limit */

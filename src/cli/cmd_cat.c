@@ -556,6 +556,25 @@ static const char *nearest_name(struct cat *cat, const char *name)
     return nearest;
 }
 
+/* Refuse a bare name that tensors of several files have: which one is meant? */
+static mmh_status check_only(struct cat *cat, const char *name, size_t length, char **hint)
+{
+    mmh_tensor_info other = { .struct_size = sizeof other };
+    mmh_file_info file = { .struct_size = sizeof file };
+    if (strlen(cat->tensor.name) != length || strncmp(cat->tensor.name, name, length) != 0)
+        return MMH_OK; /* "file:tensor" */
+    for (uint64_t i = cat->number + 1; mmh_tensor(cat->reader, i, &other, NULL) == MMH_OK; i++) {
+        if (other.file == cat->tensor.file || strcmp(other.name, cat->tensor.name) != 0)
+            continue;
+        mmh_status status = mmh_file(cat->reader, cat->tensor.file, &file, cat->err);
+        if (status != MMH_OK)
+            return status;
+        *hint = mmh_cli_format("FILE:NAME says which: %s:%s", file.name, name);
+        return fail(cat, MMH_E_USAGE, "several files have a tensor \"%s\"", cat->tensor.name);
+    }
+    return MMH_OK;
+}
+
 static mmh_status cat_name(struct cat *cat, const char *name, bool text, char **hint)
 {
     mmh_file_info info = { .struct_size = sizeof info };
@@ -575,6 +594,13 @@ static mmh_status cat_name(struct cat *cat, const char *name, bool text, char **
     }
     if (status != MMH_OK) {
         char *wanted = mmh_cli_format("%.*s", (int)split, name);
+        if (find_file(cat, wanted, &file, &info)) {
+            *hint = mmh_cli_format("\"mmh ls %s\" lists the tensors", cat->container);
+            status = fail(cat, MMH_E_USAGE, "\"%s\" is a file and no tensor: it has no parts",
+                          wanted);
+            free(wanted);
+            return status;
+        }
         const char *nearest = nearest_name(cat, wanted);
         *hint = nearest ? mmh_cli_format("did you mean \"%s\"?", nearest)
                         : mmh_cli_format("\"mmh ls %s\" lists what there is", cat->container);
@@ -583,6 +609,8 @@ static mmh_status cat_name(struct cat *cat, const char *name, bool text, char **
         return status;
     }
     status = mmh_tensor(cat->reader, cat->number, &cat->tensor, cat->err);
+    if (status == MMH_OK)
+        status = check_only(cat, name, split, hint);
     if (status != MMH_OK)
         return status;
     char problem[160];

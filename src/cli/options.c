@@ -387,7 +387,8 @@ static int apply(struct mmh_cli_options *options, enum option_id id, const char 
         break;
     case OPTION_HASH:
         options->sha256 = strcmp(value, "sha256") == 0 || strcmp(value, "sha-256") == 0;
-        if (!options->sha256 && strcmp(value, "blake3") != 0) {
+        options->blake3 = strcmp(value, "blake3") == 0;
+        if (!options->sha256 && !options->blake3) {
             mmh_message_error("no hash is called \"%s\"", value);
             mmh_message_hint("--hash=blake3 or --hash=sha256");
             return MMH_EXIT_USAGE;

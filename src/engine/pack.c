@@ -393,6 +393,8 @@ static mmh_status check_options(mmh_pack_options *options, const mmh_pack_option
         options->level = DEFAULT_LEVEL;
     if (options->level < 1 || options->level > 9)
         return mmh_fail(err, MMH_E_USAGE, "level %d: levels are 1 to 9", options->level);
+    if (options->blake3 && !mmh_hash_suite_available(MMH_HASH_BLAKE3))
+        return mmh_fail(err, MMH_E_UNSUPPORTED, "hash suite blake3 is not in this build");
     *hash_suite = options->sha256 ? MMH_HASH_SHA256 : mmh_hash_suite_default();
     return MMH_OK;
 }
