@@ -70,8 +70,7 @@ int main(int argc, char **argv)
     printf("{\"chunks\":%llu,\"tensors\":%llu,\"index_bytes\":%llu,\"runs\":%zu,"
            "\"open_ms\":%.2f,\"open_and_load_ms\":%.2f}\n",
            (unsigned long long)info.chunk_count, (unsigned long long)info.tensor_count,
-           (unsigned long long)info.index_bytes, runs, opened[1 + runs / 2],
-           loaded[1 + runs / 2]);
+           (unsigned long long)info.index_bytes, runs, opened[1 + runs / 2], loaded[1 + runs / 2]);
     free(opened);
     free(loaded);
     return 0;

@@ -34,16 +34,16 @@ extern "C" {
 /* What the caller can do about it. */
 typedef enum mmh_status {
     MMH_OK = 0,
-    MMH_E_USAGE,        /* call it differently: an argument is wrong, the output exists */
-    MMH_E_IO,           /* the system refused: message has path and reason */
-    MMH_E_MEMORY,       /* out of memory */
-    MMH_E_UNSUPPORTED,  /* a newer version, an unknown codec, a part this build lacks */
-    MMH_E_CORRUPT,      /* damaged: a check failed */
-    MMH_E_UNTRUSTED,    /* a signature is missing, wrong or not trusted */
-    MMH_E_KEY,          /* a key or passphrase is missing or wrong */
-    MMH_E_LIMIT,        /* over a limit of the caller's (mmh_limits) */
-    MMH_E_DEVICE,       /* a GPU or its driver */
-    MMH_E_CANCELLED     /* the progress callback said stop */
+    MMH_E_USAGE,       /* call it differently: an argument is wrong, the output exists */
+    MMH_E_IO,          /* the system refused: message has path and reason */
+    MMH_E_MEMORY,      /* out of memory */
+    MMH_E_UNSUPPORTED, /* a newer version, an unknown codec, a part this build lacks */
+    MMH_E_CORRUPT,     /* damaged: a check failed */
+    MMH_E_UNTRUSTED,   /* a signature is missing, wrong or not trusted */
+    MMH_E_KEY,         /* a key or passphrase is missing or wrong */
+    MMH_E_LIMIT,       /* over a limit of the caller's (mmh_limits) */
+    MMH_E_DEVICE,      /* a GPU or its driver */
+    MMH_E_CANCELLED    /* the progress callback said stop */
 } mmh_status;
 
 /* Caller-owned; zero it before each call: what it says stays. Reporting never allocates. */
@@ -78,14 +78,14 @@ typedef enum mmh_dtype {
     MMH_DTYPE_F8_E4M3 = 14,
     MMH_DTYPE_F8_E5M2 = 15,
     MMH_DTYPE_F8_E8M0 = 16,
-    MMH_DTYPE_F4 = 17,        /* two in a byte (e2m1) */
-    MMH_DTYPE_F6_E2M3 = 18,   /* four in three bytes */
+    MMH_DTYPE_F4 = 17,      /* two in a byte (e2m1) */
+    MMH_DTYPE_F6_E2M3 = 18, /* four in three bytes */
     MMH_DTYPE_F6_E3M2 = 19,
-    MMH_DTYPE_C64 = 20,       /* two F32 */
-    MMH_DTYPE_C128 = 21,      /* two F64 */
+    MMH_DTYPE_C64 = 20,  /* two F32 */
+    MMH_DTYPE_C128 = 21, /* two F64 */
     MMH_DTYPE_F8_E4M3FNUZ = 22,
     MMH_DTYPE_F8_E5M2FNUZ = 23,
-    MMH_DTYPE_I4 = 24,        /* two in a byte */
+    MMH_DTYPE_I4 = 24, /* two in a byte */
     MMH_DTYPE_U4 = 25,
     MMH_DTYPE_COUNT
 } mmh_dtype;
@@ -96,11 +96,11 @@ typedef struct mmh_context mmh_context;
 
 /* Where a long call stands. Both byte counts are of original (unpacked) data. */
 typedef struct mmh_progress {
-    const char *stage;        /* "pack", "unpack", "verify": static */
-    const char *name;         /* the file being worked on, or NULL */
+    const char *stage; /* "pack", "unpack", "verify": static */
+    const char *name;  /* the file being worked on, or NULL */
     uint64_t done_bytes;
-    uint64_t total_bytes;     /* 0 if not known */
-    uint64_t stored_bytes;    /* container bytes written or read so far */
+    uint64_t total_bytes;  /* 0 if not known */
+    uint64_t stored_bytes; /* container bytes written or read so far */
 } mmh_progress;
 
 /* Called from the calling thread or a worker, never from two at once, at most some times a
@@ -109,15 +109,15 @@ typedef bool (*mmh_progress_fn)(void *user, const mmh_progress *progress);
 
 /* Refuse work beyond these; 0: the default. */
 typedef struct mmh_limits {
-    uint64_t index_bytes;     /* decoded index of a container; default 1 GiB */
-    uint64_t output_bytes;    /* all that one unpack may write; default: no limit */
+    uint64_t index_bytes;  /* decoded index of a container; default 1 GiB */
+    uint64_t output_bytes; /* all that one unpack may write; default: no limit */
 } mmh_limits;
 
 typedef struct mmh_context_options {
     size_t struct_size;
-    unsigned threads;                   /* 0: all processors */
-    const mmh_allocator *allocator;     /* NULL: the system's; must outlive the context */
-    mmh_progress_fn progress;           /* NULL: none */
+    unsigned threads;               /* 0: all processors */
+    const mmh_allocator *allocator; /* NULL: the system's; must outlive the context */
+    mmh_progress_fn progress;       /* NULL: none */
     void *progress_user;
     mmh_limits limits;
 } mmh_context_options;
@@ -128,9 +128,9 @@ MMH_API mmh_status mmh_context_create(mmh_context **context, const mmh_context_o
 MMH_API void mmh_context_destroy(mmh_context *context);
 
 MMH_API const char *mmh_version(void);
-MMH_API const char *mmh_status_name(mmh_status status);  /* "corrupt", ... */
-MMH_API const char *mmh_dtype_text(mmh_dtype dtype);     /* "BF16", ...; "?" for none */
-MMH_API unsigned mmh_dtype_bit_count(mmh_dtype dtype);   /* 16, ...; 0 for none */
+MMH_API const char *mmh_status_name(mmh_status status); /* "corrupt", ... */
+MMH_API const char *mmh_dtype_text(mmh_dtype dtype);    /* "BF16", ...; "?" for none */
+MMH_API unsigned mmh_dtype_bit_count(mmh_dtype dtype);  /* 16, ...; 0 for none */
 
 /* Element type by name ("bf16", "BF16", "float32", ...); MMH_DTYPE_COUNT if there is none. */
 MMH_API mmh_dtype mmh_dtype_parse(const char *name);
@@ -139,14 +139,14 @@ MMH_API mmh_dtype mmh_dtype_parse(const char *name);
 
 typedef struct mmh_pack_options {
     size_t struct_size;
-    int level;                  /* 1..9; 0: the default, 5 */
-    bool overwrite;             /* replace an existing output */
-    bool alone;                 /* a shard index by itself, without the files it refers to */
-    bool skip_check;            /* do not decode each chunk after encoding it */
-    bool keep_times;            /* store modification times */
-    bool sha256;                /* hash suite: SHA-256 instead of BLAKE3 */
-    mmh_dtype raw_dtype;        /* not MMH_DTYPE_OPAQUE: inputs are raw arrays of this type */
-    const uint64_t *raw_shape;  /* with raw_dtype; NULL: one dimension, all that fits */
+    int level;                 /* 1..9; 0: the default, 5 */
+    bool overwrite;            /* replace an existing output */
+    bool alone;                /* a shard index by itself, without the files it refers to */
+    bool skip_check;           /* do not decode each chunk after encoding it */
+    bool keep_times;           /* store modification times */
+    bool sha256;               /* hash suite: SHA-256 instead of BLAKE3 */
+    mmh_dtype raw_dtype;       /* not MMH_DTYPE_OPAQUE: inputs are raw arrays of this type */
+    const uint64_t *raw_shape; /* with raw_dtype; NULL: one dimension, all that fits */
     size_t raw_dimensions;
 } mmh_pack_options;
 
@@ -154,13 +154,13 @@ typedef struct mmh_pack_options {
 typedef struct mmh_pack_report {
     size_t struct_size;
     uint64_t original_bytes;
-    uint64_t stored_bytes;      /* size of the container */
-    uint64_t floor_bytes;       /* order-0 entropy of exponents and integers, rest as is */
+    uint64_t stored_bytes; /* size of the container */
+    uint64_t floor_bytes;  /* order-0 entropy of exponents and integers, rest as is */
     uint64_t file_count;
     uint64_t tensor_count;
-    uint64_t chunk_count;       /* chunks stored */
-    uint64_t shared_chunks;     /* chunks that were equal to a stored one */
-    uint64_t shared_bytes;      /* their original bytes */
+    uint64_t chunk_count;   /* chunks stored */
+    uint64_t shared_chunks; /* chunks that were equal to a stored one */
+    uint64_t shared_bytes;  /* their original bytes */
     uint64_t read_ns, plan_ns, encode_ns, check_ns, hash_ns, write_ns, sync_ns;
     uint64_t wall_ns;
 } mmh_pack_report;
@@ -181,8 +181,8 @@ MMH_API mmh_status mmh_pack(mmh_context *context, const char *const *inputs, siz
 /* The same, as a stream, to an open descriptor (a pipe will do). */
 MMH_API mmh_status mmh_pack_to_descriptor(mmh_context *context, const char *const *inputs,
                                           size_t input_count, int descriptor,
-                                          const mmh_pack_options *options,
-                                          mmh_pack_report *report, mmh_error *err);
+                                          const mmh_pack_options *options, mmh_pack_report *report,
+                                          mmh_error *err);
 
 /* ---- unpack and verify ---- */
 
@@ -199,16 +199,16 @@ enum {
 typedef struct mmh_unpack_options {
     size_t struct_size;
     bool overwrite;
-    bool as_file;            /* destination names the file itself (one file in the container) */
-    bool sync;               /* fsync what was written (pack always does) */
-    bool skip_digests;       /* do not compare each file's content digest before it is named */
+    bool as_file;      /* destination names the file itself (one file in the container) */
+    bool sync;         /* fsync what was written (pack always does) */
+    bool skip_digests; /* do not compare each file's content digest before it is named */
 } mmh_unpack_options;
 
 typedef struct mmh_unpack_report {
     size_t struct_size;
     uint64_t original_bytes, stored_bytes;
     uint64_t file_count, chunk_count;
-    unsigned mended;         /* MMH_MENDED_... */
+    unsigned mended; /* MMH_MENDED_... */
     uint64_t read_ns, hash_ns, decode_ns, write_ns, sync_ns;
     uint64_t wall_ns;
 } mmh_unpack_report;
@@ -217,9 +217,9 @@ typedef struct mmh_unpack_report {
  * Restore everything. destination: a folder (made if missing), or with as_file the new file's
  * path. Files appear under temporary names and are renamed when complete and checked.
  */
-MMH_API mmh_status mmh_unpack(mmh_context *context, const char *container,
-                              const char *destination, const mmh_unpack_options *options,
-                              mmh_unpack_report *report, mmh_error *err);
+MMH_API mmh_status mmh_unpack(mmh_context *context, const char *container, const char *destination,
+                              const mmh_unpack_options *options, mmh_unpack_report *report,
+                              mmh_error *err);
 
 /* Restore the only file of a container to a descriptor (a pipe will do). */
 MMH_API mmh_status mmh_unpack_to_descriptor(mmh_context *context, const char *container,
@@ -228,7 +228,7 @@ MMH_API mmh_status mmh_unpack_to_descriptor(mmh_context *context, const char *co
 
 typedef struct mmh_verify_options {
     size_t struct_size;
-    bool quick;              /* stored bytes only: structure and hashes, nothing is decoded */
+    bool quick; /* stored bytes only: structure and hashes, nothing is decoded */
 } mmh_verify_options;
 
 /*
@@ -253,30 +253,30 @@ typedef enum mmh_file_kind {
 /* Pointers in these live as long as the reader. */
 typedef struct mmh_file_info {
     size_t struct_size;
-    const char *name;            /* relative, '/' between parts */
+    const char *name; /* relative, '/' between parts */
     mmh_file_kind kind;
-    uint32_t mode;               /* permission bits */
+    uint32_t mode; /* permission bits */
     uint64_t bytes;
-    const char *format;          /* "safetensors", "npy", "raw", "opaque" */
-    const char *link_target;     /* of a symlink */
-    const uint8_t *digest;       /* [digest_bytes] content digest, docs/format.md section 3 */
+    const char *format;      /* "safetensors", "npy", "raw", "opaque" */
+    const char *link_target; /* of a symlink */
+    const uint8_t *digest;   /* [digest_bytes] content digest, docs/format.md section 3 */
     size_t digest_bytes;
     uint64_t tensor_count;
-    uint64_t stored_bytes;       /* chunks it refers to, shared ones counted in full */
+    uint64_t stored_bytes; /* chunks it refers to, shared ones counted in full */
 } mmh_file_info;
 
 typedef struct mmh_tensor_info {
     size_t struct_size;
     const char *name;
     mmh_dtype dtype;
-    bool big_endian;             /* as in the original file; loads give it in host order */
-    bool column_major;           /* Fortran order */
+    bool big_endian;   /* as in the original file; loads give it in host order */
+    bool column_major; /* Fortran order */
     uint32_t dimensions;
     const uint64_t *shape;
     uint64_t bytes;
-    uint64_t file;               /* index of its file */
+    uint64_t file; /* index of its file */
     uint64_t file_offset;
-    uint64_t stored_bytes;       /* share of the chunks that hold it */
+    uint64_t stored_bytes; /* share of the chunks that hold it */
 } mmh_tensor_info;
 
 /* Bytes by codec or by element type, for `info`. */
@@ -288,15 +288,17 @@ typedef struct mmh_usage {
 typedef struct mmh_container_info {
     size_t struct_size;
     uint32_t format_major, format_minor;
-    const char *hash_suite;      /* "blake3", "sha256" */
-    const char *writer;          /* library that wrote it */
+    const char *hash_suite; /* "blake3", "sha256" */
+    const char *writer;     /* library that wrote it */
     int level;
     uint64_t container_bytes, original_bytes, index_bytes, floor_bytes;
     uint64_t file_count, tensor_count, block_count, chunk_count;
-    uint8_t root[32];            /* Merkle root: the container's identity */
+    uint8_t root[32]; /* Merkle root: the container's identity */
     unsigned mended;
-    const mmh_usage *by_dtype;   size_t by_dtype_count;
-    const mmh_usage *by_codec;   size_t by_codec_count;
+    const mmh_usage *by_dtype;
+    size_t by_dtype_count;
+    const mmh_usage *by_codec;
+    size_t by_codec_count;
 } mmh_container_info;
 
 /* Open a container: the index is read and checked, no chunk is. */
@@ -305,20 +307,18 @@ MMH_API mmh_status mmh_open(mmh_context *context, const char *container, mmh_rea
 MMH_API void mmh_close(mmh_reader *reader);
 
 MMH_API mmh_status mmh_container(mmh_reader *reader, mmh_container_info *info, mmh_error *err);
-MMH_API mmh_status mmh_file(mmh_reader *reader, uint64_t file, mmh_file_info *info,
-                            mmh_error *err);
+MMH_API mmh_status mmh_file(mmh_reader *reader, uint64_t file, mmh_file_info *info, mmh_error *err);
 MMH_API mmh_status mmh_tensor(mmh_reader *reader, uint64_t tensor, mmh_tensor_info *info,
                               mmh_error *err);
 
 /* Index of the tensor called `name` (the first, if several files have one; "file:name" to say
  * which). Fails with MMH_E_USAGE if there is none. */
-MMH_API mmh_status mmh_find(mmh_reader *reader, const char *name, uint64_t *tensor,
-                            mmh_error *err);
+MMH_API mmh_status mmh_find(mmh_reader *reader, const char *name, uint64_t *tensor, mmh_error *err);
 
 /* Metadata entry of a file (safetensors __metadata__): key and value number `entry`, or
  * MMH_E_USAGE past the end. */
-MMH_API mmh_status mmh_metadata(mmh_reader *reader, uint64_t file, uint64_t entry,
-                                const char **key, const char **value, mmh_error *err);
+MMH_API mmh_status mmh_metadata(mmh_reader *reader, uint64_t file, uint64_t entry, const char **key,
+                                const char **value, mmh_error *err);
 
 /*
  * Load a tensor, checked and decoded, in host byte order.
@@ -340,8 +340,8 @@ typedef struct mmh_load_request {
  * order, but no destinations may overlap (MMH_E_USAGE). What a failed call has written is
  * unspecified.
  */
-MMH_API mmh_status mmh_load_many(mmh_reader *reader, const mmh_load_request *requests,
-                                 size_t count, mmh_error *err);
+MMH_API mmh_status mmh_load_many(mmh_reader *reader, const mmh_load_request *requests, size_t count,
+                                 mmh_error *err);
 
 /*
  * Load a slice: for each dimension d the elements begin[d] <= i < end[d], packed densely,
@@ -349,8 +349,8 @@ MMH_API mmh_status mmh_load_many(mmh_reader *reader, const mmh_load_request *req
  * whole bytes only (MMH_E_UNSUPPORTED otherwise).
  */
 MMH_API mmh_status mmh_load_slice(mmh_reader *reader, uint64_t tensor, const uint64_t *begin,
-                                  const uint64_t *end, void *destination,
-                                  size_t destination_bytes, mmh_error *err);
+                                  const uint64_t *end, void *destination, size_t destination_bytes,
+                                  mmh_error *err);
 
 /* Load bytes [offset, offset + bytes) of an original file. */
 MMH_API mmh_status mmh_read(mmh_reader *reader, uint64_t file, uint64_t offset, void *destination,

@@ -403,7 +403,8 @@ static inline struct shape random_shape(struct maker *maker, unsigned kind, bool
         .sign_mode = pick(maker, 3),
         .segments = pick(maker, 3),
         .tier_count = 1 + pick(maker, 6),
-        .stripe_elements = pick(maker, 2) ? 1u << (13 + pick(maker, 6)) : 128 * (64 + pick(maker, 1985)),
+        .stripe_elements = pick(maker, 2) ? 1u << (13 + pick(maker, 6))
+                                          : 128 * (64 + pick(maker, 1985)),
         .table_bits = 8 + pick(maker, 5),
         .table_count = 1,
         .views = pick(maker, 2) ? pick(maker, 2) : pick(maker, VIEWS_MAX + 1),

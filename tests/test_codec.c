@@ -503,8 +503,8 @@ static void fill_scales(uint8_t *data, size_t elements, mmh_dtype dtype, bool sa
  * file may claim does harm. */
 static void test_codec_joins_what_is_alike(void **state)
 {
-    static const mmh_dtype types[] = { MMH_DTYPE_F16, MMH_DTYPE_BF16, MMH_DTYPE_F32,
-                                       MMH_DTYPE_F64, MMH_DTYPE_I8 };
+    static const mmh_dtype types[] = { MMH_DTYPE_F16, MMH_DTYPE_BF16, MMH_DTYPE_F32, MMH_DTYPE_F64,
+                                       MMH_DTYPE_I8 };
     enum { ROWS = 100 };
     mmh_codec_workspace *workspace;
     (void)state;
@@ -512,7 +512,8 @@ static void test_codec_joins_what_is_alike(void **state)
     for (size_t t = 0; t < MMH_COUNT_OF(types); t++) {
         unsigned unit = mmh_dtype_scalar_bytes(types[t]);
         size_t elements = ROWS * COLUMNS, bytes = elements * unit;
-        struct mmh_block_part part = { .elements = elements, .dimensions = 2,
+        struct mmh_block_part part = { .elements = elements,
+                                       .dimensions = 2,
                                        .shape = { ROWS, COLUMNS } };
         struct guard guard;
         uint8_t *data = guard_init(&guard, bytes);
@@ -520,23 +521,23 @@ static void test_codec_joins_what_is_alike(void **state)
             for (unsigned alike = 0; alike < 4; alike++) {
                 bool joins;
                 fill_scales(data, elements, types[t], alike & 1, 1);
-                assert_ok(mmh_join_next(&joins, workspace, data, types[t], &part, level, true,
-                                        NULL));
+                assert_ok(
+                    mmh_join_next(&joins, workspace, data, types[t], &part, level, true, NULL));
                 assert_false(joins);
                 fill_scales(data, elements, types[t], alike >> 1, 2);
-                assert_ok(mmh_join_next(&joins, workspace, data, types[t], &part, level, false,
-                                        NULL));
+                assert_ok(
+                    mmh_join_next(&joins, workspace, data, types[t], &part, level, false, NULL));
                 /* bytes by twos have tables of their own */
-                    assert_int_equal((alike & 1) == alike >> 1 &&
-                                         !mmh_plan_pairs(elements, level, types[t]),
-                                     joins);
+                assert_int_equal(
+                    (alike & 1) == alike >> 1 && !mmh_plan_pairs(elements, level, types[t]), joins);
             }
         for (uint64_t n = 1; n < elements; n += n / 2 + 1) {
             static const uint64_t lengths[] = { 0, 1, 2, 3, 65, 256, 257, 1 << 20, UINT64_MAX };
             for (size_t i = 0; i < MMH_COUNT_OF(lengths); i++)
                 for (size_t j = 0; j < MMH_COUNT_OF(lengths); j++) {
                     bool joins;
-                    struct mmh_block_part odd = { .elements = n, .dimensions = 1 + (uint32_t)i % 3,
+                    struct mmh_block_part odd = { .elements = n,
+                                                  .dimensions = 1 + (uint32_t)i % 3,
                                                   .shape = { lengths[i], lengths[j], lengths[j] } };
                     assert_ok(mmh_join_next(&joins, workspace, data + (elements - n) * unit,
                                             types[t], &odd, 5, (i + j) % 4 == 0, NULL));
@@ -553,18 +554,20 @@ static void test_codec_zeros_apart_beat_shifted_tiers(void **state)
 {
     enum { ROWS = 256, WIDTH = 256 };
     static uint16_t data[ROWS * WIDTH];
-    struct mmh_block_part part = { .elements = ROWS * WIDTH, .dimensions = 2,
+    struct mmh_block_part part = { .elements = ROWS * WIDTH,
+                                   .dimensions = 2,
                                    .shape = { ROWS, WIDTH } };
-    struct mmh_block_hint hint = { .dtype = MMH_DTYPE_F16, .parts = &part, .part_count = 1,
-                                   .level = 4 };
+    struct mmh_block_hint hint = {
+        .dtype = MMH_DTYPE_F16, .parts = &part, .part_count = 1, .level = 4
+    };
     mmh_codec_workspace *workspace;
     uint64_t seed = 1;
     (void)state;
     assert_ok(mmh_codec_workspace_create(&workspace, NULL, NULL));
     for (size_t i = 0; i < ROWS * WIDTH; i++)
-        data[i] = i / WIDTH % 8 ? (uint16_t)weight_bits(MMH_DTYPE_F16, &seed,
-                                                        i / WIDTH % 2 ? 0.001 : 1)
-                                : 0;
+        data[i] = i / WIDTH % 8
+                    ? (uint16_t)weight_bits(MMH_DTYPE_F16, &seed, i / WIDTH % 2 ? 0.001 : 1)
+                    : 0;
     const struct mmh_block_plan *plan;
     const uint8_t *model;
     size_t model_bytes;

@@ -43,8 +43,9 @@ static void test_digest_does_not_depend_on_the_pieces(void **state)
 {
     (void)state;
     enum { MOST = 5 * MMH_SLICE_BYTES + 12345 };
-    static const size_t lengths[] = { 0, 1, MMH_SLICE_BYTES - 1, MMH_SLICE_BYTES,
-                                      MMH_SLICE_BYTES + 1, 3 * MMH_SLICE_BYTES, MOST };
+    static const size_t lengths[] = {
+        0, 1, MMH_SLICE_BYTES - 1, MMH_SLICE_BYTES, MMH_SLICE_BYTES + 1, 3 * MMH_SLICE_BYTES, MOST
+    };
     uint8_t *data = malloc(MOST), *hashes = malloc(8 * MMH_HASH_BYTES);
     mmh_digest *digest = malloc(sizeof *digest);
     assert_true(data && hashes && digest);

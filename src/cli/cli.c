@@ -248,8 +248,8 @@ int mmh_cli_fail_container(const struct mmh_cli_options *options, const char *co
 
 struct mmh_human mmh_cli_mended_text(unsigned mended)
 {
-    static const char *const names[] = { "header", "index", "footer", "chunks", "spare copy",
-                                         "padding" };
+    static const char *const names[] = { "header", "index",      "footer",
+                                         "chunks", "spare copy", "padding" };
     struct mmh_human human = { "" };
     size_t used = 0;
     for (size_t i = 0; i < sizeof names / sizeof *names && used < sizeof human.text; i++)

@@ -40,8 +40,7 @@ static void tell_good(const struct mmh_cli_options *options, const char *contain
     if (report->file_count > 1) /* files, folders, symlinks */
         printf("%s, ", mmh_human_things(report->file_count, "entry", "entries").text);
     printf("%s, %s%s, %s\n", mmh_human_things(report->chunk_count, "chunk", "chunks").text,
-           mmh_human_bytes(bytes).text,
-           options->quick ? " stored, not decoded" : "",
+           mmh_human_bytes(bytes).text, options->quick ? " stored, not decoded" : "",
            mmh_human_rate(bytes, report->wall_ns).text);
     free(clean);
     fflush(stdout);

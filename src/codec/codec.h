@@ -80,8 +80,8 @@ struct mmh_block_hint {
  *          is no float and has more than 8 bits there are no tables, and all join
  */
 mmh_status mmh_join_next(bool *joins, mmh_codec_workspace *workspace, const uint8_t *data,
-                         mmh_dtype dtype, const struct mmh_block_part *part, int level,
-                         bool first, mmh_error *err);
+                         mmh_dtype dtype, const struct mmh_block_part *part, int level, bool first,
+                         mmh_error *err);
 
 /* Decisions for one block: codecs to try, tables, classes. Lives in the workspace until the
  * next mmh_block_plan call on it. */

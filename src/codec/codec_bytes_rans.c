@@ -27,11 +27,10 @@ static mmh_status bytes_encode(struct mmh_encode_job *job, mmh_error *err)
         if (!plan->allowed[ids ? ids[i] : 0][job->src[i]])
             return MMH_OK;
     memcpy(symbols, job->src, bytes);
-    job->bytes = mmh_rans_symbols_encode(job->dst, MMH_MIN(job->limit, job->room), job->workspace,
-                                         symbols, ids, bytes, plan->tables, plan->model->bits,
-                                         plan->best[0],
-                                         mmh_rans_stripes(bytes, plan->stripe_log2, plan->stripes),
-                                         &status);
+    job->bytes =
+        mmh_rans_symbols_encode(job->dst, MMH_MIN(job->limit, job->room), job->workspace, symbols,
+                                ids, bytes, plan->tables, plan->model->bits, plan->best[0],
+                                mmh_rans_stripes(bytes, plan->stripe_log2, plan->stripes), &status);
     return status ? mmh_fail(err, status, "encoding %zu bytes", bytes) : MMH_OK;
 }
 
@@ -41,8 +40,7 @@ static mmh_status bytes_decode(const struct mmh_decode_job *job, mmh_error *err)
     size_t bytes = job->chunk->bytes;
     if (bytes > MMH_CHUNK_ELEMENTS)
         return mmh_fail(err, MMH_E_CORRUPT, "bytes-rans chunk of %zu bytes", bytes);
-    if (!model || model->kind != MMH_MODEL_RANS ||
-        (job->inner && model->view_count))
+    if (!model || model->kind != MMH_MODEL_RANS || (job->inner && model->view_count))
         return mmh_fail(err, MMH_E_CORRUPT, "rans bytes without a model that fits");
     uint8_t *ids = NULL;
     mmh_status status = MMH_OK;
@@ -52,9 +50,9 @@ static mmh_status bytes_decode(const struct mmh_decode_job *job, mmh_error *err)
         return status;
     /* The kernel writes whole multiples of 128 symbols, for which there may be no room. */
     bool direct = bytes % 128 == 0;
-    uint8_t *symbols = direct ? job->dst
-                              : mmh_workspace_scratch(job->workspace, MMH_SCRATCH_SYMBOLS,
-                                                      bytes + 128);
+    uint8_t *symbols = direct
+                         ? job->dst
+                         : mmh_workspace_scratch(job->workspace, MMH_SCRATCH_SYMBOLS, bytes + 128);
     if (!symbols)
         return mmh_fail(err, MMH_E_MEMORY, "decoding %zu bytes", bytes);
     status = mmh_rans_symbols_decode(symbols, NULL, ids, bytes, job->src, job->src_bytes, model,

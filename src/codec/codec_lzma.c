@@ -8,7 +8,7 @@
 #include <lzma.h>
 
 enum {
-    DECODE_MEMORY = 128 << 20,  /* a stream that asks for more is refused */
+    DECODE_MEMORY = 128 << 20, /* a stream that asks for more is refused */
     DICTIONARY_MIN = 1 << 16,
 };
 

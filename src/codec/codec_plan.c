@@ -18,19 +18,19 @@ enum {
     SAMPLE_SHIFTS = 1 << 16, /* elements that show what shifts of the tiers save */
     ZSTD_PART_MIN = 1 << 10, /* bytes of each of the parts that zstd is tried on */
     ZSTD_PART_MAX = 1 << 13,
-    ZSTD_PART_FAR = 1 << 14,   /* the same where there is time for matches farther away */
+    ZSTD_PART_FAR = 1 << 14, /* the same where there is time for matches farther away */
     ZSTD_PARTS = 4,
     ZSTD_PLANE_MIN = 1 << 16, /* elements whose bytes of one place take zstd most of a block */
-    SHIFTS_MIN = 1 << 13,   /* elements from which on shifts are looked for */
-    MASK_PART = 1 << 13,    /* elements of each part that a zero mask is tried on */
-    PAIRS_LEVEL_MAX = 5,    /* above, the smaller of bytes one by one is worth its time */
-    PAIRS_MIN = 1 << 13,    /* bytes of a block */
-    PAIRS_TABLES = 2,       /* a third takes the decoder a tenth of its time; e5m2, whose few */
-    PAIRS_TABLES_MAX = 3,   /* values differ most, needs it to stay at the entropy of its bytes */
-    SAMPLE_BYTES = 1 << 17, /* that show what bytes one by one would take */
-    SAMPLE_PAIRS = 1 << 19, /* that their tables are made from */
-    PAIRS_SHARE = 128,      /* of its size that pairs may cost, as they decode twice as fast */
-    PATCH_BITS = 48,        /* a position and a head */
+    SHIFTS_MIN = 1 << 13,     /* elements from which on shifts are looked for */
+    MASK_PART = 1 << 13,      /* elements of each part that a zero mask is tried on */
+    PAIRS_LEVEL_MAX = 5,      /* above, the smaller of bytes one by one is worth its time */
+    PAIRS_MIN = 1 << 13,      /* bytes of a block */
+    PAIRS_TABLES = 2,         /* a third takes the decoder a tenth of its time; e5m2, whose few */
+    PAIRS_TABLES_MAX = 3,     /* values differ most, needs it to stay at the entropy of its bytes */
+    SAMPLE_BYTES = 1 << 17,   /* that show what bytes one by one would take */
+    SAMPLE_PAIRS = 1 << 19,   /* that their tables are made from */
+    PAIRS_SHARE = 128,        /* of its size that pairs may cost, as they decode twice as fast */
+    PATCH_BITS = 48,          /* a position and a head */
     MODEL_BITS = 8 * (16 + 64), /* a model's header, and what the container spends on it */
     BLOCK_BITS = 8 * 160,       /* and a block's own, its chunk's header and filling included */
     STRIPE_BITS = 8 * (4 + 96), /* a stripe's length, and what its states waste */
@@ -118,8 +118,8 @@ static mmh_status zstd_bits(uint64_t *bits, mmh_codec_workspace *workspace, cons
     else
         for (size_t p = 0; p < ZSTD_PARTS; p++)
             memcpy(sample + p * part,
-                   data +
-                       mmh_part_position(p, ZSTD_PARTS, elements, part / element_bytes) * element_bytes,
+                   data + mmh_part_position(p, ZSTD_PARTS, elements, part / element_bytes) *
+                              element_bytes,
                    part);
     size_t best, used;
     mmh_status status = mmh_zstd_encode(out, sampled, &best, workspace, sample, sampled, 1, err);
@@ -293,7 +293,7 @@ static void take_sample(struct float_sample *sample, const uint8_t *data, uint64
         for (uint64_t r = 0; r < runs; r++) {
             /* Far apart, so each would be waited for. */
             const uint8_t *later = data + mmh_part_position(MMH_MIN(r + RUNS_AHEAD, runs - 1), runs,
-                                                        elements, RUN) *
+                                                            elements, RUN) *
                                               type->bytes;
             for (size_t i = 0; i < (size_t)RUN * type->bytes; i += 64)
                 __builtin_prefetch(later + i);
@@ -456,8 +456,8 @@ static mmh_status search_float(struct mmh_block_plan *plan, struct mmh_model_dra
         uint64_t runs = n / SAMPLE_RUN;
         for (uint64_t r = 0; r < runs; r++)
             mmh_float_symbols(symbols + r * SAMPLE_RUN, workspace->kernels,
-                              data +
-                                  mmh_part_position(r, runs, plan->elements, SAMPLE_RUN) * type->bytes,
+                              data + mmh_part_position(r, runs, plan->elements, SAMPLE_RUN) *
+                                         type->bytes,
                               SAMPLE_RUN, type, q, window, (uint8_t)(1u << q), patches);
     } else {
         mmh_float_symbols(symbols, workspace->kernels, data, (size_t)n, type, q, window,

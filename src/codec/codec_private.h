@@ -196,11 +196,11 @@ struct mmh_encode_job {
     const struct mmh_chunk *chunk;
     size_t elements; /* of element_bytes; bytes if opaque */
     unsigned element_bytes;
-    uint8_t *dst; /* [room] */
-    size_t room;  /* mmh_chunk_bound(chunk->bytes) at least */
-    size_t limit; /* a payload longer than this is of no use */
-    size_t bytes; /* out: bytes of the payload; MMH_NO_FIT: over the limit */
-    bool inner;   /* within a zero-run: no classes */
+    uint8_t *dst;       /* [room] */
+    size_t room;        /* mmh_chunk_bound(chunk->bytes) at least */
+    size_t limit;       /* a payload longer than this is of no use */
+    size_t bytes;       /* out: bytes of the payload; MMH_NO_FIT: over the limit */
+    bool inner;         /* within a zero-run: no classes */
     size_t float_least; /* out of zero-run: float takes that many bytes at the least */
 };
 

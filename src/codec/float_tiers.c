@@ -154,7 +154,8 @@ mmh_status mmh_tier_section_read(struct mmh_tier_section *section, const uint8_t
         used += bytes;
     }
     if (!right || used != section->blocks_bytes)
-        return mmh_fail(err, MMH_E_CORRUPT, "tier section: the directory does not fit its %zu bytes",
+        return mmh_fail(err, MMH_E_CORRUPT,
+                        "tier section: the directory does not fit its %zu bytes",
                         section->blocks_bytes);
     return MMH_OK;
 }

@@ -12,28 +12,28 @@
 #include <assert.h>
 
 enum {
-    CLASS_LIMIT = 32,        /* classes lie within +-; bins are clamped anyway */
-    ROW_MIN = 32,            /* columns below which rows get no classes */
-    COLUMN_MIN = 8,          /* rows below which columns get none */
+    CLASS_LIMIT = 32, /* classes lie within +-; bins are clamped anyway */
+    ROW_MIN = 32,     /* columns below which rows get no classes */
+    COLUMN_MIN = 8,   /* rows below which columns get none */
     COLUMNS_MAX = 1 << 20,
     VIEWS_MAX = 6,
     SAMPLE_RUN = 256,
-    SAMPLE_FLAT = 1 << 16,   /* elements that show about what one table costs */
-    PART_MIN = 1024,         /* elements below which a part of several is one row */
-    FLAT_ROW = 256,          /* what is no matrix is cut into rows of so many */
-    CANDIDATES = 8,          /* classes that a refinement looks at: from 4 below to 3 above */
-    COST_STEPS = 32,         /* its unit: 1/32 bit, in 16 bits */
-    COST_MAX = 2047,         /* so that 32 of them fit */
+    SAMPLE_FLAT = 1 << 16, /* elements that show about what one table costs */
+    PART_MIN = 1024,       /* elements below which a part of several is one row */
+    FLAT_ROW = 256,        /* what is no matrix is cut into rows of so many */
+    CANDIDATES = 8,        /* classes that a refinement looks at: from 4 below to 3 above */
+    COST_STEPS = 32,       /* its unit: 1/32 bit, in 16 bits */
+    COST_MAX = 2047,       /* so that 32 of them fit */
 };
 
 /* ---- views: the block as a matrix ---- */
 
 struct view {
-    uint64_t first, elements;   /* of the block */
+    uint64_t first, elements; /* of the block */
     uint64_t columns, phase, rows;
     bool use_rows, use_columns;
     int8_t *row, *column;
-    int64_t score;   /* bits saved, by the variance that the classes explain */
+    int64_t score; /* bits saved, by the variance that the classes explain */
 };
 
 /* Rows of `columns` elements from the first of the tensor on. `first`: the part's, in the block. */
@@ -46,8 +46,9 @@ static void add_view(struct view *views, size_t *count, const struct mmh_block_p
         if (views[i].columns == columns)
             return;
     uint64_t phase = part->tensor_first % columns;
-    struct view view = { .first = first, .elements = part->elements, .columns = columns,
-                         .phase = phase };
+    struct view view = {
+        .first = first, .elements = part->elements, .columns = columns, .phase = phase
+    };
     view.rows = mmh_divide_up(phase + part->elements, columns);
     if (view.rows >= 2 && (columns >= ROW_MIN || view.rows >= COLUMN_MIN))
         views[(*count)++] = view;
@@ -65,10 +66,10 @@ static size_t list_views(struct view views[VIEWS_MAX], const struct mmh_block_pa
     if (d >= 2) {
         for (uint32_t i = 2; i < d; i++)
             kernel *= part->shape[i];
-        add_view(views, &count, part, first, after_first);            /* dim 0 | rest */
-        add_view(views, &count, part, first, part->shape[d - 1]);     /* all but last | last */
+        add_view(views, &count, part, first, after_first);        /* dim 0 | rest */
+        add_view(views, &count, part, first, part->shape[d - 1]); /* all but last | last */
         if (d >= 3) {
-            add_view(views, &count, part, first, kernel);             /* all but kernel | kernel */
+            add_view(views, &count, part, first, kernel); /* all but kernel | kernel */
             add_view(views, &count, part, first, part->shape[d - 1] * part->shape[d - 2]);
         }
     }
@@ -97,9 +98,8 @@ static uint64_t column_length(const struct view *view, uint64_t column)
  * Either row_sums or column_sums is NULL. Returns the sum over all elements of the deviations'
  * squares in 1/256 of squared level units.
  */
-static uint64_t make_classes(int8_t *classes, const uint64_t *row_sums,
-                             const uint32_t *column_sums, const struct view *view,
-                             int64_t mean, unsigned shift)
+static uint64_t make_classes(int8_t *classes, const uint64_t *row_sums, const uint32_t *column_sums,
+                             const struct view *view, int64_t mean, unsigned shift)
 {
     bool rows = row_sums != NULL;
     uint64_t count = rows ? view->rows : view->columns;
@@ -158,9 +158,8 @@ static void score_view(struct view *view, const struct mmh_search *search, uint6
     uint64_t n = view->elements;
     memset(row_sums, 0, view->rows * sizeof *row_sums);
     memset(column_sums, 0, view->columns * sizeof *column_sums);
-    search->workspace->kernels->row_column_sums(row_sums, column_sums,
-                                                search->levels + view->first, view->phase,
-                                                (size_t)n, view->columns);
+    search->workspace->kernels->row_column_sums(row_sums, column_sums, search->levels + view->first,
+                                                view->phase, (size_t)n, view->columns);
     uint64_t total = 0;
     for (uint64_t r = 0; r < view->rows; r++)
         total += row_sums[r];
@@ -203,8 +202,8 @@ static uint64_t sample_position(uint64_t index, uint64_t runs, uint64_t elements
 
 /* Joint histogram of bin and symbol, of `sample` elements or all; returns how many were counted.
  * Without views there is one bin. */
-static uint64_t count_bins(mmh_bin_counts *counts, const struct mmh_view *views,
-                           size_t view_count, const struct mmh_search *search, uint64_t sample)
+static uint64_t count_bins(mmh_bin_counts *counts, const struct mmh_view *views, size_t view_count,
+                           const struct mmh_search *search, uint64_t sample)
 {
     const struct mmh_kernels *kernels = search->workspace->kernels;
     uint64_t n = search->elements, runs = mmh_divide_up(n, SAMPLE_RUN), counted = 0;
@@ -233,7 +232,10 @@ static uint64_t count_bins(mmh_bin_counts *counts, const struct mmh_view *views,
 /* ---- refinement: classes by what they cost ---- */
 
 /* cost[symbol][bin + CANDIDATES]: in 1/32 bit, bins beyond the ends as the last ones. */
-enum { COST_BINS = MMH_CLASS_BINS + 4 * CLASS_LIMIT + 2 * CANDIDATES, COST_FIRST = 2 * CLASS_LIMIT };
+enum {
+    COST_BINS = MMH_CLASS_BINS + 4 * CLASS_LIMIT + 2 * CANDIDATES,
+    COST_FIRST = 2 * CLASS_LIMIT
+};
 typedef uint16_t symbol_costs[COST_BINS];
 
 static void fill_costs(symbol_costs *costs, const struct mmh_model_draft *draft,
@@ -290,8 +292,7 @@ static void class_shape(const int8_t *classes, uint64_t count, int *mean, unsign
     *k -= *k > 0;
 }
 
-static void refine_rows(struct view *view, const struct mmh_search *search,
-                        symbol_costs *costs)
+static void refine_rows(struct view *view, const struct mmh_search *search, symbol_costs *costs)
 {
     int mean;
     unsigned k;
@@ -320,8 +321,8 @@ static void refine_rows(struct view *view, const struct mmh_search *search,
 }
 
 /* sums: [columns][CANDIDATES] u32, then u16. */
-static void refine_columns(struct view *view, const struct mmh_search *search,
-                           symbol_costs *costs, uint32_t *sums)
+static void refine_columns(struct view *view, const struct mmh_search *search, symbol_costs *costs,
+                           uint32_t *sums)
 {
     int mean;
     unsigned k, pending = 0;
@@ -364,12 +365,12 @@ struct state {
     struct mmh_model_draft *draft;
     uint64_t *cost;
     mmh_bin_counts *counts;
-    uint64_t *costs;              /* [64 * 64] */
-    uint16_t (*tables)[256];      /* [2][MMH_RANS_TABLES_MAX]: of the best draft and of the next */
-    struct view *chosen;          /* [part_count] one for each part */
-    struct mmh_view *views[2];    /* [part_count] the same, of the best draft and of the next */
-    int8_t *classes[2];           /* [class_room] their classes */
-    unsigned next;                /* which of the two is free */
+    uint64_t *costs;           /* [64 * 64] */
+    uint16_t (*tables)[256];   /* [2][MMH_RANS_TABLES_MAX]: of the best draft and of the next */
+    struct view *chosen;       /* [part_count] one for each part */
+    struct mmh_view *views[2]; /* [part_count] the same, of the best draft and of the next */
+    int8_t *classes[2];        /* [class_room] their classes */
+    unsigned next;             /* which of the two is free */
 };
 
 /* A view as a model has it. */
@@ -434,8 +435,7 @@ static bool try_views(struct state *state, const struct view *views, size_t view
 }
 
 /* Rescore each class by the cost under the draft's tables, and make the tables anew. */
-static mmh_status refine(struct state *state, struct view *views, size_t view_count,
-                         mmh_error *err)
+static mmh_status refine(struct state *state, struct view *views, size_t view_count, mmh_error *err)
 {
     const struct mmh_search *search = state->search;
     size_t columns = 0;
@@ -482,8 +482,12 @@ static void shift_classes(int8_t *classes, uint64_t count, int64_t by)
 /* The part as one row: its class is its scale. */
 static struct view flat_view(const struct mmh_block_part *part, uint64_t first, int8_t *classes)
 {
-    struct view view = { .first = first, .elements = part->elements, .columns = part->elements,
-                         .rows = 1, .use_rows = true, .row = classes,
+    struct view view = { .first = first,
+                         .elements = part->elements,
+                         .columns = part->elements,
+                         .rows = 1,
+                         .use_rows = true,
+                         .row = classes,
                          .column = classes + 1 + MMH_KERNEL_SLACK };
     memset(classes, 0, 1 + MMH_KERNEL_SLACK);
     return view;
@@ -508,8 +512,8 @@ static void choose_view(struct view *chosen, const struct mmh_search *search,
 {
     struct view views[VIEWS_MAX];
     uint32_t counts[256] = { 0 };
-    search->workspace->kernels->histogram(counts, search->symbols + first,
-                                          (size_t)part->elements, 1);
+    search->workspace->kernels->histogram(counts, search->symbols + first, (size_t)part->elements,
+                                          1);
     uint64_t variance = variance_of(search, counts, part->elements);
     int64_t away = (mean_level(search, counts) - block_mean) * ((int64_t)1 << search->level_shift);
     away = (away + (away < 0 ? -128 : 128)) / 256;
@@ -613,12 +617,11 @@ mmh_status mmh_model_search(struct mmh_model_draft *draft, uint64_t *cost,
     size_t cost_bytes = MMH_CLASS_BINS * MMH_CLASS_BINS * sizeof(uint64_t);
     size_t table_bytes = MMH_RANS_TABLES_MAX * sizeof *draft->frequency;
     size_t views_bytes = parts * (sizeof(struct view) + 2 * sizeof(struct mmh_view));
-    uint8_t *memory = mmh_workspace_scratch(workspace, MMH_SCRATCH_COUNTS,
-                                            bins_bytes + cost_bytes + 2 * table_bytes +
-                                                views_bytes);
+    uint8_t *memory = mmh_workspace_scratch(
+        workspace, MMH_SCRATCH_COUNTS, bins_bytes + cost_bytes + 2 * table_bytes + views_bytes);
     uint8_t *sum_memory = mmh_workspace_scratch(workspace, MMH_SCRATCH_SUMS, sums);
-    uint8_t *class_memory = mmh_workspace_scratch(
-        workspace, MMH_SCRATCH_CLASSES, 3 * all + (parts == 1 ? VIEWS_MAX : 1) * most);
+    uint8_t *class_memory = mmh_workspace_scratch(workspace, MMH_SCRATCH_CLASSES,
+                                                  3 * all + (parts == 1 ? VIEWS_MAX : 1) * most);
     if (!memory || !sum_memory || !class_memory)
         return mmh_fail(err, MMH_E_MEMORY, "searching the model of %llu elements",
                         (unsigned long long)search->elements);
@@ -629,7 +632,7 @@ mmh_status mmh_model_search(struct mmh_model_draft *draft, uint64_t *cost,
         .cost = cost,
         .counts = (mmh_bin_counts *)(void *)memory,
         .costs = (uint64_t *)(void *)(memory + bins_bytes),
-        .tables = (uint16_t (*)[256])(void *)(memory + bins_bytes + cost_bytes),
+        .tables = (uint16_t(*)[256])(void *)(memory + bins_bytes + cost_bytes),
         .chosen = (struct view *)(void *)after,
         .views = { (struct mmh_view *)(void *)(after + parts * sizeof(struct view)),
                    (struct mmh_view *)(void *)(after + parts * sizeof(struct view)) + parts },
@@ -640,8 +643,8 @@ mmh_status mmh_model_search(struct mmh_model_draft *draft, uint64_t *cost,
 
     /* Without classes: one table. */
     uint64_t few = search->passes || search->tables_max <= 1
-                       ? search->sample
-                       : MMH_MIN(search->sample, (uint64_t)SAMPLE_FLAT);
+                     ? search->sample
+                     : MMH_MIN(search->sample, (uint64_t)SAMPLE_FLAT);
     *cost = UINT64_MAX;
     try_views(&state, NULL, 0, few);
     if (search->tables_max <= 1)
@@ -672,8 +675,8 @@ static uint64_t shifted_cost(const struct mmh_search *search, const struct view 
         size_t length = (size_t)MMH_MIN(SAMPLE_RUN, n - at);
         memcpy(symbols, search->symbols + at, length);
         kernels->classes(shifts, view->phase + at, length, view->columns,
-                         view->use_rows ? view->row : NULL,
-                         view->use_columns ? view->column : NULL, NULL);
+                         view->use_rows ? view->row : NULL, view->use_columns ? view->column : NULL,
+                         NULL);
         kernels->bytes_subtract(symbols, shifts, length);
         kernels->histogram(histogram, symbols, length, 1);
         counted += length;

@@ -6,11 +6,11 @@
 #include "codec/model_search_private.h"
 
 enum {
-    TABLE_BITS = 16,     /* of a table without symbols */
-    SYMBOL_BITS = 9,     /* and of each symbol, about */
-    STAND_IN_BITS = 2,   /* of the symbol that stands in for a patched one */
-    GROUPS_SMALL = 16,   /* bins that a small block is searched with */
-    GROUPS_FEW = 8,      /* and those where an estimate will do */
+    TABLE_BITS = 16,   /* of a table without symbols */
+    SYMBOL_BITS = 9,   /* and of each symbol, about */
+    STAND_IN_BITS = 2, /* of the symbol that stands in for a patched one */
+    GROUPS_SMALL = 16, /* bins that a small block is searched with */
+    GROUPS_FEW = 8,    /* and those where an estimate will do */
     SMALL_BLOCK = 1 << 18,
 };
 
@@ -22,7 +22,7 @@ struct rounding {
     const uint16_t *frequency;
     uint8_t *heap;
     size_t count;
-    bool take;               /* slots, instead of giving them */
+    bool take; /* slots, instead of giving them */
 };
 
 static bool comes_before(const struct rounding *rounding, uint8_t a, uint8_t b)
@@ -40,8 +40,7 @@ static void sift(struct rounding *rounding, size_t at)
 {
     uint8_t *heap = rounding->heap, moved = heap[at];
     for (size_t below; (below = 2 * at + 1) < rounding->count; at = below) {
-        if (below + 1 < rounding->count &&
-            comes_before(rounding, heap[below + 1], heap[below]))
+        if (below + 1 < rounding->count && comes_before(rounding, heap[below + 1], heap[below]))
             below++;
         if (!comes_before(rounding, heap[below], moved))
             break;
@@ -65,8 +64,8 @@ uint64_t mmh_model_normalise(uint16_t frequency[256], const uint32_t counts[256]
     for (unsigned s = 0; s < 256; s++) {
         if (!counts[s])
             continue;
-        if (patch_bits && (uint64_t)counts[s] * (patch_bits + STAND_IN_BITS - bits) *
-                                  MMH_COST_ONE < slot_cost) {
+        if (patch_bits &&
+            (uint64_t)counts[s] * (patch_bits + STAND_IN_BITS - bits) * MMH_COST_ONE < slot_cost) {
             patched += counts[s];
         } else {
             kept[kept_count++] = (uint8_t)s;
@@ -96,8 +95,7 @@ uint64_t mmh_model_normalise(uint16_t frequency[256], const uint32_t counts[256]
     }
     uint64_t cost = patched * (patch_bits + STAND_IN_BITS) * MMH_COST_ONE;
     for (size_t i = 0; i < kept_count; i++)
-        cost += counts[kept[i]] *
-                (((uint64_t)bits << 16) - mmh_cost_log2(frequency[kept[i]]));
+        cost += counts[kept[i]] * (((uint64_t)bits << 16) - mmh_cost_log2(frequency[kept[i]]));
     return cost;
 }
 
@@ -135,8 +133,7 @@ static size_t list_groups(struct group groups[MMH_CLASS_BINS], mmh_bin_counts *c
     while (n > most) {
         size_t best = 0;
         for (size_t i = 1; i + 1 < n; i++)
-            if (groups[i].total + groups[i + 1].total <
-                groups[best].total + groups[best + 1].total)
+            if (groups[i].total + groups[i + 1].total < groups[best].total + groups[best + 1].total)
                 best = i;
         for (unsigned s = 0; s < 256; s++)
             groups[best].counts[s] += groups[best + 1].counts[s];

@@ -17,10 +17,10 @@ enum {
     MMH_FORMAT_MAJOR = 3,
     MMH_FORMAT_MINOR = 0,
     MMH_FORMAT_DRAFT = 2,
-    MMH_CHUNKS_BEGIN = 128, /* bytes of the header, which chunks follow */
-    MMH_CONTAINER_MIN_BYTES = 128 + 256,     /* header and a footer: one that was cut has no more */
-    MMH_CHUNK_BYTES_MAX = 1 << 24,           /* decoded */
-    MMH_SEGMENT_BYTES = 4 << 20, /* stored chunks of a block that get device alignment */
+    MMH_CHUNKS_BEGIN = 128,              /* bytes of the header, which chunks follow */
+    MMH_CONTAINER_MIN_BYTES = 128 + 256, /* header and a footer: one that was cut has no more */
+    MMH_CHUNK_BYTES_MAX = 1 << 24,       /* decoded */
+    MMH_SEGMENT_BYTES = 4 << 20,         /* stored chunks of a block that get device alignment */
     MMH_SEGMENT_ALIGNMENT = 4096,
     MMH_CHUNK_ALIGNMENT = 128,
     MMH_SMALL_ALIGNMENT = 8,

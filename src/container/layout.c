@@ -102,8 +102,7 @@ mmh_status mmh_header_check(const uint8_t in[MMH_HEADER_BYTES], unsigned *hash_s
                         *hash_suite, name ? name : "unknown");
     }
     if (in[15] != 0)
-        return mmh_fail(err, MMH_E_UNSUPPORTED, "encryption suite %u is not in this build",
-                        in[15]);
+        return mmh_fail(err, MMH_E_UNSUPPORTED, "encryption suite %u is not in this build", in[15]);
     return MMH_OK;
 }
 

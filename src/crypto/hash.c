@@ -17,10 +17,14 @@ _Static_assert(sizeof(blake3_hasher) <= sizeof((mmh_hasher *)0)->blake3, "blake3
 const char *mmh_hash_suite_name(unsigned suite)
 {
     switch (suite) {
-    case MMH_HASH_BLAKE3: return "blake3";
-    case MMH_HASH_SHA256: return "sha256";
-    case MMH_HASH_SHA384: return "sha384";
-    default: return NULL;
+    case MMH_HASH_BLAKE3:
+        return "blake3";
+    case MMH_HASH_SHA256:
+        return "sha256";
+    case MMH_HASH_SHA384:
+        return "sha384";
+    default:
+        return NULL;
     }
 }
 

@@ -11,9 +11,9 @@
 enum { MMH_HASH_BYTES = 32 };
 
 enum mmh_hash_suite { /* ids are on disk: never reused */
-    MMH_HASH_BLAKE3 = 1,
-    MMH_HASH_SHA256 = 2,
-    MMH_HASH_SHA384 = 3 /* reserved */
+                      MMH_HASH_BLAKE3 = 1,
+                      MMH_HASH_SHA256 = 2,
+                      MMH_HASH_SHA384 = 3 /* reserved */
 };
 
 /* What is hashed: the first byte of every hashed string (docs/format.md section 3). */
@@ -29,8 +29,8 @@ enum mmh_hash_domain {
  * init or update only mmh_hasher_abandon. */
 typedef struct mmh_hasher {
     unsigned suite;
-    void *openssl;                              /* EVP_MD_CTX of the SHA suites */
-    _Alignas(16) unsigned char blake3[2048];    /* blake3_hasher */
+    void *openssl;                           /* EVP_MD_CTX of the SHA suites */
+    _Alignas(16) unsigned char blake3[2048]; /* blake3_hasher */
 } mmh_hasher;
 
 /* "blake3", "sha256"; NULL for a number that is no suite. */

@@ -23,9 +23,9 @@ struct mmh_stage_times {
 /* One worker's buffers; grown when first needed, kept with the context. */
 struct mmh_worker {
     mmh_codec_workspace *codec;
-    uint8_t *stored;    /* [stored_room] a chunk as stored */
+    uint8_t *stored; /* [stored_room] a chunk as stored */
     size_t stored_room;
-    uint8_t *decoded;   /* [decoded_room] a chunk or more, decoded */
+    uint8_t *decoded; /* [decoded_room] a chunk or more, decoded */
     size_t decoded_room;
 };
 
@@ -34,14 +34,14 @@ struct mmh_context {
     const mmh_allocator *allocator; /* NULL: the system's */
     mmh_limits limits;
     mmh_pool *pool;
-    struct mmh_worker *workers;     /* [mmh_pool_threads(pool)] */
+    struct mmh_worker *workers; /* [mmh_pool_threads(pool)] */
 
     mmh_progress_fn progress;
     void *progress_user;
-    mmh_progress state;             /* stage, name and total of the running call */
+    mmh_progress state; /* stage, name and total of the running call */
     atomic_uint_fast64_t done_bytes, stored_bytes;
-    atomic_flag reporting;          /* held by the thread that is calling progress */
-    atomic_bool stopped;            /* progress has said stop */
+    atomic_flag reporting; /* held by the thread that is calling progress */
+    atomic_bool stopped;   /* progress has said stop */
     uint64_t last_report_ns;
     struct mmh_stage_times times;
 };
@@ -80,12 +80,12 @@ struct mmh_reader {
     mmh_usage *by_dtype, *by_codec;
     size_t by_dtype_count, by_codec_count;
     uint64_t original_bytes, floor_bytes;
-    uint64_t *refs_stored;      /* [ref_count + 1] stored bytes of the chunks of refs before one */
-    uint64_t *blocks_stored;    /* [block_count + 1] the same of blocks, their models included */
+    uint64_t *refs_stored;   /* [ref_count + 1] stored bytes of the chunks of refs before one */
+    uint64_t *blocks_stored; /* [block_count + 1] the same of blocks, their models included */
 };
 
-mmh_status mmh_reader_open(mmh_context *context, const char *path, bool spares,
-                           mmh_reader **reader, mmh_error *err);
+mmh_status mmh_reader_open(mmh_context *context, const char *path, bool spares, mmh_reader **reader,
+                           mmh_error *err);
 
 /* Read and check the stored bytes of a chunk into the worker's `stored`. */
 mmh_status mmh_reader_fetch(mmh_reader *reader, struct mmh_worker *worker, uint64_t chunk,

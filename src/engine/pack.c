@@ -36,8 +36,8 @@ struct packing {
     struct slot *slots;
     size_t window;
     /* the ordered side */
-    size_t file;            /* the file whose blocks are being written */
-    bool file_open;         /* its digest has begun */
+    size_t file;    /* the file whose blocks are being written */
+    bool file_open; /* its digest has begun */
     mmh_digest *digest;
     mmh_output *output;
     uint64_t tensor_count;
@@ -98,9 +98,9 @@ static mmh_status read_block(struct packing *packing, const struct mmh_plan_bloc
 /* Decode what was encoded, with the model as stored, and compare. A chunk that does not come
  * back (a defect of a codec, never of the data) is stored as it is. */
 static mmh_status check_chunk(struct packing *packing, struct mmh_worker *worker,
-                              const struct mmh_chunk *chunk, const uint8_t *src,
-                              uint8_t *encoded, size_t *encoded_bytes, unsigned *codec_id,
-                              const mmh_model *model, mmh_error *err)
+                              const struct mmh_chunk *chunk, const uint8_t *src, uint8_t *encoded,
+                              size_t *encoded_bytes, unsigned *codec_id, const mmh_model *model,
+                              mmh_error *err)
 {
     mmh_status status = mmh_worker_room(packing->context, worker, 0, chunk->bytes, err);
     if (status != MMH_OK)
@@ -132,8 +132,8 @@ static mmh_status encode_block(struct packing *packing, const struct mmh_plan_bl
 
     mmh_status status = mmh_worker_room(packing->context, worker, 0, 0, err);
     if (status == MMH_OK)
-        status = mmh_block_plan_make(&plan, &model_bytes, &model_length, &floor_bits,
-                                     worker->codec, data, (size_t)block->bytes, &block->hint, err);
+        status = mmh_block_plan_make(&plan, &model_bytes, &model_length, &floor_bits, worker->codec,
+                                     data, (size_t)block->bytes, &block->hint, err);
     if (status != MMH_OK)
         return status;
     slot->floor_bytes = (floor_bits + 7) / 8;
@@ -161,8 +161,8 @@ static mmh_status encode_block(struct packing *packing, const struct mmh_plan_bl
     status = slot_room(packing, &slot->encoded, &slot->encoded_room,
                        chunk_count * mmh_chunk_bound(block->chunk_bytes), err);
     if (status == MMH_OK)
-        status = slot_room(packing, &chunks, &slot->chunks_room,
-                           chunk_count * sizeof *slot->chunks, err);
+        status = slot_room(packing, &chunks, &slot->chunks_room, chunk_count * sizeof *slot->chunks,
+                           err);
     slot->chunks = (struct mmh_stored_chunk *)(void *)chunks;
     uint8_t *next = slot->encoded;
     for (size_t i = 0; i < chunk_count && status == MMH_OK; i++) {
@@ -186,14 +186,14 @@ static mmh_status encode_block(struct packing *packing, const struct mmh_plan_bl
         }
         if (status != MMH_OK)
             break;
-        slot->chunks[i] = (struct mmh_stored_chunk){ .data = next, .bytes = (uint32_t)bytes,
+        slot->chunks[i] = (struct mmh_stored_chunk){ .data = next,
+                                                     .bytes = (uint32_t)bytes,
                                                      .codec_id = (uint8_t)codec_id };
         status = mmh_hash(slot->chunks[i].hash, packing->hash_suite, MMH_DOMAIN_CHUNK, next, bytes,
                           err);
         mmh_stage_add(&times->hash_ns, clock);
         next += bytes;
-        atomic_fetch_add_explicit(&packing->context->done_bytes, chunk.bytes,
-                                  memory_order_relaxed);
+        atomic_fetch_add_explicit(&packing->context->done_bytes, chunk.bytes, memory_order_relaxed);
         if (status == MMH_OK)
             status = mmh_context_poll(packing->context, err);
     }
@@ -226,12 +226,11 @@ static mmh_status produce(void *context, size_t job, unsigned worker_index, mmh_
     if (block->big_endian) {
         /* The ordered side still needs the ends of the original bytes, so not in place. */
         unsigned scalar_bytes = mmh_dtype_scalar_bytes(block->hint.dtype);
-        status = slot_room(packing, &slot->swapped, &slot->swapped_room, (size_t)block->bytes,
-                           err);
+        status = slot_room(packing, &slot->swapped, &slot->swapped_room, (size_t)block->bytes, err);
         if (status != MMH_OK)
             return status;
-        mmh_kernels_get()->swap_bytes(slot->swapped, slot->raw,
-                                      (size_t)block->bytes / scalar_bytes, scalar_bytes);
+        mmh_kernels_get()->swap_bytes(slot->swapped, slot->raw, (size_t)block->bytes / scalar_bytes,
+                                      scalar_bytes);
         data = slot->swapped;
     }
     return encode_block(packing, block, slot, data, &packing->context->workers[worker_index], err);
@@ -285,8 +284,7 @@ static mmh_status finish_file(struct packing *packing, mmh_error *err)
         metadata = mmh_alloc_array(packing->context->allocator, file->map.metadata_count,
                                    sizeof *metadata);
         if (!metadata)
-            return mmh_fail(err, MMH_E_MEMORY, "no memory for the metadata of \"%s\"",
-                            file->path);
+            return mmh_fail(err, MMH_E_MEMORY, "no memory for the metadata of \"%s\"", file->path);
         for (size_t i = 0; i < file->map.metadata_count; i++) {
             metadata[i].key = file->map.metadata[i].key;
             metadata[i].value = file->map.metadata[i].value;
@@ -362,8 +360,7 @@ static mmh_status write_tensors(struct packing *packing, mmh_error *err)
 
 /* ---- the calls ---- */
 
-static mmh_status pack(struct packing *packing, struct mmh_container_totals *totals,
-                       mmh_error *err)
+static mmh_status pack(struct packing *packing, struct mmh_container_totals *totals, mmh_error *err)
 {
     mmh_context *context = packing->context;
     struct mmh_container_options options = {

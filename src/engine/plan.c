@@ -12,12 +12,12 @@
 #include <string.h>
 
 enum {
-    SHARED_FROM_LEVEL = 5,       /* from this level on tables are shared by ... */
-    SHARED_BYTES = 1 << 20,      /* ... neighbours of one type below this; equal ones among larger */
-    SMALL_BYTES = 1 << 16,       /* tensors are stored once. Below that level: below this. */
-    JOINED_MAX = 4096,           /* tensors in one block */
-    TINY_BYTES = 512,            /* typed runs below this are opaque: a chunk costs about 50 bytes */
-    OPAQUE_CHUNK_HIGH_LEVEL = 7  /* from this level on opaque chunks are as large as may be */
+    SHARED_FROM_LEVEL = 5,      /* from this level on tables are shared by ... */
+    SHARED_BYTES = 1 << 20,     /* ... neighbours of one type below this; equal ones among larger */
+    SMALL_BYTES = 1 << 16,      /* tensors are stored once. Below that level: below this. */
+    JOINED_MAX = 4096,          /* tensors in one block */
+    TINY_BYTES = 512,           /* typed runs below this are opaque: a chunk costs about 50 bytes */
+    OPAQUE_CHUNK_HIGH_LEVEL = 7 /* from this level on opaque chunks are as large as may be */
 };
 
 /* ---- files ---- */
@@ -30,8 +30,7 @@ static const char *base_name(const char *path)
 
 static int by_name(const void *a, const void *b)
 {
-    return strcmp(((const struct mmh_plan_file *)a)->name,
-                  ((const struct mmh_plan_file *)b)->name);
+    return strcmp(((const struct mmh_plan_file *)a)->name, ((const struct mmh_plan_file *)b)->name);
 }
 
 /* Where an entry of a unit is. */
@@ -56,8 +55,8 @@ static const char *folder_name(struct mmh_arena *arena, const char *path)
 
 struct listing {
     struct mmh_unit unit;
-    const char *prefix;      /* NULL: names as they are */
-    bool folder;             /* the unit is a folder with this info */
+    const char *prefix; /* NULL: names as they are */
+    bool folder;        /* the unit is a folder with this info */
     struct mmh_path_info info;
 };
 
@@ -119,8 +118,8 @@ static mmh_status list_inputs(struct mmh_plan *plan, struct mmh_arena *arena,
             }
             struct mmh_plan_file *file = &plan->files[plan->file_count++];
             file->name = listing->prefix
-                             ? mmh_arena_format(arena, "%s/%s", listing->prefix, info->path)
-                             : info->path;
+                           ? mmh_arena_format(arena, "%s/%s", listing->prefix, info->path)
+                           : info->path;
             file->path = entry_path(arena, unit->root, info->path);
             file->info = *info;
             if (!file->name || !file->path)
@@ -137,8 +136,8 @@ static mmh_status list_inputs(struct mmh_plan *plan, struct mmh_arena *arena,
                                     file->path);
             }
             if (file->info.kind == MMH_PATH_OTHER)
-                return mmh_fail(err, MMH_E_USAGE,
-                                "\"%s\" is neither file, folder nor symlink", file->path);
+                return mmh_fail(err, MMH_E_USAGE, "\"%s\" is neither file, folder nor symlink",
+                                file->path);
         }
     }
     qsort(plan->files, plan->file_count, sizeof *plan->files, by_name);
@@ -153,8 +152,8 @@ static mmh_status list_inputs(struct mmh_plan *plan, struct mmh_arena *arena,
 
 /* Blocks and the parts of them while they are found; moved into the arena when complete. */
 struct block_list {
-    struct mmh_buffer blocks;   /* struct mmh_plan_block[], hint.parts not set yet */
-    struct mmh_buffer parts;    /* struct mmh_block_part[], of the blocks in order */
+    struct mmh_buffer blocks; /* struct mmh_plan_block[], hint.parts not set yet */
+    struct mmh_buffer parts;  /* struct mmh_block_part[], of the blocks in order */
 };
 
 static size_t part_count(const struct block_list *list)
@@ -169,15 +168,18 @@ struct run {
     bool big_endian;
     const struct mmh_survey *survey;
     struct mmh_signature signature; /* of all of it */
-    size_t extents;             /* that it is made of */
-    bool major;                 /* one of them is, and `survey` is of the first such */
-    struct mmh_block_part part; /* of the first; further ones are in the list already */
+    size_t extents;                 /* that it is made of */
+    bool major;                     /* one of them is, and `survey` is of the first such */
+    struct mmh_block_part part;     /* of the first; further ones are in the list already */
 };
 
 static struct run run_of_extent(const struct mmh_extent *extent, const struct mmh_survey *survey)
 {
-    struct run run = { .offset = extent->offset, .bytes = extent->bytes, .extents = 1,
-                       .survey = survey, .signature = survey->signature,
+    struct run run = { .offset = extent->offset,
+                       .bytes = extent->bytes,
+                       .extents = 1,
+                       .survey = survey,
+                       .signature = survey->signature,
                        .major = extent->bytes >= MMH_SURVEY_MINOR_BYTES };
     run.dtype = mmh_dtype_scalar(extent->dtype);
     unsigned scalar_bytes = mmh_dtype_scalar_bytes(run.dtype);
@@ -217,9 +219,9 @@ static void add_run(struct block_list *list, const struct run *run, size_t file,
 {
     unsigned scalar_bytes = mmh_dtype_scalar_bytes(run->dtype);
     uint64_t chunk_bytes = run->dtype != MMH_DTYPE_OPAQUE
-                               ? (uint64_t)scalar_bytes * MMH_CHUNK_ELEMENTS
-                           : level >= OPAQUE_CHUNK_HIGH_LEVEL ? MMH_OPAQUE_CHUNK_BYTES_MAX
-                                                              : MMH_OPAQUE_CHUNK_BYTES;
+                             ? (uint64_t)scalar_bytes * MMH_CHUNK_ELEMENTS
+                         : level >= OPAQUE_CHUNK_HIGH_LEVEL ? MMH_OPAQUE_CHUNK_BYTES_MAX
+                                                            : MMH_OPAQUE_CHUNK_BYTES;
     for (uint64_t done = 0; done < run->bytes;) {
         uint64_t left = run->bytes - done;
         struct mmh_plan_block block = {
@@ -379,8 +381,7 @@ static mmh_status plan_files(struct mmh_plan *plan, struct mmh_arena *arena,
         surveys[i] = mmh_arena_array(arena, counts[i], sizeof **surveys);
         if (!surveys[i])
             return mmh_fail(err, MMH_E_MEMORY, "no memory to plan %zu tensors", counts[i]);
-        status = mmh_survey_file(surveys[i], context, file->path, &file->map, limit, level,
-                                 err);
+        status = mmh_survey_file(surveys[i], context, file->path, &file->map, limit, level, err);
     }
     if (status == MMH_OK)
         status = mmh_survey_equal(surveys, counts, plan->file_count, context->allocator, err);

@@ -11,17 +11,17 @@
 
 /* A file, folder or symlink of the container. */
 struct mmh_plan_file {
-    const char *name;        /* in the container */
-    const char *path;        /* where it is */
+    const char *name; /* in the container */
+    const char *path; /* where it is */
     struct mmh_path_info info;
-    struct mmh_extent_map map;   /* regular files */
+    struct mmh_extent_map map; /* regular files */
     size_t first_block, block_count;
 };
 
 /* A run of bytes that is coded as one. */
 struct mmh_plan_block {
     size_t file;
-    uint64_t offset, bytes;      /* in the file; bytes at most MMH_BLOCK_BYTES_MAX or one chunk */
+    uint64_t offset, bytes; /* in the file; bytes at most MMH_BLOCK_BYTES_MAX or one chunk */
     uint32_t chunk_bytes;
     bool big_endian;
     struct mmh_block_hint hint;

@@ -12,9 +12,9 @@
 #include "kernel/kernel.h"
 
 enum {
-    BATCH_BYTES = 4 << 20,   /* extents that one job looks at */
-    MINOR_BITS = 8 * 300,    /* that a minor extent may cost its neighbours by joining them */
-    SAMPLE_VALUES = 512,     /* elements that are looked at for values that come again nearby */
+    BATCH_BYTES = 4 << 20, /* extents that one job looks at */
+    MINOR_BITS = 8 * 300,  /* that a minor extent may cost its neighbours by joining them */
+    SAMPLE_VALUES = 512,   /* elements that are looked at for values that come again nearby */
     NEARBY = 16
 };
 
@@ -57,9 +57,12 @@ static inline bool values_of_width_repeat(const uint8_t *data, size_t elements, 
 static bool values_repeat(const uint8_t *data, size_t elements, unsigned bytes)
 {
     switch (bytes) { /* each a loop for itself */
-    case 2: return values_of_width_repeat(data, elements, 2);
-    case 4: return values_of_width_repeat(data, elements, 4);
-    default: return values_of_width_repeat(data, elements, 8);
+    case 2:
+        return values_of_width_repeat(data, elements, 2);
+    case 4:
+        return values_of_width_repeat(data, elements, 4);
+    default:
+        return values_of_width_repeat(data, elements, 8);
     }
 }
 
@@ -119,8 +122,7 @@ static void look(struct mmh_survey *survey, const struct mmh_extent *extent, uin
     survey->signature.sign = !(any & sign) ? 1 : all & sign ? 2 : 0;
     survey->signature.zeros = zeros == elements ? 2 : zeros * 32 > elements;
     survey->signature.trailing_zeros = any ? (uint8_t)mmh_ctz64(any) : 64;
-    survey->alone = values_repeat(data, elements, bytes) ||
-                    low_byte_skewed(data, elements, bytes);
+    survey->alone = values_repeat(data, elements, bytes) || low_byte_skewed(data, elements, bytes);
 }
 
 bool mmh_survey_minor_joins(struct mmh_signature *run, uint64_t run_elements,
@@ -147,8 +149,8 @@ struct run {
 };
 
 /* Compare an extent with the run of those before it. */
-static mmh_status compare(struct run *run, struct surveying *surveying,
-                          struct mmh_worker *worker, size_t index, mmh_error *err)
+static mmh_status compare(struct run *run, struct surveying *surveying, struct mmh_worker *worker,
+                          size_t index, mmh_error *err)
 {
     const struct mmh_extent *extent = &surveying->map->extents[index];
     struct mmh_survey *survey = &surveying->survey[index];
@@ -156,9 +158,8 @@ static mmh_status compare(struct run *run, struct surveying *surveying,
     struct mmh_block_part part = { .elements = extent->bytes / mmh_dtype_scalar_bytes(scalar) };
     mmh_status status = MMH_OK;
     if (extent->bytes < MMH_SURVEY_MINOR_BYTES) {
-        survey->compared = run->first &&
-                           mmh_survey_minor_joins(&run->signature, run->elements,
-                                                  &survey->signature, part.elements);
+        survey->compared = run->first && mmh_survey_minor_joins(&run->signature, run->elements,
+                                                                &survey->signature, part.elements);
         if (!survey->compared)
             run->first = NULL; /* and what comes next is compared with nothing */
         run->elements += part.elements;
@@ -189,9 +190,8 @@ static mmh_status try_batch(struct surveying *surveying, struct mmh_worker *work
             majors += extents[next].bytes >= MMH_SURVEY_MINOR_BYTES;
         while (++next < end && surveying->survey[next].compared);
         if (majors > 1)
-            status = mmh_survey_settle(&surveying->survey[first], surveying->context, worker,
-                                       input, &extents[first], next - first, surveying->level,
-                                       err);
+            status = mmh_survey_settle(&surveying->survey[first], surveying->context, worker, input,
+                                       &extents[first], next - first, surveying->level, err);
         first = next;
     }
     return status;
@@ -210,8 +210,8 @@ static mmh_status survey_batch(void *context, size_t job, unsigned worker_index,
     for (size_t i = batch->first; i < batch->first + batch->count && status == MMH_OK; i++) {
         const struct mmh_extent *extent = &surveying->map->extents[i];
         struct mmh_survey *survey = &surveying->survey[i];
-        if (i > batch->first && (extent->dtype != extent[-1].dtype ||
-                                 extent->big_endian != extent[-1].big_endian))
+        if (i > batch->first &&
+            (extent->dtype != extent[-1].dtype || extent->big_endian != extent[-1].big_endian))
             run.first = NULL;
         if (!survey->seen) {
             run.first = NULL;
@@ -239,11 +239,12 @@ static mmh_status survey_batch(void *context, size_t job, unsigned worker_index,
 }
 
 mmh_status mmh_survey_file(struct mmh_survey *survey, mmh_context *context, const char *path,
-                           const struct mmh_extent_map *map, uint64_t limit_bytes,
-                           int level, mmh_error *err)
+                           const struct mmh_extent_map *map, uint64_t limit_bytes, int level,
+                           mmh_error *err)
 {
-    struct surveying surveying = { .context = context, .path = path, .map = map,
-                                   .survey = survey, .level = level };
+    struct surveying surveying = {
+        .context = context, .path = path, .map = map, .survey = survey, .level = level
+    };
     size_t batches = 0;
     for (int pass = 0; pass < 2; pass++) { /* count, then fill in */
         uint64_t bytes = 0;
@@ -265,8 +266,7 @@ mmh_status mmh_survey_file(struct mmh_survey *survey, mmh_context *context, cons
             bytes += extent->bytes;
             extents++;
             if (pass)
-                surveying.batches[batches - 1].count =
-                    i + 1 - surveying.batches[batches - 1].first;
+                surveying.batches[batches - 1].count = i + 1 - surveying.batches[batches - 1].first;
         }
         if (!batches)
             return MMH_OK;

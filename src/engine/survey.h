@@ -24,10 +24,10 @@ struct mmh_signature {
 
 /* What was seen of one extent. But for minor ones only those with the same signature join. */
 struct mmh_survey {
-    bool seen;              /* it is small enough to be looked at */
-    bool alone;             /* equal to another one (stored once), or better coded by itself */
-    bool compared;          /* it might join those before it */
-    bool joins;             /* and is better coded with them; minor ones are not asked */
+    bool seen;     /* it is small enough to be looked at */
+    bool alone;    /* equal to another one (stored once), or better coded by itself */
+    bool compared; /* it might join those before it */
+    bool joins;    /* and is better coded with them; minor ones are not asked */
     struct mmh_signature signature;
     uint64_t fingerprint[2]; /* of its bytes */
 };
@@ -39,8 +39,8 @@ struct mmh_survey {
  *   level    that decides how many tables they may share
  */
 mmh_status mmh_survey_file(struct mmh_survey *survey, mmh_context *context, const char *path,
-                           const struct mmh_extent_map *map, uint64_t limit_bytes,
-                           int level, mmh_error *err);
+                           const struct mmh_extent_map *map, uint64_t limit_bytes, int level,
+                           mmh_error *err);
 
 /* Whether a minor extent and its neighbour lose little, signs and trailing zeros that one has and
  * the other not, compared with what a block costs. `run` [run_elements] is then what both have. */

@@ -50,8 +50,7 @@ mmh_status mmh_slices_hash(uint8_t *hashes, unsigned suite, const uint8_t *data,
     return MMH_OK;
 }
 
-mmh_status mmh_digest_init(mmh_digest *digest, unsigned suite, uint64_t file_bytes,
-                           mmh_error *err)
+mmh_status mmh_digest_init(mmh_digest *digest, unsigned suite, uint64_t file_bytes, mmh_error *err)
 {
     digest->suite = suite;
     digest->file_bytes = file_bytes;
@@ -67,8 +66,7 @@ mmh_status mmh_digest_init(mmh_digest *digest, unsigned suite, uint64_t file_byt
 }
 
 /* Take bytes that belong to a slice which began in an earlier piece, or will end in a later. */
-static mmh_status carry_add(mmh_digest *digest, const uint8_t *data, size_t bytes,
-                            mmh_error *err)
+static mmh_status carry_add(mmh_digest *digest, const uint8_t *data, size_t bytes, mmh_error *err)
 {
     if (!bytes)
         return MMH_OK;

@@ -27,13 +27,12 @@ typedef struct mmh_digest {
     mmh_hasher content;
     unsigned suite;
     uint64_t file_bytes;
-    uint64_t position;          /* bytes added so far */
-    size_t carry_bytes;         /* of a slice that is not complete */
+    uint64_t position;  /* bytes added so far */
+    size_t carry_bytes; /* of a slice that is not complete */
     uint8_t carry[MMH_SLICE_BYTES];
 } mmh_digest;
 
-mmh_status mmh_digest_init(mmh_digest *digest, unsigned suite, uint64_t file_bytes,
-                           mmh_error *err);
+mmh_status mmh_digest_init(mmh_digest *digest, unsigned suite, uint64_t file_bytes, mmh_error *err);
 
 /* Add the next piece: data [bytes] and the hashes that mmh_slices_hash gave for it. Only the
  * ragged ends of data are read. */
