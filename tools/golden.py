@@ -31,18 +31,46 @@ BYTES_MAX = 600_000
 # What all golden files together must make use of, as build/tests/golden_features calls it, besides
 # what that says without an argument: every codec, element type, format, level and hash suite.
 FEATURES = {
-    "float tiers", "float rans", "float one symbol", "tiers plain", "tiers shifted",
-    "float sign stored", "float sign 0", "float sign 1", "float patches", "float window",
-    "float zero mantissa bits", "float tails none", "float tails plain", "float tails segments",
+    "float tiers",
+    "float rans",
+    "float one symbol",
+    "tiers plain",
+    "tiers shifted",
+    "float sign stored",
+    "float sign 0",
+    "float sign 1",
+    "float patches",
+    "float window",
+    "float zero mantissa bits",
+    "float tails none",
+    "float tails plain",
+    "float tails segments",
     *(f"float symbols with {q} mantissa bits" for q in range(3)),
-    "float tiers in zero-run", "float rans in zero-run",
-    "zero-run mask plain", "zero-run mask zstd", "zero-run of float", "zero-run of store",
+    "float tiers in zero-run",
+    "float rans in zero-run",
+    "zero-run mask plain",
+    "zero-run mask zstd",
+    "zero-run of float",
+    "zero-run of store",
     "zero-run of bytes-rans",
-    "model one table, no classes", "model several tables, classes", "model shifts", "model pairs",
-    "model view with rows columns", "model of several views",
-    "block big endian", "block of several chunks", "equal chunks",
-    "tensor big endian", "tensor column-major", "tensor empty",
-    "file regular", "file folder", "file symlink", "file empty", "file metadata", "file time",
+    "model one table, no classes",
+    "model several tables, classes",
+    "model shifts",
+    "model pairs",
+    "model view with rows columns",
+    "model of several views",
+    "block big endian",
+    "block of several chunks",
+    "equal chunks",
+    "tensor big endian",
+    "tensor column-major",
+    "tensor empty",
+    "file regular",
+    "file folder",
+    "file symlink",
+    "file empty",
+    "file metadata",
+    "file time",
 }
 
 
@@ -102,8 +130,11 @@ def weights(rows, columns, seed, keep=lambda row, column, numbers: True):
     numbers = Numbers(seed)
     row_scale = [16 << numbers.below(5) for _ in range(rows)]
     column_scale = [16 << numbers.below(4) for _ in range(columns)]
-    return [numbers.bell() * row_scale[r] * column_scale[c] / 2**34 if keep(r, c, numbers) else 0.0
-            for r in range(rows) for c in range(columns)]
+    return [
+        numbers.bell() * row_scale[r] * column_scale[c] / 2**34 if keep(r, c, numbers) else 0.0
+        for r in range(rows)
+        for c in range(columns)
+    ]
 
 
 def pack_floats(values, dtype):
@@ -113,9 +144,11 @@ def pack_floats(values, dtype):
     if dtype == "F8_E5M2":
         return bytes(struct.pack("<e", value)[1] for value in values)
     if dtype == "F8_E4M3":  # weights of 2^-7 and less: the exponent has room
-        return bytes((struct.pack("<f", value)[3] & 128) |
-                     max(0, min(126, (struct.unpack("<I", struct.pack("<f", abs(value)))[0] >> 20) - 960))
-                     for value in values)
+        return bytes(
+            (struct.pack("<f", value)[3] & 128)
+            | max(0, min(126, (struct.unpack("<I", struct.pack("<f", abs(value)))[0] >> 20) - 960))
+            for value in values
+        )
     code = {"F16": "e", "F32": "f", "F64": "d"}[dtype]
     return struct.pack(f"<{len(values)}{code}", *values)
 
@@ -141,8 +174,7 @@ def npy(descr, shape, data, fortran=False):
 def text(lines, seed):
     words = "model layer weight bias norm query key value token embed head mask rope scale".split()
     numbers = Numbers(seed)
-    return "".join(" ".join(words[numbers.below(len(words))] for _ in range(8)) + "\n"
-                   for _ in range(lines)).encode()
+    return "".join(" ".join(words[numbers.below(len(words))] for _ in range(8)) + "\n" for _ in range(lines)).encode()
 
 
 def matrix(name, dtype, rows, columns, seed, **options):
@@ -153,20 +185,24 @@ def trimmed(values, bits, rows=0, columns=1):
     """fp32 whose low bits are zero, in every row or, with rows, in every other one."""
     words = struct.unpack(f"<{len(values)}I", struct.pack(f"<{len(values)}f", *values))
     mask = 2**32 - 2**bits
-    return struct.pack(f"<{len(words)}I", *(word & mask if not rows or i // columns % 2 else word
-                                            for i, word in enumerate(words)))
+    return struct.pack(
+        f"<{len(words)}I", *(word & mask if not rows or i // columns % 2 else word for i, word in enumerate(words))
+    )
 
 
 def near_powers(numbers, count, keep):
     """bf16 a little above powers of two: the top mantissa bits are as good as known."""
-    return b"".join(struct.pack("<H", numbers.below(2) << 15 | (118 + numbers.below(4)) << 7 | numbers.below(16)
-                                if keep() else 0) for _ in range(count))
+    return b"".join(
+        struct.pack("<H", numbers.below(2) << 15 | (118 + numbers.below(4)) << 7 | numbers.below(16) if keep() else 0)
+        for _ in range(count)
+    )
 
 
 def patches_of(numbers, count, element):
     """Runs of 16 elements, two thirds of them of zeros."""
-    return b"".join(bytes(element() for _ in range(16)) if numbers.below(3) == 0 else bytes(16)
-                    for _ in range(count // 16))
+    return b"".join(
+        bytes(element() for _ in range(16)) if numbers.below(3) == 0 else bytes(16) for _ in range(count // 16)
+    )
 
 
 def small_integers(count, seed, shift=14):
@@ -178,9 +214,9 @@ def float_tensors():
     """Every way that the float codec has."""
     values = weights(8, 64, 20)
     numbers = Numbers(21)
-    mantissas = [0x3f800000 | numbers.below(1 << 23) for _ in range(512)]
+    mantissas = [0x3F800000 | numbers.below(1 << 23) for _ in range(512)]
     noise = [numbers.next() << 32 | numbers.next() for _ in range(192)]
-    rare = [word if i % 64 == 0 else (0x3f0 + word % 12) << 52 | word >> 12 for i, word in enumerate(noise)]
+    rare = [word if i % 64 == 0 else (0x3F0 + word % 12) << 52 | word >> 12 for i, word in enumerate(noise)]
     return [
         matrix("bf16", "BF16", 16, 64, 1),
         matrix("fp16", "F16", 16, 64, 2),
@@ -221,21 +257,31 @@ def integer_tensors():
     ]
     for name, code in packed.items():
         size = struct.calcsize(code)
-        tensors.append((name.lower(), name, [384], b"".join(
-            struct.pack("<Q", i * 3 + numbers.below(5))[:size] for i in range(384))))
+        tensors.append(
+            (
+                name.lower(),
+                name,
+                [384],
+                b"".join(struct.pack("<Q", i * 3 + numbers.below(5))[:size] for i in range(384)),
+            )
+        )
     return tensors
 
 
 def pair_tensors():
     """Bytes enough for pairs of them to pay; rows of an odd length have no classes."""
-    return [("pairs", "I8", [128, 64], small_integers(8192, 70, 11)),
-            ("odd pairs", "U8", [119, 69], small_integers(8211, 71, 11))]
+    return [
+        ("pairs", "I8", [128, 64], small_integers(8192, 70, 11)),
+        ("odd pairs", "U8", [119, 69], small_integers(8211, 71, 11)),
+    ]
 
 
 def model_folder(base):
     """A folder as models come: several files, folders, links, modes; equal parts."""
-    model = safetensors([matrix("a", "BF16", 12, 64, 42), matrix("b", "BF16", 12, 64, 43),
-                         matrix("c", "F16", 8, 64, 44)], {"format": "pt", "note": "gr\u00fc\u00dfe"})
+    model = safetensors(
+        [matrix("a", "BF16", 12, 64, 42), matrix("b", "BF16", 12, 64, 43), matrix("c", "F16", 8, 64, 44)],
+        {"format": "pt", "note": "gr\u00fc\u00dfe"},
+    )
     files = {
         "config.json": json.dumps({"hidden": 64, "layers": 2, "vocabulary": [text(1, 40).decode()]}).encode(),
         "vocabulary.txt": text(60, 41),
@@ -260,8 +306,11 @@ def model_folder(base):
 def chunks_tensors():
     """Blocks of several chunks, small because there is little in them; two that are equal."""
     ramp = b"".join(bytes([i % 64]) * 4096 for i in range(130))
-    return [("zeros", "U8", [600000], bytes(600000)), ("zeros again", "F32", [300000], bytes(1200000)),
-            ("ramp", "I8", [len(ramp)], ramp)]
+    return [
+        ("zeros", "U8", [600000], bytes(600000)),
+        ("zeros again", "F32", [300000], bytes(1200000)),
+        ("ramp", "I8", [len(ramp)], ramp),
+    ]
 
 
 def classes_tensors(level):
@@ -296,8 +345,7 @@ def shards(base):
         (base / name).write_bytes(safetensors([matrix(f"w{number}", "BF16", 4, 64, 200 + number)]))
         (base / name).chmod(0o644)
     index = base / "m.safetensors.index.json"
-    index.write_text(json.dumps({"metadata": {}, "weight_map": {
-        "w1": "m-1.safetensors", "w2": "m-2.safetensors"}}))
+    index.write_text(json.dumps({"metadata": {}, "weight_map": {"w1": "m-1.safetensors", "w2": "m-2.safetensors"}}))
     index.chmod(0o644)
     return index
 
@@ -315,8 +363,11 @@ def content(path):
         return {"link": os.readlink(path)}
     if path.is_dir():
         return {"folder": True, "mode": path.stat().st_mode & 0o777}
-    return {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "bytes": path.stat().st_size,
-            "mode": path.stat().st_mode & 0o777}
+    return {
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "bytes": path.stat().st_size,
+        "mode": path.stat().st_mode & 0o777,
+    }
 
 
 def tree(path):
@@ -361,13 +412,17 @@ def good_files(build, target, work):
     model_folder(model)
     add("folder-5", model, "-5", "--hash=sha256")
     for level in (2, 4, 6, 7, 8):
-        add(f"types-{level}", file(f"types-{level}.safetensors", safetensors(type_tensors(level))), f"-{level}",
-            f"--hash={'sha256' if level % 4 == 0 else 'blake3'}")
+        add(
+            f"types-{level}",
+            file(f"types-{level}.safetensors", safetensors(type_tensors(level))),
+            f"-{level}",
+            f"--hash={'sha256' if level % 4 == 0 else 'blake3'}",
+        )
     add("raw-i4-1", file("i4.bin", small_integers(200, 24)), "-1", "--dtype=i4", "--shape=20,20")
     numbers = Numbers(90)
     values = bytearray(near_powers(numbers, 2048, lambda: True))
     for at in range(0, len(values), 128):  # elements that no window of the others holds
-        values[at:at + 2] = struct.pack("<H", numbers.below(1 << 16))
+        values[at : at + 2] = struct.pack("<H", numbers.below(1 << 16))
     add("patches-5", file("patches.safetensors", safetensors([("w", "BF16", [2048], bytes(values))])), "-5")
     parts = work / "parts"
     parts.mkdir()
@@ -399,7 +454,7 @@ def digest(domain, *parts):
 
 
 def content_digest(data):
-    slices = [digest(4, data[at:at + 65536]) for at in range(0, len(data), 65536)]
+    slices = [digest(4, data[at : at + 65536]) for at in range(0, len(data), 65536)]
     return digest(3, struct.pack("<Q", len(data)), *slices)
 
 
@@ -432,8 +487,18 @@ class Handmade:
             setattr(self, key, value)
 
     def header(self):
-        fields = struct.pack("<8sHHHBBIIII", self.magic, self.major, self.minor, self.draft, self.suite,
-                             self.encryption, self.required, self.optional, *self.alignments)
+        fields = struct.pack(
+            "<8sHHHBBIIII",
+            self.magic,
+            self.major,
+            self.minor,
+            self.draft,
+            self.suite,
+            self.encryption,
+            self.required,
+            self.optional,
+            *self.alignments,
+        )
         return crc(fields + self.reserved)
 
     def index(self):
@@ -449,11 +514,27 @@ class Handmade:
         if self.kind == 2:
             file += string(self.link)
         blocks = varint(self.block_count) + block + self.more_blocks if self.kind == 0 else varint(0)
-        return (struct.pack("<I", self.index_version) + string(b"by hand") + b"\0" +
-                varint(self.chunk_count) + bytes([self.codec]) + varint(len(self.data)) + varint(self.gap) +
-                digest(0, self.data) + self.more_chunks + blocks + varint(self.file_count) + file +
-                self.metadata + self.more_files + varint(self.tensor_count) + self.tensors +
-                varint(self.extension_count) + self.extensions + self.tail)
+        return (
+            struct.pack("<I", self.index_version)
+            + string(b"by hand")
+            + b"\0"
+            + varint(self.chunk_count)
+            + bytes([self.codec])
+            + varint(len(self.data))
+            + varint(self.gap)
+            + digest(0, self.data)
+            + self.more_chunks
+            + blocks
+            + varint(self.file_count)
+            + file
+            + self.metadata
+            + self.more_files
+            + varint(self.tensor_count)
+            + self.tensors
+            + varint(self.extension_count)
+            + self.extensions
+            + self.tail
+        )
 
     def parts(self):
         """Index and chunk as fuzz_container.c takes them."""
@@ -462,18 +543,27 @@ class Handmade:
 
     def bytes(self):
         header, index = self.header(), self.index()
-        parts = [index[at:at + 2**18] for at in range(0, len(index), 2**18)]
+        parts = [index[at : at + 2**18] for at in range(0, len(index), 2**18)]
         pages = self.pages or [(part, len(part)) for part in parts]
-        table = b"".join(struct.pack("<II", len(page), decoded) + digest(1, page)
-                         for page, decoded in pages)
+        table = b"".join(struct.pack("<II", len(page), decoded) + digest(1, page) for page, decoded in pages)
         stored = table + b"".join(page for page, _ in pages)
         at = len(header) + len(self.data)
         trailer = at + len(stored)
         second = trailer + len(self.trailer) + 256
-        fields = {"magic": b"MMHFOOT\n", "size": second + len(stored) + 256, "index_a": at, "index_b": second,
-                  "index_bytes": len(stored), "table_bytes": len(table), "pages": len(pages),
-                  "trailer": trailer, "trailer_bytes": len(self.trailer),
-                  "root": digest(2, header, table), "header": header, "reserved": bytes(28)}
+        fields = {
+            "magic": b"MMHFOOT\n",
+            "size": second + len(stored) + 256,
+            "index_a": at,
+            "index_b": second,
+            "index_bytes": len(stored),
+            "table_bytes": len(table),
+            "pages": len(pages),
+            "trailer": trailer,
+            "trailer_bytes": len(self.trailer),
+            "root": digest(2, header, table),
+            "header": header,
+            "reserved": bytes(28),
+        }
         fields.update({name: change(fields[name]) for name, change in self.foot.items()})
         foot = crc(struct.pack("<8sQQQQIIQQ32s128s28s", *fields.values()))
         return header + self.data + stored + self.trailer + foot + stored + foot
@@ -518,7 +608,7 @@ def hostile_files(target):
             manifest[name]["sha256"] = hashlib.sha256(Handmade().data).hexdigest()
 
     def flipped(at):
-        return sound[:at] + bytes([sound[at] ^ 0x10]) + sound[at + 1:]
+        return sound[:at] + bytes([sound[at] ^ 0x10]) + sound[at + 1 :]
 
     def made(case, verify, unpack=None, **changes):
         add(case, Handmade(**changes).bytes(), verify, unpack)
@@ -535,7 +625,7 @@ def hostile_files(target):
     add("footer-flipped", flipped(len(sound) - 100), DAMAGED, MENDED)
     add("footer-cut", sound[:-256], DAMAGED, MENDED)
     add("second-index-cut", sound[:index_b], DAMAGED, MENDED)
-    add("cut-in-half", sound[:len(sound) // 2], LOST)
+    add("cut-in-half", sound[: len(sound) // 2], LOST)
     add("longer", sound + bytes(100), DAMAGED, MENDED)
     made("newer-major", UNSUPPORTED, major=4)
     made("other-draft", UNSUPPORTED, draft=draft() + 100)
@@ -564,10 +654,21 @@ def hostile_files(target):
     made("nul-in-name", LOST, name=b"a\0b")
     made("absolute-link", LOST, kind=2, link=b"/etc/passwd")
     made("link-outside", LOST, kind=2, link=b"a/../../b")
-    made("beneath-a-link", LOST, kind=2, name=b"a", link=b"b", file_count=2,
-         more_files=string(b"a/b") + bytes([1, 0]) + varint(0o755) + varint(0) + varint(0))
-    made("names-twice", LOST, file_count=2,
-         more_files=string(b"file") + bytes([1, 0]) + varint(0o755) + varint(0) + varint(0))
+    made(
+        "beneath-a-link",
+        LOST,
+        kind=2,
+        name=b"a",
+        link=b"b",
+        file_count=2,
+        more_files=string(b"a/b") + bytes([1, 0]) + varint(0o755) + varint(0) + varint(0),
+    )
+    made(
+        "names-twice",
+        LOST,
+        file_count=2,
+        more_files=string(b"file") + bytes([1, 0]) + varint(0o755) + varint(0) + varint(0),
+    )
     made("claims-many-files", LOST, file_count=1 << 40)
     page = rle_page(1 << 18)
     made("index-bomb", LOST, pages=[(page, 1 << 18)] * 8)
@@ -588,19 +689,22 @@ def hostile_headers(add, made, sound):
     made("released", UNSUPPORTED, draft=0)
     for bit in range(4):
         made(f"required-bit-{bit}", UNSUPPORTED, required=1 << bit)
-    made("optional-bits", OK, optional=0xffffffff)
+    made("optional-bits", OK, optional=0xFFFFFFFF)
     made("hash-0", UNSUPPORTED, suite=0)
     made("hash-sha384", UNSUPPORTED, suite=3)
     made("other-magic", LOST, magic=b"\x89MMH\r\n\x1a\0")
     made("other-alignments", OK, alignments=(0, 3))
     for name, at in (("major", 8), ("draft", 12), ("hash", 14), ("encryption", 15), ("required", 16)):
         # Only a right CRC makes a version one; the copy in the footer does.
-        add(f"{name}-without-crc", sound[:at] + b"\x7f" + sound[at + 1:], DAMAGED, MENDED)
+        add(f"{name}-without-crc", sound[:at] + b"\x7f" + sound[at + 1 :], DAMAGED, MENDED)
     made("header-copies-differ", LOST, foot={"header": lambda header: crc(header[:20] + b"\1" + header[21:124])})
     made("header-copy-without-crc", LOST, foot={"header": lambda header: header[:30] + b"\1" + header[31:]})
     for name in ("size", "index_a", "index_b", "index_bytes", "trailer", "trailer_bytes"):
-        for word, change in (("more", lambda value: value + 8), ("less", lambda value: value - 8),
-                             ("most", lambda value: 2**64 - 8)):
+        for word, change in (
+            ("more", lambda value: value + 8),
+            ("less", lambda value: value - 8),
+            ("most", lambda value: 2**64 - 8),
+        ):
             if (name, word) != ("trailer_bytes", "less"):
                 made(f"{name.replace('_', '-')}-{word}", LOST, foot={name: change})
     made("table-bytes-more", LOST, foot={"table_bytes": lambda value: value + 40})
@@ -611,8 +715,13 @@ def hostile_headers(add, made, sound):
     made("other-root", LOST, foot={"root": lambda root: bytes(32)})
     made("unknown-section", OK, trailer=struct.pack("<IIQ", 77, zlib.crc32(b"x" * 8), 8) + b"x" * 8)
     made("section-too-long", OK, trailer=struct.pack("<IIQ", 3, 0, 2**60))
-    for name, bytes_left in (("header-alone", 128), ("header-and-chunk", 144), ("least-and-one-less", 383),
-                             ("least", 384), ("last-byte-cut", len(sound) - 1)):
+    for name, bytes_left in (
+        ("header-alone", 128),
+        ("header-and-chunk", 144),
+        ("least-and-one-less", 383),
+        ("least", 384),
+        ("last-byte-cut", len(sound) - 1),
+    ):
         mends = bytes_left > len(sound) // 2 + 200
         add(f"cut-{name}", sound[:bytes_left], DAMAGED if mends else LOST, MENDED if mends else LOST)
     add("two-in-one", sound + sound, DAMAGED, MENDED)
@@ -623,7 +732,7 @@ def hostile_pages(made):
     """Page tables that lie."""
     index = Handmade().index()
     filler = Handmade(metadata=varint(9000) + (string(b"k" * 20) + string(b"v" * 20)) * 9000).index()
-    parts = [filler[:2**18], filler[2**18:]]
+    parts = [filler[: 2**18], filler[2**18 :]]
     made("page-of-nothing", LOST, pages=[(b"", 0), (index, len(index))])
     made("page-decodes-to-nothing", LOST, pages=[(index, 0)])
     made("page-decodes-to-less", LOST, pages=[(index, len(index) - 1)])
@@ -659,8 +768,12 @@ def hostile_tables(made):
     made("model-that-is-not", LOST, flags=2, references=b"\4\0")
     made("model-of-noise", UNSUPPORTED, dtype=11, codec=8, flags=2, references=b"\0\1")
     made("model-before-the-first", LOST, flags=2, references=b"\1\0")
-    made("block-without-a-file", LOST, block_count=2,
-         more_blocks=bytes([0, 0]) + varint(16) + varint(16) + b"\1" + varint(16))
+    made(
+        "block-without-a-file",
+        LOST,
+        block_count=2,
+        more_blocks=bytes([0, 0]) + varint(16) + varint(16) + b"\1" + varint(16),
+    )
     made("file-claims-blocks", LOST, blocks_claimed=2)
     made("file-claims-most-blocks", LOST, blocks_claimed=2**64 - 1)
     made("file-of-no-blocks", LOST, blocks_claimed=0)
@@ -703,27 +816,40 @@ def hostile_names(made):
     made("name-too-long-for-files", OK, IO, name=b"n" * 300, file_count=2, more_files=entry(b"z"))
     made("names-unsorted", LOST, file_count=2, more_files=entry(b"a"))
     made("beneath-a-file", LOST, name=b"a", file_count=2, more_files=entry(b"a/b"))
-    made("beneath-a-link-two-up", LOST, name=b"a", kind=2, link=b"b", file_count=2,
-         more_files=entry(b"a/b/c"))
+    made("beneath-a-link-two-up", LOST, name=b"a", kind=2, link=b"b", file_count=2, more_files=entry(b"a/b/c"))
     made("folder-twice", LOST, name=b"a", kind=1, file_count=2, more_files=entry(b"a", 1))
     made("link-to-nothing", LOST, kind=2, link=b"")
     made("link-to-the-parent", LOST, kind=2, link=b"..")
     made("link-up-and-down", LOST, name=b"a/b", kind=2, link=b"../../a")
     made("nul-in-link", LOST, kind=2, link=b"a\0b")
-    made("link-to-a-link-up", LOST, name=b"a", kind=2, link=b"b/..", file_count=2,
-         more_files=entry(b"b", 2, string(b".")))
+    made(
+        "link-to-a-link-up",
+        LOST,
+        name=b"a",
+        kind=2,
+        link=b"b/..",
+        file_count=2,
+        more_files=entry(b"b", 2, string(b".")),
+    )
     made("control-characters", OK, name=b"\x1b[31m\r\n\x7f")
     made("no-utf-8", OK, name=b"\xff\xc0\x80")
     made("backslash", OK, name=b"..\\..\\x")
 
 
 def tensor(name=b"t", dtype=2, flags=0, shape=(16,), offset=0, size=16, file=0, dimensions=None):
-    return (varint(file) + string(name) + bytes([dtype, flags, len(shape) if dimensions is None else dimensions]) +
-            b"".join(map(varint, shape)) + varint(offset) + varint(size))
+    return (
+        varint(file)
+        + string(name)
+        + bytes([dtype, flags, len(shape) if dimensions is None else dimensions])
+        + b"".join(map(varint, shape))
+        + varint(offset)
+        + varint(size)
+    )
 
 
 def hostile_tensors(made):
     """Tensors that do not fit; overlapping ones do."""
+
     def one(case, status, **changes):
         made(f"tensor-{case}", status, tensor_count=1, tensors=tensor(**changes))
 
@@ -742,8 +868,12 @@ def hostile_tensors(made):
     one("dimensions-cut", LOST, shape=(16,), dimensions=60)
     one("opaque", OK, dtype=0, shape=(3, 5))
     one("no-name", OK, name=b"")
-    made("tensors-overlap", OK, tensor_count=3,
-         tensors=tensor() + tensor(b"u", shape=(8,), offset=4, size=8) + tensor(b"v", 12, shape=(4,)))
+    made(
+        "tensors-overlap",
+        OK,
+        tensor_count=3,
+        tensors=tensor() + tensor(b"u", shape=(8,), offset=4, size=8) + tensor(b"v", 12, shape=(4,)),
+    )
     made("tensors-of-one-name", OK, tensor_count=2, tensors=tensor() + tensor())
     made("tensor-of-a-folder", LOST, kind=1, tensor_count=1, tensors=tensor(size=0, shape=(0,)))
 
@@ -757,8 +887,14 @@ def hostile_payloads(made):
         dtype = dtypes.get(codec, 0)
         made(f"{name}-of-nothing", LOST, codec=codec, dtype=dtype, data=b"", size=16)
         for seed in range(2):
-            made(f"{name}-of-noise-{seed}", LOST, codec=codec, dtype=dtype, size=4096,
-                 data=(b"\0\0" if seed else b"") + Numbers(100 * codec + seed).bytes(64))
+            made(
+                f"{name}-of-noise-{seed}",
+                LOST,
+                codec=codec,
+                dtype=dtype,
+                size=4096,
+                data=(b"\0\0" if seed else b"") + Numbers(100 * codec + seed).bytes(64),
+            )
     made("store-of-more", LOST, size=15)
     made("constant-of-three", LOST, codec=1, data=b"abc", size=15)
     made("constant-that-does-not-divide", LOST, codec=1, data=b"abcd", size=17)
@@ -766,11 +902,22 @@ def hostile_payloads(made):
     made("zstd-bomb", LOST, codec=2, data=rle_page(1 << 18), size=16)
     made("zstd-too-short", LOST, codec=2, data=rle_page(1 << 17), size=1 << 18)
     huge = [{"id": lzma.FILTER_LZMA2, "dict_size": 1 << 27}]
-    made("lzma-wants-memory", LOST, codec=3, size=16,
-         data=lzma.compress(Handmade().data, lzma.FORMAT_XZ, lzma.CHECK_CRC32, filters=huge))
+    made(
+        "lzma-wants-memory",
+        LOST,
+        codec=3,
+        size=16,
+        data=lzma.compress(Handmade().data, lzma.FORMAT_XZ, lzma.CHECK_CRC32, filters=huge),
+    )
     made("lzma-bomb", LOST, codec=3, size=16, data=lzma.compress(bytes(1 << 20), lzma.FORMAT_XZ))
-    made("zero-run-in-zero-run", LOST, codec=6, dtype=12, size=16,
-         data=struct.pack("<IBBHI", 4, 6, 0, 0, 1) + b"\x0f" + bytes(19))
+    made(
+        "zero-run-in-zero-run",
+        LOST,
+        codec=6,
+        dtype=12,
+        size=16,
+        data=struct.pack("<IBBHI", 4, 6, 0, 0, 1) + b"\x0f" + bytes(19),
+    )
 
 
 # ---- all of it ----
@@ -778,8 +925,7 @@ def hostile_payloads(made):
 
 def features(build, *path):
     """What a container makes use of; without one, what the tables have."""
-    run = subprocess.run([build / "tests" / "golden_features", *path], stdout=subprocess.PIPE, check=True,
-                         text=True)
+    run = subprocess.run([build / "tests" / "golden_features", *path], stdout=subprocess.PIPE, check=True, text=True)
     return set(run.stdout.splitlines())
 
 
@@ -787,10 +933,17 @@ def lines(manifest):
     """JSON with a line for each file and each case."""
     parts = [f'"draft": {manifest["draft"]}']
     for part in ("good", "hostile"):
-        rows = ",\n".join(f"  {json.dumps(name)}: " + (
-            json.dumps(entry) if part == "hostile" else "{\n" + ",\n".join(
-                f"   {json.dumps(file)}: {json.dumps(is_)}" for file, is_ in entry.items()) + "}")
-            for name, entry in manifest[part].items())
+        rows = ",\n".join(
+            f"  {json.dumps(name)}: "
+            + (
+                json.dumps(entry)
+                if part == "hostile"
+                else "{\n"
+                + ",\n".join(f"   {json.dumps(file)}: {json.dumps(is_)}" for file, is_ in entry.items())
+                + "}"
+            )
+            for name, entry in manifest[part].items()
+        )
         parts.append(f'"{part}": {{\n{rows}}}')
     return "{" + ",\n ".join(parts) + "}\n"
 
