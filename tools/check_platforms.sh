@@ -89,8 +89,8 @@ emulated() { # NAME TRIPLET QEMU
   has "$triplet-gcc" || { skip "$name" "no $triplet-gcc"; return; }
   has "$qemu" || { skip "$name" "no $qemu"; return; }
   [ -e "$sysroot/complete" ] || { skip "$name" "no $sysroot: tools/deps.sh platforms"; return; }
-  printf "[constants]\nsysroot = '%s'\n" "$sysroot" >"$results/$name.ini"
-  build "$folder" --cross-file "$results/$name.ini" --cross-file "tools/cross/$name.ini" ||
+  printf "[constants]\nsysroot = '%s'\n" "$sysroot" >".deps/$name.ini"
+  build "$folder" --cross-file ".deps/$name.ini" --cross-file "tools/cross/$name.ini" ||
     { broken "$name" "does not build"; return; }
   if [ "$name" = arm64 ]; then
     unit "arm64, NEON" "$folder" ""
@@ -111,8 +111,8 @@ windows() {
   has x86_64-w64-mingw32-gcc || { skip windows "no x86_64-w64-mingw32-gcc"; return; }
   has wine64 || { skip windows "no wine64"; return; }
   [ -e "$sysroot/complete" ] || { skip windows "no cmocka for mingw: tools/deps.sh platforms"; return; }
-  printf "[constants]\nsysroot = '%s'\nwine = '%s'\n" "$sysroot" "$(command -v wine64)" >"$results/windows.ini"
-  build build-windows --cross-file "$results/windows.ini" --cross-file tools/cross/windows.ini \
+  printf "[constants]\nsysroot = '%s'\nwine = '%s'\n" "$sysroot" "$(command -v wine64)" >".deps/windows.ini"
+  build build-windows --cross-file ".deps/windows.ini" --cross-file tools/cross/windows.ini \
     -Dcore_only=true || { broken windows "does not build"; return; }
   export WINEPREFIX=$PWD/build-windows/wine WINEDEBUG=-all
   if [ ! -d "$WINEPREFIX" ]; then wine64 wineboot -i </dev/null >/dev/null 2>&1; fi
