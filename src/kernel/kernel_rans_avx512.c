@@ -323,9 +323,9 @@ MMH_INLINE uint8_t *encode_groups(uint8_t *states, uint8_t *at, const uint8_t *s
 
     /* what a group needs is looked up while the group before is coded */
     uint16_t indices[2][MMH_RANS_GROUP] __attribute__((aligned(64)));
-    /* ids is NULL without with_ids alone. cppcheck-suppress nullPointerArithmetic */
     if (groups)
         put_entries(indices[(groups - 1) % 2], symbols + (groups - 1) * MMH_RANS_GROUP,
+                    /* cppcheck-suppress nullPointerArithmetic ; with_ids says that ids is there */
                     with_ids ? ids + (groups - 1) * MMH_RANS_GROUP : NULL);
     for (size_t group = groups; group-- > 0;) {
         const size_t ahead = (group ? group - 1 : 0) * MMH_RANS_GROUP;
