@@ -3,8 +3,9 @@
 """Instructions per weight of every kernel set: tools/count_instructions.py BUILD EMULATOR...
 
 Runs BUILD/bench/bench_instructions under qemu-user (EMULATOR, say `qemu-aarch64 -L SYSROOT`) with the
-plugin tools/count_instructions.c, which is compiled first, and prints a table. The counts are exact and
-the same in every run; they say how much work there is, not how long it takes.
+plugin tools/count_instructions.c, which is compiled first, and prints a table. Counts
+repeat to 0.02 (what memcpy does depends on where memory lies); they say how much work there is, not how
+long it takes.
 """
 
 import os
