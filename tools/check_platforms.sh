@@ -46,6 +46,14 @@ build() { # FOLDER MESON-ARGUMENT...
   ninja -C "$folder" --quiet
 }
 
+# What a cross file leaves open, in .deps/NAME.ini: Meson reads it again whenever it must.
+constants() { # NAME LINE...
+  local file=.deps/$1.ini
+  shift
+  printf '%s\n' '[constants]' "$@" >"$file.new"
+  if cmp -s "$file.new" "$file"; then rm "$file.new"; else mv "$file.new" "$file"; fi
+}
+
 # The unit tests of a build, all or these; a row of the table.
 unit() { # PART FOLDER KERNELS [TEST...]
   local part=$1 folder=$2 kernels=$3 line
@@ -89,7 +97,7 @@ emulated() { # NAME TRIPLET QEMU
   has "$triplet-gcc" || { skip "$name" "no $triplet-gcc"; return; }
   has "$qemu" || { skip "$name" "no $qemu"; return; }
   [ -e "$sysroot/complete" ] || { skip "$name" "no $sysroot: tools/deps.sh platforms"; return; }
-  printf "[constants]\nsysroot = '%s'\n" "$sysroot" >".deps/$name.ini"
+  constants "$name" "sysroot = '$sysroot'"
   build "$folder" --cross-file ".deps/$name.ini" --cross-file "tools/cross/$name.ini" ||
     { broken "$name" "does not build"; return; }
   if [ "$name" = arm64 ]; then
@@ -111,8 +119,8 @@ windows() {
   has x86_64-w64-mingw32-gcc || { skip windows "no x86_64-w64-mingw32-gcc"; return; }
   has wine64 || { skip windows "no wine64"; return; }
   [ -e "$sysroot/complete" ] || { skip windows "no cmocka for mingw: tools/deps.sh platforms"; return; }
-  printf "[constants]\nsysroot = '%s'\nwine = '%s'\n" "$sysroot" "$(command -v wine64)" >".deps/windows.ini"
-  build build-windows --cross-file ".deps/windows.ini" --cross-file tools/cross/windows.ini \
+  constants windows "sysroot = '$sysroot'" "wine = '$(command -v wine64)'"
+  build build-windows --cross-file .deps/windows.ini --cross-file tools/cross/windows.ini \
     -Dcore_only=true || { broken windows "does not build"; return; }
   export WINEPREFIX=$PWD/build-windows/wine WINEDEBUG=-all
   if [ ! -d "$WINEPREFIX" ]; then wine64 wineboot -i </dev/null >/dev/null 2>&1; fi
