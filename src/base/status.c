@@ -28,7 +28,7 @@ mmh_status mmh_fail_v(mmh_error *err, mmh_status status, const char *format, va_
     return status;
 }
 
-mmh_status mmh_fail(mmh_error *err, mmh_status status, const char *format, ...)
+mmh_status(mmh_fail)(mmh_error *err, mmh_status status, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);

@@ -217,7 +217,7 @@ static mmh_status bench_level(struct bench *bench, struct result *result, const 
 static int bench_one(const struct mmh_cli_options *options, mmh_context *context, const char *input)
 {
     struct bench bench = { .options = options, .context = context, .input = input };
-    struct result results[LEVEL_MAX];
+    struct result results[LEVEL_MAX] = { 0 };
     size_t count = 0;
     mmh_status status = MMH_OK;
     const char *parent = choose_folder();

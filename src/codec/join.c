@@ -105,7 +105,7 @@ static void classify(struct sample *sample, size_t columns, int32_t *column_sum)
         size_t n = MMH_MIN(columns, count - r * columns);
         const uint16_t *levels = sample->level + r * columns;
         int32_t of_row = 0;
-        assert(n);
+        assert(n && n <= SAMPLE_MAX);
         for (size_t c = 0; c < n; c++) {
             int32_t level = MMH_MIN(MMH_MAX(levels[c] - sample->mean, -REACH), REACH);
             of_row += level;
