@@ -14,19 +14,31 @@
 #include <time.h>
 #include <unistd.h>
 
+/* The open folders that two entries beneath a folder lie in; both are the caller's after MMH_OK. */
+static mmh_status open_parents(int *from_parent, const char **from_last, const char *from,
+                               int *to_parent, const char **to_last, const char *to,
+                               const mmh_folder *folder, mmh_error *err)
+{
+    mmh_status status = MMH_OK;
+    *to_parent = -1;
+    *from_parent = io_open_parent(from_last, folder, from, &status, err);
+    if (*from_parent < 0)
+        return status;
+    *to_parent = io_open_parent(to_last, folder, to, &status, err);
+    if (*to_parent < 0)
+        close(*from_parent);
+    return status;
+}
+
 mmh_status mmh_folder_rename(const mmh_folder *folder, const char *from, const char *to,
                              bool overwrite, mmh_error *err)
 {
     const char *from_last, *to_last;
-    mmh_status status;
-    int from_parent = io_open_parent(&from_last, folder, from, &status, err);
-    if (from_parent < 0)
+    int from_parent, to_parent;
+    mmh_status status = open_parents(&from_parent, &from_last, from, &to_parent, &to_last, to,
+                                     folder, err);
+    if (status != MMH_OK)
         return status;
-    int to_parent = io_open_parent(&to_last, folder, to, &status, err);
-    if (to_parent < 0) {
-        close(from_parent);
-        return status;
-    }
     bool renamed = overwrite
                      ? !io_fault() && renameat(from_parent, from_last, to_parent, to_last) == 0
                      : io_rename_new(from_parent, from_last, to_parent, to_last);
@@ -42,16 +54,12 @@ mmh_status mmh_folder_exchange(const mmh_folder *folder, const char *from, const
                                bool *exchanged, mmh_error *err)
 {
     const char *from_last, *to_last;
-    mmh_status status;
     *exchanged = false;
-    int from_parent = io_open_parent(&from_last, folder, from, &status, err);
-    if (from_parent < 0)
+    int from_parent, to_parent;
+    mmh_status status = open_parents(&from_parent, &from_last, from, &to_parent, &to_last, to,
+                                     folder, err);
+    if (status != MMH_OK)
         return status;
-    int to_parent = io_open_parent(&to_last, folder, to, &status, err);
-    if (to_parent < 0) {
-        close(from_parent);
-        return status;
-    }
 #if defined(RENAME_EXCHANGE)
     if (!io_fault() && renameat2(from_parent, from_last, to_parent, to_last, RENAME_EXCHANGE) == 0)
         *exchanged = true;
