@@ -7,13 +7,12 @@
 #include <string.h>
 
 #include "base/bits.h"
-#include "engine/engine.h"
+#include "engine/place.h"
 #include "integrity/digest.h"
 
 enum {
     RUN_BYTES = 16 << 20, /* decoded bytes of one job */
-    FILES_AT_ONCE = 64,   /* outputs that are open at a time */
-    MODE_KEPT = 0777      /* no container makes a file run as somebody else */
+    FILES_AT_ONCE = 64    /* outputs that are open at a time */
 };
 
 /* Consecutive chunks of one block. */
@@ -362,7 +361,7 @@ static mmh_status unpack_file(struct restoring *restoring, const char *path,
         return mmh_fail(err, MMH_E_USAGE, "\"%s\" would replace the container that it is in", path);
     struct mmh_output_options out = { .overwrite = options->overwrite,
                                       .sweep = true,
-                                      .mode = record->mode & MODE_KEPT };
+                                      .mode = record->mode & MMH_MODE_KEPT };
     if (status == MMH_OK && strcmp(last_part(path), last_part(record->name)) == 0)
         status = check_names(restoring, options, err);
     if (status == MMH_OK)
@@ -415,51 +414,6 @@ static mmh_status check_symlinks(const mmh_reader *reader, mmh_error *err)
     return MMH_OK;
 }
 
-/* Nothing that exists is in the way: before any work is done. */
-static mmh_status check_destination(const mmh_folder *folder, const mmh_reader *reader,
-                                    bool overwrite, mmh_error *err)
-{
-    const struct mmh_index *index = &reader->container.index;
-    const struct mmh_path_info *self = mmh_input_info(reader->input);
-    for (uint64_t i = 0; i < index->file_count; i++) {
-        const struct mmh_file_record *record = &index->files[i].record;
-        if (strcmp(record->name, ".") == 0)
-            continue;
-        struct mmh_path_info info;
-        mmh_status status = mmh_folder_stat(&info, folder, record->name, err);
-        if (status != MMH_OK)
-            return status;
-        if (info.kind == MMH_PATH_NONE ||
-            (info.kind == MMH_PATH_FOLDER && record->kind == MMH_FILE_FOLDER))
-            continue;
-        if (!overwrite || info.kind == MMH_PATH_FOLDER || record->kind == MMH_FILE_FOLDER)
-            return mmh_fail(err, MMH_E_USAGE, "\"%s\" exists in the destination", record->name);
-        if (info.kind == MMH_PATH_FILE && info.device == self->device && info.inode == self->inode)
-            return mmh_fail(err, MMH_E_USAGE, "\"%s\" would replace the container that it is in",
-                            record->name);
-        if (info.kind == MMH_PATH_OTHER)
-            return mmh_fail(err, MMH_E_USAGE,
-                            "\"%s\" is a device or a pipe, which cannot be replaced", record->name);
-    }
-    return MMH_OK;
-}
-
-/* Staged files are called by their number. */
-static void staged_name(char name[64], const char *staging, uint64_t file)
-{
-    size_t length = strlen(staging);
-    memcpy(name, staging, length);
-    name[length++] = '/';
-    char digits[24];
-    size_t count = 0;
-    do
-        digits[count++] = (char)('0' + file % 10);
-    while (file /= 10);
-    while (count)
-        name[length++] = digits[--count];
-    name[length] = 0;
-}
-
 /* Contents of all regular files, into the staging folder; a group of outputs at a time. */
 static mmh_status stage_files(struct restoring *restoring, const mmh_folder *folder,
                               const char *staging, const mmh_unpack_options *options,
@@ -478,8 +432,8 @@ static mmh_status stage_files(struct restoring *restoring, const mmh_folder *fol
             if (record->kind != MMH_FILE_REGULAR)
                 continue;
             char name[64];
-            staged_name(name, staging, i);
-            struct mmh_output_options out = { .mode = record->mode & MODE_KEPT };
+            mmh_place_staged_name(name, staging, i);
+            struct mmh_output_options out = { .mode = record->mode & MMH_MODE_KEPT };
             mmh_output **output = &restoring->outputs[i - first];
             status = mmh_output_create_beneath(output, folder, name, &out,
                                                restoring->context->allocator, err);
@@ -501,197 +455,6 @@ static mmh_status stage_files(struct restoring *restoring, const mmh_folder *fol
     return status;
 }
 
-/* What has become of an entry of the container, so that it can be undone. */
-struct placed {
-    enum {
-        PLACED_NOT,      /* yet; or it was there before and is as it was */
-        PLACED_NEW,      /* nothing was there */
-        PLACED_EXCHANGED /* what was there is in the staging folder now */
-    } how;
-    uint32_t made_bytes; /* of its name: the outermost folder that was made for it; 0: none */
-};
-
-/* Make the first `bytes` of a name a folder. *made_bytes: the outermost one that was missing. */
-static mmh_status make_folder(const mmh_folder *folder, const char *name, size_t bytes,
-                              uint32_t *made_bytes, mmh_error *err)
-{
-    char path[4096];
-    mmh_status status = MMH_OK;
-    *made_bytes = 0;
-    if (bytes >= sizeof path)
-        return mmh_fail(err, MMH_E_UNSUPPORTED, "the name \"%.64s...\" is too long", name);
-    for (size_t end = bytes; end && status == MMH_OK; end--) { /* mostly it is there */
-        struct mmh_path_info info;
-        if (end < bytes && name[end] != '/')
-            continue;
-        memcpy(path, name, end);
-        path[end] = 0;
-        status = mmh_folder_stat(&info, folder, path, err);
-        if (status != MMH_OK || info.kind != MMH_PATH_NONE)
-            break;
-        *made_bytes = (uint32_t)end;
-    }
-    if (status != MMH_OK)
-        *made_bytes = 0;
-    memcpy(path, name, bytes);
-    path[bytes] = 0;
-    if (status == MMH_OK && *made_bytes)
-        status = mmh_folder_make(folder, path, 0777, err);
-    return status;
-}
-
-/* Give a staged file or symlink its name. */
-static mmh_status place_entry(const mmh_folder *folder, const char *staged, const char *name,
-                              bool overwrite, struct placed *placed, mmh_error *err)
-{
-    bool exchanged = false;
-    mmh_status status = MMH_OK;
-    if (overwrite)
-        status = mmh_folder_exchange(folder, staged, name, &exchanged, err);
-    if (status == MMH_OK && exchanged) {
-        struct mmh_path_info old;
-        placed->how = PLACED_EXCHANGED;
-        status = mmh_folder_stat(&old, folder, staged, err);
-        if (status == MMH_OK && old.kind != MMH_PATH_FILE && old.kind != MMH_PATH_SYMLINK)
-            status = mmh_fail(err, MMH_E_USAGE, "\"%s\" exists in the destination", name);
-    } else if (status == MMH_OK) {
-        mmh_error problem = { 0 };
-        status = mmh_folder_rename(folder, staged, name, false, &problem);
-        if (status == MMH_OK)
-            placed->how = PLACED_NEW;
-        else if (status == MMH_E_USAGE && overwrite) /* no exchange here: there is no way back */
-            return mmh_folder_rename(folder, staged, name, true, err);
-        else
-            return mmh_fail(err, status, "%s", problem.message);
-    }
-    return status;
-}
-
-/* Everything is complete and checked: give the files their names. A folder that was there before
- * keeps its mode if it is the destination. */
-static mmh_status place_files(const mmh_folder *folder, const char *staging,
-                              const struct mmh_index *index, bool overwrite, bool created,
-                              struct placed *placed, mmh_error *err)
-{
-    mmh_status status = MMH_OK;
-    for (uint64_t i = 0; i < index->file_count && status == MMH_OK; i++) {
-        const struct mmh_file_record *record = &index->files[i].record;
-        char staged[64];
-        if (strcmp(record->name, ".") == 0)
-            continue;
-        if (record->kind == MMH_FILE_FOLDER) {
-            status = make_folder(folder, record->name, strlen(record->name), &placed[i].made_bytes,
-                                 err);
-            continue;
-        }
-        const char *slash = strrchr(record->name, '/');
-        if (slash) /* containers may leave folders out */
-            status = make_folder(folder, record->name, (size_t)(slash - record->name),
-                                 &placed[i].made_bytes, err);
-        staged_name(staged, staging, i);
-        if (status == MMH_OK && record->kind == MMH_FILE_SYMLINK)
-            status = mmh_folder_symlink(folder, staged, record->target, false, err);
-        if (status == MMH_OK)
-            status = place_entry(folder, staged, record->name, overwrite, &placed[i], err);
-    }
-    /* Modes of folders last and innermost first: one may forbid writing. */
-    for (uint64_t i = index->file_count; i-- > 0 && status == MMH_OK;) {
-        const struct mmh_file_record *record = &index->files[i].record;
-        if (record->kind == MMH_FILE_FOLDER && (created || strcmp(record->name, ".") != 0))
-            status = mmh_folder_set_mode(folder, record->name, record->mode & MODE_KEPT, err);
-    }
-    return status;
-}
-
-/* After a failure: what was replaced comes back, what was made goes. */
-static void unplace_files(const mmh_folder *folder, const char *staging,
-                          const struct mmh_index *index, const struct placed *placed)
-{
-    for (uint64_t i = 0; i < index->file_count; i++) /* outermost first: they must be writable */
-        if (index->files[i].record.kind == MMH_FILE_FOLDER && placed[i].made_bytes)
-            (void)mmh_folder_set_mode(folder, index->files[i].record.name, 0700, NULL);
-    for (uint64_t i = index->file_count; i-- > 0;) {
-        const char *name = index->files[i].record.name;
-        char path[4096];
-        bool exchanged;
-        staged_name(path, staging, i);
-        if (placed[i].how == PLACED_EXCHANGED)
-            (void)mmh_folder_exchange(folder, path, name, &exchanged, NULL);
-        else if (placed[i].how == PLACED_NEW)
-            (void)mmh_folder_remove(folder, name, NULL);
-        for (size_t end = strlen(name); placed[i].made_bytes && end >= placed[i].made_bytes; end--)
-            if ((!name[end] || name[end] == '/') && end < sizeof path) {
-                struct mmh_path_info info;
-                memcpy(path, name, end);
-                path[end] = 0;
-                if (mmh_folder_stat(&info, folder, path, NULL) == MMH_OK &&
-                    info.kind == MMH_PATH_FOLDER)
-                    (void)mmh_folder_remove(folder, path, NULL); /* if nobody put anything in it */
-            }
-    }
-}
-
-/* Empty and remove the staging folder. Its entries are known, so that no memory is wanted. */
-static void remove_staged(const mmh_folder *folder, const char *staging,
-                          const struct mmh_index *index)
-{
-    for (int tries = 0; tries < 3; tries++) { /* once is enough if all was moved out of it */
-        if (mmh_folder_remove(folder, staging, NULL) == MMH_OK)
-            return;
-        for (uint64_t i = 0; i < index->file_count; i++) {
-            char staged[64];
-            staged_name(staged, staging, i);
-            if (index->files[i].record.kind != MMH_FILE_FOLDER)
-                (void)mmh_folder_remove(folder, staged, NULL);
-        }
-    }
-}
-
-/* How much of the path of a folder there is: what follows is made, and removed after a failure. */
-static size_t existing_bytes(const char *path)
-{
-    char part[4096];
-    size_t bytes = strlen(path);
-    if (bytes >= sizeof part)
-        return bytes;
-    memcpy(part, path, bytes + 1);
-    for (; bytes; bytes--) {
-        struct mmh_path_info info;
-        part[bytes] = 0;
-        if (path[bytes] && path[bytes] != '/')
-            continue;
-        if (mmh_path_stat(&info, part, true, NULL) != MMH_OK || info.kind != MMH_PATH_NONE)
-            break;
-    }
-    return bytes;
-}
-
-static void remove_made(const char *path, size_t existing)
-{
-    char part[4096];
-    size_t bytes = strlen(path);
-    if (bytes >= sizeof part)
-        return;
-    memcpy(part, path, bytes + 1);
-    for (; bytes > existing; bytes--)
-        if (!path[bytes] || path[bytes] == '/') {
-            part[bytes] = 0;
-            (void)mmh_path_remove_folder(part, NULL);
-        }
-}
-
-static mmh_status check_room(const mmh_folder *folder, const char *path, const mmh_reader *reader,
-                             mmh_error *err)
-{
-    uint64_t room = mmh_folder_room(folder);
-    if (reader->original_bytes > room)
-        return mmh_fail(err, MMH_E_IO,
-                        "%s holds %" PRIu64 " bytes unpacked, and where \"%s\" is there is room "
-                        "for %" PRIu64,
-                        mmh_input_name(reader->input), reader->original_bytes, path, room);
-    return MMH_OK;
-}
-
 static mmh_status unpack_folder(struct restoring *restoring, const char *path,
                                 const mmh_unpack_options *options, uint64_t *sync_ns,
                                 mmh_error *err)
@@ -699,10 +462,10 @@ static mmh_status unpack_folder(struct restoring *restoring, const char *path,
     const struct mmh_index *index = &restoring->reader->container.index;
     const mmh_allocator *allocator = restoring->context->allocator;
     mmh_folder *folder = NULL, *stage = NULL;
-    struct placed *placed = NULL;
+    struct mmh_placed *placed = NULL;
     struct mmh_path_info info;
     char staging[MMH_STAGING_BYTES];
-    size_t existing = existing_bytes(path);
+    size_t existing = mmh_place_existing_bytes(path);
 
     mmh_status status = mmh_path_stat(&info, path, true, err);
     if (status == MMH_OK && info.kind != MMH_PATH_NONE && info.kind != MMH_PATH_FOLDER)
@@ -721,34 +484,34 @@ static mmh_status unpack_folder(struct restoring *restoring, const char *path,
     status = mmh_folder_open(&folder, path, true, allocator, err);
     if (status == MMH_OK) {
         mmh_folder_sweep(folder);
-        status = check_destination(folder, restoring->reader, options->overwrite, err);
+        status = mmh_place_check(folder, restoring->reader, options->overwrite, err);
     }
     if (status == MMH_OK)
-        status = check_room(folder, path, restoring->reader, err);
+        status = mmh_place_check_room(folder, path, restoring->reader, err);
     if (status == MMH_OK)
         status = mmh_folder_stage(&stage, staging, folder, err);
     if (status == MMH_OK)
         status = stage_files(restoring, folder, staging, options, sync_ns, err);
     if (status == MMH_OK) { /* one process at a time: each sees all that another has placed */
         mmh_folder_lock(folder);
-        status = check_destination(folder, restoring->reader, options->overwrite, err);
+        status = mmh_place_check(folder, restoring->reader, options->overwrite, err);
     }
     if (status == MMH_OK)
-        status = place_files(folder, staging, index, options->overwrite, created, placed, err);
+        status = mmh_place_files(folder, staging, index, options->overwrite, created, placed, err);
     if (status == MMH_OK && options->sync) {
         uint64_t clock = mmh_clock_ns();
         status = mmh_folder_sync(folder, err);
         *sync_ns += mmh_clock_ns() - clock;
     }
     if (status != MMH_OK && stage)
-        unplace_files(folder, staging, index, placed);
+        mmh_place_undo(folder, staging, index, placed);
     if (stage)
-        remove_staged(folder, staging, index);
+        mmh_place_remove_staged(folder, staging, index);
     mmh_folder_close(stage);
     mmh_folder_close(folder);
     mmh_free(allocator, placed);
     if (status != MMH_OK && created)
-        remove_made(path, existing);
+        mmh_place_remove_made(path, existing);
     return status;
 }
 
