@@ -31,9 +31,9 @@ struct cat {
     uint64_t number; /* of the tensor */
     mmh_tensor_info tensor;
     struct mmh_selection selection;
-    uint8_t *buffer; /* [PIECE_BYTES] */
-    uint64_t first, end,
-        last; /* elements of the tensor that the buffer holds; the last one wanted */
+    uint8_t *buffer;                  /* [PIECE_BYTES] */
+    uint64_t first, end;              /* elements of the tensor that the buffer holds */
+    uint64_t last;                    /* the last one that will be wanted */
     uint64_t done_bytes, total_bytes; /* of the tensor or file that is being written */
     uint64_t asked_bytes;             /* of all so far */
     mmh_error *err;

@@ -95,17 +95,17 @@ static void take_sample(struct sample *sample, const uint8_t *data, mmh_dtype dt
 /* Classes of the sample's rows and columns, where they explain enough. */
 static void classify(struct sample *sample, size_t columns, int32_t *column_sum)
 {
+    assert(sample->count && columns);
     size_t count = sample->count, rows = mmh_divide_up(count, columns);
     int32_t row_sum[SAMPLE_MAX / ROW_MIN], squares = 0, sum = 0;
     int32_t row_squares = 0, column_squares = 0;
     bool has_rows = columns >= ROW_MIN && rows > 1, has_columns = rows >= COLUMN_MIN;
-    assert(count && rows && columns);
+    assert(rows);
     memset(column_sum, 0, columns * sizeof *column_sum);
     for (size_t r = 0; r < rows; r++) {
         size_t n = MMH_MIN(columns, count - r * columns);
         const uint16_t *levels = sample->level + r * columns;
         int32_t of_row = 0;
-        assert(n && n <= SAMPLE_MAX);
         for (size_t c = 0; c < n; c++) {
             int32_t level = MMH_MIN(MMH_MAX(levels[c] - sample->mean, -REACH), REACH);
             of_row += level;
@@ -113,7 +113,9 @@ static void classify(struct sample *sample, size_t columns, int32_t *column_sum)
             column_sum[c] += level;
         }
         if (has_rows) {
-            row_squares += of_row * of_row / (int32_t)n;
+            int32_t width = (int32_t)n;
+            assert(width > 0);
+            row_squares += of_row * of_row / width;
             row_sum[r] = of_row;
         }
         sum += of_row;
