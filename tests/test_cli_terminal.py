@@ -132,7 +132,7 @@ def test_reading_standard_input_is_shown(tmp_path):
 
 
 def test_ctrl_c_stops_and_leaves_nothing(tmp_path):
-    slow_input(tmp_path)
+    slow_input(tmp_path, megabytes=30)  # long enough to be interrupted on any machine
     for environment in ({}, {"TERM": "dumb"}):
         session = Session(*SLOW, "text.bin", cwd=tmp_path, environment=environment)
         if environment:
@@ -147,7 +147,7 @@ def test_ctrl_c_stops_and_leaves_nothing(tmp_path):
 
 
 def test_every_signal_that_asks_to_stop(tmp_path):
-    slow_input(tmp_path)
+    slow_input(tmp_path, megabytes=30)  # long enough to be interrupted on any machine
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         process = subprocess.Popen([binary(), *SLOW, "text.bin"], cwd=tmp_path, stderr=subprocess.PIPE)
         wait_for_output(process, tmp_path)
@@ -193,8 +193,8 @@ def test_the_second_interrupt_kills(tmp_path):
 
 
 def test_sigusr1_tells_how_far_it_is(tmp_path):
-    slow_input(tmp_path)
-    line = re.compile(r"mmh: pack text\.bin: (0 % of 9\.44 MB|\d+\.\d % of 9\.44 MB, .*/s, \d+:\d\d left)"
+    slow_input(tmp_path, megabytes=30)  # long enough to be asked twice on any machine
+    line = re.compile(r"mmh: pack text\.bin: (0 % of 31\.5 MB|\d+\.\d % of 31\.5 MB, .*/s, \d+:\d\d left)"
                       r"(, .* stored)?, \d.* m?s\n")
     process = subprocess.Popen([binary(), *SLOW, "text.bin"], cwd=tmp_path, stderr=subprocess.PIPE)
     wait_for_output(process, tmp_path)
@@ -279,7 +279,7 @@ def test_tables_leave_columns_out(tmp_path):
 
 
 def test_progress_as_json(tmp_path):
-    source = slow_input(tmp_path)
+    source = slow_input(tmp_path, megabytes=30)
     result = mmh(*SLOW, "--progress=json", source, code=OK)
     lines = result.err.splitlines()
     events = [json.loads(line) for line in lines if line.startswith("{")]

@@ -19,53 +19,20 @@
 #include "base/io.h"
 #include "engine/engine.h"
 #include "mmh.h"
+#include "scratch.h"
 
-static char folder[256]; /* of this run, removed at the end */
-
-/* The path of a file in the folder; the same pointer for the same name. */
-static const char *at(const char *name)
+/* To be freed. */
+static uint8_t *read_whole(const char *path, size_t *bytes)
 {
-    static struct {
-        char name[64], path[512];
-    } known[64];
-    size_t i = 0;
-    while (known[i].name[0] && strcmp(known[i].name, name) != 0)
-        assert_true(++i < sizeof known / sizeof *known);
-    if (!known[i].name[0]) {
-        snprintf(known[i].name, sizeof known[i].name, "%s", name);
-        snprintf(known[i].path, sizeof known[i].path, "%s/%s", folder, name);
-    }
-    return known[i].path;
-}
-
-static void write_file(const char *path, const void *data, size_t bytes)
-{
-    FILE *file = fopen(path, "wb");
-    assert_non_null(file);
-    assert_int_equal(fwrite(data, 1, bytes, file), bytes);
-    assert_int_equal(fclose(file), 0);
-}
-
-static uint8_t *read_file(const char *path, size_t *bytes)
-{
-    FILE *file = fopen(path, "rb");
-    assert_non_null(file);
-    assert_int_equal(fseek(file, 0, SEEK_END), 0);
-    long size = ftell(file);
-    assert_true(size >= 0);
-    rewind(file);
-    uint8_t *data = malloc((size_t)size + 1);
+    uint8_t *data = read_file(path, bytes);
     assert_non_null(data);
-    assert_int_equal(fread(data, 1, (size_t)size, file), (size_t)size);
-    fclose(file);
-    *bytes = (size_t)size;
     return data;
 }
 
 static void assert_same_file(const char *a, const char *b)
 {
     size_t a_bytes, b_bytes;
-    uint8_t *a_data = read_file(a, &a_bytes), *b_data = read_file(b, &b_bytes);
+    uint8_t *a_data = read_whole(a, &a_bytes), *b_data = read_whole(b, &b_bytes);
     assert_int_equal(a_bytes, b_bytes);
     assert_memory_equal(a_data, b_data, a_bytes);
     free(a_data);
@@ -400,7 +367,7 @@ static void test_tensors_and_slices_load_as_the_file_has_them(void **state)
     make_model(at("m.safetensors"));
     pack_one(context, at("m.safetensors"), at("m.mmh"), 5);
     size_t bytes;
-    uint8_t *file = read_file(at("m.safetensors"), &bytes);
+    uint8_t *file = read_whole(at("m.safetensors"), &bytes);
     check_load_many(context, at("m.mmh"), file);
     assert_int_equal(mmh_open(context, at("m.mmh"), &reader, NULL), MMH_OK);
     mmh_container_info info = { .struct_size = sizeof info };
@@ -538,7 +505,7 @@ static void test_a_flipped_bit_is_found_or_mended(void **state)
     write_file(at("t.bin"), text, sizeof text);
     pack_one(context, at("t.bin"), at("t.mmh"), 5);
     size_t bytes;
-    uint8_t *data = read_file(at("t.mmh"), &bytes);
+    uint8_t *data = read_whole(at("t.mmh"), &bytes);
     size_t silent = 0;
     for (size_t i = 0; i < bytes; i++) {
         data[i] ^= 0x10;
@@ -805,25 +772,6 @@ static void test_options_of_an_older_header_keep_the_defaults(void **state)
     mmh_context_destroy(context);
 }
 
-static int make_folder(void **state)
-{
-    (void)state;
-    const char *base = getenv("TMPDIR");
-    snprintf(folder, sizeof folder, "%s/mmh-test-XXXXXX", base ? base : "/tmp");
-    return mkdtemp(folder) ? 0 : -1;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    mmh_folder *open;
-    if (mmh_folder_open(&open, "/", false, NULL, NULL) != MMH_OK)
-        return -1;
-    mmh_status status = mmh_folder_remove_tree(open, folder + 1, NULL);
-    mmh_folder_close(open);
-    return status == MMH_OK ? 0 : -1;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -844,5 +792,5 @@ int main(void)
         cmocka_unit_test(test_cancelling_leaves_no_output),
         cmocka_unit_test(test_options_of_an_older_header_keep_the_defaults),
     };
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
 }
