@@ -148,7 +148,7 @@ typedef struct mmh_pack_options {
     mmh_dtype raw_dtype;       /* not MMH_DTYPE_OPAQUE: inputs are raw arrays of this type */
     const uint64_t *raw_shape; /* with raw_dtype; NULL: one dimension, all that fits */
     size_t raw_dimensions;
-    bool blake3;               /* BLAKE3, and no other: MMH_E_UNSUPPORTED if the build has none */
+    bool blake3; /* BLAKE3, and no other: MMH_E_UNSUPPORTED if the build has none */
 } mmh_pack_options;
 
 /* What pack did. Times are CPU time summed over the threads. */

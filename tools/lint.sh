@@ -40,7 +40,10 @@ tidy() {
     core.uninitialized.Assign core.uninitialized.Branch; do
     checks+=",-clang-analyzer-$check"
   done
-  find src -name '*.c' -print0 | sort -z |
+  # NEON's files can be read on an arm64 machine alone.
+  local other=neon
+  if [ "$(uname -m)" = aarch64 ]; then other=avx; fi
+  find src -name '*.c' ! -name "*_$other*" -print0 | sort -z |
     xargs -0 -P "$jobs" -n 1 clang-tidy -quiet -p "$build" --checks="$checks" --warnings-as-errors='*' \
       2>/dev/null
 }

@@ -21,6 +21,7 @@ static mmh_status open_parents(int *from_parent, const char **from_last, const c
 {
     mmh_status status = MMH_OK;
     *to_parent = -1;
+    *from_last = *to_last = NULL;
     *from_parent = io_open_parent(from_last, folder, from, &status, err);
     if (*from_parent < 0)
         return status;

@@ -254,7 +254,8 @@ int mmh_exit_worse(int first, int second)
     return rank(second) > rank(first) ? second : first;
 }
 
-static const char build_hint[] = "this mmh was built without it: \"make deps\" gets what is missing";
+static const char build_hint[] =
+    "this mmh was built without it: \"make deps\" gets what is missing";
 
 static const char *general_hint(const struct mmh_cli_options *options, const mmh_error *err)
 {

@@ -20,9 +20,9 @@
      IF(m, i, 6))
 
 /* Spreads packed bytes to the ones of the mask; elsewhere far out of range. */
-#define TO(m, i) (BIT(m, i) ? BELOW(m, i) + 0ull : 0x80ull) << 8 * (i)
+#define TO(m, i) ((BIT(m, i) ? BELOW(m, i) + 0ull : 0x80ull) << 8 * (i))
 /* Packs the bytes at the ones of the mask. */
-#define FROM(m, i) (BIT(m, i) ? (i) + 0ull : 0) << 8 * (BIT(m, i) ? BELOW(m, i) : 0)
+#define FROM(m, i) ((BIT(m, i) ? (i) + 0ull : 0) << 8 * (BIT(m, i) ? BELOW(m, i) : 0))
 
 #define ALL(f, m) f(m, 0) | f(m, 1) | f(m, 2) | f(m, 3) | f(m, 4) | f(m, 5) | f(m, 6) | f(m, 7)
 #define ROWS4(f, m) ALL(f, (m)), ALL(f, (m) + 1), ALL(f, (m) + 2), ALL(f, (m) + 3)
