@@ -19,18 +19,19 @@ struct part {
     uint64_t shape[DIMENSIONS_MAX];
     bool big_endian;
     uint64_t file_offset, bytes;
+    unsigned numbers; /* in an element; 0: one */
 };
 
 /* A byte more than one chunk, rows across its edge; types of all sizes; other orders of bytes. */
 static struct part parts[] = {
-    { "a.safetensors", "rows", "U8", 1, 3, { 3, 401, 250 }, false, 0, 0 },
-    { "a.safetensors", "wide", "F32", 4, 2, { 20, 33 }, false, 0, 0 },
-    { "a.safetensors", "half", "BF16", 2, 4, { 2, 3, 5, 7 }, false, 0, 0 },
-    { "a.safetensors", "nibbles", "F4", 0, 2, { 6, 8 }, false, 0, 0 },
-    { "a.safetensors", "scalar", "I64", 8, 0, { 0 }, false, 0, 0 },
-    { "a.safetensors", "void", "F16", 2, 2, { 0, 3 }, false, 0, 0 },
-    { "a.safetensors", "pairs", "C64", 8, 1, { 17 }, false, 0, 0 },
-    { "b.npy", "b", NULL, 8, 2, { 9, 11 }, true, 0, 0 },
+    { "a.safetensors", "rows", "U8", 1, 3, { 3, 401, 250 }, false, 0, 0, 0 },
+    { "a.safetensors", "wide", "F32", 4, 2, { 20, 33 }, false, 0, 0, 0 },
+    { "a.safetensors", "half", "BF16", 2, 4, { 2, 3, 5, 7 }, false, 0, 0, 0 },
+    { "a.safetensors", "nibbles", "F4", 0, 2, { 6, 8 }, false, 0, 0, 0 },
+    { "a.safetensors", "scalar", "I64", 8, 0, { 0 }, false, 0, 0, 0 },
+    { "a.safetensors", "void", "F16", 2, 2, { 0, 3 }, false, 0, 0, 0 },
+    { "a.safetensors", "pairs", "C64", 8, 1, { 17 }, false, 0, 0, 2 },
+    { "b.npy", "b", NULL, 8, 2, { 9, 11 }, true, 0, 0, 0 },
 };
 static uint8_t *contents[2]; /* of the two files */
 static size_t contents_bytes[2];
@@ -115,20 +116,28 @@ static void open_container(void)
         FUZZ_REQUIRE(!mmh_find(reader, parts[p].name, &numbers[p], NULL));
 }
 
-/* What an element is once loaded: in host order, which is little-endian here. */
+static bool is_turned(const struct part *part)
+{
+    return part->big_endian == (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__);
+}
+
+/* What an element is once loaded: its numbers in host order. */
 static void take_element(uint8_t *dst, const struct part *part, uint64_t offset)
 {
-    const uint8_t *file = contents[part->dtype ? 0 : 1];
+    const uint8_t *file = contents[part->dtype ? 0 : 1] + part->file_offset + offset;
     unsigned bytes = part->element_bytes ? part->element_bytes : 1;
-    for (unsigned i = 0; i < bytes; i++)
-        dst[i] = file[part->file_offset + offset + (part->big_endian ? bytes - 1 - i : i)];
+    unsigned number_bytes = part->numbers ? bytes / part->numbers : bytes;
+    for (unsigned i = 0; i < bytes; i++) {
+        unsigned within = i % number_bytes;
+        dst[i] = file[i - within + (is_turned(part) ? number_bytes - 1 - within : within)];
+    }
 }
 
 static bool equals_part(const uint8_t *memory, const struct part *part)
 {
     uint8_t element[8];
     unsigned bytes = part->element_bytes ? part->element_bytes : 1;
-    if (!part->big_endian)
+    if (!is_turned(part))
         return !part->bytes || !memcmp(memory, contents[part->dtype ? 0 : 1] + part->file_offset,
                                        (size_t)part->bytes);
     for (uint64_t at = 0; at < part->bytes; at += bytes) {
