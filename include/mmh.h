@@ -5,8 +5,9 @@
  *
  * One header, one library (-lmmh). Every fallible function returns mmh_status and takes a last
  * `mmh_error *err` (may be NULL). Strings are UTF-8 (paths: bytes as the system has them).
- * Option structs begin with struct_size: set it to sizeof the struct, zero the rest, and fill in
- * what you need; a library newer than the header keeps its defaults for what the struct lacks.
+ * Structs of options and reports begin with struct_size: set it to sizeof the struct (0 is
+ * MMH_E_USAGE), zero the rest, and fill in what you need; a library newer than the header keeps its
+ * defaults for what the struct lacks.
  * A context or reader is used by one thread at a time; several may live side by side.
  */
 #ifndef MMH_H
@@ -216,6 +217,8 @@ typedef struct mmh_unpack_report {
     unsigned mended; /* MMH_MENDED_... */
     uint64_t read_ns, hash_ns, decode_ns, write_ns, sync_ns;
     uint64_t wall_ns;
+    uint64_t damaged_chunks,
+        damaged_bytes; /* verify: that cannot be had; bytes are original ones */
 } mmh_unpack_report;
 
 /*
@@ -233,15 +236,30 @@ MMH_API mmh_status mmh_unpack_to_descriptor(mmh_context *context, const char *co
                                             int descriptor, const mmh_unpack_options *options,
                                             mmh_unpack_report *report, mmh_error *err);
 
+/* Bytes of an original file that cannot be had. Strings live as long as the call that tells. */
+typedef struct mmh_damage {
+    uint64_t file;      /* its number; UINT64_MAX: no file needs the damaged chunk */
+    const char *name;   /* its name, or NULL */
+    const char *tensor; /* NULL: a range of the file; else the part of that range in this tensor */
+    uint64_t offset, bytes;
+} mmh_damage;
+
+/* Called for each damaged range, in file order, and after it for each tensor that it hits; from the
+ * calling thread or a worker, never from two at once. */
+typedef void (*mmh_damage_fn)(void *user, const mmh_damage *damage);
+
 typedef struct mmh_verify_options {
     size_t struct_size;
-    bool quick; /* stored bytes only: structure and hashes, nothing is decoded */
+    bool quick;           /* stored bytes only: structure and hashes, nothing is decoded */
+    mmh_damage_fn damage; /* NULL: the report counts */
+    void *damage_user;
 } mmh_verify_options;
 
 /*
  * Check every byte: structure, chunk hashes, that every chunk decodes, and every file's content
- * digest. Never mends: damage that unpack could mend is MMH_E_CORRUPT here, with
- * report->mended saying what would be restored from where.
+ * digest. Damaged chunks do not end it: all are found, err has the first. Never mends: damage that
+ * unpack could mend is MMH_E_CORRUPT here, with report->mended saying what would be restored from
+ * where.
  */
 MMH_API mmh_status mmh_verify(mmh_context *context, const char *container,
                               const mmh_verify_options *options, mmh_unpack_report *report,

@@ -416,7 +416,9 @@ def test_json_keys_are_stable(tmp_path):
     assert set(packed["ns"]) == {"read", "plan", "encode", "check", "hash", "write", "sync", "wall"}
     assert (packed["verb"], packed["status"], packed["exit"]) == ("pack", "ok", 0)
     verified = mmh("verify", "--json", packed["output"], code=OK).json()
-    assert set(verified) == head | sizes | {"mended", "files", "chunks", "ns"} and verified["mended"] == []
+    assert set(verified) == head | sizes | {"mended", "files", "chunks", "damaged_chunks", "damaged_bytes", "damage",
+                                            "ns"}
+    assert (verified["mended"], verified["damaged_chunks"], verified["damage"]) == ([], 0, [])
     unpacked = mmh("unpack", "--json", "-f", packed["output"], code=OK).json()
     assert set(unpacked) == head | sizes | {"output", "mended", "files", "chunks", "ns"}
     assert unpacked["output"] == str(source)
@@ -544,6 +546,30 @@ def test_damage_is_told_apart(tmp_path):
     mmh("unpack", "-c", path)
     mmh("ls", path, code=OK)  # no chunk is read for that
     del originals
+
+
+def test_all_damage_is_listed_with_its_tensors(tmp_path):
+    shape = [64, 16384]  # of 2 MB in bf16: chunks of their own
+    source = put(tmp_path, "m.safetensors", safetensors(
+        {f"layer.{i}": ("BF16", shape, floats(shape[0] * shape[1], i)) for i in range(6)}))
+    mmh("pack", "-1", source, code=OK)
+    spoiled = bytearray((tmp_path / "m.safetensors.mmh").read_bytes())
+    for part in (0.05, 0.45, 0.95):
+        spoiled[int(part * len(spoiled))] ^= 4
+    path = put(tmp_path, "d.mmh", spoiled)
+    result = mmh("verify", "--json", path, code=LOST).json()
+    listed = [name for one in result["damage"] for name in one["tensors"]]
+    assert listed == ["layer.0", "layer.2", "layer.5"]
+    assert {one["file"] for one in result["damage"]} == {"m.safetensors"}
+    assert sum(one["bytes"] for one in result["damage"]) == result["damaged_bytes"] < result["original_bytes"] / 2
+    assert result["damaged_chunks"] == 3 == len(result["damage"])
+    text = mmh("verify", path, code=LOST)
+    assert text.out == "" and text.err.startswith(f'mmh: error: {path}: "layer.0": chunk ')
+    assert "\n  damaged: 3 chunks, " in text.err and text.err.count("m.safetensors, bytes ") == 3
+    assert all(f'"{name}"' in text.err for name in listed) and '"layer.1"' not in text.err
+    quiet = mmh("verify", "-q", path, code=LOST).err
+    assert quiet == "".join(text.err.splitlines(True)[:2])
+    assert mmh("verify", "--quick", "--json", path, code=LOST).json()["damage"] == result["damage"]
 
 
 # ---- interrupts ----

@@ -17,7 +17,7 @@
 
 #include "base/bits.h"
 #include "base/io.h"
-#include "engine/engine.h"
+#include "engine/restore.h"
 #include "mmh.h"
 #include "scratch.h"
 
@@ -529,6 +529,138 @@ static void test_a_flipped_bit_is_found_or_mended(void **state)
     mmh_context_destroy(context);
 }
 
+enum { DAMAGES_MAX = 64 };
+
+struct told {
+    size_t count;
+    uint64_t bytes; /* of the ranges */
+    mmh_damage damage[DAMAGES_MAX];
+    char tensors[DAMAGES_MAX][32];
+};
+
+static void note_damage(void *user, const mmh_damage *damage)
+{
+    struct told *told = user;
+    assert_true(told->count < DAMAGES_MAX);
+    snprintf(told->tensors[told->count], sizeof told->tensors[0], "%s",
+             damage->tensor ? damage->tensor : "");
+    told->damage[told->count] = *damage;
+    told->damage[told->count].name = told->damage[told->count].tensor = NULL;
+    told->count++;
+    told->bytes += damage->tensor ? 0 : damage->bytes;
+}
+
+static void tell_damage(struct told *told, const char *container, unsigned threads, bool quick,
+                        mmh_unpack_report *report)
+{
+    mmh_context *context = context_make(threads);
+    mmh_verify_options options = {
+        .struct_size = sizeof options, .quick = quick, .damage = note_damage, .damage_user = told
+    };
+    memset(told, 0, sizeof *told);
+    *report = (mmh_unpack_report){ .struct_size = sizeof *report };
+    assert_int_equal(mmh_verify(context, container, &options, report, NULL), MMH_E_CORRUPT);
+    assert_int_equal(report->damaged_bytes, told->bytes);
+    mmh_context_destroy(context);
+}
+
+/* Verify tells exactly those ranges that cannot be read, whatever chunks are damaged: tables that
+ * others need, chunks that two tensors share, single ones. */
+static void test_all_that_is_damaged_is_told(void **state)
+{
+    (void)state;
+    mmh_context *context = context_make(2);
+    make_model(at("m.safetensors"));
+    pack_one(context, at("m.safetensors"), at("m.mmh"), 5);
+    mmh_reader *reader;
+    size_t bytes, models = 0, shared = 0;
+    uint8_t *data = read_whole(at("m.mmh"), &bytes);
+    assert_int_equal(mmh_open(context, at("m.mmh"), &reader, NULL), MMH_OK);
+    const struct mmh_index index = reader->container.index;
+    for (uint64_t first = 0; first < index.chunk_count; first++) {
+        const uint64_t spoiled[] = { first, (first * 7 + 3) % index.chunk_count };
+        uint64_t named = 0;
+        for (size_t i = 0; i < 2; i++)
+            data[index.chunks[spoiled[i]].offset] ^= 1;
+        write_file(at("d.mmh"), data, bytes);
+        for (size_t i = 0; i < 2; i++)
+            data[index.chunks[spoiled[i]].offset] ^= 1;
+        models += index.chunks[first].codec_id == MMH_CODEC_MODEL;
+        for (uint64_t r = 0; r < index.ref_count; r++)
+            named += index.refs[r] == first;
+        shared += named > 1;
+
+        struct told told, other;
+        mmh_unpack_report report, again;
+        tell_damage(&told, at("d.mmh"), 1, false, &report);
+        tell_damage(&other, at("d.mmh"), 3, false, &again);
+        assert_memory_equal(&told, &other, sizeof told);
+        assert_int_equal(report.damaged_chunks, again.damaged_chunks);
+        tell_damage(&other, at("d.mmh"), 2, true, &again);
+        assert_memory_equal(&told, &other, sizeof told);
+        assert_int_equal(report.damaged_chunks, again.damaged_chunks);
+
+        mmh_reader *damaged;
+        mmh_file_info file = { .struct_size = sizeof file };
+        assert_int_equal(mmh_open(context, at("d.mmh"), &damaged, NULL), MMH_OK);
+        assert_int_equal(mmh_file(damaged, 0, &file, NULL), MMH_OK);
+        for (uint64_t offset = 0; offset < file.bytes; offset += 1 << 14) {
+            bool lost = false;
+            uint8_t byte;
+            for (size_t i = 0; i < told.count; i++)
+                lost |= !told.tensors[i][0] && offset >= told.damage[i].offset &&
+                        offset - told.damage[i].offset < told.damage[i].bytes;
+            assert_int_equal(mmh_read(damaged, 0, offset, &byte, 1, NULL),
+                             lost ? MMH_E_CORRUPT : MMH_OK);
+        }
+        for (uint64_t t = 0; t < index.tensor_count; t++) {
+            uint8_t *tensor = malloc((size_t)index.tensors[t].bytes);
+            bool lost = false;
+            for (size_t i = 0; i < told.count; i++)
+                lost |= strcmp(told.tensors[i], index.tensors[t].name) == 0;
+            assert_non_null(tensor);
+            assert_int_equal(mmh_load(damaged, t, tensor, (size_t)index.tensors[t].bytes, NULL),
+                             lost ? MMH_E_CORRUPT : MMH_OK);
+            free(tensor);
+        }
+        mmh_close(damaged);
+    }
+    assert_true(models > 0 && shared > 0);
+    mmh_close(reader);
+    free(data);
+    mmh_context_destroy(context);
+}
+
+/* Chunks that decode, but to something else than was packed: nothing but the digest can tell. */
+static void test_another_content_is_damage_of_the_whole_file(void **state)
+{
+    (void)state;
+    mmh_context *context = context_make(2);
+    make_model(at("m.safetensors"));
+    pack_one(context, at("m.safetensors"), at("m.mmh"), 5);
+    mmh_reader *reader;
+    assert_int_equal(mmh_open(context, at("m.mmh"), &reader, NULL), MMH_OK);
+    struct told told = { 0 };
+    struct mmh_damages damages = { .reader = reader, .tell = note_damage, .user = &told };
+    struct mmh_restoring restoring = {
+        .context = context, .reader = reader, .digests = true, .damages = &damages
+    };
+    mmh_error err = { 0 };
+    struct mmh_file_record *record = &reader->container.index.files[0].record;
+    record->digest[0] ^= 1; /* what the packer would have written for another file */
+    assert_int_equal(mmh_restoring_init(&restoring, NULL), MMH_OK);
+    assert_int_equal(mmh_restore_files(&restoring, 0, 1, NULL), MMH_OK);
+    assert_int_equal(mmh_damages_end(&damages, &err), MMH_E_CORRUPT);
+    assert_non_null(strstr(err.message, "\"m.safetensors\": decodes to other content"));
+    assert_int_equal(told.bytes, record->bytes);
+    assert_int_equal(told.count, 1 + reader->container.index.tensor_count);
+    restoring.damages = NULL;
+    assert_int_equal(mmh_restore_files(&restoring, 0, 1, NULL), MMH_E_CORRUPT);
+    mmh_restoring_release(&restoring);
+    mmh_close(reader);
+    mmh_context_destroy(context);
+}
+
 static void test_folders_come_back_with_modes_and_links(void **state)
 {
     (void)state;
@@ -772,6 +904,44 @@ static void test_options_of_an_older_header_keep_the_defaults(void **state)
     mmh_context_destroy(context);
 }
 
+static void test_a_struct_without_its_size_is_an_error(void **state)
+{
+    (void)state;
+    mmh_context *context, *none;
+    mmh_reader *reader;
+    mmh_error err = { 0 };
+    mmh_context_options how = { .threads = 2 };
+    assert_int_equal(mmh_context_create(&none, &how, &err), MMH_E_USAGE);
+    assert_null(none);
+    assert_non_null(strstr(err.message, "mmh_context_options: struct_size is not set"));
+    context = context_make(1);
+    write_file(at("z.bin"), "abc", 3);
+    const char *input = at("z.bin"), *packed = at("z.mmh");
+    mmh_pack_options pack = { .level = 9 };
+    mmh_pack_report packing = { 0 };
+    mmh_unpack_options unpack = { .as_file = true };
+    mmh_verify_options verify_options = { .quick = true };
+    mmh_unpack_report unpacking = { 0 };
+    assert_int_equal(mmh_pack(context, &input, 1, packed, &pack, NULL, NULL), MMH_E_USAGE);
+    assert_int_equal(mmh_pack(context, &input, 1, packed, NULL, &packing, NULL), MMH_E_USAGE);
+    assert_int_not_equal(access(packed, F_OK), 0);
+    assert_int_equal(mmh_pack(context, &input, 1, packed, NULL, NULL, NULL), MMH_OK);
+    assert_int_equal(mmh_unpack(context, packed, at("z.out"), &unpack, NULL, NULL), MMH_E_USAGE);
+    assert_int_equal(mmh_unpack(context, packed, at("z.out"), NULL, &unpacking, NULL), MMH_E_USAGE);
+    assert_int_not_equal(access(at("z.out"), F_OK), 0);
+    assert_int_equal(mmh_verify(context, packed, &verify_options, NULL, NULL), MMH_E_USAGE);
+    assert_int_equal(mmh_verify(context, packed, NULL, &unpacking, NULL), MMH_E_USAGE);
+    assert_int_equal(mmh_open_original(context, input, &pack, &reader, NULL), MMH_E_USAGE);
+    assert_null(reader);
+    assert_int_equal(mmh_open(context, packed, &reader, NULL), MMH_OK);
+    mmh_container_info container = { 0 };
+    mmh_file_info file = { 0 };
+    assert_int_equal(mmh_container(reader, &container, NULL), MMH_E_USAGE);
+    assert_int_equal(mmh_file(reader, 0, &file, NULL), MMH_E_USAGE);
+    mmh_close(reader);
+    mmh_context_destroy(context);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -784,6 +954,8 @@ int main(void)
         cmocka_unit_test(test_originals_answer_as_their_container),
         cmocka_unit_test(test_an_original_that_changes_is_an_error),
         cmocka_unit_test(test_a_flipped_bit_is_found_or_mended),
+        cmocka_unit_test(test_all_that_is_damaged_is_told),
+        cmocka_unit_test(test_another_content_is_damage_of_the_whole_file),
         cmocka_unit_test(test_folders_come_back_with_modes_and_links),
         cmocka_unit_test(test_symlinks_stay_inside),
         cmocka_unit_test(test_a_symlink_in_the_destination_is_not_followed),
@@ -791,6 +963,7 @@ int main(void)
         cmocka_unit_test(test_every_failed_system_call_leaves_nothing_behind),
         cmocka_unit_test(test_cancelling_leaves_no_output),
         cmocka_unit_test(test_options_of_an_older_header_keep_the_defaults),
+        cmocka_unit_test(test_a_struct_without_its_size_is_an_error),
     };
     return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
 }

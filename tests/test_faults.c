@@ -18,6 +18,7 @@
 #include <sys/wait.h>
 
 #include "base/pool.h"
+#include "engine/engine.h"
 #include "scratch.h"
 
 /* ---- faults ---- */
@@ -313,6 +314,24 @@ static mmh_status run_verify(mmh_context *context, mmh_error *err)
     return status ? status : mmh_verify(context, at("m.mmh"), &quick, &report, err);
 }
 
+/* Two chunks of f.mmh are damaged: told or not told for want of something, never taken as sound. */
+static mmh_status run_verify_damaged(mmh_context *context, mmh_error *err)
+{
+    mmh_error found = { 0 };
+    for (int quick = 0; quick < 2; quick++) {
+        mmh_unpack_report report = { .struct_size = sizeof report };
+        const mmh_verify_options options = { .struct_size = sizeof options, .quick = quick };
+        mmh_status status = mmh_verify(context, at("damaged.mmh"), &options, &report, &found);
+        assert_int_not_equal(status, MMH_OK);
+        if (status != MMH_E_CORRUPT) {
+            *err = found;
+            return status;
+        }
+        assert_int_equal(report.damaged_chunks, 2);
+    }
+    return MMH_OK;
+}
+
 static mmh_status run_load(mmh_context *context, mmh_error *err)
 {
     static uint8_t weights[24 * 64 * 2], values[1024], back[300];
@@ -399,6 +418,7 @@ static const struct call {
     { "unpack to a folder", run_unpack_folder, prepare_nothing, unpacked_folder },
     { "unpack over a folder", run_unpack_folder_over, prepare_folder_over, unpacked_folder_over },
     { "verify", run_verify, prepare_nothing, left_nothing },
+    { "verify damage", run_verify_damaged, prepare_nothing, left_nothing },
     { "load", run_load, prepare_nothing, left_nothing },
     { "compare", run_compare, prepare_nothing, left_nothing },
 };
@@ -666,6 +686,26 @@ static void keep_container(int which, const char *input, int level, const char *
     assert_non_null(sound.container[which]);
 }
 
+/* f.mmh, with the chunks of its first and of its last block damaged. */
+static void make_damaged(void)
+{
+    mmh_context *context;
+    mmh_reader *reader;
+    uint8_t *data = malloc(sound.container_bytes[FOLDER]);
+    assert_non_null(data);
+    memcpy(data, sound.container[FOLDER], sound.container_bytes[FOLDER]);
+    assert_int_equal(mmh_context_create(&context, NULL, NULL), MMH_OK);
+    assert_int_equal(mmh_open(context, at("f.mmh"), &reader, NULL), MMH_OK);
+    const struct mmh_index *index = &reader->container.index;
+    assert_true(index->ref_count > 1);
+    data[index->chunks[index->refs[0]].offset] ^= 1;
+    data[index->chunks[index->refs[index->ref_count - 1]].offset] ^= 1;
+    write_file(at("damaged.mmh"), data, sound.container_bytes[FOLDER]);
+    mmh_close(reader);
+    mmh_context_destroy(context);
+    free(data);
+}
+
 static int make_inputs(void **state)
 {
     if (scratch_make(state))
@@ -682,6 +722,7 @@ static int make_inputs(void **state)
     keep_container(MODEL, at("m.safetensors"), 5, at("m.mmh"));
     keep_container(FOLDER, at("f"), 9, at("f.mmh"));
     keep_container(MODEL_HIGH, at("m.safetensors"), 9, at("m9.mmh"));
+    make_damaged();
     return 0;
 }
 

@@ -287,7 +287,9 @@ mmh_status mmh_compare(mmh_reader *first, uint64_t first_tensor, mmh_reader *sec
 {
     struct side a = { .reader = first }, b = { .reader = second };
     mmh_difference difference = { 0 };
-    mmh_status status = mmh_reader_tensor(first, first_tensor, &a.tensor, err);
+    mmh_status status = mmh_struct_check(out, "mmh_difference", err);
+    if (status == MMH_OK)
+        status = mmh_reader_tensor(first, first_tensor, &a.tensor, err);
     if (status == MMH_OK)
         status = mmh_reader_tensor(second, second_tensor, &b.tensor, err);
     if (status == MMH_OK)

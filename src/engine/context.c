@@ -58,12 +58,20 @@ static size_t struct_size(const void *object)
     return bytes;
 }
 
-void mmh_options_copy(void *options, size_t bytes, const void *from)
+mmh_status mmh_struct_check(const void *object, const char *type, mmh_error *err)
 {
-    if (!from)
-        return;
-    size_t given = struct_size(from);
-    memcpy(options, from, given < bytes ? given : bytes);
+    if (object && struct_size(object) < sizeof(size_t))
+        return mmh_fail(err, MMH_E_USAGE, "%s: struct_size is not set", type);
+    return MMH_OK;
+}
+
+mmh_status mmh_options_copy(void *options, size_t bytes, const void *from, const char *type,
+                            mmh_error *err)
+{
+    mmh_status status = mmh_struct_check(from, type, err);
+    if (status == MMH_OK && from)
+        memcpy(options, from, struct_size(from) < bytes ? struct_size(from) : bytes);
+    return status;
 }
 
 void mmh_report_copy(void *to, const void *report, size_t bytes)
@@ -113,7 +121,10 @@ mmh_status mmh_context_create(mmh_context **out, const mmh_context_options *give
 {
     mmh_context_options options = { 0 };
     *out = NULL;
-    mmh_options_copy(&options, sizeof options, given);
+    mmh_status status = mmh_options_copy(&options, sizeof options, given, "mmh_context_options",
+                                         err);
+    if (status != MMH_OK)
+        return status;
     mmh_context *context = mmh_alloc_array(options.allocator, 1, sizeof *context);
     if (!context)
         return mmh_fail(err, MMH_E_MEMORY, "no memory for a context");
@@ -126,7 +137,7 @@ mmh_status mmh_context_create(mmh_context **out, const mmh_context_options *give
         context->limits.index_bytes = default_index_bytes;
     context->progress = options.progress;
     context->progress_user = options.progress_user;
-    mmh_status status = mmh_pool_create(&context->pool, options.threads, context->allocator, err);
+    status = mmh_pool_create(&context->pool, options.threads, context->allocator, err);
     if (status == MMH_OK) {
         context->workers = mmh_alloc_array(context->allocator, mmh_pool_threads(context->pool),
                                            sizeof *context->workers);

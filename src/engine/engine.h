@@ -58,9 +58,15 @@ mmh_status mmh_context_poll(mmh_context *context, mmh_error *err);
 /* Add the time since `begin_ns` to a stage. Returns the clock. */
 uint64_t mmh_stage_add(atomic_uint_fast64_t *stage, uint64_t begin_ns);
 
+/* MMH_E_USAGE if the caller has left the struct_size of a struct at 0: nothing of it would be seen.
+ *   object  may be NULL
+ *   type    for the message */
+mmh_status mmh_struct_check(const void *object, const char *type, mmh_error *err);
+
 /* Options by struct_size: copy what the caller's struct has into `options` [bytes], which holds
- * the defaults (zeros). */
-void mmh_options_copy(void *options, size_t bytes, const void *from);
+ * the defaults (zeros). Checked as above. */
+mmh_status mmh_options_copy(void *options, size_t bytes, const void *from, const char *type,
+                            mmh_error *err);
 /* The same outwards: fill a report as far as the caller's struct_size goes. */
 void mmh_report_copy(void *to, const void *report, size_t bytes);
 
@@ -121,6 +127,16 @@ mmh_status mmh_reader_model(mmh_reader *reader, struct mmh_worker *worker, uint6
 mmh_status mmh_reader_chunk(mmh_reader *reader, struct mmh_worker *worker, uint64_t block,
                             uint64_t index, const mmh_model *model, uint8_t *dst, size_t *bytes,
                             bool stream, mmh_error *err);
+
+/* Both, with a message that does not say whose chunk it is: for those who see many that fail. */
+mmh_status mmh_reader_model_plain(mmh_reader *reader, struct mmh_worker *worker, uint64_t block,
+                                  mmh_model **model, mmh_error *problem);
+mmh_status mmh_reader_chunk_plain(mmh_reader *reader, struct mmh_worker *worker, uint64_t block,
+                                  uint64_t index, const mmh_model *model, uint8_t *dst,
+                                  size_t *bytes, bool stream, mmh_error *problem);
+
+/* Name of the tensor that byte `offset` of a file is of, or of the file. Looks at all tensors of it. */
+const char *mmh_reader_owner(const mmh_reader *reader, uint64_t file, uint64_t offset);
 
 /* Decoded bytes of chunk number `index` of a block. */
 size_t mmh_block_chunk_bytes(const struct mmh_block_entry *block, uint64_t index);

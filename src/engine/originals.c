@@ -89,13 +89,14 @@ mmh_status mmh_open_original(mmh_context *context, const char *path, const mmh_p
 {
     mmh_pack_options options = { 0 };
     *out = NULL;
-    mmh_options_copy(&options, sizeof options, given);
+    mmh_status status = mmh_options_copy(&options, sizeof options, given, "mmh_pack_options", err);
+    if (status != MMH_OK)
+        return status;
     mmh_reader *reader = mmh_alloc_array(context->allocator, 1, sizeof *reader);
     if (!reader)
         return mmh_fail(err, MMH_E_MEMORY, "no memory for an open model");
     reader->context = context;
     mmh_arena_init(&reader->container.arena, context->allocator);
-    mmh_status status = MMH_OK;
     reader->originals = mmh_arena_array(&reader->container.arena, 1, sizeof *reader->originals);
     if (!reader->originals)
         status = mmh_fail(err, MMH_E_MEMORY, "no memory for an open model");

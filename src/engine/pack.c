@@ -388,7 +388,9 @@ static mmh_status pack(struct packing *packing, struct mmh_container_totals *tot
 static mmh_status check_options(mmh_pack_options *options, const mmh_pack_options *given,
                                 unsigned *hash_suite, mmh_error *err)
 {
-    mmh_options_copy(options, sizeof *options, given);
+    mmh_status status = mmh_options_copy(options, sizeof *options, given, "mmh_pack_options", err);
+    if (status != MMH_OK)
+        return status;
     if (!options->level)
         options->level = DEFAULT_LEVEL;
     if (options->level < 1 || options->level > 9)
@@ -408,6 +410,8 @@ static mmh_status pack_to(mmh_context *context, const char *const *inputs, size_
     struct mmh_container_totals totals = { 0 };
     uint64_t begin = mmh_clock_ns(), sync_ns = 0;
     mmh_status status = check_options(&options, given, &packing.hash_suite, err);
+    if (status == MMH_OK)
+        status = mmh_struct_check(report, "mmh_pack_report", err);
     if (status != MMH_OK)
         return status;
     mmh_arena_init(&packing.arena, context->allocator);

@@ -128,9 +128,17 @@ void mmh_close(mmh_reader *reader)
 
 /* ---- what is inside ---- */
 
+static mmh_status info_give(void *out, const void *info, size_t bytes, const char *type,
+                            mmh_error *err)
+{
+    mmh_status status = mmh_struct_check(out, type, err);
+    if (status == MMH_OK)
+        mmh_report_copy(out, info, bytes);
+    return status;
+}
+
 mmh_status mmh_container(mmh_reader *reader, mmh_container_info *out, mmh_error *err)
 {
-    (void)err;
     const mmh_container_reader *container = &reader->container;
     mmh_container_info info = {
         .format_major = container->major,
@@ -153,8 +161,7 @@ mmh_status mmh_container(mmh_reader *reader, mmh_container_info *out, mmh_error 
         .by_codec_count = reader->by_codec_count,
     };
     memcpy(info.root, container->root, sizeof info.root);
-    mmh_report_copy(out, &info, sizeof info);
-    return MMH_OK;
+    return info_give(out, &info, sizeof info, "mmh_container_info", err);
 }
 
 /* The block that holds a byte of a file. */
@@ -245,8 +252,7 @@ mmh_status mmh_file(mmh_reader *reader, uint64_t file, mmh_file_info *out, mmh_e
         .tensor_count = entry->tensor_count,
         .stored_bytes = range_stored(reader, entry, 0, entry->record.bytes),
     };
-    mmh_report_copy(out, &info, sizeof info);
-    return MMH_OK;
+    return info_give(out, &info, sizeof info, "mmh_file_info", err);
 }
 
 mmh_status mmh_reader_tensor(mmh_reader *reader, uint64_t tensor,
@@ -277,8 +283,7 @@ mmh_status mmh_tensor(mmh_reader *reader, uint64_t tensor, mmh_tensor_info *out,
         .stored_bytes = range_stored(reader, &reader->container.index.files[record->file],
                                      record->offset, record->bytes),
     };
-    mmh_report_copy(out, &info, sizeof info);
-    return MMH_OK;
+    return info_give(out, &info, sizeof info, "mmh_tensor_info", err);
 }
 
 mmh_status mmh_find(mmh_reader *reader, const char *name, uint64_t *tensor, mmh_error *err)
@@ -341,18 +346,16 @@ mmh_status mmh_reader_fetch(mmh_reader *reader, struct mmh_worker *worker, uint6
     return status;
 }
 
-/* Name the tensor (or file) that a chunk belongs to, for messages. */
-static const char *chunk_owner(const mmh_reader *reader, const struct mmh_block_entry *block,
-                               uint64_t begin)
+const char *mmh_reader_owner(const mmh_reader *reader, uint64_t file, uint64_t offset)
 {
     const struct mmh_index *index = &reader->container.index;
-    const struct mmh_file_entry *file = &index->files[block->file];
-    for (uint64_t i = file->first_tensor; i < file->first_tensor + file->tensor_count; i++) {
+    const struct mmh_file_entry *entry = &index->files[file];
+    for (uint64_t i = entry->first_tensor; i < entry->first_tensor + entry->tensor_count; i++) {
         const struct mmh_tensor_record *tensor = &index->tensors[i];
-        if (begin >= tensor->offset && begin - tensor->offset < tensor->bytes)
+        if (offset >= tensor->offset && offset - tensor->offset < tensor->bytes)
             return tensor->name;
     }
-    return file->record.name;
+    return entry->record.name;
 }
 
 /* Say of what container and tensor a chunk is, unless nothing is wrong with it. */
@@ -365,28 +368,60 @@ static mmh_status chunk_fail(const mmh_reader *reader, const char *what,
     if (status != MMH_E_CORRUPT)
         return mmh_fail(err, status, "%s", problem->message);
     return mmh_fail(err, status, "%s: %s\"%s\": %s", mmh_input_name(reader->input), what,
-                    chunk_owner(reader, block, begin), problem->message);
+                    mmh_reader_owner(reader, block->file, begin), problem->message);
 }
 
-mmh_status mmh_reader_model(mmh_reader *reader, struct mmh_worker *worker, uint64_t block,
-                            mmh_model **model, mmh_error *err)
+mmh_status mmh_reader_model_plain(mmh_reader *reader, struct mmh_worker *worker, uint64_t block,
+                                  mmh_model **model, mmh_error *problem)
 {
     const struct mmh_block_entry *entry = &reader->container.index.blocks[block];
     *model = NULL;
     if (!entry->has_model)
         return MMH_OK;
     const struct mmh_chunk_entry *chunk = &reader->container.index.chunks[entry->model];
-    mmh_error local = { 0 };
-    mmh_status status = MMH_OK;
     if (chunk->codec_id != MMH_CODEC_MODEL)
-        status = mmh_fail(&local, MMH_E_CORRUPT, "it is no model");
-    if (status == MMH_OK)
-        status = mmh_reader_fetch(reader, worker, entry->model, &local);
+        return mmh_fail(problem, MMH_E_CORRUPT, "it is no model");
+    mmh_status status = mmh_reader_fetch(reader, worker, entry->model, problem);
     if (status == MMH_OK)
         status = mmh_model_create(model, worker->stored, chunk->bytes,
                                   entry->bytes / mmh_dtype_scalar_bytes(entry->dtype),
-                                  reader->context->allocator, &local);
-    return chunk_fail(reader, "model of ", entry, entry->file_offset, status, &local, err);
+                                  reader->context->allocator, problem);
+    return status;
+}
+
+mmh_status mmh_reader_model(mmh_reader *reader, struct mmh_worker *worker, uint64_t block,
+                            mmh_model **model, mmh_error *err)
+{
+    const struct mmh_block_entry *entry = &reader->container.index.blocks[block];
+    mmh_error problem = { 0 };
+    mmh_status status = mmh_reader_model_plain(reader, worker, block, model, &problem);
+    return chunk_fail(reader, "model of ", entry, entry->file_offset, status, &problem, err);
+}
+
+mmh_status mmh_reader_chunk_plain(mmh_reader *reader, struct mmh_worker *worker, uint64_t block,
+                                  uint64_t index, const mmh_model *model, uint8_t *dst,
+                                  size_t *bytes, bool stream, mmh_error *problem)
+{
+    const struct mmh_block_entry *entry = &reader->container.index.blocks[block];
+    uint64_t number = reader->container.index.refs[entry->first_ref + index];
+    const struct mmh_chunk_entry *stored = &reader->container.index.chunks[number];
+    *bytes = mmh_block_chunk_bytes(entry, index);
+    mmh_status status = mmh_reader_fetch(reader, worker, number, problem);
+    if (status != MMH_OK)
+        return status;
+    uint64_t clock = mmh_clock_ns();
+    unsigned scalar_bytes = mmh_dtype_scalar_bytes(entry->dtype);
+    struct mmh_chunk chunk = {
+        .dtype = entry->dtype,
+        .first_element = index * (entry->chunk_bytes / scalar_bytes),
+        .bytes = *bytes,
+    };
+    status = mmh_chunk_decode(dst, worker->codec, &chunk, stored->codec_id, worker->stored,
+                              stored->bytes, model, stream && !entry->big_endian, problem);
+    if (status == MMH_OK && entry->big_endian && scalar_bytes > 1)
+        mmh_kernels_get()->swap_bytes(dst, dst, *bytes / scalar_bytes, scalar_bytes);
+    mmh_stage_add(&reader->context->times.decode_ns, clock);
+    return status;
 }
 
 mmh_status mmh_reader_chunk(mmh_reader *reader, struct mmh_worker *worker, uint64_t block,
@@ -394,27 +429,11 @@ mmh_status mmh_reader_chunk(mmh_reader *reader, struct mmh_worker *worker, uint6
                             bool stream, mmh_error *err)
 {
     const struct mmh_block_entry *entry = &reader->container.index.blocks[block];
-    uint64_t number = reader->container.index.refs[entry->first_ref + index];
-    const struct mmh_chunk_entry *stored = &reader->container.index.chunks[number];
-    mmh_error local = { 0 };
-    *bytes = mmh_block_chunk_bytes(entry, index);
-    mmh_status status = mmh_reader_fetch(reader, worker, number, &local);
-    if (status == MMH_OK) {
-        uint64_t clock = mmh_clock_ns();
-        unsigned scalar_bytes = mmh_dtype_scalar_bytes(entry->dtype);
-        struct mmh_chunk chunk = {
-            .dtype = entry->dtype,
-            .first_element = index * (entry->chunk_bytes / scalar_bytes),
-            .bytes = *bytes,
-        };
-        status = mmh_chunk_decode(dst, worker->codec, &chunk, stored->codec_id, worker->stored,
-                                  stored->bytes, model, stream && !entry->big_endian, &local);
-        if (status == MMH_OK && entry->big_endian && scalar_bytes > 1)
-            mmh_kernels_get()->swap_bytes(dst, dst, *bytes / scalar_bytes, scalar_bytes);
-        mmh_stage_add(&reader->context->times.decode_ns, clock);
-    }
+    mmh_error problem = { 0 };
+    mmh_status status = mmh_reader_chunk_plain(reader, worker, block, index, model, dst, bytes,
+                                               stream, &problem);
     return chunk_fail(reader, "", entry, entry->file_offset + index * entry->chunk_bytes, status,
-                      &local, err);
+                      &problem, err);
 }
 
 /* ---- tensors ---- */

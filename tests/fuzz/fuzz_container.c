@@ -110,16 +110,52 @@ static mmh_status unpack(const char *container)
     return status;
 }
 
+/* Ranges of damage, one after another in their file; tensors within the last range. */
+struct damage {
+    mmh_damage range;
+    uint64_t bytes;
+    size_t count;
+};
+
+static void look_at_damage(void *user, const mmh_damage *damage)
+{
+    struct damage *seen = user;
+    if (damage->tensor) {
+        FUZZ_REQUIRE(seen->count && damage->file == seen->range.file && damage->bytes);
+        FUZZ_REQUIRE(damage->offset >= seen->range.offset &&
+                     damage->bytes <= seen->range.bytes - (damage->offset - seen->range.offset));
+        return;
+    }
+    FUZZ_REQUIRE((damage->file == UINT64_MAX) == !damage->name);
+    seen->range = *damage;
+    seen->bytes += damage->bytes;
+    seen->count++;
+}
+
+static mmh_status verify(mmh_context *context, const char *path, bool quick)
+{
+    struct damage seen = { .bytes = 0 };
+    mmh_unpack_report report = { .struct_size = sizeof report };
+    mmh_verify_options options = { .struct_size = sizeof options,
+                                   .quick = quick,
+                                   .damage = look_at_damage,
+                                   .damage_user = &seen };
+    mmh_status status = mmh_verify(context, path, &options, &report, NULL);
+    FUZZ_REQUIRE(seen.bytes == report.damaged_bytes);
+    FUZZ_REQUIRE(seen.count || !report.damaged_chunks);
+    FUZZ_REQUIRE(!seen.count || status);
+    return status;
+}
+
 static void read_container(const uint8_t *data, size_t bytes)
 {
     mmh_context *context = fuzz_context(1);
-    mmh_verify_options quick = { .struct_size = sizeof quick, .quick = true };
     mmh_container_info info = { .struct_size = sizeof info };
     const char *path = fuzz_path("x.mmh");
     mmh_reader *reader;
     fuzz_write(path, data, bytes);
     if (mmh_open(context, path, &reader, NULL)) {
-        FUZZ_REQUIRE(mmh_verify(context, path, &quick, NULL, NULL));
+        FUZZ_REQUIRE(verify(context, path, true));
         return;
     }
     FUZZ_REQUIRE(!mmh_container(reader, &info, NULL));
@@ -130,8 +166,8 @@ static void read_container(const uint8_t *data, size_t bytes)
         good = load_tensor(reader, i) && good;
     bool unpacks = info.original_bytes <= UNPACKED_MAX && info.file_count <= UNPACKED_THINGS_MAX;
     mmh_close(reader);
-    (void)mmh_verify(context, path, &quick, NULL, NULL);
-    mmh_status verified = small ? mmh_verify(context, path, NULL, NULL, NULL) : MMH_E_LIMIT;
+    (void)verify(context, path, true);
+    mmh_status verified = small ? verify(context, path, false) : MMH_E_LIMIT;
     FUZZ_REQUIRE(verified || good); /* what verify finds nothing wrong with can be read */
     if (unpacks) {
         mmh_status status = unpack(path);

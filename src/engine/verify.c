@@ -1,0 +1,214 @@
+/*
+ * Verify: unpack without a destination, which goes on after damage, and looks at what nothing needs too.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include <inttypes.h>
+
+#include "base/bits.h"
+#include "engine/restore.h"
+
+/* What is wrong with a chunk that is damaged. */
+static void chunk_problem(mmh_reader *reader, uint64_t chunk, mmh_error *problem)
+{
+    if (mmh_reader_fetch(reader, &reader->context->workers[0], chunk, problem) == MMH_OK)
+        mmh_fail(problem, MMH_E_CORRUPT, "chunk %" PRIu64 " was damaged when it was first read",
+                 chunk);
+}
+
+/* ---- stored bytes only ---- */
+
+struct quick_check {
+    mmh_reader *reader;
+    uint8_t *bad; /* [chunk_count] 1: damaged */
+};
+
+static mmh_status quick_chunk(void *context, size_t job, unsigned worker_index, mmh_error *err)
+{
+    struct quick_check *check = context;
+    mmh_context *engine = check->reader->context;
+    mmh_status status = mmh_reader_fetch(check->reader, &engine->workers[worker_index], job, err);
+    if (status == MMH_E_CORRUPT) {
+        check->bad[job] = 1;
+        status = MMH_OK;
+    }
+    atomic_fetch_add_explicit(&engine->done_bytes, check->reader->container.index.chunks[job].bytes,
+                              memory_order_relaxed);
+    return status == MMH_OK ? mmh_context_poll(engine, err) : status;
+}
+
+/* What a damaged chunk belongs to: its places in files, or the block that needs it as a model. */
+static void quick_tell(const struct quick_check *check, struct mmh_damages *damages)
+{
+    const struct mmh_index *index = &check->reader->container.index;
+    for (uint64_t b = 0; b < index->block_count; b++) {
+        const struct mmh_block_entry *block = &index->blocks[b];
+        uint64_t count = mmh_divide_up(block->bytes, block->chunk_bytes);
+        mmh_error problem = { 0 };
+        if (block->has_model && check->bad[block->model]) {
+            if (damages->first.status == MMH_OK)
+                chunk_problem(check->reader, block->model, &problem);
+            mmh_damages_add(damages, block->file, block->file_offset, block->bytes, count,
+                            "model of ", &problem);
+            continue;
+        }
+        for (uint64_t c = 0; c < count; c++) {
+            uint64_t chunk = index->refs[block->first_ref + c];
+            if (!check->bad[chunk])
+                continue;
+            if (damages->first.status == MMH_OK)
+                chunk_problem(check->reader, chunk, &problem);
+            mmh_damages_add(damages, block->file, block->file_offset + c * block->chunk_bytes,
+                            mmh_block_chunk_bytes(block, c), 1, "", &problem);
+        }
+    }
+}
+
+/* ---- chunks that no block names ---- */
+
+static uint8_t *chunk_flags(mmh_reader *reader, mmh_error *err)
+{
+    uint64_t count = reader->container.index.chunk_count;
+    uint8_t *flags = mmh_alloc_array(reader->context->allocator, (size_t)count, 1);
+    if (!flags)
+        mmh_fail(err, MMH_E_MEMORY, "no memory to check %" PRIu64 " chunks", count);
+    return flags;
+}
+
+/* Nothing decodes them, but their bytes have hashes too.
+ *   bad  [chunk_count] what is known to be damaged; NULL: they are to be read */
+static mmh_status check_unnamed(mmh_reader *reader, const uint8_t *bad, struct mmh_damages *damages,
+                                mmh_error *err)
+{
+    const struct mmh_index *index = &reader->container.index;
+    uint8_t *named = chunk_flags(reader, err);
+    if (!named)
+        return MMH_E_MEMORY;
+    for (uint64_t i = 0; i < index->ref_count; i++)
+        named[index->refs[i]] = 1;
+    for (uint64_t i = 0; i < index->block_count; i++)
+        if (index->blocks[i].has_model)
+            named[index->blocks[i].model] = 1;
+    mmh_status status = MMH_OK;
+    for (uint64_t i = 0; i < index->chunk_count && status == MMH_OK; i++) {
+        mmh_error problem = { 0 };
+        if (named[i] || (bad && !bad[i]))
+            continue;
+        status = mmh_reader_fetch(reader, &reader->context->workers[0], i, &problem);
+        if (status == MMH_OK && bad)
+            chunk_problem(reader, i, &problem);
+        if (status == MMH_E_CORRUPT || bad) {
+            mmh_damages_add(damages, MMH_DAMAGE_NO_FILE, 0, 0, 1, "", &problem);
+            status = MMH_OK;
+        } else if (status != MMH_OK) {
+            mmh_fail(err, status, "%s", problem.message);
+        }
+    }
+    mmh_free(reader->context->allocator, named);
+    return status;
+}
+
+static mmh_status verify_quick(mmh_reader *reader, struct mmh_damages *damages, mmh_error *err)
+{
+    struct quick_check check = { .reader = reader, .bad = chunk_flags(reader, err) };
+    if (!check.bad)
+        return MMH_E_MEMORY;
+    mmh_status status = mmh_pool_run(reader->context->pool,
+                                     (size_t)reader->container.index.chunk_count, quick_chunk,
+                                     &check, err);
+    if (status == MMH_OK) {
+        quick_tell(&check, damages);
+        status = check_unnamed(reader, check.bad, damages, err);
+    }
+    mmh_free(reader->context->allocator, check.bad);
+    return status;
+}
+
+/* The bytes between chunks mean nothing and no hash covers them, but they were written as zeros: note
+ * it if they are not. */
+static mmh_status check_padding(mmh_reader *reader, mmh_error *err)
+{
+    const struct mmh_index *index = &reader->container.index;
+    uint64_t at = MMH_CHUNKS_BEGIN;
+    for (uint64_t i = 0; i <= index->chunk_count; i++) {
+        uint64_t next = i < index->chunk_count ? index->chunks[i].offset
+                                               : reader->container.index_offset;
+        if (i == index->chunk_count && next - at >= MMH_SMALL_ALIGNMENT)
+            break; /* what a trailer was added behind: old indexes and footers */
+        while (at < next) {
+            uint8_t gap[4096], any = 0;
+            size_t bytes = next - at < sizeof gap ? (size_t)(next - at) : sizeof gap;
+            mmh_status status = mmh_input_read(reader->input, gap, at, bytes, err);
+            if (status != MMH_OK)
+                return status;
+            for (size_t b = 0; b < bytes; b++)
+                any |= gap[b];
+            if (any)
+                reader->container.mended |= MMH_PADDING_DAMAGED;
+            at += bytes;
+        }
+        if (i < index->chunk_count)
+            at = index->chunks[i].offset + index->chunks[i].bytes;
+    }
+    return MMH_OK;
+}
+
+mmh_status mmh_verify(mmh_context *context, const char *container, const mmh_verify_options *given,
+                      mmh_unpack_report *report, mmh_error *err)
+{
+    mmh_verify_options options = { 0 };
+    mmh_reader *reader;
+    mmh_status status = mmh_options_copy(&options, sizeof options, given, "mmh_verify_options",
+                                         err);
+    if (status == MMH_OK)
+        status = mmh_struct_check(report, "mmh_unpack_report", err);
+    if (status != MMH_OK)
+        return status;
+    uint64_t begin = mmh_clock_ns();
+    mmh_context_begin(context, "verify", 0);
+    status = mmh_reader_open(context, container, true, &reader, err);
+    if (status != MMH_OK)
+        return status;
+    struct mmh_damages damages = { .reader = reader,
+                                   .tell = options.damage,
+                                   .user = options.damage_user };
+    struct mmh_restoring restoring = {
+        .context = context, .reader = reader, .digests = true, .damages = &damages
+    };
+    status = mmh_restore_check_links(&restoring, err);
+    if (status == MMH_OK && options.quick) {
+        context->state.total_bytes = reader->container.container_bytes;
+        status = verify_quick(reader, &damages, err);
+    } else if (status == MMH_OK) {
+        context->state.total_bytes = reader->original_bytes;
+        status = mmh_restore_check_limit(&restoring, err);
+        if (status == MMH_OK)
+            status = mmh_restoring_init(&restoring, err);
+        if (status == MMH_OK)
+            status = mmh_restore_files(&restoring, 0, reader->container.index.file_count, err);
+        if (status == MMH_OK)
+            status = check_unnamed(reader, NULL, &damages, err);
+    }
+    if (status == MMH_OK)
+        status = check_padding(reader, err);
+    mmh_error damage = { 0 };
+    if (mmh_damages_end(&damages, &damage) != MMH_OK && status == MMH_OK)
+        status = mmh_fail(err, MMH_E_CORRUPT, "%s", damage.message);
+    if (status == MMH_E_CORRUPT) /* chunks have no second copy, whatever else could be mended */
+        reader->container.mended = 0;
+    /* Verify never mends: what unpack would have mended is damage all the same. */
+    mmh_restore_report(report, &restoring, begin, 0);
+    if (status == MMH_OK && reader->container.mended) {
+        unsigned mended = reader->container.mended;
+        status = mmh_fail(err, MMH_E_CORRUPT, "%s: damaged, and can be restored:%s%s%s%s%s",
+                          container, mended & MMH_MENDED_HEADER ? " header" : "",
+                          mended & MMH_MENDED_INDEX ? " index" : "",
+                          mended & MMH_MENDED_FOOTER ? " footer" : "",
+                          mended & MMH_SPARE_DAMAGED ? " spare copy" : "",
+                          mended & MMH_PADDING_DAMAGED ? " padding" : "");
+    }
+    mmh_context_end(context, status);
+    mmh_restoring_release(&restoring);
+    mmh_close(reader);
+    return status;
+}
