@@ -471,6 +471,17 @@ static void test_originals_answer_as_their_container(void **state)
                      MMH_OK);
     assert_int_equal(mmh_load_slice(reader, tensor, begin, end, same, sizeof same, NULL), MMH_OK);
     assert_memory_equal(slice, same, sizeof slice);
+    /* All rows but for their ends: more than is read of an original at once. */
+    const uint64_t left[2] = { 0, 1 }, right[2] = { ROWS, COLUMNS - 1 };
+    const size_t bytes = (size_t)ROWS * (COLUMNS - 2) * 4;
+    uint8_t *rows = malloc(bytes), *same_rows = malloc(bytes);
+    assert_true(rows && same_rows);
+    assert_int_equal(mmh_find(original, "a.f32", &tensor, NULL), MMH_OK);
+    assert_int_equal(mmh_load_slice(original, tensor, left, right, rows, bytes, NULL), MMH_OK);
+    assert_int_equal(mmh_load_slice(reader, tensor, left, right, same_rows, bytes, NULL), MMH_OK);
+    assert_memory_equal(rows, same_rows, bytes);
+    free(rows);
+    free(same_rows);
     mmh_close(original);
     mmh_close(reader);
     mmh_context_destroy(context);

@@ -24,6 +24,8 @@ import tempfile
 import zlib
 from pathlib import Path
 
+import golden_payloads
+
 ROOT = Path(__file__).resolve().parents[1]
 GOLDEN = ROOT / "tests" / "golden"
 BYTES_MAX = 600_000
@@ -463,7 +465,7 @@ def crc(data):
 
 
 class Handmade:
-    """A container of one stored chunk in one file; every part of it can be made otherwise."""
+    """A container of one chunk (and a model) in one file; every part of it can be made otherwise."""
 
     def __init__(self, **changes):
         self.major, self.minor, self.draft, self.suite, self.encryption = 3, 0, draft(), 2, 0
@@ -472,7 +474,7 @@ class Handmade:
         self.codec, self.dtype, self.flags, self.chunk_bytes = 0, 0, 0, None
         self.gap, self.references, self.size = 0, b"\0", None
         self.name, self.kind, self.mode, self.link = b"file", 0, 0o644, b""
-        self.digest = None
+        self.digest = self.content = self.model = None
         self.more_files = self.extensions = b""
         self.tensors = b""
         self.file_count, self.tensor_count, self.extension_count = 1, 0, 0
@@ -485,6 +487,10 @@ class Handmade:
         for key, value in changes.items():
             assert hasattr(self, key), key
             setattr(self, key, value)
+        if self.content is not None and self.size is None:
+            self.size = len(self.content)
+        if self.model is not None:  # chunk 1, which the block names first
+            self.chunk_count, self.flags, self.references = 2, 2, b"\2\3"
 
     def header(self):
         fields = struct.pack(
@@ -509,20 +515,26 @@ class Handmade:
         block += self.references + varint(size)
         file = string(self.name) + bytes([self.kind, self.file_format]) + varint(self.mode) + self.time
         if self.kind == 0:
-            file += (self.size_text or varint(size)) + (self.digest or content_digest(self.data))
+            content = self.data if self.content is None else self.content
+            file += (self.size_text or varint(size)) + (self.digest or content_digest(content))
             file += varint(self.blocks_claimed)
         if self.kind == 2:
             file += string(self.link)
+        model = self.model or b""
+        has_model = self.model is not None
         blocks = varint(self.block_count) + block + self.more_blocks if self.kind == 0 else varint(0)
         return (
             struct.pack("<I", self.index_version)
             + string(b"by hand")
             + b"\0"
             + varint(self.chunk_count)
-            + bytes([self.codec])
+            + bytes([self.codec, 8][: 1 + has_model])
             + varint(len(self.data))
+            + varint(len(model)) * has_model
             + varint(self.gap)
+            + b"\0" * has_model
             + digest(0, self.data)
+            + digest(0, model) * has_model
             + self.more_chunks
             + blocks
             + varint(self.file_count)
@@ -543,11 +555,12 @@ class Handmade:
 
     def bytes(self):
         header, index = self.header(), self.index()
+        chunks = self.data + (self.model or b"")
         parts = [index[at : at + 2**18] for at in range(0, len(index), 2**18)]
         pages = self.pages or [(part, len(part)) for part in parts]
         table = b"".join(struct.pack("<II", len(page), decoded) + digest(1, page) for page, decoded in pages)
         stored = table + b"".join(page for page, _ in pages)
-        at = len(header) + len(self.data)
+        at = len(header) + len(chunks)
         trailer = at + len(stored)
         second = trailer + len(self.trailer) + 256
         fields = {
@@ -566,7 +579,7 @@ class Handmade:
         }
         fields.update({name: change(fields[name]) for name, change in self.foot.items()})
         foot = crc(struct.pack("<8sQQQQIIQQ32s128s28s", *fields.values()))
-        return header + self.data + stored + self.trailer + foot + stored + foot
+        return header + chunks + stored + self.trailer + foot + stored + foot
 
 
 def hostile_parts():
@@ -601,17 +614,17 @@ def hostile_files(target):
     foot = struct.unpack("<8sQQQ", sound[-256:-224])
     index_b = foot[3]
 
-    def add(name, data, verify, unpack=None):
+    def add(name, data, verify, unpack=None, content=None):
         (target / f"{name}.mmh").write_bytes(data)
         manifest[name] = {"verify": verify, "unpack": verify if unpack is None else unpack}
         if manifest[name]["unpack"] in (OK, MENDED) and name != "no-chunks-no-files":
-            manifest[name]["sha256"] = hashlib.sha256(Handmade().data).hexdigest()
+            manifest[name]["sha256"] = hashlib.sha256(content or Handmade().data).hexdigest()
 
     def flipped(at):
         return sound[:at] + bytes([sound[at] ^ 0x10]) + sound[at + 1 :]
 
     def made(case, verify, unpack=None, **changes):
-        add(case, Handmade(**changes).bytes(), verify, unpack)
+        add(case, Handmade(**changes).bytes(), verify, unpack, changes.get("content"))
 
     add("sound", sound, OK)
     add("nothing", b"", LOST)
@@ -895,6 +908,8 @@ def hostile_payloads(made):
                 size=4096,
                 data=(b"\0\0" if seed else b"") + Numbers(100 * codec + seed).bytes(64),
             )
+    for case, sound, payload in golden_payloads.cases():
+        made(case, OK if sound else LOST, **vars(payload))
     made("store-of-more", LOST, size=15)
     made("constant-of-three", LOST, codec=1, data=b"abc", size=15)
     made("constant-that-does-not-divide", LOST, codec=1, data=b"abcd", size=17)
@@ -951,7 +966,7 @@ def lines(manifest):
 def seeds(build, target, names):
     """Seeds of the fuzz targets, out of the same containers; what fuzzing found has other suffixes."""
     corpus = ROOT / "tests" / "fuzz" / "corpus"
-    for part, suffix in (("container", "parts"), ("codec", "chunk"), ("cli", "command")):
+    for part, suffix in (("container", "parts"), ("codec", "chunk"), ("cli", "command"), ("originals", "model")):
         (corpus / part).mkdir(parents=True, exist_ok=True)
         for old in (corpus / part).glob(f"*.{suffix}"):
             old.unlink()
@@ -961,6 +976,7 @@ def seeds(build, target, names):
     for name, data in hostile_parts().items():
         (corpus / "container" / f"hostile-{name}.parts").write_bytes(data)
     command_seeds(corpus / "cli", parts)
+    original_seeds(corpus / "originals")
 
 
 COMMANDS = """
@@ -1010,6 +1026,26 @@ def command_seeds(corpus, parts):
         if "x.mmh" in words:
             data += parts[number % len(parts)].read_bytes()
         (corpus / f"{number:02}-{words[0].strip('-')}.command").write_bytes(data)
+
+
+def original_seeds(corpus):
+    """Model files for fuzz_originals.c: u8 1 for npy, u8 raw type, then the file."""
+    numbers = Numbers(77)
+    shapes = {"F6_E2M3": [3], "F6_E3M2": [5, 7], "F4": [3, 6], "F8_E5M2": [4, 5], "BOOL": [9], "C64": [2, 3]}
+    sizes = {"F6_E2M3": 3, "F6_E3M2": 27, "F4": 9, "F8_E5M2": 20, "BOOL": 9, "C64": 48}
+    small = [(name.lower(), name, shape, numbers.bytes(sizes[name])) for name, shape in shapes.items()]
+    wide = [
+        (name, name, [3, 4, 5], numbers.bytes(60 * size))
+        for name, size in (("BF16", 2), ("F16", 2), ("F32", 4), ("F64", 8), ("I64", 8), ("U16", 2), ("I8", 1))
+    ]
+    for name, tensors in (("small", small), ("wide", wide), ("void", [("none", "F32", [0, 3], b"")])):
+        (corpus / f"{name}.model").write_bytes(bytes([0, 0]) + safetensors(tensors, {"format": "pt"}))
+    for descr, fortran in zip(("<f4", ">f8", ">i2", "<c8", "|u1", ">c16"), (False, False, True, True, True, False)):
+        array = npy(descr, (4, 3, 2), numbers.bytes(24 * int(descr[2:])), fortran)
+        order = "fortran" if fortran else "c"
+        (corpus / f"npy-{descr[1:]}-{order}.model").write_bytes(bytes([1, 0]) + array)
+    for dtype in (2, 9, 11, 14, 17, 18, 21, 24):
+        (corpus / f"raw-{dtype:02}.model").write_bytes(bytes([0, dtype]) + numbers.bytes(48))
 
 
 def main():

@@ -40,8 +40,10 @@ static mmh_status bytes_decode(const struct mmh_decode_job *job, mmh_error *err)
     size_t bytes = job->chunk->bytes;
     if (bytes > MMH_CHUNK_ELEMENTS)
         return mmh_fail(err, MMH_E_CORRUPT, "bytes-rans chunk of %zu bytes", bytes);
-    if (!model || model->kind != MMH_MODEL_RANS ||
-        (job->inner && (model->view_count || model->table_count != 1)))
+    /* Views count elements, and a wide element would be several symbols. */
+    bool viewless = job->inner || mmh_dtype_scalar_bytes(job->chunk->dtype) > 1;
+    if (!model || model->kind != MMH_MODEL_RANS || (viewless && model->view_count) ||
+        (job->inner && model->table_count != 1))
         return mmh_fail(err, MMH_E_CORRUPT, "rans bytes without a model that fits");
     uint8_t *ids = NULL;
     mmh_status status = MMH_OK;

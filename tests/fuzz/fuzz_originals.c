@@ -40,6 +40,9 @@ static void check_tensor(mmh_reader *original, mmh_reader *container, uint64_t n
     FUZZ_REQUIRE(!mmh_tensor(container, number, &b, NULL));
     FUZZ_REQUIRE(!strcmp(a.name, b.name) && a.dtype == b.dtype && a.bytes == b.bytes &&
                  a.file_offset == b.file_offset && a.dimensions == b.dimensions);
+    FUZZ_REQUIRE(a.big_endian == b.big_endian && a.column_major == b.column_major);
+    for (uint32_t d = 0; d < a.dimensions; d++)
+        FUZZ_REQUIRE(a.shape[d] == b.shape[d]);
     if (a.bytes > TENSOR_MAX)
         return;
     uint8_t *one = fuzz_memory((size_t)a.bytes), *other = fuzz_memory((size_t)a.bytes);
