@@ -118,6 +118,19 @@ static inline size_t make_small_model(uint8_t *file)
     return 8 + header_bytes + 4096;
 }
 
+/* Loaded elements, in this machine's order, are those of a little-endian file. */
+static inline void assert_loaded(const void *loaded, const uint8_t *file, size_t bytes,
+                                 mmh_dtype dtype)
+{
+    if (!MMH_BIG_ENDIAN) {
+        assert_memory_equal(loaded, file, bytes);
+        return;
+    }
+    const size_t unit = mmh_dtype_bit_count(dtype) / 8;
+    for (size_t i = 0; i < bytes; i++)
+        assert_int_equal(((const uint8_t *)loaded)[i], file[i / unit * unit + unit - 1 - i % unit]);
+}
+
 static inline int scratch_make(void **state)
 {
     (void)state;

@@ -39,18 +39,6 @@ static void assert_same_file(const char *a, const char *b)
     free(b_data);
 }
 
-/* Loaded elements, in this machine's order, are those of a little-endian file. */
-static void assert_loaded(const void *loaded, const uint8_t *file, size_t bytes, mmh_dtype dtype)
-{
-    if (!MMH_BIG_ENDIAN) {
-        assert_memory_equal(loaded, file, bytes);
-        return;
-    }
-    const size_t unit = mmh_dtype_bit_count(dtype) / 8;
-    for (size_t i = 0; i < bytes; i++)
-        assert_int_equal(((const uint8_t *)loaded)[i], file[i / unit * unit + unit - 1 - i % unit]);
-}
-
 static uint64_t random_state = 88172645463325252u;
 
 static uint64_t next_random(void)

@@ -355,7 +355,7 @@ static mmh_status run_load(mmh_context *context, mmh_error *err)
     if (status == MMH_OK)
         status = mmh_load_many(reader, requests, 2, err);
     if (status == MMH_OK) {
-        assert_memory_equal(weights, sound.model + tensor.file_offset, sizeof weights);
+        assert_loaded(weights, sound.model + tensor.file_offset, sizeof weights, MMH_DTYPE_BF16);
         status = mmh_load_slice(reader, w, begin, end, weights, sizeof weights, err);
     }
     if (status == MMH_OK)
