@@ -75,7 +75,7 @@ complete -c mmh -n '__mmh_is pack' -s T -l threads -x -d '0: all processors, the
 complete -c mmh -n '__mmh_is pack' -l json -d 'results as JSON on standard output'
 complete -c mmh -n '__mmh_is pack' -l progress -x -a 'bar json none' -d 'bar, json or none; the default: a bar on a terminal'
 complete -c mmh -n '__mmh_is pack' -s q -l quiet -d 'no progress and no remarks'
-complete -c mmh -n '__mmh_is pack' -s v -l verbose -d 'tell where the time went'
+complete -c mmh -n '__mmh_is pack' -s v -l verbose -d 'tell where the time went; verify: list all damage'
 complete -c mmh -n '__mmh_is pack' -s h -l help -d 'this text'
 
 complete -c mmh -n '__mmh_is unpack' -k -a '(__fish_complete_suffix .mmh)'
@@ -90,7 +90,7 @@ complete -c mmh -n '__mmh_is unpack' -s T -l threads -x -d '0: all processors, t
 complete -c mmh -n '__mmh_is unpack' -l json -d 'results as JSON on standard output'
 complete -c mmh -n '__mmh_is unpack' -l progress -x -a 'bar json none' -d 'bar, json or none; the default: a bar on a terminal'
 complete -c mmh -n '__mmh_is unpack' -s q -l quiet -d 'no progress and no remarks'
-complete -c mmh -n '__mmh_is unpack' -s v -l verbose -d 'tell where the time went'
+complete -c mmh -n '__mmh_is unpack' -s v -l verbose -d 'tell where the time went; verify: list all damage'
 complete -c mmh -n '__mmh_is unpack' -s h -l help -d 'this text'
 
 complete -c mmh -n '__mmh_is verify' -k -a '(__fish_complete_suffix .mmh)'
@@ -100,7 +100,7 @@ complete -c mmh -n '__mmh_is verify' -s T -l threads -x -d '0: all processors, t
 complete -c mmh -n '__mmh_is verify' -l json -d 'results as JSON on standard output'
 complete -c mmh -n '__mmh_is verify' -l progress -x -a 'bar json none' -d 'bar, json or none; the default: a bar on a terminal'
 complete -c mmh -n '__mmh_is verify' -s q -l quiet -d 'no progress and no remarks'
-complete -c mmh -n '__mmh_is verify' -s v -l verbose -d 'tell where the time went'
+complete -c mmh -n '__mmh_is verify' -s v -l verbose -d 'tell where the time went; verify: list all damage'
 complete -c mmh -n '__mmh_is verify' -s h -l help -d 'this text'
 
 complete -c mmh -n '__mmh_is info' -k -a '(__fish_complete_suffix .mmh)'

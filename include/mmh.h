@@ -217,8 +217,8 @@ typedef struct mmh_unpack_report {
     unsigned mended; /* MMH_MENDED_... */
     uint64_t read_ns, hash_ns, decode_ns, write_ns, sync_ns;
     uint64_t wall_ns;
-    uint64_t damaged_chunks,
-        damaged_bytes; /* verify: that cannot be had; bytes are original ones */
+    uint64_t damaged_chunks; /* verify: places in files whose chunk cannot be had */
+    uint64_t damaged_bytes;  /* of the original files */
 } mmh_unpack_report;
 
 /*
@@ -242,6 +242,7 @@ typedef struct mmh_damage {
     const char *name;   /* its name, or NULL */
     const char *tensor; /* NULL: a range of the file; else the part of that range in this tensor */
     uint64_t offset, bytes;
+    bool unsearched; /* of a range: which tensors it hits was too much to look for */
 } mmh_damage;
 
 /* Called for each damaged range, in file order, and after it for each tensor that it hits; from the
@@ -257,7 +258,8 @@ typedef struct mmh_verify_options {
 
 /*
  * Check every byte: structure, chunk hashes, that every chunk decodes, and every file's content
- * digest. Damaged chunks do not end it: all are found, err has the first. Never mends: damage that
+ * digest. Damaged chunks do not end it: all are found, err has the first, and counts more than a read
+ * error that ends it, or chunks of unknown kinds. Never mends: damage that
  * unpack could mend is MMH_E_CORRUPT here, with report->mended saying what would be restored from
  * where.
  */

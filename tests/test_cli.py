@@ -10,6 +10,7 @@ import concurrent.futures
 import json
 import os
 import random
+import re
 import signal
 import struct
 import subprocess
@@ -417,7 +418,7 @@ def test_json_keys_are_stable(tmp_path):
     assert (packed["verb"], packed["status"], packed["exit"]) == ("pack", "ok", 0)
     verified = mmh("verify", "--json", packed["output"], code=OK).json()
     assert set(verified) == head | sizes | {"mended", "files", "chunks", "damaged_chunks", "damaged_bytes", "damage",
-                                            "ns"}
+                                            "damage_cut", "ns"}
     assert (verified["mended"], verified["damaged_chunks"], verified["damage"]) == ([], 0, [])
     unpacked = mmh("unpack", "--json", "-f", packed["output"], code=OK).json()
     assert set(unpacked) == head | sizes | {"output", "mended", "files", "chunks", "ns"}
@@ -565,11 +566,57 @@ def test_all_damage_is_listed_with_its_tensors(tmp_path):
     assert result["damaged_chunks"] == 3 == len(result["damage"])
     text = mmh("verify", path, code=LOST)
     assert text.out == "" and text.err.startswith(f'mmh: error: {path}: "layer.0": chunk ')
-    assert "\n  damaged: 3 chunks, " in text.err and text.err.count("m.safetensors, bytes ") == 3
+    assert "\n  damaged: 3 chunks, " in text.err and text.err.count('  "m.safetensors", ') == 3
     assert all(f'"{name}"' in text.err for name in listed) and '"layer.1"' not in text.err
     quiet = mmh("verify", "-q", path, code=LOST).err
     assert quiet == "".join(text.err.splitlines(True)[:2])
     assert mmh("verify", "--quick", "--json", path, code=LOST).json()["damage"] == result["damage"]
+    # One that was opened is a container, whatever it is called and however it begins.
+    spoiled[0] ^= 1
+    assert mmh("verify", "-", stdin=bytes(spoiled), code=LOST).err.startswith('mmh: error: standard input: "layer.0": ')
+
+
+def test_the_list_of_damage_is_bounded(tmp_path):
+    """20 damaged places in a tensor whose name has 1 MiB; more than 10,000 tensors that are hit."""
+    content = b"".join(bytes([7 * (i % 2)]) * (1 << 18) for i in range(40))
+    one = put(tmp_path, "one.safetensors", safetensors({"n" * (1 << 20): ("U8", [len(content)], content)}))
+    tiny = {f"t{i:05}": ("U8", [16], floats(8, i)) for i in range(24000)}
+    many = put(tmp_path, "many.safetensors", safetensors(tiny))
+    for source in one, many:
+        mmh("pack", "-1", source, code=OK)
+        packed = Path(f"{source}.mmh")
+        spoiled = bytearray(packed.read_bytes())
+        one_seven = spoiled.find(bytes(7) + b"\7") + 7
+        for at in [one_seven] if source == one else range(128, len(spoiled) // 2, 4096):
+            spoiled[at] ^= 1
+        packed.write_bytes(spoiled)
+    result = mmh("verify", "--json", f"{one}.mmh", code=LOST, peak=True)
+    listed = result.json()
+    assert listed["damage_cut"] and listed["damaged_chunks"] == 20 and len(result.out) < 8 << 20
+    assert result.peak < 64 << 20 or "asan" in binary()
+    assert len(mmh("verify", f"{one}.mmh", code=LOST).err) < 5000
+    listed = mmh("verify", "--json", f"{many}.mmh", code=LOST).json()
+    hit = sum(len(one["tensors"]) for one in listed["damage"])
+    assert listed["damage_cut"] and hit + len(listed["damage"]) == 10000
+    text = mmh("verify", f"{many}.mmh", code=LOST).err
+    told = re.search(r"and (\d+) more\n", text)
+    assert told and int(told[1]) > 10000, text
+
+
+def test_tensors_out_of_order_are_found(tmp_path):
+    size = 1 << 19
+    header = json.dumps({name: {"dtype": "U8", "shape": [size], "data_offsets": [at * size, (at + 1) * size]}
+                         for name, at in (("c", 2), ("a", 0), ("b", 1))}).encode()
+    content = struct.pack("<Q", len(header)) + header + random.Random(4).randbytes(3 * size)
+    source = put(tmp_path, "m.safetensors", content)
+    mmh("pack", "-1", source, code=OK)
+    spoiled = bytearray((tmp_path / "m.safetensors.mmh").read_bytes())
+    for at, names in ((0.05, ["a"]), (0.5, ["b"]), (0.9, ["c"])):
+        at = int(at * len(spoiled))
+        spoiled[at] ^= 1
+        result = mmh("verify", "--json", put(tmp_path, "d.mmh", spoiled), code=LOST).json()
+        assert [one["tensors"] for one in result["damage"]] == [names]
+        spoiled[at] ^= 1
 
 
 # ---- interrupts ----

@@ -14,7 +14,7 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parent / "cli"), str(Path(__file__).resolve().parents[1] / "tools")]
 import golden  # noqa: E402
-from harness import OK, ROOT, UNSUPPORTED, binary, main, mmh, skip  # noqa: E402
+from harness import LOST, OK, ROOT, UNSUPPORTED, binary, main, mmh, skip  # noqa: E402
 
 KERNELS = ("c", "c,avx2", "")  # what a machine lacks is left out of the list that it is given
 HOSTILE_SECONDS, HOSTILE_MEMORY = 10, 64 << 20
@@ -75,6 +75,20 @@ def test_hostile_files_give_their_exit_codes(tmp_path):
         elif case["unpack"] == OK:  # of no files
             out.rmdir()
         assert not list(tmp_path.iterdir()), f"{name}: unpack left something behind"
+
+
+def test_damage_counts_more_than_what_is_unknown(tmp_path):
+    for name, at, codecs in (("before", 128, (0, 77)), ("behind", 144, (77, 0))):
+        packed = bytearray(golden.Handmade(codec=codecs[0], second=b"fedcba9876543210", second_codec=codecs[1],
+                                           content=bytes(32), chunk_bytes=16, references=b"\0\0").bytes())
+        path = tmp_path / f"{name}.mmh"
+        path.write_bytes(packed)
+        mmh("verify", path, code=UNSUPPORTED)
+        packed[at] ^= 1
+        path.write_bytes(packed)
+        for options in [], ["--quick"]:
+            damage, = mmh("verify", "--json", *options, path, code=LOST).json()["damage"]
+            assert (damage["offset"], damage["bytes"]) == (at - 128, 16)
 
 
 def test_listing_takes_no_time(tmp_path):

@@ -474,7 +474,8 @@ class Handmade:
         self.codec, self.dtype, self.flags, self.chunk_bytes = 0, 0, 0, None
         self.gap, self.references, self.size = 0, b"\0", None
         self.name, self.kind, self.mode, self.link = b"file", 0, 0o644, b""
-        self.digest = self.content = self.model = None
+        self.digest = self.content = self.model = self.second = None
+        self.second_codec = 8
         self.more_files = self.extensions = b""
         self.tensors = b""
         self.file_count, self.tensor_count, self.extension_count = 1, 0, 0
@@ -490,7 +491,9 @@ class Handmade:
         if self.content is not None and self.size is None:
             self.size = len(self.content)
         if self.model is not None:  # chunk 1, which the block names first
-            self.chunk_count, self.flags, self.references = 2, 2, b"\2\3"
+            self.second, self.flags, self.references = self.model, 2, b"\2\3"
+        if self.second is not None:
+            self.chunk_count = 2
 
     def header(self):
         fields = struct.pack(
@@ -520,21 +523,20 @@ class Handmade:
             file += varint(self.blocks_claimed)
         if self.kind == 2:
             file += string(self.link)
-        model = self.model or b""
-        has_model = self.model is not None
+        second, two = self.second or b"", self.second is not None
         blocks = varint(self.block_count) + block + self.more_blocks if self.kind == 0 else varint(0)
         return (
             struct.pack("<I", self.index_version)
             + string(b"by hand")
             + b"\0"
             + varint(self.chunk_count)
-            + bytes([self.codec, 8][: 1 + has_model])
+            + bytes([self.codec, self.second_codec][: 1 + two])
             + varint(len(self.data))
-            + varint(len(model)) * has_model
+            + varint(len(second)) * two
             + varint(self.gap)
-            + b"\0" * has_model
+            + b"\0" * two
             + digest(0, self.data)
-            + digest(0, model) * has_model
+            + digest(0, second) * two
             + self.more_chunks
             + blocks
             + varint(self.file_count)
@@ -555,7 +557,7 @@ class Handmade:
 
     def bytes(self):
         header, index = self.header(), self.index()
-        chunks = self.data + (self.model or b"")
+        chunks = self.data + (self.second or b"")
         parts = [index[at : at + 2**18] for at in range(0, len(index), 2**18)]
         pages = self.pages or [(part, len(part)) for part in parts]
         table = b"".join(struct.pack("<II", len(page), decoded) + digest(1, page) for page, decoded in pages)

@@ -404,7 +404,7 @@ int mmh_cli_tell_container(const struct mmh_cli_options *options, const char *co
     const char *path = path_of(container);
     hide_input_path(err);
     if ((err->status == MMH_E_CORRUPT || err->status == MMH_E_UNSUPPORTED) &&
-        exit_code != MMH_EXIT_DAMAGED && mmh_host_kind(path) == MMH_HOST_FILE) {
+        mmh_host_kind(path) == MMH_HOST_FILE) {
         struct beginning beginning = { 0 };
         beginning.count = mmh_host_peek(path, beginning.bytes, sizeof beginning.bytes);
         if (tell_older(options, container, &beginning, err))
@@ -423,6 +423,12 @@ int mmh_cli_tell_container(const struct mmh_cli_options *options, const char *co
             return MMH_EXIT_USAGE;
         }
     }
+    return mmh_cli_tell_opened(options, err, exit_code);
+}
+
+int mmh_cli_tell_opened(const struct mmh_cli_options *options, mmh_error *err, int exit_code)
+{
+    hide_input_path(err);
     const char *hint = NULL;
     if (exit_code == MMH_EXIT_DAMAGED)
         hint = "\"mmh unpack\" restores every byte; pack it anew from that";

@@ -142,6 +142,8 @@ int mmh_cli_fail_container(const struct mmh_cli_options *options, const char *co
                            mmh_error *err, int exit_code);
 int mmh_cli_tell_container(const struct mmh_cli_options *options, const char *container,
                            mmh_error *err, int exit_code);
+/* The same of one that has been opened: what else it might be is no question. */
+int mmh_cli_tell_opened(const struct mmh_cli_options *options, mmh_error *err, int exit_code);
 
 /*
  * Open a container (or "-", between mmh_cli_begin_input and its end) to look inside; tells about failures, and warns if something was mended.

@@ -11,9 +11,11 @@
 #include "cli/progress.h"
 
 enum {
-    KEPT_MAX = 10000, /* entries of the list: a small container may have a great many */
-    RANGES_TOLD = 8,  /* without -v */
-    TENSORS_TOLD = 4
+    KEPT_MAX = 10000,     /* entries of the list: a small container may have a great many */
+    NAMES_MAX = 4 << 20,  /* bytes of their names, which may be of any length */
+    RANGES_TOLD = 8,      /* without -v */
+    TENSORS_TOLD = 4,     /* the same, of each */
+    NAME_TOLD_BYTES = 200 /* of each name */
 };
 
 /* A range of a file that cannot be had, or after it a tensor that it hits. */
@@ -21,40 +23,55 @@ struct entry {
     char *file;   /* NULL: a chunk that no file needs, or a tensor */
     char *tensor; /* NULL: a range */
     uint64_t offset, bytes;
+    size_t tensors; /* that a range hits, kept or not */
+    bool unsearched;
 };
 
 struct damage_list {
     struct entry *entries;
     size_t count, room;
-    bool cut; /* there was more */
+    size_t name_bytes;
+    size_t last; /* 1 + the last range told, if it is kept; else 0 */
+    bool cut;    /* there was more */
 };
 
-static char *copy_or_null(const char *text)
+static bool has_room(struct damage_list *list, size_t name_bytes)
 {
-    return text ? mmh_cli_format("%s", text) : NULL;
+    list->cut = list->cut || list->count == KEPT_MAX || name_bytes > NAMES_MAX - list->name_bytes;
+    if (list->cut)
+        return false;
+    list->name_bytes += name_bytes;
+    if (list->count < list->room)
+        return true;
+    list->room = list->room ? 2 * list->room : 16;
+    struct entry *grown = mmh_cli_alloc(list->room * sizeof *grown);
+    if (list->count)
+        memcpy(grown, list->entries, list->count * sizeof *grown);
+    free(list->entries);
+    list->entries = grown;
+    return true;
 }
 
 static void keep_damage(void *user, const mmh_damage *damage)
 {
     struct damage_list *list = user;
-    if (list->count == KEPT_MAX) {
-        list->cut = true;
+    const char *name = damage->tensor ? damage->tensor : damage->name;
+    if (!damage->tensor)
+        list->last = 0;
+    else if (list->last)
+        list->entries[list->last - 1].tensors++;
+    if (!has_room(list, name ? strlen(name) : 0))
         return;
-    }
-    if (list->count == list->room) {
-        list->room = list->room ? 2 * list->room : 16;
-        struct entry *grown = mmh_cli_alloc(list->room * sizeof *grown);
-        if (list->count)
-            memcpy(grown, list->entries, list->count * sizeof *grown);
-        free(list->entries);
-        list->entries = grown;
-    }
-    list->entries[list->count++] = (struct entry){
-        .file = damage->tensor ? NULL : copy_or_null(damage->name),
-        .tensor = copy_or_null(damage->tensor),
-        .offset = damage->offset,
-        .bytes = damage->bytes,
-    };
+    struct entry *entry = &list->entries[list->count++];
+    *entry = (struct entry){ .offset = damage->offset,
+                             .bytes = damage->bytes,
+                             .unsearched = damage->unsearched };
+    if (damage->tensor)
+        entry->tensor = mmh_cli_format("%s", name);
+    else if (name)
+        entry->file = mmh_cli_format("%s", name);
+    if (!damage->tensor)
+        list->last = list->count;
 }
 
 static void free_damage(struct damage_list *list)
@@ -66,45 +83,57 @@ static void free_damage(struct damage_list *list)
     free(list->entries);
 }
 
-/* "  model.safetensors, bytes 0 to 65536: "a", "b"", for people. */
+/* "  "model.safetensors", 65536 bytes at 1024: "a", "b"", for people. */
+static void tell_range(const struct mmh_cli_options *options, const struct entry *range,
+                       size_t kept)
+{
+    if (!range->file) {
+        mmh_message_note("  a chunk that no file needs");
+        return;
+    }
+    size_t told = options->verbose ? 0 : kept < TENSORS_TOLD ? kept : (size_t)TENSORS_TOLD;
+    char *line = mmh_cli_format("  \"%.*s\", %" PRIu64 " bytes at %" PRIu64 "%s", NAME_TOLD_BYTES,
+                                range->file, range->bytes, range->offset,
+                                range->unsearched ? ": too many tensors to look for those hit"
+                                                  : "");
+    for (size_t t = 0; t < told; t++) {
+        char *longer = mmh_cli_format("%s%s\"%.*s\"", line, t ? ", " : ": ", NAME_TOLD_BYTES,
+                                      range[1 + t].tensor);
+        free(line);
+        line = longer;
+    }
+    if (!options->verbose && told && range->tensors > told)
+        mmh_message_note("%s, and %zu more", line, range->tensors - told);
+    else
+        mmh_message_note("%s", line);
+    free(line);
+    for (size_t t = 0; t < kept && options->verbose; t++)
+        mmh_message_note("    \"%.*s\", %s", NAME_TOLD_BYTES, range[1 + t].tensor,
+                         mmh_human_bytes(range[1 + t].bytes).text);
+}
+
 static void tell_damage(const struct mmh_cli_options *options, const struct damage_list *list,
-                        const mmh_unpack_report *report)
+                        const mmh_unpack_report *report, bool whole)
 {
     size_t ranges = 0, next;
-    mmh_message_note(
-        "  damaged: %s, %s of %s", mmh_human_things(report->damaged_chunks, "chunk", "chunks").text,
-        mmh_human_bytes(report->damaged_bytes).text, mmh_human_bytes(report->original_bytes).text);
+    struct mmh_human chunks = mmh_human_things(report->damaged_chunks, "chunk", "chunks");
+    mmh_message_note("  damaged%s: %s, %s of %s", whole ? "" : " as far as was looked at",
+                     report->damaged_chunks ? chunks.text : "other content than was packed",
+                     mmh_human_bytes(report->damaged_bytes).text,
+                     mmh_human_bytes(report->original_bytes).text);
     for (size_t i = 0; i < list->count; i = next) {
-        const struct entry *range = &list->entries[i];
         for (next = i + 1; next < list->count && list->entries[next].tensor;)
             next++;
         if (!options->verbose && ranges == RANGES_TOLD) {
-            mmh_message_note("  and more (-v lists all)");
+            mmh_message_note(list->cut ? "  and more (-v lists more)"
+                                       : "  and more (-v lists all)");
             return;
         }
         ranges++;
-        if (!range->file) {
-            mmh_message_note("  a chunk that no file needs");
-            continue;
-        }
-        char *line = mmh_cli_format("  %s, bytes %" PRIu64 " to %" PRIu64, range->file,
-                                    range->offset, range->offset + range->bytes);
-        for (size_t t = i + 1; t < next && t - i <= TENSORS_TOLD && !options->verbose; t++) {
-            char *longer = mmh_cli_format("%s%s\"%s\"", line, t == i + 1 ? ": " : ", ",
-                                          list->entries[t].tensor);
-            free(line);
-            line = longer;
-        }
-        size_t left = !options->verbose && next - i - 1 > TENSORS_TOLD ? next - i - 1 - TENSORS_TOLD
-                                                                       : 0;
-        mmh_message_note(left ? "%s, and %zu more" : "%s", line, left);
-        free(line);
-        for (size_t t = i + 1; t < next && options->verbose; t++)
-            mmh_message_note("    \"%s\", %s", list->entries[t].tensor,
-                             mmh_human_bytes(list->entries[t].bytes).text);
+        tell_range(options, &list->entries[i], next - i - 1);
     }
     if (list->cut)
-        mmh_message_note("  and more, which are not listed");
+        mmh_message_note("  and more than is listed");
 }
 
 static void write_damage(struct mmh_json_out *out, const struct damage_list *list,
@@ -122,13 +151,18 @@ static void write_damage(struct mmh_json_out *out, const struct damage_list *lis
             mmh_json_out_null(out, "file");
         mmh_json_out_u64(out, "offset", range->offset);
         mmh_json_out_u64(out, "bytes", range->bytes);
-        mmh_json_out_array(out, "tensors");
-        for (; i < list->count && list->entries[i].tensor; i++)
-            mmh_json_out_text(out, NULL, list->entries[i].tensor);
-        mmh_json_out_end(out);
+        if (range->unsearched) {
+            mmh_json_out_null(out, "tensors");
+        } else {
+            mmh_json_out_array(out, "tensors");
+            for (; i < list->count && list->entries[i].tensor; i++)
+                mmh_json_out_text(out, NULL, list->entries[i].tensor);
+            mmh_json_out_end(out);
+        }
         mmh_json_out_end(out);
     }
     mmh_json_out_end(out);
+    mmh_json_out_bool(out, "damage_cut", list->cut);
 }
 
 static void write_json(const struct mmh_cli_options *options, const char *container,
@@ -178,7 +212,7 @@ static int verify_one(const struct mmh_cli_options *options, mmh_context *contex
     struct damage_list damage = { 0 };
     mmh_verify_options verify = { .struct_size = sizeof verify,
                                   .quick = options->quick,
-                                  .damage = keep_damage,
+                                  .damage = options->quiet && !options->json ? NULL : keep_damage,
                                   .damage_user = &damage };
     mmh_status status = mmh_verify(context, path, &verify, &report, &err);
     mmh_bar_end();
@@ -189,11 +223,12 @@ static int verify_one(const struct mmh_cli_options *options, mmh_context *contex
                  mmh_cli_shown(shown), mmh_cli_mended_text(report.mended).text);
     }
     if (status != MMH_OK)
-        code = mmh_cli_tell_container(options, shown, &err, code);
+        code = report.stored_bytes ? mmh_cli_tell_opened(options, &err, code)
+                                   : mmh_cli_tell_container(options, shown, &err, code);
     else if (!options->json && !options->quiet)
         tell_good(options, shown, &report);
     if (damage.count)
-        tell_damage(options, &damage, &report);
+        tell_damage(options, &damage, &report, status == MMH_E_CORRUPT);
     if (status == MMH_OK && options->verbose)
         mmh_message_note("  time: read %s, hash %s, decode %s; wall %s",
                          mmh_human_time(report.read_ns).text, mmh_human_time(report.hash_ns).text,

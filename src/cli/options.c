@@ -102,7 +102,7 @@ static const struct option table[OPTION_COUNT] = {
                           "bar, json or none; the default: a bar on a terminal" },
     [OPTION_QUIET] = { 'q', "quiet", NULL, ALL, ALL, "no progress and no remarks" },
     [OPTION_VERBOSE] = { 'v', "verbose", NULL, ALL, PACK | UNPACK | VERIFY,
-                         "tell where the time went" },
+                         "tell where the time went; verify: list all damage" },
     [OPTION_HELP] = { 'h', "help", NULL, ALL, ALL, "this text" },
     [OPTION_VERSION] = { 'V', "version", NULL, ALL, ALL, NULL },
 };

@@ -7,9 +7,38 @@
 
 #include "base/bits.h"
 
-/* Tensors of a file stand in any order and may overlap, so all are looked at for each range. Where
- * both are many by design, what is damaged is told without its tensors after so many looks. */
+/* Where tensors neither stand in order nor lie apart, all are looked at for each range. Where both are
+ * many by design, the search is given up after so many looks. */
 #define LOOKS_MAX (UINT64_C(1) << 28)
+
+static bool in_order(struct mmh_damages *damages, const struct mmh_file_entry *file)
+{
+    const struct mmh_tensor_record *tensors = damages->reader->container.index.tensors;
+    if (damages->looked_file == damages->file + 1)
+        return damages->in_order;
+    damages->looked_file = damages->file + 1;
+    damages->in_order = true;
+    for (uint64_t i = file->first_tensor + 1; i < file->first_tensor + file->tensor_count; i++)
+        if (tensors[i].offset < tensors[i - 1].offset + tensors[i - 1].bytes) {
+            damages->in_order = false;
+            break;
+        }
+    return damages->in_order;
+}
+
+/* Tell a tensor if the range hits it. */
+static void tell_tensor(const struct mmh_damages *damages, mmh_damage *damage,
+                        const struct mmh_tensor_record *tensor)
+{
+    uint64_t begin = MMH_MAX(tensor->offset, damages->offset);
+    uint64_t end = MMH_MIN(tensor->offset + tensor->bytes, damages->end);
+    if (begin >= end)
+        return;
+    damage->tensor = tensor->name;
+    damage->offset = begin;
+    damage->bytes = end - begin;
+    damages->tell(damages->user, damage);
+}
 
 static void tell_range(struct mmh_damages *damages)
 {
@@ -25,22 +54,29 @@ static void tell_range(struct mmh_damages *damages)
         return;
     }
     const struct mmh_file_entry *file = &index->files[damages->file];
+    uint64_t low = file->first_tensor, end = low + file->tensor_count;
+    bool ordered = in_order(damages, file);
     damage.name = file->record.name;
+    damage.unsearched = !ordered && damages->looks > LOOKS_MAX;
     damages->tell(damages->user, &damage);
-    if (damages->looks > LOOKS_MAX)
+    if (damage.unsearched)
         return;
-    damages->looks += file->tensor_count;
-    for (uint64_t i = file->first_tensor; i < file->first_tensor + file->tensor_count; i++) {
-        const struct mmh_tensor_record *tensor = &index->tensors[i];
-        uint64_t begin = MMH_MAX(tensor->offset, damages->offset);
-        uint64_t end = MMH_MIN(tensor->offset + tensor->bytes, damages->end);
-        if (begin >= end)
-            continue;
-        damage.tensor = tensor->name;
-        damage.offset = begin;
-        damage.bytes = end - begin;
-        damages->tell(damages->user, &damage);
+    if (!ordered) {
+        damages->looks += file->tensor_count;
+        for (uint64_t i = low; i < end; i++)
+            tell_tensor(damages, &damage, &index->tensors[i]);
+        return;
     }
+    for (uint64_t high = end; low < high;) { /* the first that ends behind the range's begin */
+        uint64_t middle = low + (high - low) / 2;
+        const struct mmh_tensor_record *tensor = &index->tensors[middle];
+        if (tensor->offset + tensor->bytes > damages->offset)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    for (; low < end && index->tensors[low].offset < damages->end; low++)
+        tell_tensor(damages, &damage, &index->tensors[low]);
 }
 
 void mmh_damages_add(struct mmh_damages *damages, uint64_t file, uint64_t offset, uint64_t bytes,
@@ -71,11 +107,23 @@ void mmh_damages_add(struct mmh_damages *damages, uint64_t file, uint64_t offset
     damages->bytes += bytes;
 }
 
-mmh_status mmh_damages_end(struct mmh_damages *damages, mmh_error *err)
+void mmh_damages_unknown(struct mmh_damages *damages, const mmh_error *problem)
 {
+    if (damages->unknown.status == MMH_OK)
+        damages->unknown = *problem;
+}
+
+mmh_status mmh_damages_end(struct mmh_damages *damages, mmh_status status, mmh_error *err)
+{
+    const mmh_error *worst = NULL;
     if (damages->open)
         tell_range(damages);
-    if (damages->first.status == MMH_OK)
-        return MMH_OK;
-    return mmh_fail(err, damages->first.status, "%s", damages->first.message);
+    if (damages->first.status != MMH_OK && (status == MMH_OK || status == MMH_E_IO))
+        worst = &damages->first;
+    else if (damages->unknown.status != MMH_OK && status == MMH_OK)
+        worst = &damages->unknown;
+    if (!worst)
+        return status;
+    *err = *worst;
+    return worst->status;
 }

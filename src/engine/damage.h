@@ -17,9 +17,12 @@ struct mmh_damages {
     void *user;
     uint64_t chunks, bytes; /* found so far */
     mmh_error first;
-    bool open; /* file, offset and end are a range that the next damage may go on with */
+    mmh_error unknown; /* the first of what this version cannot check */
+    bool open;         /* file, offset and end are a range that the next damage may go on with */
     uint64_t file, offset, end;
-    uint64_t looks; /* at tensors, in search of those that are hit */
+    uint64_t looks;       /* at tensors, in search of those that are hit */
+    uint64_t looked_file; /* 1 + the file that `in_order` is of; 0: none */
+    bool in_order;        /* its tensors follow one another */
 };
 
 /*
@@ -33,7 +36,11 @@ struct mmh_damages {
 void mmh_damages_add(struct mmh_damages *damages, uint64_t file, uint64_t offset, uint64_t bytes,
                      uint64_t chunks, const char *what, const mmh_error *problem);
 
-/* Tell the last range. MMH_E_CORRUPT, with the first message, if there was damage. */
-mmh_status mmh_damages_end(struct mmh_damages *damages, mmh_error *err);
+/* Note a chunk or model of a kind that this version does not know; its file has not been checked whole. */
+void mmh_damages_unknown(struct mmh_damages *damages, const mmh_error *problem);
+
+/* Tell the last range. Returns how all of it ended, and err says why: `status` and what err says
+ * already, if that is not for want of a file or of knowledge while there is damage, which counts more. */
+mmh_status mmh_damages_end(struct mmh_damages *damages, mmh_status status, mmh_error *err);
 
 #endif

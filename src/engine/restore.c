@@ -27,6 +27,8 @@ struct mmh_restore_slot {
     bool damaged;
     const char *what; /* the first damaged one is, and its problem */
     mmh_error problem;
+    mmh_error unknown; /* the first of what this version cannot check */
+    mmh_error failure; /* what ended the run; what was found before is told first */
 };
 
 /* ---- jobs ---- */
@@ -96,6 +98,13 @@ static mmh_status slot_spoil(struct mmh_restoring *restoring, struct mmh_restore
     return MMH_OK;
 }
 
+static mmh_status slot_unknown(struct mmh_restore_slot *slot, const mmh_error *problem)
+{
+    if (slot->unknown.status == MMH_OK)
+        slot->unknown = *problem;
+    return MMH_OK;
+}
+
 /* Decode chunk number `i` of a run; with damages wanted, one that is damaged is no failure. */
 static mmh_status run_chunk(struct mmh_restoring *restoring, struct mmh_worker *worker,
                             struct mmh_restore_slot *slot, const struct run *run, uint64_t i,
@@ -109,6 +118,8 @@ static mmh_status run_chunk(struct mmh_restoring *restoring, struct mmh_worker *
                                                run->first + i, model, dst, bytes, false, &problem);
     if (status == MMH_E_CORRUPT)
         return slot_spoil(restoring, slot, run, i, 1, "", &problem, err);
+    if (status == MMH_E_UNSUPPORTED)
+        return slot_unknown(slot, &problem);
     return status == MMH_OK ? status : mmh_fail(err, status, "%s", problem.message);
 }
 
@@ -124,6 +135,8 @@ static mmh_status run_model(struct mmh_restoring *restoring, struct mmh_worker *
                                                &problem);
     if (status == MMH_E_CORRUPT)
         return slot_spoil(restoring, slot, run, 0, run->count, "model of ", &problem, err);
+    if (status == MMH_E_UNSUPPORTED)
+        return slot_unknown(slot, &problem);
     return status == MMH_OK ? status : mmh_fail(err, status, "%s", problem.message);
 }
 
@@ -145,13 +158,14 @@ static mmh_status run_produce(void *context, size_t job, unsigned worker_index, 
     mmh_model *model = NULL;
 
     slot->damaged = false;
+    slot->unknown.status = slot->failure.status = MMH_OK;
     mmh_status status = mmh_worker_room(restoring->context, worker, 0,
                                         keep ? 0 : block->chunk_bytes, err);
     if (status == MMH_OK && keep)
         status = slot_room(restoring, &slot->data, &slot->data_room, (size_t)run.bytes, err);
     if (status == MMH_OK)
         status = run_model(restoring, worker, slot, &run, &model, err);
-    bool modelless = slot->damaged;
+    bool modelless = slot->damaged || slot->unknown.status;
     for (uint64_t i = 0; i < run.count && status == MMH_OK; i++) {
         uint8_t *dst = keep ? slot->data + done : worker->decoded;
         size_t bytes = mmh_block_chunk_bytes(block, run.first + i);
@@ -169,7 +183,12 @@ static mmh_status run_produce(void *context, size_t job, unsigned worker_index, 
             status = mmh_context_poll(restoring->context, err);
     }
     mmh_model_destroy(model);
-    if (status == MMH_OK && restoring->digests && !slot->damaged) {
+    if (restoring->damages && status == MMH_E_IO) { /* for run_consume to tell, after the damage */
+        slot->failure = *err;
+        *err = (mmh_error){ .status = MMH_OK };
+        return MMH_OK;
+    }
+    if (status == MMH_OK && restoring->digests && !slot->damaged && !slot->unknown.status) {
         uint64_t clock = mmh_clock_ns();
         uint64_t file_bytes = reader->container.index.files[block->file].record.bytes;
         size_t slices = mmh_slices_inside(begin, (size_t)run.bytes, file_bytes);
@@ -183,7 +202,7 @@ static mmh_status run_produce(void *context, size_t job, unsigned worker_index, 
     return status;
 }
 
-/* Pass on what run_produce has found damaged; the file can have no digest then. */
+/* Pass on what run_produce has found damaged. */
 static void run_tell_damage(struct mmh_restoring *restoring, const struct run *run,
                             const struct mmh_restore_slot *slot)
 {
@@ -200,10 +219,15 @@ static void run_tell_damage(struct mmh_restoring *restoring, const struct run *r
                         MMH_MIN(end, block->bytes) - first * block->chunk_bytes, next - i,
                         slot->what, &slot->problem);
     }
+}
+
+/* A file of which something is missing can have no digest. */
+static void digest_forget(struct mmh_restoring *restoring, uint64_t file)
+{
     if (restoring->digest_open)
         mmh_digest_abandon(restoring->digest);
     restoring->digest_open = false;
-    restoring->lost_file = block->file + 1;
+    restoring->lost_file = file + 1;
 }
 
 /* Compare the digest of the file that has just been completed. */
@@ -225,6 +249,24 @@ static mmh_status digest_compare(struct mmh_restoring *restoring, mmh_error *err
                     mmh_input_name(restoring->reader->input), record->name);
 }
 
+/* The digests of the empty files before `end`, in their turn: that of an empty file is one of no slices. */
+static mmh_status check_empty_before(struct mmh_restoring *restoring, uint64_t end, mmh_error *err)
+{
+    const struct mmh_index *index = &restoring->reader->container.index;
+    mmh_status status = MMH_OK;
+    for (; restoring->next_file < end && status == MMH_OK; restoring->next_file++) {
+        const struct mmh_file_record *record = &index->files[restoring->next_file].record;
+        if (record->kind != MMH_FILE_REGULAR || record->bytes)
+            continue;
+        restoring->file = restoring->next_file;
+        status = mmh_digest_init(restoring->digest, restoring->reader->container.hash_suite, 0,
+                                 err);
+        if (status == MMH_OK)
+            status = digest_compare(restoring, err);
+    }
+    return status;
+}
+
 static mmh_status run_consume(void *context, size_t job, mmh_error *err)
 {
     struct mmh_restoring *restoring = context;
@@ -237,8 +279,16 @@ static mmh_status run_consume(void *context, size_t job, mmh_error *err)
     restoring->context->state.name = record->name;
     if (restoring->descriptor_output)
         status = mmh_output_append(restoring->outputs[0], slot->data, (size_t)run.bytes, err);
+    if (status == MMH_OK && restoring->digests)
+        status = check_empty_before(restoring, block->file, err);
     if (slot->damaged)
         run_tell_damage(restoring, &run, slot);
+    if (slot->unknown.status)
+        mmh_damages_unknown(restoring->damages, &slot->unknown);
+    if (slot->damaged || slot->unknown.status)
+        digest_forget(restoring, block->file);
+    if (slot->failure.status && status == MMH_OK)
+        return mmh_fail(err, slot->failure.status, "%s", slot->failure.message);
     if (status != MMH_OK || !restoring->digests || restoring->lost_file == block->file + 1)
         return status;
     if (!restoring->digest_open) {
@@ -255,22 +305,12 @@ static mmh_status run_consume(void *context, size_t job, mmh_error *err)
     return status;
 }
 
-/* The digest of an empty file is that of no slices. */
-static mmh_status check_empty(struct mmh_restoring *restoring, uint64_t file, mmh_error *err)
-{
-    restoring->file = file;
-    mmh_status status = mmh_digest_init(restoring->digest, restoring->reader->container.hash_suite,
-                                        0, err);
-    return status == MMH_OK ? digest_compare(restoring, err) : status;
-}
-
 mmh_status mmh_restore_files(struct mmh_restoring *restoring, uint64_t first, uint64_t end,
                              mmh_error *err)
 {
     const struct mmh_index *index = &restoring->reader->container.index;
     const mmh_allocator *allocator = restoring->context->allocator;
     uint64_t count = 0;
-    mmh_status status = MMH_OK;
     restoring->block_count = 0;
     for (uint64_t f = first; f < end; f++) {
         if (!restoring->block_count)
@@ -287,12 +327,11 @@ mmh_status mmh_restore_files(struct mmh_restoring *restoring, uint64_t first, ui
         count += mmh_divide_up(mmh_divide_up(block->bytes, block->chunk_bytes), run_chunks(block));
         restoring->runs_before[b + 1] = count;
     }
-    for (uint64_t f = first; f < end && restoring->digests && status == MMH_OK; f++)
-        if (index->files[f].record.kind == MMH_FILE_REGULAR && !index->files[f].record.bytes)
-            status = check_empty(restoring, f, err);
-    if (status == MMH_OK)
-        status = mmh_pool_ordered(restoring->context->pool, (size_t)count, restoring->window,
-                                  run_produce, run_consume, restoring, err);
+    restoring->next_file = first;
+    mmh_status status = mmh_pool_ordered(restoring->context->pool, (size_t)count, restoring->window,
+                                         run_produce, run_consume, restoring, err);
+    if (status == MMH_OK && restoring->digests)
+        status = check_empty_before(restoring, end, err);
     mmh_free(allocator, restoring->runs_before);
     restoring->runs_before = NULL;
     return status;

@@ -34,9 +34,9 @@ struct mmh_restoring {
     /* the ordered side */
     mmh_digest *digest;
     bool digest_open;
-    uint64_t file; /* that the digest is of */
-    uint64_t
-        lost_file; /* 1 + the file that can have no digest, as some of it is damaged; 0: none */
+    uint64_t file;      /* that the digest is of */
+    uint64_t lost_file; /* 1 + that which can have no digest, as some is missing; 0: none */
+    uint64_t next_file; /* empty files before it have been checked */
 };
 
 mmh_status mmh_restoring_init(struct mmh_restoring *restoring, mmh_error *err);

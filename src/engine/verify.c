@@ -116,10 +116,9 @@ static mmh_status verify_quick(mmh_reader *reader, struct mmh_damages *damages, 
     mmh_status status = mmh_pool_run(reader->context->pool,
                                      (size_t)reader->container.index.chunk_count, quick_chunk,
                                      &check, err);
-    if (status == MMH_OK) {
-        quick_tell(&check, damages);
+    quick_tell(&check, damages); /* what was found before a failure, too */
+    if (status == MMH_OK)
         status = check_unnamed(reader, check.bad, damages, err);
-    }
     mmh_free(reader->context->allocator, check.bad);
     return status;
 }
@@ -175,25 +174,26 @@ mmh_status mmh_verify(mmh_context *context, const char *container, const mmh_ver
     struct mmh_restoring restoring = {
         .context = context, .reader = reader, .digests = true, .damages = &damages
     };
-    status = mmh_restore_check_links(&restoring, err);
+    mmh_error problem = { 0 };
+    status = mmh_restore_check_links(&restoring, &problem);
     if (status == MMH_OK && options.quick) {
         context->state.total_bytes = reader->container.container_bytes;
-        status = verify_quick(reader, &damages, err);
+        status = verify_quick(reader, &damages, &problem);
     } else if (status == MMH_OK) {
         context->state.total_bytes = reader->original_bytes;
-        status = mmh_restore_check_limit(&restoring, err);
+        status = mmh_restore_check_limit(&restoring, &problem);
         if (status == MMH_OK)
-            status = mmh_restoring_init(&restoring, err);
+            status = mmh_restoring_init(&restoring, &problem);
         if (status == MMH_OK)
-            status = mmh_restore_files(&restoring, 0, reader->container.index.file_count, err);
+            status = mmh_restore_files(&restoring, 0, reader->container.index.file_count, &problem);
         if (status == MMH_OK)
-            status = check_unnamed(reader, NULL, &damages, err);
+            status = check_unnamed(reader, NULL, &damages, &problem);
     }
     if (status == MMH_OK)
-        status = check_padding(reader, err);
-    mmh_error damage = { 0 };
-    if (mmh_damages_end(&damages, &damage) != MMH_OK && status == MMH_OK)
-        status = mmh_fail(err, MMH_E_CORRUPT, "%s", damage.message);
+        status = check_padding(reader, &problem);
+    status = mmh_damages_end(&damages, status, &problem);
+    if (status != MMH_OK)
+        status = mmh_fail(err, status, "%s", problem.message);
     if (status == MMH_E_CORRUPT) /* chunks have no second copy, whatever else could be mended */
         reader->container.mended = 0;
     /* Verify never mends: what unpack would have mended is damage all the same. */
