@@ -25,6 +25,11 @@ SANITIZERS = {"ASAN_OPTIONS": "detect_leaks=1:allocator_may_return_null=1:exitco
 
 OK, IO, USAGE, DAMAGED, MENDED, LOST, UNSUPPORTED, LIMIT, INTERRUPTED = 0, 1, 2, 3, 4, 5, 9, 10, 130
 
+# A shell's background jobs ignore SIGINT, and nohup's SIGHUP: what they start would too, and never be interrupted.
+for _number in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(_number) == signal.SIG_IGN:
+        signal.signal(_number, signal.default_int_handler)
+
 
 def skip(reason):
     """End this test as skipped. pytest knows unittest's exception too."""
