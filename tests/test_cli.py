@@ -623,7 +623,8 @@ def test_tensors_out_of_order_are_found(tmp_path):
 
 
 def test_interrupt_leaves_nothing(tmp_path):
-    source = put(tmp_path, "big.bin", random.Random(3).randbytes(1 << 20) * 48)
+    # 64 values of bytes in no order: -9 is at work for many seconds, and begins to write in the first ones.
+    source = put(tmp_path, "big.bin", random.Random(3).randbytes(24 << 20).translate(bytes(range(64)) * 4))
     for arguments in (["pack", "-9", "-T1", source], ["bench", "-9", "-T1", source]):
         scratch = tmp_path / "scratch"
         scratch.mkdir(exist_ok=True)
