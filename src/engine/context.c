@@ -202,11 +202,10 @@ uint64_t mmh_stage_add(atomic_uint_fast64_t *stage, uint64_t begin_ns)
     return now;
 }
 
-/* Grow one buffer; what it held is lost. */
-static mmh_status room(mmh_context *context, uint8_t **buffer, size_t *room_bytes, size_t bytes,
-                       mmh_error *err)
+mmh_status mmh_context_room(mmh_context *context, uint8_t **buffer, size_t *room_bytes,
+                            size_t bytes, mmh_error *err)
 {
-    if (*room_bytes >= bytes)
+    if (*room_bytes >= bytes && *buffer)
         return MMH_OK;
     mmh_free(context->allocator, *buffer);
     *room_bytes = 0;
@@ -224,8 +223,10 @@ mmh_status mmh_worker_room(mmh_context *context, struct mmh_worker *worker, size
     if (!worker->codec)
         status = mmh_codec_workspace_create(&worker->codec, context->allocator, err);
     if (status == MMH_OK)
-        status = room(context, &worker->stored, &worker->stored_room, stored_bytes, err);
+        status = mmh_context_room(context, &worker->stored, &worker->stored_room, stored_bytes,
+                                  err);
     if (status == MMH_OK)
-        status = room(context, &worker->decoded, &worker->decoded_room, decoded_bytes, err);
+        status = mmh_context_room(context, &worker->decoded, &worker->decoded_room, decoded_bytes,
+                                  err);
     return status;
 }

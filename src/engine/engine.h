@@ -70,6 +70,10 @@ mmh_status mmh_options_copy(void *options, size_t bytes, const void *from, const
 /* The same outwards: fill a report as far as the caller's struct_size goes. */
 void mmh_report_copy(void *to, const void *report, size_t bytes);
 
+/* Grow a buffer to [bytes] at least; what it held is lost. With 0 bytes too it is not NULL then. */
+mmh_status mmh_context_room(mmh_context *context, uint8_t **buffer, size_t *room, size_t bytes,
+                            mmh_error *err);
+
 mmh_status mmh_worker_room(mmh_context *context, struct mmh_worker *worker, size_t stored_bytes,
                            size_t decoded_bytes, mmh_error *err);
 

@@ -43,20 +43,6 @@ struct packing {
     uint64_t tensor_count;
 };
 
-static mmh_status slot_room(struct packing *packing, uint8_t **buffer, size_t *room, size_t bytes,
-                            mmh_error *err)
-{
-    if (*room >= bytes && *buffer)
-        return MMH_OK;
-    mmh_free(packing->context->allocator, *buffer);
-    *room = 0;
-    *buffer = mmh_alloc(packing->context->allocator, 64, bytes);
-    if (!*buffer)
-        return mmh_fail(err, MMH_E_MEMORY, "no memory for a block of %zu bytes", bytes);
-    *room = bytes;
-    return MMH_OK;
-}
-
 static void slots_release(struct packing *packing)
 {
     const mmh_allocator *allocator = packing->context->allocator;
@@ -79,7 +65,8 @@ static mmh_status read_block(struct packing *packing, const struct mmh_plan_bloc
 {
     const struct mmh_plan_file *file = &packing->plan.files[block->file];
     mmh_input *input;
-    mmh_status status = slot_room(packing, &slot->raw, &slot->raw_room, (size_t)block->bytes, err);
+    mmh_status status = mmh_context_room(packing->context, &slot->raw, &slot->raw_room,
+                                         (size_t)block->bytes, err);
     if (status == MMH_OK)
         status = mmh_plan_open(&input, file, packing->context->allocator, err);
     if (status != MMH_OK)
@@ -134,7 +121,8 @@ static mmh_status encode_block(struct packing *packing, const struct mmh_plan_bl
         return status;
     slot->floor_bytes = (floor_bits + 7) / 8;
     if (model_bytes) {
-        status = slot_room(packing, &slot->model_bytes, &slot->model_room, model_length, err);
+        status = mmh_context_room(packing->context, &slot->model_bytes, &slot->model_room,
+                                  model_length, err);
         if (status != MMH_OK)
             return status;
         memcpy(slot->model_bytes, model_bytes, model_length);
@@ -154,11 +142,11 @@ static mmh_status encode_block(struct packing *packing, const struct mmh_plan_bl
     (void)mmh_stage_add(&times->plan_ns, clock);
 
     uint8_t *chunks = (uint8_t *)(void *)slot->chunks;
-    status = slot_room(packing, &slot->encoded, &slot->encoded_room,
-                       chunk_count * mmh_chunk_bound(block->chunk_bytes), err);
+    status = mmh_context_room(packing->context, &slot->encoded, &slot->encoded_room,
+                              chunk_count * mmh_chunk_bound(block->chunk_bytes), err);
     if (status == MMH_OK)
-        status = slot_room(packing, &chunks, &slot->chunks_room, chunk_count * sizeof *slot->chunks,
-                           err);
+        status = mmh_context_room(packing->context, &chunks, &slot->chunks_room,
+                                  chunk_count * sizeof *slot->chunks, err);
     slot->chunks = (struct mmh_stored_chunk *)(void *)chunks;
     uint8_t *next = slot->encoded;
     for (size_t i = 0; i < chunk_count && status == MMH_OK; i++) {
@@ -211,7 +199,8 @@ static mmh_status produce(void *context, size_t job, unsigned worker_index, mmh_
         return status;
     clock = mmh_stage_add(&times->read_ns, clock);
     size_t slices = mmh_slices_inside(block->offset, (size_t)block->bytes, file->info.bytes);
-    status = slot_room(packing, &slot->hashes, &slot->hashes_room, slices * MMH_HASH_BYTES, err);
+    status = mmh_context_room(packing->context, &slot->hashes, &slot->hashes_room,
+                              slices * MMH_HASH_BYTES, err);
     if (status == MMH_OK)
         status = mmh_slices_hash(slot->hashes, packing->hash_suite, slot->raw, block->offset,
                                  (size_t)block->bytes, file->info.bytes, err);
@@ -222,7 +211,8 @@ static mmh_status produce(void *context, size_t job, unsigned worker_index, mmh_
     if (block->big_endian) {
         /* The ordered side still needs the ends of the original bytes, so not in place. */
         unsigned scalar_bytes = mmh_dtype_scalar_bytes(block->hint.dtype);
-        status = slot_room(packing, &slot->swapped, &slot->swapped_room, (size_t)block->bytes, err);
+        status = mmh_context_room(packing->context, &slot->swapped, &slot->swapped_room,
+                                  (size_t)block->bytes, err);
         if (status != MMH_OK)
             return status;
         mmh_kernels_get()->swap_bytes(slot->swapped, slot->raw, (size_t)block->bytes / scalar_bytes,

@@ -65,28 +65,14 @@ static mmh_output *file_output(struct mmh_restoring *restoring, uint64_t file)
     return restoring->outputs[file - restoring->first_file];
 }
 
-static mmh_status slot_room(struct mmh_restoring *restoring, uint8_t **buffer, size_t *room,
-                            size_t bytes, mmh_error *err)
-{
-    if (*room >= bytes && *buffer)
-        return MMH_OK;
-    mmh_free(restoring->context->allocator, *buffer);
-    *room = 0;
-    *buffer = mmh_alloc(restoring->context->allocator, 64, bytes);
-    if (!*buffer)
-        return mmh_fail(err, MMH_E_MEMORY, "no memory for %zu bytes", bytes);
-    *room = bytes;
-    return MMH_OK;
-}
-
 /* Note that chunks [first, first + count) of the slot's run are damaged. */
 static mmh_status slot_spoil(struct mmh_restoring *restoring, struct mmh_restore_slot *slot,
                              const struct run *run, uint64_t first, uint64_t count,
                              const char *what, const mmh_error *problem, mmh_error *err)
 {
     if (!slot->damaged) {
-        mmh_status status = slot_room(restoring, &slot->bad, &slot->bad_room, (size_t)run->count,
-                                      err);
+        mmh_status status = mmh_context_room(restoring->context, &slot->bad, &slot->bad_room,
+                                             (size_t)run->count, err);
         if (status != MMH_OK)
             return status;
         memset(slot->bad, 0, (size_t)run->count);
@@ -162,7 +148,8 @@ static mmh_status run_produce(void *context, size_t job, unsigned worker_index, 
     mmh_status status = mmh_worker_room(restoring->context, worker, 0,
                                         keep ? 0 : block->chunk_bytes, err);
     if (status == MMH_OK && keep)
-        status = slot_room(restoring, &slot->data, &slot->data_room, (size_t)run.bytes, err);
+        status = mmh_context_room(restoring->context, &slot->data, &slot->data_room,
+                                  (size_t)run.bytes, err);
     if (status == MMH_OK)
         status = run_model(restoring, worker, slot, &run, &model, err);
     bool modelless = slot->damaged || slot->unknown.status;
@@ -192,8 +179,8 @@ static mmh_status run_produce(void *context, size_t job, unsigned worker_index, 
         uint64_t clock = mmh_clock_ns();
         uint64_t file_bytes = reader->container.index.files[block->file].record.bytes;
         size_t slices = mmh_slices_inside(begin, (size_t)run.bytes, file_bytes);
-        status = slot_room(restoring, &slot->hashes, &slot->hashes_room, slices * MMH_HASH_BYTES,
-                           err);
+        status = mmh_context_room(restoring->context, &slot->hashes, &slot->hashes_room,
+                                  slices * MMH_HASH_BYTES, err);
         if (status == MMH_OK)
             status = mmh_slices_hash(slot->hashes, reader->container.hash_suite, slot->data, begin,
                                      (size_t)run.bytes, file_bytes, err);

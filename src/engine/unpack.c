@@ -68,10 +68,8 @@ static mmh_status restore_one(struct mmh_restoring *restoring, uint64_t file, mm
     return status;
 }
 
-static mmh_status commit(mmh_context *context, mmh_output *output, bool sync, uint64_t *sync_ns,
-                         mmh_error *err)
+static mmh_status commit(mmh_output *output, bool sync, uint64_t *sync_ns, mmh_error *err)
 {
-    (void)context;
     uint64_t clock = mmh_clock_ns();
     mmh_status status = sync ? mmh_output_commit(output, err)
                              : mmh_output_commit_unsynced(output, err);
@@ -106,7 +104,7 @@ static mmh_status unpack_file(struct mmh_restoring *restoring, const char *path,
     if (status == MMH_OK)
         status = restore_one(restoring, file, output, err);
     if (status == MMH_OK)
-        status = commit(restoring->context, output, options->sync, sync_ns, err);
+        status = commit(output, options->sync, sync_ns, err);
     mmh_output_close(output);
     return status;
 }
@@ -171,7 +169,7 @@ static mmh_status stage_files(struct mmh_restoring *restoring, const mmh_folder 
             if (output && status == MMH_OK && record->has_time)
                 status = mmh_output_set_mtime(output, record->time_seconds, 0, err);
             if (output && status == MMH_OK)
-                status = commit(restoring->context, output, options->sync, sync_ns, err);
+                status = commit(output, options->sync, sync_ns, err);
             mmh_output_close(output);
         }
     }
