@@ -88,6 +88,35 @@ typedef enum mmh_dtype {
     MMH_DTYPE_F8_E5M2FNUZ = 23,
     MMH_DTYPE_I4 = 24, /* two in a byte */
     MMH_DTYPE_U4 = 25,
+    MMH_DTYPE_I2 = 26, /* four in a byte */
+    MMH_DTYPE_U2 = 27,
+    /* Block types of ggml: a block of elements with its scales, mmh_dtype_block says how many. */
+    MMH_DTYPE_Q4_0 = 28,
+    MMH_DTYPE_Q4_1 = 29,
+    MMH_DTYPE_Q5_0 = 30,
+    MMH_DTYPE_Q5_1 = 31,
+    MMH_DTYPE_Q8_0 = 32,
+    MMH_DTYPE_Q8_1 = 33,
+    MMH_DTYPE_Q2_K = 34,
+    MMH_DTYPE_Q3_K = 35,
+    MMH_DTYPE_Q4_K = 36,
+    MMH_DTYPE_Q5_K = 37,
+    MMH_DTYPE_Q6_K = 38,
+    MMH_DTYPE_Q8_K = 39,
+    MMH_DTYPE_IQ2_XXS = 40,
+    MMH_DTYPE_IQ2_XS = 41,
+    MMH_DTYPE_IQ2_S = 42,
+    MMH_DTYPE_IQ3_XXS = 43,
+    MMH_DTYPE_IQ3_S = 44,
+    MMH_DTYPE_IQ1_S = 45,
+    MMH_DTYPE_IQ1_M = 46,
+    MMH_DTYPE_IQ4_NL = 47,
+    MMH_DTYPE_IQ4_XS = 48,
+    MMH_DTYPE_TQ1_0 = 49,
+    MMH_DTYPE_TQ2_0 = 50,
+    MMH_DTYPE_MXFP4 = 51,
+    MMH_DTYPE_NVFP4 = 52,
+    MMH_DTYPE_Q1_0 = 53,
     MMH_DTYPE_COUNT
 } mmh_dtype;
 
@@ -131,7 +160,10 @@ MMH_API void mmh_context_destroy(mmh_context *context);
 MMH_API const char *mmh_version(void);
 MMH_API const char *mmh_status_name(mmh_status status); /* "corrupt", ... */
 MMH_API const char *mmh_dtype_text(mmh_dtype dtype);    /* "BF16", ...; "?" for none */
-MMH_API unsigned mmh_dtype_bit_count(mmh_dtype dtype);  /* 16, ...; 0 for none */
+MMH_API unsigned mmh_dtype_bit_count(mmh_dtype dtype);  /* 16, ...; 0 for none and block types */
+/* Elements in a block of a block type (GGUF's Q4_K: 256) and its bytes (144). 1 and the bytes of an
+ * element for other types of whole bytes; 0 and 0 for the rest. */
+MMH_API unsigned mmh_dtype_block(mmh_dtype dtype, unsigned *bytes);
 
 /* Element type by name ("bf16", "BF16", "float32", ...); MMH_DTYPE_COUNT if there is none. */
 MMH_API mmh_dtype mmh_dtype_parse(const char *name);
@@ -300,10 +332,13 @@ typedef struct mmh_tensor_info {
     bool column_major; /* Fortran order */
     uint32_t dimensions;
     const uint64_t *shape;
-    uint64_t bytes;
-    uint64_t file; /* index of its file */
+    uint64_t bytes; /* in the file, from its first to its last element */
+    uint64_t file;  /* index of its file */
     uint64_t file_offset;
     uint64_t stored_bytes; /* share of the chunks that hold it */
+    /* [dimensions] in elements, where they do not lie one after another (PyTorch's views); else
+     * NULL. mmh_load gives such a tensor's bytes as they lie. */
+    const uint64_t *strides;
 } mmh_tensor_info;
 
 /* Bytes by codec or by element type, for `info`. */

@@ -320,7 +320,7 @@ static void test_safetensors_duplicates_and_ties_keep_their_bytes(void **state)
     map(&s);
     assert_int_equal(s.map.extent_count, 3);
     assert_int_equal(s.map.tensor_count, 3);
-    assert_int_equal(s.map.extents[1].tensor_count, 2);
+    assert_int_equal(s.map.extents[1].owner_count, 2);
     assert_string_equal(s.map.extents[1].name, "a");
     assert_string_equal(s.map.tensors[1].name, "t");
     assert_remark(&s, "two tensors are called \"a\"");
@@ -1020,7 +1020,7 @@ static void test_corpus_files_are_mapped_as_listed(void **state)
         map(&s);
         list(text, sizeof text, &s.map);
         for (size_t e = 0; e < s.map.extent_count; e++)
-            typed_bytes += s.map.extents[e].tensor_count ? s.map.extents[e].bytes : 0;
+            typed_bytes += s.map.extents[e].owner_count ? s.map.extents[e].bytes : 0;
         if (s.map.format != files[i].format || s.map.tensor_count != files[i].tensor_count ||
             typed_bytes != files[i].typed_bytes || s.map.remark_count != files[i].remarks ||
             (files[i].listing && fnv(text) != files[i].listing))

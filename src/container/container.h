@@ -16,7 +16,7 @@
 enum {
     MMH_FORMAT_MAJOR = 3,
     MMH_FORMAT_MINOR = 0,
-    MMH_FORMAT_DRAFT = 2,
+    MMH_FORMAT_DRAFT = 3,
     MMH_CHUNKS_BEGIN = 128,              /* bytes of the header, which chunks follow */
     MMH_CONTAINER_MIN_BYTES = 128 + 256, /* header and a footer: one that was cut has no more */
     MMH_CHUNK_BYTES_MAX = 1 << 24,       /* decoded */
@@ -87,6 +87,7 @@ struct mmh_tensor_record {
     bool column_major;
     uint32_t dimensions;
     const uint64_t *shape;
+    const uint64_t *strides; /* [dimensions] in elements; NULL: one after another */
     uint64_t offset, bytes;
 };
 

@@ -363,7 +363,7 @@ static mmh_status read_blocks(mmh_container_reader *reader, struct mmh_cursor *i
             break;
         if (flags & ~(unsigned)MMH_BLOCK_FLAGS)
             return mmh_fail(err, MMH_E_UNSUPPORTED, "block %zu has unknown flags 0x%x", i, flags);
-        if (!mmh_dtype_bits(block->dtype))
+        if (!mmh_dtype_known(block->dtype))
             return mmh_fail(err, MMH_E_UNSUPPORTED, "block %zu has unknown element type %u", i,
                             (unsigned)block->dtype);
         unsigned scalar_bytes = mmh_dtype_scalar_bytes(block->dtype);
@@ -586,7 +586,7 @@ static mmh_status read_tensors(mmh_container_reader *reader, struct mmh_cursor *
                             tensor->name, flags);
         tensor->big_endian = flags & MMH_TENSOR_BIG_ENDIAN;
         tensor->column_major = flags & MMH_TENSOR_COLUMN_MAJOR;
-        if (!mmh_dtype_bits(tensor->dtype))
+        if (!mmh_dtype_known(tensor->dtype))
             return mmh_fail(err, MMH_E_UNSUPPORTED, "tensor \"%s\" has unknown element type %u",
                             tensor->name, (unsigned)tensor->dtype);
         if (tensor->dimensions > MMH_DIMENSIONS_MAX || tensor->dimensions > mmh_cursor_left(in))
@@ -598,6 +598,14 @@ static mmh_status read_tensors(mmh_container_reader *reader, struct mmh_cursor *
         for (uint32_t d = 0; d < tensor->dimensions; d++)
             shape[d] = mmh_cursor_varint(in);
         tensor->shape = shape;
+        if (flags & MMH_TENSOR_STRIDES) {
+            uint64_t *strides = mmh_arena_array(arena, tensor->dimensions, sizeof *strides);
+            if (!strides)
+                return mmh_fail(err, MMH_E_MEMORY, "index of %zu tensors", count);
+            for (uint32_t d = 0; d < tensor->dimensions; d++)
+                strides[d] = mmh_cursor_varint(in);
+            tensor->strides = strides;
+        }
         tensor->offset = mmh_cursor_varint(in);
         tensor->bytes = mmh_cursor_varint(in);
         if (mmh_cursor_failed(in))
@@ -605,9 +613,13 @@ static mmh_status read_tensors(mmh_container_reader *reader, struct mmh_cursor *
         uint64_t bytes;
         if (file->record.kind != MMH_FILE_REGULAR || tensor->offset > file->record.bytes ||
             tensor->bytes > file->record.bytes - tensor->offset ||
+            (tensor->strides && (tensor->column_major ||
+                                 !mmh_strides_bytes(&bytes, tensor->dtype, tensor->dimensions,
+                                                    shape, tensor->strides) ||
+                                 bytes != tensor->bytes)) ||
             (tensor->dtype != MMH_DTYPE_OPAQUE &&
              (!mmh_shape_bytes(&bytes, tensor->dtype, tensor->dimensions, shape) ||
-              bytes != tensor->bytes)))
+              (bytes != tensor->bytes && !tensor->strides))))
             return mmh_fail(err, MMH_E_CORRUPT, "tensor \"%s\" does not fit its file",
                             tensor->name);
         if (!file->tensor_count++)

@@ -287,10 +287,13 @@ mmh_status mmh_container_write_tensor(mmh_container_writer *writer,
     buffer_string(out, tensor->name);
     mmh_buffer_u8(out, (uint8_t)tensor->dtype);
     mmh_buffer_u8(out, (uint8_t)((tensor->big_endian ? MMH_TENSOR_BIG_ENDIAN : 0) |
-                                 (tensor->column_major ? MMH_TENSOR_COLUMN_MAJOR : 0)));
+                                 (tensor->column_major ? MMH_TENSOR_COLUMN_MAJOR : 0) |
+                                 (tensor->strides ? MMH_TENSOR_STRIDES : 0)));
     mmh_buffer_u8(out, (uint8_t)tensor->dimensions);
     for (uint32_t i = 0; i < tensor->dimensions; i++)
         mmh_buffer_varint(out, tensor->shape[i]);
+    for (uint32_t i = 0; i < tensor->dimensions && tensor->strides; i++)
+        mmh_buffer_varint(out, tensor->strides[i]);
     mmh_buffer_varint(out, tensor->offset);
     mmh_buffer_varint(out, tensor->bytes);
     writer->tensor_count++;

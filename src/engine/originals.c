@@ -74,6 +74,7 @@ static mmh_status fill_index(mmh_reader *reader, mmh_error *err)
                 .column_major = from->column_major,
                 .dimensions = from->dimensions,
                 .shape = from->shape,
+                .strides = from->strides,
                 .offset = from->offset,
                 .bytes = from->bytes,
             };

@@ -332,6 +332,7 @@ static mmh_status write_tensors(struct packing *packing, mmh_error *err)
                 .column_major = tensor->column_major,
                 .dimensions = tensor->dimensions,
                 .shape = tensor->shape,
+                .strides = tensor->strides,
                 .offset = tensor->offset,
                 .bytes = tensor->bytes,
             };

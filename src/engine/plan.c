@@ -250,7 +250,7 @@ static struct run run_of_extent(const struct mmh_extent *extent, const struct mm
                        .survey = survey,
                        .signature = survey->signature,
                        .major = extent->bytes >= MMH_SURVEY_MINOR_BYTES };
-    run.dtype = mmh_dtype_scalar(extent->dtype);
+    run.dtype = extent->coded;
     unsigned scalar_bytes = mmh_dtype_scalar_bytes(run.dtype);
     if (extent->bytes % scalar_bytes)
         run.dtype = MMH_DTYPE_OPAQUE;

@@ -282,6 +282,7 @@ mmh_status mmh_tensor(mmh_reader *reader, uint64_t tensor, mmh_tensor_info *out,
         .file_offset = record->offset,
         .stored_bytes = range_stored(reader, &reader->container.index.files[record->file],
                                      record->offset, record->bytes),
+        .strides = record->strides,
     };
     return info_give(out, &info, sizeof info, "mmh_tensor_info", err);
 }
@@ -499,6 +500,44 @@ static mmh_status slice_copy(mmh_reader *reader, struct slice_window *window,
     return MMH_OK;
 }
 
+/* A slice of a tensor whose elements do not lie one after another: all from its first to its last
+ * element is read, and gathered. */
+static mmh_status load_strided(mmh_reader *reader, const struct mmh_tensor_record *record,
+                               const uint64_t *from, const uint64_t *to, uint8_t *destination,
+                               mmh_error *err)
+{
+    size_t width = mmh_dtype_bits(record->dtype) / 8;
+    uint64_t offset = record->offset, last = 0, count = 1;
+    uint64_t position[MMH_DIMENSIONS_MAX] = { 0 };
+    for (uint32_t d = 0; d < record->dimensions; d++) { /* within the tensor: nothing overflows */
+        offset += from[d] * record->strides[d] * width;
+        last += (to[d] - from[d] - 1) * record->strides[d];
+        count *= to[d] - from[d];
+    }
+    const mmh_allocator *allocator = reader->context->allocator;
+    if (last >= SIZE_MAX / width)
+        return mmh_fail(err, MMH_E_MEMORY, "a slice that spans %" PRIu64 " elements", last);
+    uint8_t *span = mmh_alloc(allocator, 64, (size_t)(last + 1) * width);
+    if (!span)
+        return mmh_fail(err, MMH_E_MEMORY, "a slice that spans %" PRIu64 " elements", last);
+    mmh_status status = mmh_reader_bytes(reader, record->file, offset, span,
+                                         (size_t)(last + 1) * width, err);
+    for (uint64_t i = 0, at = 0; i < count && status == MMH_OK; i++) {
+        memcpy(destination + i * width, span + at * width, width);
+        for (uint32_t d = record->dimensions; d-- > 0;) {
+            at += record->strides[d];
+            if (++position[d] < to[d] - from[d])
+                break;
+            at -= position[d] * record->strides[d];
+            position[d] = 0;
+        }
+    }
+    mmh_free(allocator, span);
+    if (status == MMH_OK)
+        mmh_host_order(destination, (size_t)count * width, record);
+    return status;
+}
+
 mmh_status mmh_load_slice(mmh_reader *reader, uint64_t tensor, const uint64_t *begin,
                           const uint64_t *end, void *destination, size_t destination_bytes,
                           mmh_error *err)
@@ -508,12 +547,12 @@ mmh_status mmh_load_slice(mmh_reader *reader, uint64_t tensor, const uint64_t *b
     if (status != MMH_OK)
         return status;
     unsigned bits = mmh_dtype_bits(record->dtype);
-    if (bits % 8)
+    if (!bits || bits % 8)
         return mmh_fail(err, MMH_E_UNSUPPORTED, "slices of %s, whose elements share bytes",
                         mmh_dtype_text(record->dtype));
     uint64_t bytes; /* of an opaque tensor the index says what it likes */
     if (!mmh_shape_bytes(&bytes, record->dtype, record->dimensions, record->shape) ||
-        bytes != record->bytes)
+        (bytes != record->bytes && !record->strides))
         return mmh_fail(err, MMH_E_UNSUPPORTED, "slices of \"%s\", whose shape is not its size",
                         record->name);
     /* In the order in which the file holds them: column-major arrays have their first dimension
@@ -538,6 +577,8 @@ mmh_status mmh_load_slice(mmh_reader *reader, uint64_t tensor, const uint64_t *b
                         destination_bytes);
     if (!total)
         return MMH_OK;
+    if (record->strides)
+        return load_strided(reader, record, from, to, destination, err);
 
     /* A run: the dimensions at the end that are taken whole, and the one before them. */
     uint32_t outer = dimensions;

@@ -105,7 +105,7 @@ static size_t count_zeros(const uint8_t *data, size_t elements, unsigned bytes)
 
 static void look(struct mmh_survey *survey, const struct mmh_extent *extent, uint8_t *data)
 {
-    unsigned bytes = mmh_dtype_scalar_bytes(mmh_dtype_scalar(extent->dtype));
+    unsigned bytes = mmh_dtype_scalar_bytes(extent->coded);
     size_t elements = (size_t)extent->bytes / bytes;
     if (!elements)
         return;
@@ -154,7 +154,7 @@ static mmh_status compare(struct run *run, struct surveying *surveying, struct m
 {
     const struct mmh_extent *extent = &surveying->map->extents[index];
     struct mmh_survey *survey = &surveying->survey[index];
-    mmh_dtype scalar = mmh_dtype_scalar(extent->dtype);
+    mmh_dtype scalar = extent->coded;
     struct mmh_block_part part = { .elements = extent->bytes / mmh_dtype_scalar_bytes(scalar) };
     mmh_status status = MMH_OK;
     if (extent->bytes < MMH_SURVEY_MINOR_BYTES) {
@@ -211,7 +211,7 @@ static mmh_status survey_batch(void *context, size_t job, unsigned worker_index,
         const struct mmh_extent *extent = &surveying->map->extents[i];
         struct mmh_survey *survey = &surveying->survey[i];
         if (i > batch->first &&
-            (extent->dtype != extent[-1].dtype || extent->big_endian != extent[-1].big_endian))
+            (extent->coded != extent[-1].coded || extent->big_endian != extent[-1].big_endian))
             run.first = NULL;
         if (!survey->seen) {
             run.first = NULL;
@@ -252,7 +252,7 @@ mmh_status mmh_survey_file(struct mmh_survey *survey, mmh_context *context, cons
         batches = 0;
         for (size_t i = 0; i < map->extent_count; i++) {
             const struct mmh_extent *extent = &map->extents[i];
-            mmh_dtype scalar = mmh_dtype_scalar(extent->dtype);
+            mmh_dtype scalar = extent->coded;
             survey[i].seen = scalar != MMH_DTYPE_OPAQUE && extent->bytes < limit_bytes &&
                              extent->bytes % mmh_dtype_scalar_bytes(scalar) == 0;
             if (!survey[i].seen)

@@ -171,7 +171,7 @@ mmh_status mmh_survey_settle(struct mmh_survey *survey, mmh_context *context,
                              mmh_error *err)
 {
     struct trial trial = {
-        context, worker, extents, count, mmh_dtype_scalar(extents->dtype), level
+        context, worker, extents, count, extents->coded, level
     };
     struct run whole = { .end = count };
     size_t bytes = (size_t)bytes_of(&trial, &whole);

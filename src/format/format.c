@@ -10,13 +10,33 @@
 #include "base/bits.h"
 #include "format/format_table.h"
 
-/* Asked in this order: the numbers are on disk, so order and number differ. */
+/* Asked in this order: the numbers are on disk, so order and number differ. First those that know
+ * their files by their first bytes, then those that need a look at more. */
 static const struct {
     enum mmh_format_id id;
     const struct mmh_format *format;
 } formats[] = {
-    { MMH_FORMAT_SAFETENSORS, &mmh_format_safetensors }, { MMH_FORMAT_NPY, &mmh_format_npy },
-    { MMH_FORMAT_SHARD_INDEX, &mmh_format_shard_index }, { MMH_FORMAT_RAW, &mmh_format_raw },
+    { MMH_FORMAT_SAFETENSORS, &mmh_format_safetensors },
+    { MMH_FORMAT_NPY, &mmh_format_npy },
+    { MMH_FORMAT_SHARD_INDEX, &mmh_format_shard_index },
+    { MMH_FORMAT_GGUF, &mmh_format_gguf },
+    { MMH_FORMAT_HDF5, &mmh_format_hdf5 },
+    { MMH_FORMAT_TORCH_SHARD, &mmh_format_torch_shard }, /* several zips in one file: before zip */
+    { MMH_FORMAT_TORCH, &mmh_format_torch },             /* a zip of its own kind: before zip */
+    { MMH_FORMAT_ZIP, &mmh_format_zip },
+    { MMH_FORMAT_TFLITE, &mmh_format_tflite },
+    { MMH_FORMAT_TORCH_LEGACY, &mmh_format_torch_legacy },
+    { MMH_FORMAT_TORCH_METADATA, &mmh_format_torch_metadata },
+    { MMH_FORMAT_PICKLE, &mmh_format_pickle },
+    { MMH_FORMAT_TORCH_TAR, &mmh_format_torch_tar },
+    { MMH_FORMAT_TF_BUNDLE, &mmh_format_tf_bundle },
+    { MMH_FORMAT_COREML_WEIGHTS, &mmh_format_coreml_weights },
+    { MMH_FORMAT_ONNX, &mmh_format_onnx }, /* protocol buffers have no magic number */
+    { MMH_FORMAT_TF_GRAPH, &mmh_format_tf_graph },
+    { MMH_FORMAT_COREML, &mmh_format_coreml },
+    { MMH_FORMAT_RAW, &mmh_format_raw },
+    { MMH_FORMAT_DATA, &mmh_format_data },     /* never found by looking at a file */
+    { MMH_FORMAT_CUSTOM, &mmh_format_custom }, /* nor these */
     { MMH_FORMAT_OPAQUE, &mmh_format_opaque }, /* the last: takes everything */
 };
 
@@ -33,10 +53,44 @@ const char *mmh_format_name(unsigned format_id)
     return NULL;
 }
 
-static bool has_suffix(const char *name, const char *suffix)
+bool mmh_name_has_suffix(const char *name, const char *suffix)
 {
     size_t bytes = name ? strlen(name) : 0, suffix_bytes = suffix ? strlen(suffix) : SIZE_MAX;
     return bytes >= suffix_bytes && strcmp(name + bytes - suffix_bytes, suffix) == 0;
+}
+
+/* Map what the probe's source holds: the first format that takes it. */
+static mmh_status map_by_table(struct mmh_extent_map *map, unsigned *format_id,
+                               struct mmh_format_probe *probe, mmh_error *err)
+{
+    const struct mmh_source *source = probe->source;
+    probe->head_bytes = (size_t)MMH_MIN(source->bytes, (uint64_t)MMH_FORMAT_HEAD_BYTES);
+    memset(probe->head, 0, sizeof probe->head);
+    if (probe->head_bytes) {
+        mmh_status status = source->read(source->context, 0, probe->head, probe->head_bytes, err);
+        if (status)
+            return status;
+    }
+    struct mmh_map_mark before = mmh_extent_map_mark(map);
+    for (size_t i = 0; i < MMH_COUNT_OF(formats); i++) {
+        mmh_error problem = { 0 };
+        if (!formats[i].format->detect(probe)) {
+            if (mmh_name_has_suffix(source->name, formats[i].format->suffix))
+                mmh_extent_map_remark(map, "is called %s, but does not begin like one",
+                                      formats[i].format->suffix);
+            continue;
+        }
+        mmh_status status = formats[i].format->map(map, probe, &problem);
+        if (!status) {
+            *format_id = (unsigned)formats[i].id;
+            return MMH_OK;
+        }
+        if (status != MMH_E_CORRUPT && status != MMH_E_UNSUPPORTED)
+            return mmh_fail(err, status, "%s", problem.message);
+        mmh_extent_map_remark(map, "not taken as %s: %s", formats[i].format->name, problem.message);
+        mmh_extent_map_discard(map, &before);
+    }
+    return MMH_OK;
 }
 
 mmh_status mmh_format_detect_and_map(struct mmh_extent_map *map, const struct mmh_source *source,
@@ -44,29 +98,59 @@ mmh_status mmh_format_detect_and_map(struct mmh_extent_map *map, const struct mm
 {
     static const struct mmh_format_options none = { 0 };
     struct mmh_format_probe probe = { .source = source, .options = options ? options : &none };
-    probe.head_bytes = (size_t)MMH_MIN(source->bytes, (uint64_t)MMH_FORMAT_HEAD_BYTES);
-    if (probe.head_bytes) {
-        mmh_status status = source->read(source->context, 0, probe.head, probe.head_bytes, err);
+    unsigned format_id = MMH_FORMAT_OPAQUE;
+    mmh_status status = map_by_table(map, &format_id, &probe, err);
+    if (status)
+        return status;
+    map->format = (uint8_t)format_id;
+    return mmh_extent_map_finish(map, err);
+}
+
+mmh_status mmh_format_map_part(struct mmh_extent_map *map, unsigned *format_id,
+                               const struct mmh_format_probe *probe, uint64_t offset,
+                               uint64_t bytes, const char *name, const char *prefix, mmh_error *err)
+{
+    struct mmh_source_part within;
+    struct mmh_source source = mmh_source_of_part(&within, probe->source, offset, bytes, name);
+    struct mmh_format_options options = *probe->options;
+    struct mmh_format_probe part = { .source = &source,
+                                     .options = &options,
+                                     .depth = probe->depth + 1 };
+    struct mmh_map_mark outside;
+    unsigned found = MMH_FORMAT_OPAQUE;
+    options.raw_dtype = MMH_DTYPE_OPAQUE; /* is said of the whole file */
+    if (format_id)
+        *format_id = found;
+    if (part.depth > MMH_FORMAT_DEPTH_MAX)
+        return MMH_OK;
+    mmh_status status = mmh_extent_map_enter(&outside, map, offset, bytes, prefix, err);
+    if (status)
+        return status;
+    status = map_by_table(map, &found, &part, err);
+    mmh_extent_map_leave(map, &outside);
+    if (format_id)
+        *format_id = found;
+    return status;
+}
+
+mmh_status mmh_format_map_told(struct mmh_extent_map *map, const struct mmh_map_tensor *tensors,
+                               size_t count, mmh_error *err)
+{
+    for (size_t i = 0; i < count; i++) {
+        mmh_status status = mmh_extent_map_add(map, &tensors[i], err);
         if (status)
             return status;
     }
-    for (size_t i = 0; i < MMH_COUNT_OF(formats); i++) {
-        mmh_error problem = { 0 };
-        if (!formats[i].format->detect(&probe)) {
-            if (has_suffix(source->name, formats[i].format->suffix))
-                mmh_extent_map_remark(map, "is called %s, but does not begin like one",
-                                      formats[i].format->suffix);
-            continue;
-        }
-        mmh_status status = formats[i].format->map(map, &probe, &problem);
-        if (!status) {
-            map->format = (uint8_t)formats[i].id;
-            break;
-        }
-        if (status != MMH_E_CORRUPT && status != MMH_E_UNSUPPORTED)
-            return mmh_fail(err, status, "%s", problem.message);
-        mmh_extent_map_remark(map, "not taken as %s: %s", formats[i].format->name, problem.message);
-        mmh_extent_map_discard(map);
-    }
+    map->format = MMH_FORMAT_DATA;
     return mmh_extent_map_finish(map, err);
 }
+
+/* Formats that no look at a file finds: other files, plug-ins and users tell of them. */
+static bool detect_never(const struct mmh_format_probe *probe)
+{
+    (void)probe;
+    return false;
+}
+
+const struct mmh_format mmh_format_data = { .name = "tensor data", .detect = detect_never };
+const struct mmh_format mmh_format_custom = { .name = "custom", .detect = detect_never };

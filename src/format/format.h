@@ -17,7 +17,24 @@ enum mmh_format_id { /* on disk: never reused */
                      MMH_FORMAT_SAFETENSORS = 1,
                      MMH_FORMAT_NPY = 2,
                      MMH_FORMAT_RAW = 3,
-                     MMH_FORMAT_SHARD_INDEX = 4
+                     MMH_FORMAT_SHARD_INDEX = 4,
+                     MMH_FORMAT_TORCH = 5,         /* zip of torch.save, TorchScript, .pt2 */
+                     MMH_FORMAT_TORCH_LEGACY = 6,  /* one stream, before 1.6 */
+                     MMH_FORMAT_TORCH_TAR = 7,     /* before 0.2 */
+                     MMH_FORMAT_TORCH_SHARD = 8,   /* .distcp */
+                     MMH_FORMAT_TORCH_METADATA = 9, /* their .metadata */
+                     MMH_FORMAT_PICKLE = 10,
+                     MMH_FORMAT_ZIP = 11, /* any other, .npz and .keras too */
+                     MMH_FORMAT_ONNX = 12,
+                     MMH_FORMAT_TF_GRAPH = 13,  /* SavedModel, GraphDef, MetaGraphDef */
+                     MMH_FORMAT_TF_BUNDLE = 14, /* the .index of a TensorBundle */
+                     MMH_FORMAT_TFLITE = 15,
+                     MMH_FORMAT_HDF5 = 16,
+                     MMH_FORMAT_GGUF = 17,
+                     MMH_FORMAT_COREML = 18,         /* .mlmodel */
+                     MMH_FORMAT_COREML_WEIGHTS = 19, /* weight.bin */
+                     MMH_FORMAT_DATA = 20,           /* tensors that another file tells of */
+                     MMH_FORMAT_CUSTOM = 21          /* by a plug-in or a layout file */
 };
 
 /* "safetensors", ...; NULL for a number that no format has. */
@@ -45,6 +62,15 @@ struct mmh_format_options {
                                    little-endian arrays of it */
     uint32_t raw_dimensions;
     const uint64_t *raw_shape; /* NULL: one dimension, all that fits */
+
+    /*
+     * Read a whole file of the same folder (a config.json, a .metadata): *data [*bytes] for
+     * mmh_free with `allocator`. `name` is relative and safe (mmh_map_file_is_safe). Fails with
+     * MMH_E_IO if there is none, MMH_E_LIMIT if it has more than bytes_max. NULL: nothing is beside.
+     */
+    mmh_status (*read_beside)(void *context, const char *name, size_t bytes_max, uint8_t **data,
+                              size_t *bytes, const mmh_allocator *allocator, mmh_error *err);
+    void *beside_context;
 };
 
 /*
@@ -58,6 +84,13 @@ struct mmh_format_options {
  */
 mmh_status mmh_format_detect_and_map(struct mmh_extent_map *map, const struct mmh_source *source,
                                      const struct mmh_format_options *options, mmh_error *err);
+
+/*
+ * Map a file anew from what others tell of it: tensors [count]. Offsets and sizes are checked
+ * against the file here; map as above, its format becomes MMH_FORMAT_DATA.
+ */
+mmh_status mmh_format_map_told(struct mmh_extent_map *map, const struct mmh_map_tensor *tensors,
+                               size_t count, mmh_error *err);
 
 /* ---- units: files that belong together ---- */
 

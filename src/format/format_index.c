@@ -12,7 +12,7 @@
 #include "base/json.h"
 #include "format/format_table.h"
 
-enum { INDEX_BYTES_MAX = 100 * 1000 * 1000, NAME_PART_BYTES_MAX = 255 };
+enum { INDEX_BYTES_MAX = 100 * 1000 * 1000 };
 
 bool mmh_shard_index_name(const char *path)
 {
@@ -46,19 +46,6 @@ const struct mmh_format mmh_format_shard_index = {
     .detect = detect,
     .map = map_nothing,
 };
-
-/* Safe on every system: a backslash or a colon means something else on Windows. */
-static bool name_is_safe(const char *name, size_t bytes)
-{
-    size_t part = 0;
-    for (size_t i = 0; i < bytes; i++) {
-        part = name[i] == '/' ? 0 : part + 1;
-        if ((uint8_t)name[i] < 0x20 || name[i] == 0x7f || name[i] == '\\' || name[i] == ':' ||
-            part > NAME_PART_BYTES_MAX)
-            return false;
-    }
-    return mmh_path_is_relative(name);
-}
 
 static int compare_names(const void *a, const void *b)
 {
@@ -123,7 +110,7 @@ static mmh_status read_weight_map(struct names *names, uint64_t *tensor_count,
         const char *name = mmh_json_string(&token, arena, &bytes);
         if (!name)
             return mmh_fail(err, MMH_E_MEMORY, "shard index");
-        if (!name_is_safe(name, bytes))
+        if (strlen(name) != bytes || !mmh_map_file_is_safe(name))
             return mmh_fail(err, MMH_E_CORRUPT, "shard index names an unsafe file: \"%s\"", name);
         if (!names_add(names, name))
             return mmh_fail(err, MMH_E_MEMORY, "shard index of %zu files", names->count);

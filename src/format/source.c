@@ -1,5 +1,5 @@
 /*
- * Sources: an open input or bytes in memory behind one read function.
+ * Sources: an open input, bytes in memory or a part of another source behind one read function.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -42,6 +42,19 @@ struct mmh_source mmh_source_of_memory(const void *data, size_t bytes, const cha
     };
 }
 
+static mmh_status read_part(void *context, uint64_t offset, void *dst, size_t bytes, mmh_error *err)
+{
+    const struct mmh_source_part *part = context;
+    return part->whole->read(part->whole->context, part->offset + offset, dst, bytes, err);
+}
+
+struct mmh_source mmh_source_of_part(struct mmh_source_part *part, const struct mmh_source *whole,
+                                     uint64_t offset, uint64_t bytes, const char *name)
+{
+    *part = (struct mmh_source_part){ whole, offset };
+    return (struct mmh_source){ .read = read_part, .context = part, .bytes = bytes, .name = name };
+}
+
 mmh_status mmh_source_take(uint8_t **data, const struct mmh_source *source, uint64_t offset,
                            size_t bytes, const mmh_allocator *allocator, mmh_error *err)
 {
@@ -58,11 +71,16 @@ mmh_status mmh_source_take(uint8_t **data, const struct mmh_source *source, uint
     return MMH_OK;
 }
 
-const char *mmh_source_stem(const struct mmh_source *source, struct mmh_arena *arena)
+const char *mmh_source_base_name(const struct mmh_source *source)
 {
     const char *name = source->name ? source->name : "";
     const char *slash = strrchr(name, '/');
-    name = slash ? slash + 1 : name;
+    return slash ? slash + 1 : name;
+}
+
+const char *mmh_source_stem(const struct mmh_source *source, struct mmh_arena *arena)
+{
+    const char *name = mmh_source_base_name(source);
     const char *dot = strrchr(name, '.');
     size_t bytes = dot && dot > name ? (size_t)(dot - name) : strlen(name);
     return bytes ? mmh_arena_string(arena, name, bytes) : mmh_arena_string(arena, "array", 5);

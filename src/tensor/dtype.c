@@ -9,8 +9,9 @@
 
 static const struct {
     const char *name;
-    uint8_t bits;
+    uint8_t bits;   /* 0: a block type */
     uint8_t scalar; /* mmh_dtype */
+    uint16_t block_elements, block_bytes;
 } dtypes[MMH_DTYPE_COUNT] = {
     [MMH_DTYPE_OPAQUE] = { "OPAQUE", 8, MMH_DTYPE_OPAQUE },
     [MMH_DTYPE_BOOL] = { "BOOL", 8, MMH_DTYPE_BOOL },
@@ -38,6 +39,35 @@ static const struct {
     [MMH_DTYPE_F8_E5M2FNUZ] = { "F8_E5M2FNUZ", 8, MMH_DTYPE_F8_E5M2FNUZ },
     [MMH_DTYPE_I4] = { "I4", 4, MMH_DTYPE_U8 },
     [MMH_DTYPE_U4] = { "U4", 4, MMH_DTYPE_U8 },
+    [MMH_DTYPE_I2] = { "I2", 2, MMH_DTYPE_U8 },
+    [MMH_DTYPE_U2] = { "U2", 2, MMH_DTYPE_U8 },
+    /* ggml-common.h of github.com/ggml-org/llama.cpp */
+    [MMH_DTYPE_Q4_0] = { "Q4_0", 0, MMH_DTYPE_U8, 32, 18 },
+    [MMH_DTYPE_Q4_1] = { "Q4_1", 0, MMH_DTYPE_U8, 32, 20 },
+    [MMH_DTYPE_Q5_0] = { "Q5_0", 0, MMH_DTYPE_U8, 32, 22 },
+    [MMH_DTYPE_Q5_1] = { "Q5_1", 0, MMH_DTYPE_U8, 32, 24 },
+    [MMH_DTYPE_Q8_0] = { "Q8_0", 0, MMH_DTYPE_U8, 32, 34 },
+    [MMH_DTYPE_Q8_1] = { "Q8_1", 0, MMH_DTYPE_U8, 32, 36 },
+    [MMH_DTYPE_Q2_K] = { "Q2_K", 0, MMH_DTYPE_U8, 256, 84 },
+    [MMH_DTYPE_Q3_K] = { "Q3_K", 0, MMH_DTYPE_U8, 256, 110 },
+    [MMH_DTYPE_Q4_K] = { "Q4_K", 0, MMH_DTYPE_U8, 256, 144 },
+    [MMH_DTYPE_Q5_K] = { "Q5_K", 0, MMH_DTYPE_U8, 256, 176 },
+    [MMH_DTYPE_Q6_K] = { "Q6_K", 0, MMH_DTYPE_U8, 256, 210 },
+    [MMH_DTYPE_Q8_K] = { "Q8_K", 0, MMH_DTYPE_U8, 256, 292 },
+    [MMH_DTYPE_IQ2_XXS] = { "IQ2_XXS", 0, MMH_DTYPE_U8, 256, 66 },
+    [MMH_DTYPE_IQ2_XS] = { "IQ2_XS", 0, MMH_DTYPE_U8, 256, 74 },
+    [MMH_DTYPE_IQ2_S] = { "IQ2_S", 0, MMH_DTYPE_U8, 256, 82 },
+    [MMH_DTYPE_IQ3_XXS] = { "IQ3_XXS", 0, MMH_DTYPE_U8, 256, 98 },
+    [MMH_DTYPE_IQ3_S] = { "IQ3_S", 0, MMH_DTYPE_U8, 256, 110 },
+    [MMH_DTYPE_IQ1_S] = { "IQ1_S", 0, MMH_DTYPE_U8, 256, 50 },
+    [MMH_DTYPE_IQ1_M] = { "IQ1_M", 0, MMH_DTYPE_U8, 256, 56 },
+    [MMH_DTYPE_IQ4_NL] = { "IQ4_NL", 0, MMH_DTYPE_U8, 32, 18 },
+    [MMH_DTYPE_IQ4_XS] = { "IQ4_XS", 0, MMH_DTYPE_U8, 256, 136 },
+    [MMH_DTYPE_TQ1_0] = { "TQ1_0", 0, MMH_DTYPE_U8, 256, 54 },
+    [MMH_DTYPE_TQ2_0] = { "TQ2_0", 0, MMH_DTYPE_U8, 256, 66 },
+    [MMH_DTYPE_MXFP4] = { "MXFP4", 0, MMH_DTYPE_U8, 32, 17 },
+    [MMH_DTYPE_NVFP4] = { "NVFP4", 0, MMH_DTYPE_U8, 64, 36 },
+    [MMH_DTYPE_Q1_0] = { "Q1_0", 0, MMH_DTYPE_U8, 128, 18 },
 };
 
 static const struct {
@@ -75,12 +105,32 @@ static const struct {
     { "float4_e2m1fn", MMH_DTYPE_F4 },
     { "int4", MMH_DTYPE_I4 },
     { "uint4", MMH_DTYPE_U4 },
+    { "int2", MMH_DTYPE_I2 },
+    { "uint2", MMH_DTYPE_U2 },
 };
 
 /* The enum may be signed or not: one comparison serves both. */
 static bool is_dtype(mmh_dtype dtype)
 {
     return (unsigned)dtype < MMH_DTYPE_COUNT;
+}
+
+bool mmh_dtype_known(mmh_dtype dtype)
+{
+    return is_dtype(dtype);
+}
+
+bool mmh_dtype_is_block(mmh_dtype dtype)
+{
+    return is_dtype(dtype) && dtypes[dtype].block_elements;
+}
+
+unsigned mmh_dtype_block(mmh_dtype dtype, unsigned *bytes)
+{
+    unsigned bits = mmh_dtype_bits(dtype);
+    bool block = mmh_dtype_is_block(dtype);
+    *bytes = block ? dtypes[dtype].block_bytes : bits % 8 ? 0 : bits / 8;
+    return block ? dtypes[dtype].block_elements : *bytes != 0;
 }
 
 unsigned mmh_dtype_bits(mmh_dtype dtype)

@@ -8,8 +8,15 @@
 
 #include "mmh.h"
 
-/* Bits of one element: 4, 6, 8, 16, 32, 64, 128; 8 for opaque. 0 for a number that is no dtype. */
+/* Bits of one element: 2, 4, 6, 8, 16, 32, 64, 128; 8 for opaque. 0 for block types, and for a
+ * number that is no dtype. */
 unsigned mmh_dtype_bits(mmh_dtype dtype);
+
+/* Whether it is a block type: elements come in blocks, mmh_dtype_block says of how many. */
+bool mmh_dtype_is_block(mmh_dtype dtype);
+
+/* Whether the number is one of ours. */
+bool mmh_dtype_known(mmh_dtype dtype);
 
 /* The name that safetensors uses ("BF16", "F8_E4M3"), "OPAQUE" for opaque. NULL for no dtype. */
 const char *mmh_dtype_name(mmh_dtype dtype);
@@ -18,7 +25,7 @@ const char *mmh_dtype_name(mmh_dtype dtype);
  * MMH_DTYPE_COUNT if there is none. */
 mmh_dtype mmh_dtype_find(const char *name, size_t name_bytes);
 
-/* The scalar that codecs code: complex types are pairs of their part, sub-byte types bytes. */
+/* The scalar that codecs code: complex types are pairs of their part, sub-byte and block types bytes. */
 mmh_dtype mmh_dtype_scalar(mmh_dtype dtype);
 
 /* Bytes of that scalar: 1, 2, 4 or 8. */

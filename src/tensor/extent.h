@@ -25,28 +25,45 @@ enum {
     MMH_HINT_DIMENSIONS = 8
 };
 
+enum mmh_map_role {
+    MMH_MAP_TENSOR = 0, /* a tensor with bytes of its own, or tied to one that has the same */
+    MMH_MAP_VIEW,       /* a tensor within bytes that something else owns: listed, and no more */
+    MMH_MAP_STORAGE     /* bytes that views look at: coded as what it says, and not listed */
+};
+
 /* A tensor as its file names it. */
 struct mmh_map_tensor {
     const char *name; /* UTF-8 or what the file has instead */
     mmh_dtype dtype;
     bool big_endian;
-    bool column_major;      /* the first dimension varies fastest, not the last */
-    uint32_t dimensions;    /* 0: a scalar */
-    const uint64_t *shape;  /* [dimensions], as the file names it */
-    uint64_t offset, bytes; /* in the file; bytes is mmh_shape_bytes of the shape, maybe 0 */
+    bool column_major;       /* the first dimension varies fastest, not the last */
+    uint8_t role;            /* enum mmh_map_role */
+    mmh_dtype coded;         /* scalar that codecs shall see instead of the dtype's own (packed
+                                nibbles in I32: U8); OPAQUE: none */
+    uint32_t dimensions;     /* 0: a scalar */
+    const uint64_t *shape;   /* [dimensions], as the file names it */
+    const uint64_t *strides; /* [dimensions] in elements of whole bytes; NULL: one after another */
+    uint64_t offset, bytes;  /* in the file; bytes is mmh_shape_bytes of the shape, maybe 0; with
+                                strides what lies from the first to the last element */
 };
 
-/* A run of bytes. Opaque ones have no name, no shape and no tensors. */
+/* A run of bytes. Opaque ones have no name and no shape. */
 struct mmh_extent {
     uint64_t offset, bytes; /* bytes > 0 */
-    const char *name;       /* of the first tensor; NULL: opaque */
+    const char *name;       /* of the first tensor or storage; NULL: opaque */
     mmh_dtype dtype;
+    mmh_dtype coded; /* the scalar that codecs see */
     bool big_endian;
     bool column_major;
     uint32_t dimensions;
     const uint64_t *shape;
-    size_t first_tensor; /* in map.tensors: those that have exactly these bytes (several: */
-    size_t tensor_count; /* tied, each with its own name, dtype and shape) */
+    size_t owner_count; /* tensors and storages that have exactly these bytes (several: tied) */
+};
+
+/* A tensor whose bytes lie in another file of the same unit. */
+struct mmh_map_elsewhere {
+    const char *file; /* relative to the folder of the file that tells it; safe, '/' between parts */
+    struct mmh_map_tensor tensor;
 };
 
 struct mmh_map_metadata {
@@ -66,6 +83,8 @@ struct mmh_extent_map {
     size_t tensor_count;
     const struct mmh_map_metadata *metadata; /* in file order */
     size_t metadata_count;
+    const struct mmh_map_elsewhere *elsewhere; /* in the order of adding */
+    size_t elsewhere_count;
 
     const char *remarks[MMH_MAP_REMARKS_MAX]; /* for -v: what was odd about the file */
     uint64_t remark_count;                    /* all of them: may be more than are kept */
@@ -73,7 +92,20 @@ struct mmh_extent_map {
     /* private */
     struct mmh_map_node *nodes;
     struct mmh_map_entry *entries;
-    size_t node_count, entry_count;
+    struct mmh_map_distant *distant;
+    size_t node_count, entry_count, distant_count;
+    uint64_t window_offset; /* of the part that is being mapped: 0 outside of one */
+    const char *prefix;     /* of its tensors' names; NULL: none */
+};
+
+/* What a map was like: to go back to. */
+struct mmh_map_mark {
+    struct mmh_map_node *nodes;
+    struct mmh_map_entry *entries;
+    struct mmh_map_distant *distant;
+    size_t node_count, entry_count, distant_count;
+    uint64_t file_bytes, window_offset;
+    const char *prefix;
 };
 
 /* Keeps arena, for all that the map holds. The file has file_bytes bytes. */
@@ -87,6 +119,18 @@ void mmh_extent_map_init(struct mmh_extent_map *map, struct mmh_arena *arena, ui
 mmh_status mmh_extent_map_add(struct mmh_extent_map *map, const struct mmh_map_tensor *tensor,
                               mmh_error *err);
 
+/*
+ * Add a tensor of another file, named relative to the folder of this one; strings and shape as
+ * above. One whose file name is not safe is left out with a remark; whether the file has such bytes is
+ * looked at later.
+ */
+mmh_status mmh_extent_map_add_elsewhere(struct mmh_extent_map *map, const char *file,
+                                        const struct mmh_map_tensor *tensor, mmh_error *err);
+
+/* Relative, its parts divided by '/', none empty, "." or ".." or of more than 255 bytes; no backslash
+ * or colon, which mean something else on Windows, no control character. */
+bool mmh_map_file_is_safe(const char *name);
+
 /* Add an entry of the file's own metadata; the strings must live as long as the arena. */
 mmh_status mmh_extent_map_add_metadata(struct mmh_extent_map *map, const char *key,
                                        const char *value, mmh_error *err);
@@ -98,8 +142,21 @@ void mmh_extent_map_remark(struct mmh_extent_map *map, const char *format, ...) 
 void mmh_extent_map_remark_tensor(struct mmh_extent_map *map, const char *name,
                                   const char *problem);
 
-/* Forget the tensors and metadata, keep the remarks: the file turned out to be something else. */
-void mmh_extent_map_discard(struct mmh_extent_map *map);
+/* Forget the tensors and metadata since `mark`, keep the remarks: the file turned out to be
+ * something else. */
+void mmh_extent_map_discard(struct mmh_extent_map *map, const struct mmh_map_mark *mark);
+struct mmh_map_mark mmh_extent_map_mark(const struct mmh_extent_map *map);
+
+/*
+ * From here on what is added lies in a part of the file (a member of an archive): its offsets count
+ * from that part's first byte, map->file_bytes is the part's size, and names get a prefix (NULL:
+ * none, beside those of parts around it). Until mmh_extent_map_leave, with what enter gave. The
+ * part must lie within map->file_bytes; the prefix must live as long as the arena.
+ */
+MMH_MUST_CHECK mmh_status mmh_extent_map_enter(struct mmh_map_mark *outside,
+                                               struct mmh_extent_map *map, uint64_t offset,
+                                               uint64_t bytes, const char *prefix, mmh_error *err);
+void mmh_extent_map_leave(struct mmh_extent_map *map, const struct mmh_map_mark *outside);
 
 /*
  * Make the map. Of tensors that overlap the one that starts first stays (at one offset the
@@ -108,14 +165,20 @@ void mmh_extent_map_discard(struct mmh_extent_map *map);
  */
 mmh_status mmh_extent_map_finish(struct mmh_extent_map *map, mmh_error *err);
 
-/* Bytes of a tensor, sub-byte types rounded up to whole bytes. False if dtype is none or that
- * does not fit in 64 bits; shape [dimensions] may be NULL for a scalar. */
+/* Bytes of a tensor, sub-byte types rounded up to whole bytes. False if dtype is none, if elements
+ * of a block type are no whole blocks, or if that does not fit in 64 bits; shape [dimensions] may be
+ * NULL for a scalar. */
 MMH_MUST_CHECK bool mmh_shape_bytes(uint64_t *bytes, mmh_dtype dtype, uint32_t dimensions,
                                     const uint64_t *shape);
 
+/* Bytes from the first to the last element of a tensor with strides (0 if it has none): false as
+ * above, and for types that have no whole bytes. */
+MMH_MUST_CHECK bool mmh_strides_bytes(uint64_t *bytes, mmh_dtype dtype, uint32_t dimensions,
+                                      const uint64_t *shape, const uint64_t *strides);
+
 /*
  * What codecs want to know of a typed extent: its shape in memory order, slowest first, counted
- * in scalars (mmh_dtype_scalar: a complex number is two, two F4 are one). Leading dimensions
+ * in scalars (extent->coded: a complex number is two, two F4 are one). Leading dimensions
  * beyond MMH_HINT_DIMENSIONS are multiplied together, so that rows stay rows. Returns how many
  * dimensions; 0: flat, or opaque, or rows end inside a byte.
  */

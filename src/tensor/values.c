@@ -138,6 +138,14 @@ static void convert(double *dst, const uint8_t *src, mmh_dtype dtype, uint64_t f
         for (size_t i = 0; i < count; i++)
             dst[i] = packed_bits(src, first + i, 4);
         break;
+    case MMH_DTYPE_U2:
+        for (size_t i = 0; i < count; i++)
+            dst[i] = packed_bits(src, first + i, 2);
+        break;
+    case MMH_DTYPE_I2:
+        for (size_t i = 0; i < count; i++)
+            dst[i] = (double)((int)(packed_bits(src, first + i, 2) ^ 2) - 2);
+        break;
     case MMH_DTYPE_I4:
         for (size_t i = 0; i < count; i++)
             dst[i] = (double)((int)(packed_bits(src, first + i, 4) ^ 8) - 8);
@@ -158,6 +166,9 @@ mmh_status mmh_values(double *destination, const void *source, size_t source_byt
 {
     unsigned bits = mmh_dtype_bits(dtype), values = mmh_dtype_values(dtype);
     uint64_t end, end_bits;
+    if (mmh_dtype_is_block(dtype))
+        return mmh_fail(err, MMH_E_UNSUPPORTED, "values of %s, whose elements come in blocks",
+                        mmh_dtype_name(dtype));
     if (!bits)
         return mmh_fail(err, MMH_E_USAGE, "no element type has the number %u", (unsigned)dtype);
     if (!mmh_u64_add(&end, first, count) || !mmh_u64_mul(&end_bits, end, bits) ||
