@@ -224,6 +224,7 @@ void mmh_proto_add(struct mmh_stream *in, struct mmh_extent_map *map,
     struct mmh_map_tensor added = {
         .name = tensor->name,
         .dtype = tensor->dtype,
+        .big_endian = tensor->big_endian,
         .dimensions = tensor->dimensions,
         .shape = shape,
         .offset = tensor->begin,

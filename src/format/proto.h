@@ -96,8 +96,9 @@ bool mmh_proto_looks_like(const struct mmh_source *source, const struct mmh_prot
 
 /* What a message says of a tensor. */
 struct mmh_proto_tensor {
-    const char *name;    /* in the arena */
-    mmh_dtype dtype;     /* MMH_DTYPE_COUNT: none that we know */
+    const char *name; /* in the arena */
+    mmh_dtype dtype;  /* MMH_DTYPE_COUNT: none that we know */
+    bool big_endian;
     uint32_t dimensions; /* may be more than the shape has room for */
     uint64_t shape[MMH_MAP_DIMENSIONS_MAX];
     uint64_t begin, end; /* its bytes, in the source */
