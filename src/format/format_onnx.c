@@ -245,13 +245,9 @@ static void map_tensor(struct walk *walk, const struct mmh_proto_field *message,
         mmh_proto_add(&walk->in, walk->map, &claim.tensor, claim.external ? claim.file : NULL);
 }
 
-/* "<name><rest>" in the arena; without memory the stream fails and `name` it stays. */
 static const char *join(struct walk *walk, const char *name, const char *rest)
 {
-    char *whole = mmh_arena_format(walk->map->arena, "%s%s", name, rest);
-    if (!whole && !mmh_stream_failed(&walk->in))
-        walk->in.status = mmh_fail(&walk->in.error, MMH_E_MEMORY, "name of a tensor");
-    return whole ? whole : name;
+    return mmh_proto_join(&walk->in, walk->map->arena, name, rest);
 }
 
 /* Values and indices; the values have the name of the whole, the indices seldom one of their own. */
@@ -466,6 +462,7 @@ static mmh_status map_file(struct mmh_extent_map *map, const struct mmh_format_p
 const struct mmh_format mmh_format_onnx = {
     .name = "onnx",
     .suffix = ".onnx",
+    .tells = true,
     .detect = detect,
     .map = map_file,
 };

@@ -10,6 +10,7 @@
  * tensorflow/core/protobuf/tensor_bundle.proto, tensorflow/core/lib/strings/ordered_code.h;
  * github.com/google/leveldb, doc/table_format.md.
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/bits.h"
@@ -20,8 +21,9 @@ enum {
     TRAILER_BYTES = 5, /* behind a block: how it is compressed, a checksum */
     KEY_BYTES_MAX = 1 << 16,
     /* Keys that share their beginnings are short in the file and long in memory. */
-    NAMES_BYTES_MAX = 32 << 20, /* and four times the file */
-    SHARDS_MAX = 99999          /* five digits in the names of the files */
+    NAMES_BYTES_MIN = 1 << 18, /* together, and NAMES_PER_BYTE times the file */
+    NAMES_PER_BYTE = 16,
+    SHARDS_MAX = 99999 /* five digits in the names of the files */
 };
 
 static const uint8_t magic[8] = { 0x57, 0xfb, 0x80, 0x8b, 0x24, 0x75, 0x47, 0xdb };
@@ -54,6 +56,8 @@ struct walk {
     uint64_t shards;
     bool big_endian;
     uint64_t names_left; /* bytes */
+    const char *file;    /* of the last tensor */
+    uint64_t file_shard;
     uint64_t left_out;
     uint8_t *key; /* [KEY_BYTES_MAX] */
     size_t key_bytes;
@@ -150,28 +154,18 @@ static bool read_slice_number(struct mmh_stream *in, uint64_t *value)
     return !mmh_stream_failed(in);
 }
 
-/* The text of one dimension, ":" or "0:10". */
-static char *join_slice(struct mmh_arena *arena, const char *name, unsigned place, uint64_t start,
-                        uint64_t length)
-{
-    const char *before = place ? "," : "[";
-    if (length == UINT64_MAX)
-        return mmh_arena_format(arena, "%s%s:", name, before);
-    return mmh_arena_format(arena, "%s%s%llu:%llu", name, before, (unsigned long long)start,
-                            (unsigned long long)(start + length));
-}
-
 /*
  * The key of a part of a variable: 0, its name with a mark at the end, how many dimensions, start and
  * length of each. "name[0:10,:]"; NULL: it is something else, or no memory.
  */
 static char *slice_name(struct walk *walk)
 {
-    enum { SLICE_DIMENSIONS_MAX = 8 }; /* TensorFlow's own limit */
+    enum { SLICE_DIMENSIONS_MAX = 8, /* TensorFlow's own limit */ DIMENSION_BYTES_MAX = 44 };
     struct mmh_arena *arena = walk->map->arena;
     struct mmh_source source = mmh_source_of_memory(walk->key, walk->key_bytes, "");
     struct mmh_stream in;
-    size_t bytes = 0;
+    char slices[SLICE_DIMENSIONS_MAX * DIMENSION_BYTES_MAX + 1] = "";
+    size_t bytes = 0, slices_bytes = 0;
     uint8_t c;
     char *name = mmh_arena_alloc(arena, 1, walk->key_bytes + 1);
     if (!name)
@@ -187,13 +181,20 @@ static char *slice_name(struct walk *walk)
                                                                              : 0;
     if (!bytes || !dimensions || dimensions > SLICE_DIMENSIONS_MAX)
         return NULL;
-    for (unsigned d = 0; d < dimensions && name; d++) {
+    for (unsigned d = 0; d < dimensions; d++) {
         uint64_t start, length;
         if (!read_slice_number(&in, &start) || !read_slice_number(&in, &length))
             return NULL;
-        name = join_slice(arena, name, d, start, length);
+        char *at = slices + slices_bytes;
+        int written = length == UINT64_MAX
+                        ? snprintf(at, DIMENSION_BYTES_MAX, "%s:", d ? "," : "")
+                        : snprintf(at, DIMENSION_BYTES_MAX, "%s%llu:%llu", d ? "," : "",
+                                   (unsigned long long)start, (unsigned long long)(start + length));
+        slices_bytes += (size_t)written;
     }
-    return name && !mmh_stream_left(&in) ? mmh_arena_format(arena, "%s]", name) : NULL;
+    return mmh_stream_left(&in) || mmh_stream_failed(&in)
+             ? NULL
+             : mmh_arena_format(arena, "%s[%s]", name, slices);
 }
 
 /* ---- entries ---- */
@@ -228,31 +229,40 @@ static void read_claim(struct walk *walk, const struct mmh_proto_field *value, s
     mmh_proto_leave(&walk->in, &outer);
 }
 
+/* The name of the data file; most entries have that of the entry before them. */
+static const char *shard_file(struct walk *walk, uint64_t shard)
+{
+    if (!walk->file || walk->file_shard != shard) {
+        walk->file = mmh_arena_format(walk->map->arena, "%s.data-%05u-of-%05u", walk->stem,
+                                      (unsigned)shard, (unsigned)walk->shards);
+        walk->file_shard = shard;
+    }
+    return walk->file;
+}
+
 static void map_entry(struct walk *walk, const struct mmh_proto_field *value)
 {
-    struct mmh_arena *arena = walk->map->arena;
+    bool sliced = !walk->key[0];
+    uint64_t name_bytes = sliced ? 2 * (uint64_t)walk->key_bytes + 512 : walk->key_bytes;
     struct claim claim;
     read_claim(walk, value, &claim);
     if (claim.sliced || mmh_stream_failed(&walk->in))
         return;
+    claim.tensor.begin = claim.offset;
     if (!mmh_tf_fits(&claim.tensor, claim.bytes) || claim.shard >= walk->shards ||
         !mmh_u64_add(&claim.tensor.end, claim.offset, claim.bytes) ||
-        walk->key_bytes > walk->names_left) {
+        name_bytes > walk->names_left) {
         walk->left_out++;
         return;
     }
-    walk->names_left -= walk->key_bytes;
-    claim.tensor.begin = claim.offset;
-    char *name = walk->key[0] ? mmh_arena_string(arena, (const char *)walk->key, walk->key_bytes)
-                              : slice_name(walk);
-    char *file = mmh_arena_format(arena, "%s.data-%05u-of-%05u", walk->stem, (unsigned)claim.shard,
-                                  (unsigned)walk->shards);
-    if (!file || (!name && walk->key[0])) {
+    walk->names_left -= name_bytes;
+    claim.tensor.name = sliced ? slice_name(walk)
+                               : mmh_arena_string(walk->map->arena, (const char *)walk->key,
+                                                  walk->key_bytes);
+    const char *file = shard_file(walk, claim.shard);
+    if (!file || (!claim.tensor.name && !sliced))
         walk->in.status = mmh_fail(&walk->in.error, MMH_E_MEMORY, "name of a tensor");
-        return;
-    }
-    claim.tensor.name = name;
-    if (name)
+    else if (claim.tensor.name)
         mmh_proto_add(&walk->in, walk->map, &claim.tensor, file);
     else
         walk->left_out++;
@@ -329,9 +339,7 @@ static mmh_status map_file(struct mmh_extent_map *map, const struct mmh_format_p
     const struct mmh_source *source = probe->source;
     const mmh_allocator *allocator = map->arena->allocator;
     struct walk walk = { .map = map, .stem = mmh_source_stem(source, map->arena) };
-    if (!mmh_u64_mul(&walk.names_left, source->bytes, 4) ||
-        !mmh_u64_add(&walk.names_left, walk.names_left, NAMES_BYTES_MAX))
-        walk.names_left = UINT64_MAX;
+    walk.names_left = NAMES_BYTES_MIN + MMH_MIN(source->bytes, UINT64_MAX >> 5) * NAMES_PER_BYTE;
     walk.key = mmh_alloc(allocator, 0, KEY_BYTES_MAX);
     mmh_status status = walk.key && walk.stem ? map_blocks(&walk, source, err)
                                               : mmh_fail(err, MMH_E_MEMORY, "name of a tensor");
@@ -348,6 +356,7 @@ static mmh_status map_file(struct mmh_extent_map *map, const struct mmh_format_p
 
 const struct mmh_format mmh_format_tf_bundle = {
     .name = "tensorflow bundle",
+    .tells = true,
     .detect = detect,
     .map = map_file,
 };

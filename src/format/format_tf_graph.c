@@ -192,13 +192,9 @@ static void map_tensor(struct walk *walk, const struct mmh_proto_field *message,
         mmh_proto_add(&walk->in, walk->map, &tensor, NULL);
 }
 
-/* "<name><rest>" in the arena; without memory the stream fails and `name` it stays. */
 static const char *join(struct walk *walk, const char *name, const char *rest)
 {
-    char *whole = mmh_arena_format(walk->map->arena, "%s%s", name, rest);
-    if (!whole && !mmh_stream_failed(&walk->in))
-        walk->in.status = mmh_fail(&walk->in.error, MMH_E_MEMORY, "name of a tensor");
-    return whole ? whole : name;
+    return mmh_proto_join(&walk->in, walk->map->arena, name, rest);
 }
 
 /* A node's attribute, and what its tensors are called once that is known: NULL until then. */

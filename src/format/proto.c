@@ -135,6 +135,15 @@ char *mmh_proto_string(struct mmh_stream *in, const struct mmh_proto_field *fiel
     return text;
 }
 
+const char *mmh_proto_join(struct mmh_stream *in, struct mmh_arena *arena, const char *name,
+                           const char *rest)
+{
+    char *whole = mmh_arena_format(arena, "%.*s%s", MMH_PROTO_SHARED_BYTES_MAX, name, rest);
+    if (!whole && !mmh_stream_failed(in))
+        in->status = mmh_fail(&in->error, MMH_E_MEMORY, "name of a tensor");
+    return whole ? whole : rest;
+}
+
 char *mmh_proto_find_string(struct mmh_stream *in, const struct mmh_proto_field *message,
                             uint32_t number, struct mmh_arena *arena)
 {

@@ -60,6 +60,15 @@ enum { MMH_PROTO_NAME_BYTES_MAX = 1 << 16 };
 char *mmh_proto_string(struct mmh_stream *in, const struct mmh_proto_field *field,
                        struct mmh_arena *arena);
 
+/*
+ * "<name><rest>" in the arena, for a name that several tensors share: it is cut at
+ * MMH_PROTO_SHARED_BYTES_MAX, so that a file cannot make it take much more memory than it has bytes.
+ * Without memory the stream fails, and `rest` is what comes back.
+ */
+enum { MMH_PROTO_SHARED_BYTES_MAX = 512 };
+const char *mmh_proto_join(struct mmh_stream *in, struct mmh_arena *arena, const char *name,
+                           const char *rest);
+
 /* The first string of that number in a message; "" if there is none, NULL as above. */
 char *mmh_proto_find_string(struct mmh_stream *in, const struct mmh_proto_field *message,
                             uint32_t number, struct mmh_arena *arena);
