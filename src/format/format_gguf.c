@@ -314,6 +314,8 @@ static mmh_status map_tensor(struct gguf *gguf, const struct claim *claim, uint6
         mmh_extent_map_remark_tensor(gguf->map, claim->name, problem);
         return MMH_OK;
     }
+    if (!mmh_dtype_is_block(tensor.dtype) && mmh_dtype_scalar_bytes(tensor.dtype) == 1)
+        tensor.big_endian = false; /* nothing to turn around */
     if (repacked_bytes(claim->type))
         mmh_extent_map_remark(gguf->map, "tensor type %u interleaves rows: shown as bytes",
                               (unsigned)claim->type);
