@@ -14,13 +14,18 @@
 
 static const char keras_weights[] = "model.weights.h5";
 
-/* Whether all entries are arrays, as numpy writes them. */
+/* Whether all entries are arrays, as numpy writes them; folders do not count. */
 static bool is_npz(const struct mmh_zip *zip)
 {
-    for (size_t i = 0; i < zip->entry_count; i++)
+    size_t arrays = 0;
+    for (size_t i = 0; i < zip->entry_count; i++) {
+        if (mmh_name_has_suffix(zip->entries[i].name, "/"))
+            continue;
         if (!mmh_name_has_suffix(zip->entries[i].name, ".npy"))
             return false;
-    return zip->entry_count > 0;
+        arrays++;
+    }
+    return arrays > 0;
 }
 
 static mmh_status map_entry(struct mmh_extent_map *map, const struct mmh_format_probe *probe,

@@ -42,6 +42,7 @@ struct mmh_pickle_value {
         struct {
             struct mmh_pickle_item *first, *last;
             struct mmh_pickle_value *callee, *arguments, *state; /* of a call; state may be NULL */
+            void *found; /* for who walks the graph */
         };
         struct { /* of a persistent one */
             struct mmh_pickle_value *id;

@@ -125,6 +125,7 @@ mmh_status mmh_torch_index(struct mmh_torch *torch, mmh_error *err)
     if (torch->storage_count > 1)
         qsort(torch->by_key, torch->storage_count, sizeof(struct mmh_torch_storage *),
               compare_keys);
+    torch->indexed_count = torch->storage_count;
     return MMH_OK;
 }
 
@@ -135,9 +136,9 @@ static int compare_key(const void *key, const void *storage)
 
 struct mmh_torch_storage *mmh_torch_find(const struct mmh_torch *torch, const char *key)
 {
-    if (!torch->storage_count)
+    if (!torch->indexed_count)
         return NULL;
-    struct mmh_torch_storage **found = bsearch(key, torch->by_key, torch->storage_count,
+    struct mmh_torch_storage **found = bsearch(key, torch->by_key, torch->indexed_count,
                                                sizeof(struct mmh_torch_storage *), compare_key);
     return found ? *found : NULL;
 }
@@ -228,10 +229,47 @@ struct place {
     const char *problem;
 };
 
+/* A storage whose bytes lie in the pickle: those of a stream of their own. */
+static struct place find_bytes(struct walk *walk, struct mmh_pickle_value *value)
+{
+    struct mmh_torch *torch = walk->torch;
+    struct place place = { .problem = "has a storage within the pickle that we cannot read" };
+    const struct mmh_pickle_value *bytes = mmh_pickle_at(value->arguments, 0);
+    struct mmh_torch_storage *storage = value->found;
+    mmh_error problem = { 0 };
+    if (!bytes || bytes->kind != MMH_PICKLE_TEXT)
+        return place;
+    if (!storage) {
+        value->found = storage = mmh_arena_array(torch->scratch, 1, sizeof *storage);
+        if (!storage) {
+            out_of_memory(walk);
+            return place;
+        }
+        storage->key = "within";
+        mmh_status status = mmh_torch_read_bytes(storage, torch, bytes->offset, bytes->bytes,
+                                                 &problem);
+        if (status) {
+            storage->dtype = MMH_DTYPE_OPAQUE;
+            if (status != MMH_E_CORRUPT && status != MMH_E_UNSUPPORTED && !walk->status)
+                walk->status = mmh_fail(walk->err, status, "%s", problem.message);
+            return place;
+        }
+        storage->next = torch->within;
+        torch->within = storage;
+    }
+    if (storage->dtype == MMH_DTYPE_OPAQUE)
+        return place;
+    return (struct place){ .storage = storage,
+                           .dtype = storage->dtype,
+                           .count = storage->bytes / (mmh_dtype_bits(storage->dtype) / 8) };
+}
+
 /* ('storage', class, key, device, elements[, view]); view: (key, first element, elements). */
-static struct place find_place(const struct walk *walk, const struct mmh_pickle_value *value)
+static struct place find_place(struct walk *walk, struct mmh_pickle_value *value)
 {
     struct place place = { 0 };
+    if (mmh_pickle_is_call(value, "torch.storage _load_from_bytes"))
+        return find_bytes(walk, value);
     const struct mmh_pickle_value *id = value && value->kind == MMH_PICKLE_PERSISTENT ? value->id
                                                                                      : NULL;
     const char *kind = mmh_pickle_text(mmh_pickle_at(id, 0));
@@ -317,7 +355,7 @@ static const char *place_tensor(struct mmh_torch_claim *claim, const struct plac
     if (begin > claim->storage->bytes || reach > claim->storage->bytes - begin)
         return "reaches past its storage";
     tensor->offset = claim->storage->offset + begin;
-    claim->whole = !begin && reach == claim->storage->bytes;
+    claim->whole = !begin && reach == claim->storage->bytes && !claim->storage->part;
     if (reach == dense && is_dense(tensor, false)) {
         tensor->strides = NULL;
     } else if (reach == dense && is_dense(tensor, true)) {
@@ -384,7 +422,7 @@ static bool is_lazy(const struct mmh_pickle_value *metadata)
 }
 
 /* A storage that is a value itself: flat. */
-static void take_storage(struct walk *walk, const struct mmh_pickle_value *value)
+static void take_storage(struct walk *walk, struct mmh_pickle_value *value)
 {
     struct place place = find_place(walk, value);
     mmh_dtype dtype = place.dtype ? place.dtype : MMH_DTYPE_U8;
@@ -589,6 +627,7 @@ enum call {
     CALL_TYPED,   /* (function, class, its arguments, state) */
     CALL_ARRAY,
     CALL_BUFFER,
+    CALL_STORAGE,
     CALL_EMPTY /* has no bytes anywhere */
 };
 
@@ -619,6 +658,7 @@ static enum call find_call(const struct mmh_pickle_value *callee)
         { "numpy._core.multiarray _reconstruct", CALL_ARRAY },
         { "numpy.core.numeric _frombuffer", CALL_BUFFER },
         { "numpy._core.numeric _frombuffer", CALL_BUFFER },
+        { "torch.storage _load_from_bytes", CALL_STORAGE },
         { "numpy dtype", CALL_EMPTY },
         { "torch Size", CALL_EMPTY },
         { "torch device", CALL_EMPTY },
@@ -631,8 +671,7 @@ static enum call find_call(const struct mmh_pickle_value *callee)
 }
 
 static void visit_call(struct walk *walk, const struct mmh_pickle_value *callee,
-                       const struct mmh_pickle_value *arguments,
-                       const struct mmh_pickle_value *value)
+                       const struct mmh_pickle_value *arguments, struct mmh_pickle_value *value)
 {
     switch (find_call(callee)) {
     case CALL_TENSOR:
@@ -667,6 +706,10 @@ static void visit_call(struct walk *walk, const struct mmh_pickle_value *callee,
         if (value)
             visit_object(walk, value);
         break;
+    case CALL_STORAGE:
+        if (value)
+            take_storage(walk, value);
+        break;
     case CALL_EMPTY:
         break;
     }
@@ -678,7 +721,7 @@ static int compare_named(const void *key, const void *named)
 }
 
 /* A storage, or (before 0.2) a tensor by its key. */
-static void visit_persistent(struct walk *walk, const struct mmh_pickle_value *value)
+static void visit_persistent(struct walk *walk, struct mmh_pickle_value *value)
 {
     const struct mmh_torch *torch = walk->torch;
     char digits[24];
@@ -849,15 +892,25 @@ static mmh_status add_storage(struct mmh_torch *torch, const struct mmh_torch_st
     return status ? status : mmh_extent_map_add(torch->map, &tensor, err);
 }
 
+/* Whether a storage has bytes that no tensor stands for. */
+static bool is_coded_alone(const struct mmh_torch_storage *storage)
+{
+    return storage->bytes && !storage->part && !storage->cover && !storage->column_cover;
+}
+
 mmh_status mmh_torch_finish(struct mmh_torch *torch, mmh_error *err)
 {
     mmh_status status = MMH_OK;
     find_covers(torch);
     for (size_t i = 0; i < torch->storage_count && !status; i++) {
         const struct mmh_torch_storage *storage = &torch->storages[i];
-        if (storage->bytes && !storage->cover && !storage->column_cover)
+        if (is_coded_alone(storage))
             status = add_storage(torch, storage, err);
     }
+    for (struct mmh_torch_storage *storage = torch->within; storage && !status;
+         storage = storage->next)
+        if (is_coded_alone(storage))
+            status = add_storage(torch, storage, err);
     for (struct mmh_torch_claim *claim = torch->first; claim && !status; claim = claim->next) {
         struct mmh_map_tensor tensor = claim->tensor;
         bool stands_for = claim->whole && !tensor.strides &&

@@ -18,7 +18,9 @@ struct mmh_torch_storage {
     const char *key;
     uint64_t offset, bytes; /* in the source */
     mmh_dtype dtype;        /* as the pickle has it; OPAQUE: not known, or bytes alone */
+    bool part;              /* of another storage: its tensors are views of that one */
     /* private */
+    struct mmh_torch_storage *next;        /* of those that lie within a pickle */
     struct mmh_torch_claim *cover;         /* the first tensor that is just this, row by row */
     struct mmh_torch_claim *column_cover;  /* likewise column by column */
     struct mmh_torch_claim *ordered_cover; /* or dimensions in another order */
@@ -45,6 +47,8 @@ struct mmh_torch {
     bool big_endian;
     /* private */
     struct mmh_torch_storage **by_key;
+    size_t indexed_count;
+    struct mmh_torch_storage *within; /* a pickle's bytes */
     struct mmh_torch_claim *first, *last;
     uint64_t spent_bytes;
 };
@@ -88,6 +92,13 @@ mmh_status mmh_torch_finish(struct mmh_torch *torch, mmh_error *err);
  * `name` as above. Fails as mmh_format.map does. */
 mmh_status mmh_torch_map_zip(struct mmh_extent_map *map, const struct mmh_format_probe *probe,
                              const char *name, mmh_error *err);
+
+/*
+ * The one storage that bytes [offset, offset + bytes) of the source hold, as torch.save wrote it
+ * before 1.6: pickled storages are such. Fails with MMH_E_CORRUPT if they are not that.
+ */
+mmh_status mmh_torch_read_bytes(struct mmh_torch_storage *storage, struct mmh_torch *torch,
+                                uint64_t offset, uint64_t bytes, mmh_error *err);
 
 struct mmh_zip;
 struct mmh_zip_entry;
