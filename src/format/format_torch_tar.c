@@ -6,6 +6,7 @@
  * "storages" is a count, then for each a pickle (key, device, class), a count of elements (u64) and
  * their bytes, and a list of storages within others; "tensors" likewise a pickle (key, storage,
  * class), dimensions (u64), shape, strides, first element; "pickle" names tensors by their keys.
+ * Other writers leave out "tensors" and that list, and let the pickle rebuild tensors as it does now.
  * Source: torch/serialization.py (legacy_load); POSIX.1-2017, pax (ustar).
  */
 #include <stdio.h>
@@ -78,9 +79,8 @@ static mmh_status read_tar(struct tar *tar, const struct mmh_source *source, mmh
         note_member(tar, block, at, at + bytes);
         at += MMH_MIN((bytes + BLOCK_BYTES - 1) / BLOCK_BYTES * BLOCK_BYTES, source->bytes - at);
     }
-    if (!tar->storages.end || !tar->tensors.end || !tar->pickle.end)
-        return mmh_fail(err, MMH_E_UNSUPPORTED,
-                        "a tar, but not of storages, tensors and a pickle");
+    if (!tar->storages.end || !tar->pickle.end)
+        return mmh_fail(err, MMH_E_UNSUPPORTED, "a tar, but not of storages and a pickle");
     return MMH_OK;
 }
 
@@ -183,8 +183,9 @@ static mmh_status read_storages(struct mmh_torch *torch, struct mmh_stream *in, 
         mmh_stream_skip(in, storage->bytes);
     }
     status = mmh_torch_index(torch, err);
-    if (!status)
-        status = mmh_pickle_read(&pickle, torch->scratch, in, err);
+    if (status || !mmh_stream_left(in))
+        return status;
+    status = mmh_pickle_read(&pickle, torch->scratch, in, err);
     return status ? status : add_parts(torch, pickle.root, err);
 }
 
@@ -257,10 +258,12 @@ static mmh_status map_members(struct mmh_torch *torch, mmh_error *err)
     status = read_storages(torch, &in, err);
     if (status)
         return status;
-    mmh_stream_seek(&in, tar.tensors.begin, tar.tensors.end);
-    status = read_tensors(torch, &in, err);
-    if (status)
-        return status;
+    if (tar.tensors.end) {
+        mmh_stream_seek(&in, tar.tensors.begin, tar.tensors.end);
+        status = read_tensors(torch, &in, err);
+        if (status)
+            return status;
+    }
     mmh_stream_seek(&in, tar.pickle.begin, tar.pickle.end);
     status = mmh_pickle_read(&pickle, torch->scratch, &in, err);
     if (!status)

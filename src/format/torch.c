@@ -264,14 +264,15 @@ static struct place find_bytes(struct walk *walk, struct mmh_pickle_value *value
                            .count = storage->bytes / (mmh_dtype_bits(storage->dtype) / 8) };
 }
 
-/* ('storage', class, key, device, elements[, view]); view: (key, first element, elements). */
+/* ('storage', class, key, device, elements[, view]), which other writers than torch leave as a tuple
+ * of the pickle; view: (key, first element, elements). */
 static struct place find_place(struct walk *walk, struct mmh_pickle_value *value)
 {
     struct place place = { 0 };
     if (mmh_pickle_is_call(value, "torch.storage _load_from_bytes"))
         return find_bytes(walk, value);
     const struct mmh_pickle_value *id = value && value->kind == MMH_PICKLE_PERSISTENT ? value->id
-                                                                                     : NULL;
+                                                                                     : value;
     const char *kind = mmh_pickle_text(mmh_pickle_at(id, 0));
     const char *key = mmh_pickle_text(mmh_pickle_at(id, 2));
     struct mmh_pickle_value *view = mmh_pickle_at(id, 5);
