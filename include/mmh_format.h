@@ -27,7 +27,7 @@
  *     }
  *
  *     cc -shared -fPIC -o abcd.so abcd.c
- *     mmh --format-plugin=./abcd.so model.abcd
+ *     mmh pack --format-plugin=./abcd.so model.abcd
  *
  * docs/formats-custom.md goes through a whole one. Nothing here links libmmh. Plug-ins are called
  * by one thread at a time for each context, maybe by several contexts at once: keep no state.

@@ -4,7 +4,7 @@
  * SPDX-License-Identifier: Apache-2.0
  *
  *     cc -shared -fPIC -o ggml_bin.so ggml_bin.c         (with mmh_format.h on the include path)
- *     mmh --format-plugin=./ggml_bin.so ggml-base.en.bin
+ *     mmh pack --format-plugin=./ggml_bin.so ggml-base.en.bin
  *
  * All numbers are little-endian. Two kinds of header follow the magic number:
  *
