@@ -14,6 +14,7 @@ import sys
 
 import bench_common
 import bench_files
+import bench_formats
 import bench_picture
 import bench_sizes
 import bench_speed
@@ -24,6 +25,7 @@ PARTS = {
     "classes": bench_sizes.bench_classes,
     "bytes": bench_sizes.bench_bytes,
     "growth": bench_sizes.bench_growth,
+    "formats": bench_formats.bench_formats,
     "peers": bench_speed.bench_peers,
     "codec": bench_speed.bench_codec,
     "load": bench_speed.bench_load,
@@ -36,7 +38,7 @@ PARTS = {
     "tables": bench_tables.bench_tables,
 }
 GROUPS = {
-    "bars": ("sizes", "classes", "bytes", "growth", "codec", "load", "fresh"),
+    "bars": ("sizes", "classes", "bytes", "growth", "formats", "codec", "load", "fresh"),
     "all": tuple(part for part in PARTS if part != "large"),
 }
 RUNS = {"bars": 2}  # timed runs of a group that is to be quick
@@ -60,7 +62,7 @@ def parse(parser):
     parser.add_argument(
         "--runs", type=int, help="timed runs of each (default: 5; of the part bars: 2)"
     )
-    parser.add_argument("--models", help="names, comma-separated, for sizes, classes and bytes")
+    parser.add_argument("--models", help="names, comma-separated, for sizes, classes, bytes and formats")
     parser.add_argument("--casts", help="comma-separated, for the same and peers")
     parser.add_argument("--levels", help="comma-separated")
     parser.add_argument("--size", help="of the generated model, as 1500M or 8G")

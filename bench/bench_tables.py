@@ -95,6 +95,35 @@ def growth(rows):
     return ["What random bytes grow by.", "", *table(["content", "level", "bytes", "container", "more"], out)]
 
 
+def formats(rows):
+    out = []
+    for part, title in (("formats", "**all**"), ("quantised", "**all quantised**")):
+        group = [r for r in rows if r["set"] == part]
+        if group:
+            total = {key: sum(r[key] for r in group) for key in ("bytes", "weights", "found", "zstd", "xz")}
+            levels = {level: sum(r["levels"].get(level, 0) for r in group) for level in "159"}
+            group = [*group, {"unit": title, "levels": levels, **total}]
+        out += [
+            [
+                r["unit"],
+                f"{r['bytes']:,}",
+                percent(r["weights"], r["bytes"], 1),
+                percent(r["found"], r["bytes"], 1),
+                *(percent(r["levels"].get(level), r["bytes"]) for level in "159"),
+                percent(r["zstd"], r["bytes"]),
+                percent(r["xz"], r["bytes"]),
+            ]
+            for r in group
+        ]
+    heading = ["model", "bytes", "weights", "found", "-1", "-5", "-9", "zstd -19", "xz -9e"]
+    return [
+        "Whole containers of real models in % of their files; of several files the sum of each. weights: bytes that are"
+        " weights and not deflated already; found: bytes of the tensors that mmh lists.",
+        "",
+        *table(heading, out),
+    ]
+
+
 def speeds(rows):
     out = []
     for r in rows:
@@ -178,6 +207,7 @@ PARTS = {
     "classes": ("Against the entropy of the weights", classes),
     "bytes": ("Element types of one byte", byte_types),
     "growth": ("Random bytes", growth),
+    "formats": ("Real models of every format", formats),
     "codec": ("Codecs in memory", speeds),
     "load": ("Loads", speeds),
     "fresh": ("Into new memory", speeds),

@@ -9,6 +9,11 @@ import weights
 CORPUS = Path(os.environ.get("MMH_SHARED") or weights.ROOT.parent / "shared") / "corpus"
 LEFT_OUT = ("traps", "eval")
 
+# What mmh has to be told of files that say nothing about themselves.
+TOLD = {
+    "custom_raw/kokoro__zm_yunyang.bin": ["--dtype=f32", "--shape=510,1,256"],
+}
+
 
 def is_unit_folder(folder):
     """Whether what lies in a folder is one model: names alone decide."""
@@ -52,3 +57,8 @@ def files(unit):
     """The regular files of a unit, sorted."""
     unit = Path(unit)
     return [unit] if unit.is_file() else sorted(path for path in unit.rglob("*") if path.is_file())
+
+
+def options(unit):
+    """What pack and ls of a unit need besides its path."""
+    return TOLD.get(Path(unit).relative_to(CORPUS).as_posix(), [])

@@ -29,17 +29,13 @@ import corpus_units
 import format_oracles as oracles
 import weights
 
+KEPT = weights.CACHE / "bench" / "format-coverage.json"
 DOCUMENT = weights.ROOT / "docs" / "formats.md"
 BEGIN, END = "<!-- coverage: begin -->", "<!-- coverage: end -->"
 BATCH = 200  # names of one mmh cat
 
 # What numpy has: the values of other types are compared as the bytes that cat gives without --npy.
 NUMPY = "BOOL U8 I8 U16 I16 U32 I32 U64 I64 F16 F32 F64 C64 C128".split()
-
-# What mmh has to be told of files that say nothing about themselves.
-TOLD = {
-    "custom_raw/kokoro__zm_yunyang.bin": ["--dtype=f32", "--shape=510,1,256"],
-}
 
 # Why not everything is found, where that is known and meant to be so.
 EXPLAINED = {
@@ -187,7 +183,7 @@ def check(unit, options, folder):
     except oracles.MissingPackage as missing:
         row["remark"] = f"not checked here: no {missing}"
         return row, complaints
-    told = [*TOLD.get(name, []), *options.mmh_options]
+    told = corpus_units.options(unit)
     before = listing(unit, told)
     packed = folder / "x.mmh"
     pack = run("pack", "-v", "-1", "-f", *told, "-o", packed, unit)
@@ -266,6 +262,12 @@ def write_document(lines, document):
     document.write_text("\n".join([before + BEGIN, *lines, END]) + rest.split(END, 1)[1])
 
 
+def save(rows):
+    """Keep the figures for bench.py formats."""
+    KEPT.parent.mkdir(parents=True, exist_ok=True)
+    KEPT.write_text(json.dumps({row["file"]: row for row in rows if row["checked"]}, indent=1))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("only", nargs="*", help="parts of paths: these models alone (the document stays as it is)")
@@ -278,7 +280,6 @@ def main():
         metavar="PERCENT",
         help="fail below this share of bytes recognised in any model that is not explained",
     )
-    parser.add_argument("--mmh-options", nargs="*", default=[], help=argparse.SUPPRESS)
     parser.add_argument("-v", "--verbose", action="store_true", help="every tensor that is not found or not equal")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -313,6 +314,8 @@ def main():
     missing = sorted({row["remark"] for row in rows if row["remark"].startswith("not checked")})
     for line in missing:
         print(f"coverage: {line} (tools/deps.sh formats installs the loaders)")
+    if not options.only:
+        save(rows)
     if not options.only and not options.no_document:
         write_document([*table(rows), "", *lines], DOCUMENT)
         print(f"coverage: {DOCUMENT.relative_to(weights.ROOT)}")

@@ -88,8 +88,10 @@ def main():
         return 77
     missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
-        print(f"frameworks: not here, so that their models are left out: {', '.join(missing)}"
-              " (tools/deps.sh formats installs them)")
+        print(
+            f"frameworks: not here, so that their models are left out: {', '.join(missing)}"
+            " (tools/deps.sh formats installs them)"
+        )
     wrong = 0
     with tempfile.TemporaryDirectory(prefix="mmh-frameworks-") as name:
         before, after = Path(name) / "before", Path(name) / "after"
@@ -101,8 +103,10 @@ def main():
         if was != now:
             wrong += 1
             print("\n".join(difflib.unified_diff(was, now, "before", "after", lineterm="", n=0)))
-        print(f"frameworks: {count} models packed and unpacked at level {options.level}: {len(loaded)} files loaded and"
-              f" computed before and after, {'alike' if was == now else 'NOT ALIKE'}")
+        print(
+            f"frameworks: {count} models packed and unpacked at level {options.level}: {len(loaded)} files loaded and"
+            f" computed before and after, {'alike' if was == now else 'NOT ALIKE'}"
+        )
         for line in left_out:  # refused or not loadable already before
             print(f"frameworks: not checked: {line}")
         for model in SPEECH_MODELS:
