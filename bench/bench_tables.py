@@ -179,6 +179,42 @@ def large(rows):
     ]
 
 
+def large_formats(rows):
+    out = [
+        [
+            r["format"],
+            r["op"],
+            f"{r['bytes'] / 1e9:.2f}",
+            r["tensors"],
+            number(r["found_percent"], 1),
+            number(r["percent"]),
+            number(r["seconds"], 1),
+            number(r["gbps"]),
+            f"{r['peak_bytes'] / 1e6:.0f}",
+        ]
+        for r in rows
+    ]
+    heading = ["format", "what", "GB", "tensors", "found %", "-5 %", "seconds", "GB/s", "peak MB"]
+    return ["Generated models; every byte came back.", "", *table(heading, out)]
+
+
+def finding(rows):
+    out = [
+        [
+            r["format"],
+            f"{r['bytes'] / 1e6:.0f}",
+            r["tensors"],
+            number(r["found_percent"], 1),
+            number(r["ls_ms"], 1),
+            number(r["pack_ms"], 0),
+            number(100 * r["share"]),
+        ]
+        for r in rows
+    ]
+    heading = ["format", "MB", "tensors", "found %", "ls, ms", "pack -5, ms", "share %"]
+    return ["`mmh ls` of a model beside packing it: what finding the tensors costs.", "", *table(heading, out)]
+
+
 def opening(rows):
     out = []
     for r in rows:
@@ -214,6 +250,8 @@ PARTS = {
     "end-to-end": ("The command", end_to_end),
     "open": ("Opening", opening),
     "large": ("A large model", large),
+    "large-formats": ("Large models of other formats", large_formats),
+    "finding": ("Finding tensors", finding),
     "bars": ("Bars", bars),
 }
 
