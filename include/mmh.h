@@ -420,7 +420,7 @@ MMH_API mmh_status mmh_load_many(mmh_reader *reader, const mmh_load_request *req
 /*
  * Load a slice: for each dimension d the elements begin[d] <= i < end[d], packed densely,
  * row-major in the stored order. Only the chunks that hold them are read. Element types of
- * whole bytes only (MMH_E_UNSUPPORTED otherwise).
+ * whole bytes only, and of block types whole rows (MMH_E_UNSUPPORTED otherwise).
  */
 MMH_API mmh_status mmh_load_slice(mmh_reader *reader, uint64_t tensor, const uint64_t *begin,
                                   const uint64_t *end, void *destination, size_t destination_bytes,
@@ -447,7 +447,8 @@ MMH_API unsigned mmh_dtype_values(mmh_dtype dtype);
 MMH_API mmh_status mmh_values(double *destination, const void *source, size_t source_bytes,
                               mmh_dtype dtype, uint64_t first, size_t count, mmh_error *err);
 
-/* How two tensors of one shape differ. Distances are of the numbers in the elements. */
+/* How two tensors of one shape differ. Distances are of the numbers in the elements; of block types
+ * blocks are counted instead of elements, and have no distance. */
 typedef struct mmh_difference {
     size_t struct_size;
     uint64_t element_count;
@@ -465,7 +466,8 @@ typedef struct mmh_difference {
  * Compare two tensors, each of any reader (both of one context), in bounded memory. Tensors that
  * two containers store as the same chunks are equal without being read.
  *
- * Fails with MMH_E_USAGE if shape or order of dimensions differ, or one is complex and one not.
+ * Fails with MMH_E_USAGE if shape or order of dimensions differ, if one is complex and one not, or if
+ * one is of a block type and the other of another type.
  */
 MMH_API mmh_status mmh_compare(mmh_reader *first, uint64_t first_tensor, mmh_reader *second,
                                uint64_t second_tensor, mmh_difference *difference, mmh_error *err);

@@ -102,7 +102,7 @@ def check_include(room, name, allowed, target, system):
 def update_lists(rooms):
     """Bring the lists in src/<room>/meson.build, between files( and ), up to date. Files called
     *_avx2.c, *_avx512.c and *_neon.c go to the list of that name, where the room has one; files that
-    are in its posix_sources stay there."""
+    are in its posix_sources or *_unsanitized_sources stay there."""
     for room in rooms:
         folder = os.path.join(SRC, room)
         path = os.path.join(folder, "meson.build")
@@ -122,11 +122,13 @@ def update_lists(rooms):
         def own_set(name, sets=sets):
             return next((one for one in sets if name.endswith(f"_{one}.c")), None)
 
-        listed = re.search(r"^posix_sources = files\(([^)]*)\)", text, flags=re.MULTILINE)
-        posix = re.findall(r"'([^']+)'", listed.group(1)) if listed else []
+        apart = re.findall(
+            r"^(?:posix|\w+_unsanitized)_sources = files\(([^)]*)\)", text, flags=re.MULTILINE
+        )
+        kept = [name for listed in apart for name in re.findall(r"'([^']+)'", listed)]
 
-        def new_list(match, names=names, own_set=own_set, posix=posix):
-            mine = [name for name in names if own_set(name) == match.group(2) and name not in posix]
+        def new_list(match, names=names, own_set=own_set, kept=kept):
+            mine = [name for name in names if own_set(name) == match.group(2) and name not in kept]
             return match.group(1) + "files(\n" + "".join(f"  '{n}',\n" for n in mine) + ")"
 
         new = re.sub(

@@ -67,6 +67,20 @@ static mmh_status put(struct cat *cat, const void *data, size_t bytes)
 
 /* ---- what the elements become ---- */
 
+/* Elements in a block of a block type; 0 for all others. */
+static unsigned block_elements(mmh_dtype dtype)
+{
+    unsigned bytes, elements = mmh_dtype_block(dtype, &bytes);
+    return elements > 1 ? elements : 0;
+}
+
+/* Bytes of so many elements of a type of whole bytes, or of whole blocks. */
+static uint64_t bytes_of(uint64_t count, mmh_dtype dtype)
+{
+    unsigned bytes, elements = mmh_dtype_block(dtype, &bytes);
+    return elements > 1 ? count / elements * bytes : count * bytes;
+}
+
 struct npy_type {
     const char *text;  /* numpy's name, for little-endian */
     mmh_dtype written; /* the type that is written: wider where numpy has none */
@@ -84,15 +98,19 @@ static struct npy_type npy_type(mmh_dtype dtype)
         [MMH_DTYPE_F16] = { "<f2", MMH_DTYPE_F16 },    [MMH_DTYPE_F32] = { "<f4", MMH_DTYPE_F32 },
         [MMH_DTYPE_F64] = { "<f8", MMH_DTYPE_F64 },    [MMH_DTYPE_C64] = { "<c8", MMH_DTYPE_C64 },
         [MMH_DTYPE_C128] = { "<c16", MMH_DTYPE_C128 }, [MMH_DTYPE_I4] = { "|i1", MMH_DTYPE_I8 },
-        [MMH_DTYPE_U4] = { "|u1", MMH_DTYPE_U8 },
+        [MMH_DTYPE_U4] = { "|u1", MMH_DTYPE_U8 },      [MMH_DTYPE_I2] = { "|i1", MMH_DTYPE_I8 },
+        [MMH_DTYPE_U2] = { "|u1", MMH_DTYPE_U8 },
     };
+    if (block_elements(dtype))
+        return (struct npy_type){ "|u1", dtype };
     return types[dtype].text ? types[dtype] : (struct npy_type){ "<f4", MMH_DTYPE_F32 };
 }
 
 /* Turn the bytes of every number around. */
 static void reverse(uint8_t *data, size_t bytes, mmh_dtype dtype)
 {
-    size_t width = mmh_dtype_bit_count(dtype) / 8 / mmh_dtype_values(dtype);
+    unsigned values = mmh_dtype_values(dtype); /* 0: blocks, whose bytes stay as they are */
+    size_t width = values ? mmh_dtype_bit_count(dtype) / 8 / values : 1;
     for (size_t at = 0; width > 1 && at + width <= bytes; at += width)
         for (size_t i = 0; i < width / 2; i++) {
             uint8_t byte = data[at + i];
@@ -154,11 +172,35 @@ static uint32_t slow_dimension(const struct cat *cat, uint32_t n)
     return cat->tensor.column_major ? cat->selection.dimensions - 1 - n : n;
 }
 
+/* Bytes of a file as they are. */
+static mmh_status put_bytes(struct cat *cat, uint64_t file, uint64_t offset, uint64_t count)
+{
+    mmh_status status = MMH_OK;
+    for (uint64_t done = 0; done < count && status == MMH_OK;) {
+        size_t bytes = count - done < PIECE_BYTES ? (size_t)(count - done) : PIECE_BYTES;
+        status = mmh_read(cat->reader, file, offset + done, cat->buffer, bytes, cat->err);
+        if (status == MMH_OK)
+            status = put(cat, cat->buffer, bytes);
+        done += bytes;
+    }
+    return status;
+}
+
+/* Write a row of blocks that the buffer does not hold: a box of one row. */
+static mmh_status put_row(struct cat *cat, const struct mmh_selection *box, uint64_t bytes)
+{
+    uint64_t row = 0;
+    for (uint32_t n = 0; n + 1 < box->dimensions; n++) {
+        uint32_t d = slow_dimension(cat, n);
+        row = row * cat->tensor.shape[d] + box->begin[d];
+    }
+    return put_bytes(cat, cat->tensor.file, cat->tensor.file_offset + row * bytes, bytes);
+}
+
 /* Write a box in the order of the file, halved until it fits the buffer. */
 static mmh_status put_box(struct cat *cat, const struct mmh_selection *box, bool npy)
 {
-    uint64_t count = mmh_selection_count(box);
-    uint64_t bytes = count * (mmh_dtype_bit_count(cat->tensor.dtype) / 8);
+    uint64_t count = mmh_selection_count(box), bytes = bytes_of(count, cat->tensor.dtype);
     if (bytes <= PIECE_BYTES) {
         mmh_status status = mmh_load_slice(cat->reader, cat->number, box->begin, box->end,
                                            cat->buffer, PIECE_BYTES, cat->err);
@@ -169,7 +211,7 @@ static mmh_status put_box(struct cat *cat, const struct mmh_selection *box, bool
     for (uint32_t n = 0; n < box->dimensions; n++) {
         uint32_t d = slow_dimension(cat, n);
         uint64_t length = box->end[d] - box->begin[d];
-        if (length < 2)
+        if (length < 2 || (n + 1 == box->dimensions && block_elements(cat->tensor.dtype)))
             continue;
         struct mmh_selection half = *box;
         half.end[d] = box->begin[d] + length / 2;
@@ -178,7 +220,7 @@ static mmh_status put_box(struct cat *cat, const struct mmh_selection *box, bool
         half.end[d] = box->end[d];
         return status == MMH_OK ? put_box(cat, &half, npy) : status;
     }
-    return fail(cat, MMH_E_UNSUPPORTED, "an element of more than %d bytes", (int)PIECE_BYTES);
+    return put_row(cat, box, bytes);
 }
 
 /* Strides in elements, and where the selection begins. */
@@ -280,6 +322,13 @@ static mmh_status put_npy_header(struct cat *cat)
     char header[64 * 24 + 160];
     struct npy_type type = npy_type(cat->tensor.dtype);
     size_t used = 10;
+    bool blocks = block_elements(cat->tensor.dtype) != 0;
+    if (blocks) { /* of whole rows: the fastest dimension is there */
+        uint64_t *row = &shape[cat->tensor.column_major ? 0 : dimensions - 1];
+        *row = bytes_of(*row, cat->tensor.dtype);
+        mmh_message_note("numpy has no %s: rows of %s are written as their bytes, %" PRIu64 " each",
+                         mmh_dtype_text(cat->tensor.dtype), cat->tensor.name, *row);
+    }
     used += (size_t)snprintf(header + used, sizeof header - used,
                              "{'descr': '%s', 'fortran_order': %s, 'shape': (", type.text,
                              cat->tensor.column_major ? "True" : "False");
@@ -460,6 +509,41 @@ static mmh_status print_text(struct cat *cat, const char *name)
 
 /* ---- tensors and files ---- */
 
+/* Whether rows are taken whole, and are of whole blocks. */
+static bool whole_rows(const struct cat *cat)
+{
+    unsigned block = block_elements(cat->tensor.dtype);
+    if (!cat->selection.dimensions)
+        return false; /* less than a block */
+    uint32_t fast = slow_dimension(cat, cat->selection.dimensions - 1);
+    return cat->selection.begin[fast] == 0 && !cat->selection.dropped[fast] &&
+           cat->selection.end[fast] == cat->tensor.shape[fast] &&
+           cat->tensor.shape[fast] % block == 0;
+}
+
+/* A tensor of a block type: bytes, whatever is asked for. */
+static mmh_status cat_blocks(struct cat *cat, bool npy, bool text, char **hint)
+{
+    const char *type = mmh_dtype_text(cat->tensor.dtype), *name = cat->tensor.name;
+    if (text) {
+        *hint = mmh_cli_format("--npy -o FILE.npy writes its bytes");
+        return fail(cat, MMH_E_UNSUPPORTED, "\"%s\" is %s, numbers in blocks: it has no text", name,
+                    type);
+    }
+    if (!whole_rows(cat) && (npy || !cat->selection.whole)) {
+        *hint = mmh_cli_format("take rows whole, along the %s dimension",
+                               cat->tensor.column_major ? "first" : "last");
+        return fail(cat, MMH_E_UNSUPPORTED, "\"%s\" is %s, blocks of %u elements: no part of a row",
+                    name, type, block_elements(cat->tensor.dtype));
+    }
+    mmh_status status = npy ? put_npy_header(cat) : MMH_OK;
+    if (status != MMH_OK || !mmh_selection_count(&cat->selection))
+        return status;
+    return cat->selection.whole
+             ? put_bytes(cat, cat->tensor.file, cat->tensor.file_offset, cat->tensor.bytes)
+             : put_box(cat, &cat->selection, npy);
+}
+
 /* Whether what comes now is over --max-size, with what was written before; told then. */
 static bool too_much(struct cat *cat)
 {
@@ -472,38 +556,30 @@ static bool too_much(struct cat *cat)
     return true;
 }
 
-/* Bytes of a file as they are. */
-static mmh_status put_bytes(struct cat *cat, uint64_t file, uint64_t offset, uint64_t count)
-{
-    mmh_status status = MMH_OK;
-    for (uint64_t done = 0; done < count && status == MMH_OK;) {
-        size_t bytes = count - done < PIECE_BYTES ? (size_t)(count - done) : PIECE_BYTES;
-        status = mmh_read(cat->reader, file, offset + done, cat->buffer, bytes, cat->err);
-        if (status == MMH_OK)
-            status = put(cat, cat->buffer, bytes);
-        done += bytes;
-    }
-    return status;
-}
-
-static mmh_status cat_tensor(struct cat *cat, const char *name, bool text)
+static mmh_status cat_tensor(struct cat *cat, const char *name, bool text, char **hint)
 {
     mmh_dtype dtype = cat->tensor.dtype;
     bool npy = cat->options->npy && !text, packed = mmh_dtype_bit_count(dtype) % 8 != 0;
+    bool blocks = block_elements(dtype) != 0;
     uint64_t count = mmh_selection_count(&cat->selection);
     mmh_status status = MMH_OK;
-    cat->total_bytes = packed && !npy && !text
-                         ? cat->tensor.bytes
+    cat->total_bytes = packed && !npy && !text ? cat->tensor.bytes
+                     : blocks
+                         ? bytes_of(count, dtype)
                          : count * mmh_dtype_bit_count(npy ? npy_type(dtype).written : dtype) / 8;
     cat->done_bytes = 0;
     if (too_much(cat))
         return cat->err->status;
+    if (blocks)
+        return cat_blocks(cat, npy, text, hint);
     if (text)
         return print_text(cat, name);
-    if (packed && !npy && !cat->selection.whole)
+    if (packed && !npy && !cat->selection.whole) {
+        *hint = mmh_cli_format("--npy -o FILE.npy writes each by itself");
         return fail(cat, MMH_E_UNSUPPORTED,
                     "elements of %s share bytes: a part of \"%s\" has no raw form",
                     mmh_dtype_text(dtype), cat->tensor.name);
+    }
     if (npy)
         status = put_npy_header(cat);
     if (status != MMH_OK || !count)
@@ -623,7 +699,7 @@ static mmh_status cat_name(struct cat *cat, const char *name, bool text, char **
     } else if (!mmh_selection_all(&cat->selection, &cat->tensor)) {
         return fail(cat, MMH_E_UNSUPPORTED, "\"%s\" has too many dimensions", name);
     }
-    return cat_tensor(cat, name, text);
+    return cat_tensor(cat, name, text, hint);
 }
 
 static mmh_status cat_all(struct cat *cat, bool text, char **hint)
@@ -722,7 +798,7 @@ int mmh_cmd_cat(const struct mmh_cli_options *options, mmh_context *context)
     if (err.status == MMH_E_IO && !output && mmh_host_pipe_closed())
         mmh_cli_pipe_closed();
     if (err.status != MMH_OK)
-        code = err.status == MMH_E_CORRUPT || err.status == MMH_E_UNSUPPORTED
+        code = (err.status == MMH_E_CORRUPT || err.status == MMH_E_UNSUPPORTED) && !hint
                  ? mmh_cli_fail_container(options, container, &err, mmh_exit_of(err.status))
                  : mmh_cli_fail(options, container, &err, mmh_exit_of(err.status), hint);
     free(hint);

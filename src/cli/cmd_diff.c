@@ -214,7 +214,9 @@ static mmh_status compare_tensors(struct diff *diff)
                 numbers = false;
             } else if (pair->a.dtype != pair->b.dtype) {
                 pair->change = TYPE;
-                numbers = mmh_dtype_values(pair->a.dtype) == mmh_dtype_values(pair->b.dtype);
+                unsigned values =
+                    mmh_dtype_values(pair->a.dtype); /* 0: in blocks, not of numbers */
+                numbers = values && values == mmh_dtype_values(pair->b.dtype);
             }
             mmh_bar_begin(pair->a.name, i, diff->pair_count);
             if (numbers)
@@ -304,6 +306,12 @@ static struct mmh_human relative_text(const mmh_difference *difference)
     return human;
 }
 
+/* Whether a pair that was compared is of blocks, which have no distances. */
+static bool in_blocks(const struct pair *pair)
+{
+    return pair->difference.element_count && !mmh_dtype_values(pair->a.dtype);
+}
+
 static void pair_row(mmh_table *table, const struct pair *pair)
 {
     char a_shape[64 * 24], b_shape[64 * 24];
@@ -328,9 +336,18 @@ static void pair_row(mmh_table *table, const struct pair *pair)
             mmh_table_cell(table, "%s", "");
         return;
     }
-    mmh_table_cell(table, "%s", mmh_human_count(difference->differing).text);
+    if (in_blocks(pair))
+        mmh_table_cell(table, "%s",
+                       mmh_human_things(difference->differing, "block", "blocks").text);
+    else
+        mmh_table_cell(table, "%s", mmh_human_count(difference->differing).text);
     mmh_table_cell(table, "%s",
                    mmh_human_percent(difference->differing, difference->element_count).text);
+    if (in_blocks(pair)) {
+        mmh_table_cell(table, "%s", "");
+        mmh_table_cell(table, "%s", "");
+        return;
+    }
     mmh_table_cell(table, "%s%s", distance_text(difference->max_absolute).text,
                    difference->unmeasured ? " !" : "");
     mmh_table_cell(table, "%s", relative_text(difference).text);
@@ -348,7 +365,8 @@ static void print_tensors(const struct diff *diff)
     for (size_t i = 0; i < diff->pair_count; i++)
         if (diff->pairs[i].change != SAME) {
             pair_row(table, &diff->pairs[i]);
-            unmeasured += diff->pairs[i].difference.unmeasured;
+            if (!in_blocks(&diff->pairs[i]))
+                unmeasured += diff->pairs[i].difference.unmeasured;
         }
     mmh_table_print(table, stdout, "");
     mmh_table_destroy(table);
@@ -428,7 +446,10 @@ static void write_json(const struct diff *diff, int code, bool identical)
         mmh_json_out_text(&out, "change", change_names[pair->change]);
         json_side(&out, "a", &pair->a, pair->a_file);
         json_side(&out, "b", &pair->b, pair->b_file);
-        if (difference->element_count) {
+        if (in_blocks(pair)) {
+            mmh_json_out_u64(&out, "blocks", difference->element_count);
+            mmh_json_out_u64(&out, "differing", difference->differing);
+        } else if (difference->element_count) {
             mmh_json_out_u64(&out, "elements", difference->element_count);
             mmh_json_out_u64(&out, "differing", difference->differing);
             mmh_json_out_u64(&out, "unmeasured", difference->unmeasured);

@@ -15,6 +15,7 @@
 
 enum {
     PIECE_ELEMENTS = 1 << 20, /* a multiple of 4, so that types of 6 bits begin at whole bytes */
+    PIECE_BLOCKS = 1 << 15,   /* of block types */
     PIECE_BYTES = 8 << 20,    /* of files */
     SPAN = 512,               /* elements that are turned into numbers at a time */
 };
@@ -82,9 +83,14 @@ static bool same_chunks(const struct range *first, const struct range *second)
 struct side {
     mmh_reader *reader;
     const struct mmh_tensor_record *tensor;
-    unsigned bits;
+    unsigned bits; /* of an element, or of a block */
     uint8_t *data;
 };
+
+static size_t piece_elements(const struct side *side)
+{
+    return mmh_dtype_is_block(side->tensor->dtype) ? PIECE_BLOCKS : PIECE_ELEMENTS;
+}
 
 static mmh_status side_load(struct side *side, uint64_t first, size_t count, size_t *bytes,
                             mmh_error *err)
@@ -200,21 +206,36 @@ static mmh_status measure(mmh_difference *difference, const struct side *first,
     return MMH_OK;
 }
 
+/* Count the blocks that differ, of [0, count) in a loaded piece. */
+static void count_blocks(mmh_difference *difference, const struct side *first,
+                         const struct side *second, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        bool differs = bits_differ(first, second, i);
+        difference->differing += differs;
+        difference->unmeasured += differs;
+    }
+}
+
 /* The whole of both tensors, piece by piece. numbers false: stop at the first byte that differs. */
 static mmh_status walk(mmh_difference *difference, struct side *first, struct side *second,
                        bool numbers, bool *equal, mmh_error *err)
 {
     struct squares squares[2] = { { 0, 0, 0 }, { 0, 0, 0 } };
+    size_t piece = piece_elements(first);
+    bool blocks = mmh_dtype_is_block(first->tensor->dtype);
     *equal = true;
-    for (uint64_t done = 0; done < difference->element_count; done += PIECE_ELEMENTS) {
-        size_t count = (size_t)MMH_MIN(difference->element_count - done, (uint64_t)PIECE_ELEMENTS);
+    for (uint64_t done = 0; done < difference->element_count; done += piece) {
+        size_t count = (size_t)MMH_MIN(difference->element_count - done, (uint64_t)piece);
         size_t first_bytes, second_bytes;
         mmh_status status = side_load(first, done, count, &first_bytes, err);
         if (status == MMH_OK)
             status = side_load(second, done, count, &second_bytes, err);
         if (status == MMH_OK)
             status = mmh_context_poll(first->reader->context, err);
-        if (status == MMH_OK && numbers)
+        if (status == MMH_OK && numbers && blocks)
+            count_blocks(difference, first, second, count);
+        else if (status == MMH_OK && numbers)
             status = measure(difference, first, second, first_bytes, second_bytes, done, count,
                              squares, err);
         if (status != MMH_OK)
@@ -241,18 +262,32 @@ static mmh_status check_shapes(const struct mmh_tensor_record *first,
     if (first->column_major != second->column_major && first->dimensions > 1)
         return mmh_fail(err, MMH_E_USAGE, "\"%s\" and \"%s\" have different orders of dimensions",
                         first->name, second->name);
+    if (first->dtype != second->dtype &&
+        (mmh_dtype_is_block(first->dtype) || mmh_dtype_is_block(second->dtype)))
+        return mmh_fail(err, MMH_E_USAGE, "\"%s\" and \"%s\" are of different types, one in blocks",
+                        first->name, second->name);
     if (mmh_dtype_values(first->dtype) != mmh_dtype_values(second->dtype))
         return mmh_fail(err, MMH_E_USAGE, "one of \"%s\" and \"%s\" is complex", first->name,
                         second->name);
     return MMH_OK;
 }
 
+/* Elements of a tensor, or its blocks. */
 static uint64_t elements(const struct mmh_tensor_record *tensor)
 {
     uint64_t count = 1;
     for (uint32_t d = 0; d < tensor->dimensions; d++)
         count *= tensor->shape[d]; /* cannot overflow: the tensor has that many bytes */
-    return count;
+    unsigned bytes, block = mmh_dtype_block(tensor->dtype, &bytes);
+    return block > 1 ? count / block : count;
+}
+
+/* Bits of an element of a type, or of a block of it. */
+static unsigned unit_bits(mmh_dtype dtype)
+{
+    unsigned bytes;
+    (void)mmh_dtype_block(dtype, &bytes);
+    return bytes ? 8 * bytes : mmh_dtype_bits(dtype);
 }
 
 static mmh_status compare(mmh_difference *difference, struct side *first, struct side *second,
@@ -269,8 +304,8 @@ static mmh_status compare(mmh_difference *difference, struct side *first, struct
     if (same_type && first->tensor->big_endian == second->tensor->big_endian && same_chunks(&a, &b))
         return MMH_OK;
     const mmh_allocator *allocator = first->reader->context->allocator;
-    first->data = mmh_alloc(allocator, 64, (size_t)PIECE_ELEMENTS * first->bits / 8);
-    second->data = mmh_alloc(allocator, 64, (size_t)PIECE_ELEMENTS * second->bits / 8);
+    first->data = mmh_alloc(allocator, 64, piece_elements(first) * first->bits / 8);
+    second->data = mmh_alloc(allocator, 64, piece_elements(second) * second->bits / 8);
     if (!first->data || !second->data)
         status = mmh_fail(err, MMH_E_MEMORY, "no memory to compare \"%s\"", first->tensor->name);
     if (status == MMH_OK && same_type)
@@ -296,8 +331,8 @@ mmh_status mmh_compare(mmh_reader *first, uint64_t first_tensor, mmh_reader *sec
         status = check_shapes(a.tensor, b.tensor, err);
     if (status != MMH_OK)
         return status;
-    a.bits = mmh_dtype_bits(a.tensor->dtype);
-    b.bits = mmh_dtype_bits(b.tensor->dtype);
+    a.bits = unit_bits(a.tensor->dtype);
+    b.bits = unit_bits(b.tensor->dtype);
     difference.element_count = a.tensor->bytes ? elements(a.tensor) : 0;
     mmh_context_begin(first->context, "compare", a.tensor->bytes + b.tensor->bytes);
     status = compare(&difference, &a, &b, err);

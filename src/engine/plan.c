@@ -410,6 +410,44 @@ mmh_status mmh_plan_open(mmh_input **input, const struct mmh_plan_file *file,
     return mmh_fail(err, MMH_E_IO, "\"%s\" changed while it was being read", file->path);
 }
 
+/* A small file of the same folder, for formats that want one. `context` is the plan's file. */
+static mmh_status read_beside(void *context, const char *name, size_t bytes_max, uint8_t **data,
+                              size_t *bytes, const mmh_allocator *allocator, mmh_error *err)
+{
+    const struct mmh_plan_file *file = context;
+    struct mmh_arena arena;
+    struct mmh_path_info info;
+    mmh_input *input = NULL;
+    uint8_t *memory = NULL;
+    mmh_arena_init(&arena, allocator);
+    const char *path = mmh_arena_format(&arena, "%.*s%s",
+                                        (int)(base_name(file->path) - file->path), file->path,
+                                        name);
+    mmh_status status = path ? mmh_path_stat(&info, path, true, err)
+                             : mmh_fail(err, MMH_E_MEMORY, "no memory for a path");
+    if (status == MMH_OK && info.kind != MMH_PATH_FILE)
+        status = mmh_fail(err, MMH_E_IO, "there is no file \"%s\"", path);
+    if (status == MMH_OK)
+        status = mmh_input_open(&input, path, allocator, err);
+    if (status == MMH_OK && mmh_input_bytes(input) > bytes_max)
+        status = mmh_fail(err, MMH_E_LIMIT, "\"%s\" is too large to look at", path);
+    if (status == MMH_OK) {
+        *bytes = (size_t)mmh_input_bytes(input);
+        memory = mmh_alloc(allocator, 0, *bytes + 1);
+        status = memory ? mmh_input_read(input, memory, 0, *bytes, err)
+                        : mmh_fail(err, MMH_E_MEMORY, "no memory for \"%s\"", path);
+    }
+    if (status == MMH_OK) {
+        memory[*bytes] = '\0';
+        *data = memory;
+    } else {
+        mmh_free(allocator, memory);
+    }
+    mmh_input_close(input);
+    mmh_arena_release(&arena);
+    return status;
+}
+
 static mmh_status map_file(struct mmh_plan_file *file, struct mmh_arena *arena,
                            const mmh_pack_options *options, const mmh_allocator *allocator,
                            mmh_error *err)
@@ -422,6 +460,8 @@ static mmh_status map_file(struct mmh_plan_file *file, struct mmh_arena *arena,
         .raw_dtype = options->raw_dtype,
         .raw_dimensions = (uint32_t)options->raw_dimensions,
         .raw_shape = options->raw_shape,
+        .read_beside = read_beside,
+        .beside_context = file,
     };
     struct mmh_source source = mmh_source_of_input(input);
     file->info.bytes = mmh_input_bytes(input);
@@ -444,6 +484,105 @@ static mmh_status map_file(struct mmh_plan_file *file, struct mmh_arena *arena,
         return mmh_fail(err, MMH_E_USAGE, "\"%s\" has %llu bytes, the shape takes %llu", file->path,
                         (unsigned long long)file->info.bytes,
                         (unsigned long long)file->map.tensors[0].bytes);
+    return status;
+}
+
+/* ---- tensors that one file tells of and another one holds ---- */
+
+/* A tensor of file `holder`, told by file `teller`. */
+struct told {
+    size_t holder, teller, number;
+    const struct mmh_map_tensor *tensor;
+};
+
+static int by_holder(const void *left, const void *right)
+{
+    const struct told *a = left, *b = right;
+    if (a->holder != b->holder)
+        return a->holder < b->holder ? -1 : 1;
+    if (a->teller != b->teller)
+        return a->teller < b->teller ? -1 : 1;
+    return a->number < b->number ? -1 : a->number > b->number;
+}
+
+/* Files that say nothing of themselves that is worth more. */
+static bool may_be_told(const struct mmh_plan_file *file)
+{
+    return file->info.kind == MMH_PATH_FILE && (file->map.format == MMH_FORMAT_OPAQUE ||
+                                                file->map.format == MMH_FORMAT_COREML_WEIGHTS);
+}
+
+/* The file that a teller means by a name, or NULL. `last` (may be NULL) is asked first. */
+static struct mmh_plan_file *find_holder(const struct mmh_plan *plan, struct mmh_arena *arena,
+                                         const struct mmh_plan_file *teller, const char *name,
+                                         mmh_error *err)
+{
+    struct mmh_plan_file key = { 0 };
+    key.name = mmh_arena_format(arena, "%.*s%s", (int)(base_name(teller->name) - teller->name),
+                                teller->name, name);
+    if (!key.name) {
+        mmh_fail(err, MMH_E_MEMORY, "no memory for a name");
+        return NULL;
+    }
+    return bsearch(&key, plan->files, plan->file_count, sizeof key, by_name);
+}
+
+/* Add what a file tells of others to told [*count]. */
+static mmh_status collect_told(struct told *told, size_t *count, struct mmh_plan *plan,
+                               struct mmh_arena *arena, size_t teller_index, mmh_error *err)
+{
+    struct mmh_plan_file *teller = &plan->files[teller_index];
+    const char *name = NULL;
+    const struct mmh_plan_file *holder = NULL;
+    for (size_t i = 0; i < teller->map.elsewhere_count; i++) {
+        const struct mmh_map_elsewhere *elsewhere = &teller->map.elsewhere[i];
+        if (!name || strcmp(name, elsewhere->file) != 0) { /* mostly the same as before */
+            mmh_error problem = { 0 };
+            name = elsewhere->file;
+            holder = find_holder(plan, arena, teller, name, &problem);
+            if (problem.status)
+                return mmh_fail(err, problem.status, "%s", problem.message);
+            if (!holder || !may_be_told(holder))
+                mmh_extent_map_remark(&teller->map, "tells of tensors in \"%s\", which %s", name,
+                                      holder ? "is something else" : "is not packed with it");
+        }
+        if (holder && may_be_told(holder)) {
+            told[*count] = (struct told){ (size_t)(holder - plan->files), teller_index, i,
+                                          &elsewhere->tensor };
+            ++*count;
+        }
+    }
+    return MMH_OK;
+}
+
+/* Map the files anew of which others tell. */
+static mmh_status map_told_files(struct mmh_plan *plan, struct mmh_arena *arena, mmh_error *err)
+{
+    const mmh_allocator *allocator = arena->allocator;
+    size_t room = 0, count = 0, done = 0;
+    for (size_t i = 0; i < plan->file_count; i++)
+        room += plan->files[i].map.elsewhere_count;
+    if (!room)
+        return MMH_OK;
+    struct told *told = mmh_alloc_array(allocator, room, sizeof *told);
+    struct mmh_map_tensor *tensors = mmh_alloc_array(allocator, room, sizeof *tensors);
+    mmh_status status = told && tensors
+                          ? MMH_OK
+                          : mmh_fail(err, MMH_E_MEMORY, "no memory for %zu tensors", room);
+    for (size_t i = 0; i < plan->file_count && status == MMH_OK; i++)
+        status = collect_told(told, &count, plan, arena, i, err);
+    if (status == MMH_OK && count)
+        qsort(told, count, sizeof *told, by_holder);
+    while (done < count && status == MMH_OK) {
+        size_t first = done;
+        struct mmh_plan_file *holder = &plan->files[told[first].holder];
+        for (; done < count && told[done].holder == told[first].holder; done++)
+            tensors[done - first] = *told[done].tensor;
+        mmh_extent_map_init(&holder->map, arena, holder->info.bytes);
+        status = mmh_format_map_told(&holder->map, tensors, done - first, err);
+    }
+    mmh_free(allocator, tensors);
+    mmh_free(allocator, told);
     return status;
 }
 
@@ -494,7 +633,7 @@ mmh_status mmh_plan_files(struct mmh_plan *plan, mmh_context *context, struct mm
         status = map_file(file, arena, options, context->allocator, err);
         plan->total_bytes += file->info.bytes;
     }
-    return status;
+    return status == MMH_OK ? map_told_files(plan, arena, err) : status;
 }
 
 mmh_status mmh_plan_make(struct mmh_plan *plan, mmh_context *context, struct mmh_arena *arena,

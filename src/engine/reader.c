@@ -546,8 +546,8 @@ mmh_status mmh_load_slice(mmh_reader *reader, uint64_t tensor, const uint64_t *b
     mmh_status status = mmh_reader_tensor(reader, tensor, &record, err);
     if (status != MMH_OK)
         return status;
-    unsigned bits = mmh_dtype_bits(record->dtype);
-    if (!bits || bits % 8)
+    unsigned unit_bytes, unit_elements = mmh_dtype_block(record->dtype, &unit_bytes);
+    if (!unit_elements)
         return mmh_fail(err, MMH_E_UNSUPPORTED, "slices of %s, whose elements share bytes",
                         mmh_dtype_text(record->dtype));
     uint64_t bytes; /* of an opaque tensor the index says what it likes */
@@ -559,7 +559,7 @@ mmh_status mmh_load_slice(mmh_reader *reader, uint64_t tensor, const uint64_t *b
      * fastest, and so has the slice. */
     uint64_t shape[MMH_DIMENSIONS_MAX], from[MMH_DIMENSIONS_MAX], to[MMH_DIMENSIONS_MAX];
     uint32_t dimensions = record->dimensions;
-    uint64_t total = bits / 8;
+    uint64_t total = unit_bytes;
     for (uint32_t d = 0; d < dimensions; d++) {
         uint32_t at = record->column_major ? dimensions - 1 - d : d;
         shape[d] = record->shape[at];
@@ -569,6 +569,14 @@ mmh_status mmh_load_slice(mmh_reader *reader, uint64_t tensor, const uint64_t *b
             return mmh_fail(err, MMH_E_USAGE,
                             "slice %" PRIu64 ":%" PRIu64 " of dimension %u, which has %" PRIu64,
                             from[d], to[d], (unsigned)at, shape[d]);
+        if (unit_elements > 1 && d + 1 == dimensions) { /* in blocks from here on */
+            if (from[d] || to[d] != shape[d] || shape[d] % unit_elements)
+                return mmh_fail(err, MMH_E_UNSUPPORTED,
+                                "a part of the rows of \"%s\": %s has blocks of %u elements, rows "
+                                "are taken whole",
+                                record->name, mmh_dtype_text(record->dtype), unit_elements);
+            to[d] = shape[d] /= unit_elements;
+        }
         if (!mmh_u64_mul(&total, total, to[d] - from[d]))
             return mmh_fail(err, MMH_E_USAGE, "the slice is too large");
     }
@@ -582,8 +590,8 @@ mmh_status mmh_load_slice(mmh_reader *reader, uint64_t tensor, const uint64_t *b
 
     /* A run: the dimensions at the end that are taken whole, and the one before them. */
     uint32_t outer = dimensions;
-    uint64_t run = bits / 8, stride[MMH_DIMENSIONS_MAX] = { 0 };
-    uint64_t size = bits / 8;
+    uint64_t run = unit_bytes, stride[MMH_DIMENSIONS_MAX] = { 0 };
+    uint64_t size = unit_bytes;
     for (uint32_t d = dimensions; d-- > 0;) {
         stride[d] = size;
         size *= shape[d];

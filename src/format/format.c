@@ -5,6 +5,7 @@
  */
 #include "format/format.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/bits.h"
@@ -59,18 +60,24 @@ bool mmh_name_has_suffix(const char *name, const char *suffix)
     return bytes >= suffix_bytes && strcmp(name + bytes - suffix_bytes, suffix) == 0;
 }
 
+static mmh_status read_head(struct mmh_format_probe *probe, mmh_error *err)
+{
+    const struct mmh_source *source = probe->source;
+    probe->head_bytes = (size_t)MMH_MIN(source->bytes, (uint64_t)MMH_FORMAT_HEAD_BYTES);
+    memset(probe->head, 0, sizeof probe->head);
+    return probe->head_bytes
+             ? source->read(source->context, 0, probe->head, probe->head_bytes, err)
+             : MMH_OK;
+}
+
 /* Map what the probe's source holds: the first format that takes it. */
 static mmh_status map_by_table(struct mmh_extent_map *map, unsigned *format_id,
                                struct mmh_format_probe *probe, mmh_error *err)
 {
     const struct mmh_source *source = probe->source;
-    probe->head_bytes = (size_t)MMH_MIN(source->bytes, (uint64_t)MMH_FORMAT_HEAD_BYTES);
-    memset(probe->head, 0, sizeof probe->head);
-    if (probe->head_bytes) {
-        mmh_status status = source->read(source->context, 0, probe->head, probe->head_bytes, err);
-        if (status)
-            return status;
-    }
+    mmh_status status = read_head(probe, err);
+    if (status)
+        return status;
     struct mmh_map_mark before = mmh_extent_map_mark(map);
     for (size_t i = 0; i < MMH_COUNT_OF(formats); i++) {
         mmh_error problem = { 0 };
@@ -80,7 +87,7 @@ static mmh_status map_by_table(struct mmh_extent_map *map, unsigned *format_id,
                                       formats[i].format->suffix);
             continue;
         }
-        mmh_status status = formats[i].format->map(map, probe, &problem);
+        status = formats[i].format->map(map, probe, &problem);
         if (!status) {
             *format_id = (unsigned)formats[i].id;
             return MMH_OK;
@@ -143,6 +150,68 @@ mmh_status mmh_format_map_told(struct mmh_extent_map *map, const struct mmh_map_
     }
     map->format = MMH_FORMAT_DATA;
     return mmh_extent_map_finish(map, err);
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* The files of a finished map's tensors of others, sorted, each once. */
+static mmh_status list_companions(const char *const **files, size_t *count,
+                                  struct mmh_arena *arena, const struct mmh_extent_map *map,
+                                  mmh_error *err)
+{
+    const mmh_allocator *allocator = arena->allocator;
+    const char **all = mmh_alloc_array(allocator, map->elsewhere_count, sizeof *all);
+    size_t kept = 0;
+    if (!all)
+        return mmh_fail(err, MMH_E_MEMORY, "%zu tensors of other files", map->elsewhere_count);
+    for (size_t i = 0; i < map->elsewhere_count; i++) /* mostly one after another */
+        if (!i || strcmp(map->elsewhere[i].file, all[kept - 1]) != 0)
+            all[kept++] = map->elsewhere[i].file;
+    if (kept)
+        qsort(all, kept, sizeof *all, compare_names);
+    size_t different = 0;
+    for (size_t i = 0; i < kept; i++)
+        if (!i || strcmp(all[i], all[different - 1]) != 0)
+            all[different++] = all[i];
+    const char **list = mmh_arena_array(arena, different, sizeof *list);
+    for (size_t i = 0; i < different && list; i++)
+        list[i] = all[i];
+    mmh_free(allocator, all);
+    if (!list)
+        return mmh_fail(err, MMH_E_MEMORY, "%zu tensors of other files", map->elsewhere_count);
+    *files = list;
+    *count = different;
+    return MMH_OK;
+}
+
+mmh_status mmh_format_companions(const char *const **files, size_t *count, struct mmh_arena *arena,
+                                 const struct mmh_source *source, mmh_error *err)
+{
+    static const struct mmh_format_options none = { 0 };
+    struct mmh_format_probe probe = { .source = source, .options = &none };
+    *files = NULL;
+    *count = 0;
+    mmh_status status = read_head(&probe, err);
+    for (size_t i = 0; i < MMH_COUNT_OF(formats) && !status; i++) {
+        struct mmh_extent_map map;
+        mmh_error problem = { 0 };
+        if (!formats[i].format->tells || !formats[i].format->detect(&probe))
+            continue;
+        mmh_extent_map_init(&map, arena, source->bytes);
+        status = formats[i].format->map(&map, &probe, &problem);
+        if (status == MMH_E_CORRUPT || status == MMH_E_UNSUPPORTED) {
+            status = MMH_OK; /* of another format */
+            continue;
+        }
+        if (status)
+            return mmh_fail(err, status, "%s", problem.message);
+        status = mmh_extent_map_finish(&map, err);
+        return status ? status : list_companions(files, count, arena, &map, err);
+    }
+    return status;
 }
 
 /* Formats that no look at a file finds: other files, plug-ins and users tell of them. */

@@ -112,19 +112,27 @@ struct mmh_shard_index {
 mmh_status mmh_shard_index_read(struct mmh_shard_index *index, struct mmh_arena *arena,
                                 const struct mmh_source *source, mmh_error *err);
 
+/*
+ * The files that a file tells of (a model's external data, the shards of a checkpoint): *files
+ * [*count] in the arena, relative to its folder, sorted, each once, safe; none for most files. Fails
+ * as mmh_format_detect_and_map does.
+ */
+mmh_status mmh_format_companions(const char *const **files, size_t *count, struct mmh_arena *arena,
+                                 const struct mmh_source *source, mmh_error *err);
+
 /* What is packed when the user names one path; all in the arena. */
 struct mmh_unit {
     const char *root;              /* folder that the names are relative to; "" for the current */
     struct mmh_path_info *entries; /* path relative to root; sorted by it */
     size_t entry_count;
-    const char **missing; /* shards that the index names and the folder lacks */
+    const char **missing; /* files that it names and the folder lacks */
     size_t missing_count;
     const char *problem; /* why an index was taken alone; NULL: nothing */
 };
 
 /*
- * A file is a unit by itself (a symlink to it is followed); a shard index (unless `alone`) brings
- * the shards that are there; a folder brings all that is in it, symlinks as symlinks. Fails with
+ * A file is a unit by itself (a symlink to it is followed); a shard index or a file that tells of
+ * others (unless `alone`) brings those that are there; a folder brings all that is in it, symlinks as symlinks. Fails with
  * MMH_E_IO (nothing there), MMH_E_USAGE (neither file nor folder), MMH_E_LIMIT, MMH_E_MEMORY.
  */
 mmh_status mmh_unit_list(struct mmh_unit *unit, struct mmh_arena *arena, const char *path,

@@ -22,6 +22,7 @@ struct mmh_format_probe {
 struct mmh_format {
     const char *name;
     const char *suffix; /* that its files have; NULL: none of their own */
+    bool tells;         /* its files tell of tensors in others (mmh_extent_map_add_elsewhere) */
 
     /* True if the file looks like one of this format: a cheap and narrow test. */
     bool (*detect)(const struct mmh_format_probe *probe);

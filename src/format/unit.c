@@ -21,6 +21,7 @@ static bool split_path(const char **folder, const char **name, struct mmh_arena 
     return *name && *folder;
 }
 
+/* The files that belong to one: what its index names, or what it tells of. */
 static mmh_status read_index(struct mmh_shard_index *index, struct mmh_arena *arena,
                              const char *path, mmh_error *err)
 {
@@ -29,7 +30,9 @@ static mmh_status read_index(struct mmh_shard_index *index, struct mmh_arena *ar
     if (status)
         return status;
     struct mmh_source source = mmh_source_of_input(input);
-    status = mmh_shard_index_read(index, arena, &source, err);
+    status = mmh_shard_index_name(path)
+               ? mmh_shard_index_read(index, arena, &source, err)
+               : mmh_format_companions(&index->files, &index->file_count, arena, &source, err);
     mmh_input_close(input);
     return status;
 }
@@ -75,7 +78,7 @@ static mmh_status list_file(struct mmh_unit *unit, struct mmh_arena *arena, cons
     const char *name;
     if (!split_path(&unit->root, &name, arena, path))
         return mmh_fail(err, MMH_E_MEMORY, "path of an input");
-    if (!alone && mmh_shard_index_name(path)) {
+    if (!alone) {
         mmh_error problem = { 0 };
         mmh_status status = read_index(&index, arena, path, &problem);
         if (status == MMH_E_CORRUPT || status == MMH_E_LIMIT) {

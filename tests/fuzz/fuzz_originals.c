@@ -17,12 +17,17 @@ static void check_slice(mmh_reader *original, mmh_reader *container, uint64_t nu
                         const mmh_tensor_info *tensor)
 {
     uint64_t begin[64], end[64], elements = 1;
+    unsigned unit, block = mmh_dtype_block(tensor->dtype, &unit);
     for (uint32_t d = 0; d < tensor->dimensions; d++) {
         begin[d] = tensor->shape[d] / 3;
         end[d] = begin[d] + (tensor->shape[d] - begin[d] + 1) / 2;
+        if (block > 1 && d == (tensor->column_major ? 0 : tensor->dimensions - 1)) {
+            begin[d] = 0; /* rows of blocks are taken whole */
+            end[d] = tensor->shape[d];
+        }
         elements *= end[d] - begin[d];
     }
-    size_t bytes = (size_t)elements * mmh_dtype_bit_count(tensor->dtype) / 8;
+    size_t bytes = (size_t)(elements / MMH_MAX(block, 1u)) * unit;
     uint8_t *one = fuzz_memory(bytes), *other = fuzz_memory(bytes);
     mmh_status status = mmh_load_slice(original, number, begin, end, one, bytes, NULL);
     FUZZ_REQUIRE(status == mmh_load_slice(container, number, begin, end, other, bytes, NULL));
@@ -51,7 +56,9 @@ static void check_tensor(mmh_reader *original, mmh_reader *container, uint64_t n
     FUZZ_REQUIRE(!a.bytes || !memcmp(one, other, (size_t)a.bytes));
     FUZZ_REQUIRE(!mmh_compare(original, number, container, number, &difference, NULL));
     FUZZ_REQUIRE(!difference.differing && difference.difference_norm == 0);
-    if (a.bytes) { /* one bit more in the first element is one difference, if it is no padding */
+    if (a.bytes &&
+        mmh_dtype_values(
+            a.dtype)) { /* one bit more in the first element is one difference, if it is no padding */
         double values[2], again[2];
         one[0] ^= 1;
         FUZZ_REQUIRE(!mmh_values(values, one, (size_t)a.bytes, a.dtype, 0, 1, NULL));
@@ -59,8 +66,9 @@ static void check_tensor(mmh_reader *original, mmh_reader *container, uint64_t n
         /* The lowest bit tells values apart, but NaNs, and a byte of bool or opaque may be any. */
         FUZZ_REQUIRE(values[0] != again[0] || isnan(values[0]) || isnan(again[0]) || a.big_endian ||
                      mmh_dtype_bit_count(a.dtype) >= 64);
-        check_slice(original, container, number, &a);
     }
+    if (a.bytes)
+        check_slice(original, container, number, &a);
     free(one);
     free(other);
 }

@@ -52,7 +52,11 @@ static void make_safetensors(struct made *made, struct fuzz_input *in)
         const char *name = dtype_name(in, &unit, &dtype);
         unsigned rows = (unsigned)fuzz_number(in, 1), columns = (unsigned)fuzz_number(in, 2);
         columns = rows ? columns % (ELEMENTS_MAX / rows + 1) : columns;
-        size_t size = ((size_t)rows * columns * mmh_dtype_bit_count(dtype) + 7) / 8;
+        unsigned block_bytes, block = mmh_dtype_block(dtype, &block_bytes);
+        if (block > 1)
+            columns -= columns % block;
+        size_t size = block > 1 ? (size_t)rows * columns / block * block_bytes
+                                : ((size_t)rows * columns * mmh_dtype_bit_count(dtype) + 7) / 8;
         at += (size_t)snprintf(
             head + at, room - at,
             "%s\"t%u\":{\"dtype\":\"%s\",\"shape\":[%u,%u],\"data_offsets\":[%zu,%zu]}",

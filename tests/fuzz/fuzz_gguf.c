@@ -1,0 +1,11 @@
+/*
+ * Fuzz target: GGUF.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "parser.h"
+
+const struct fuzz_parser fuzz_parsers[] = {
+    { &mmh_format_gguf, "m.gguf" },
+    { NULL, NULL },
+};

@@ -1,0 +1,11 @@
+/*
+ * Fuzz target: TFLite.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "parser.h"
+
+const struct fuzz_parser fuzz_parsers[] = {
+    { &mmh_format_tflite, "m.tflite" },
+    { NULL, NULL },
+};
