@@ -5,6 +5,7 @@ import concurrent.futures
 import json
 import lzma
 import os
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -161,9 +162,9 @@ def bench_formats(args):
     coverage = json.loads(COVERAGE.read_text()) if COVERAGE.exists() else {}
     if not coverage:
         print("bench: no figures of make coverage-formats: weights are those that mmh itself finds")
-    with common.work_folder("memory") as folder:
+    with common.work_folder("memory") as folder, tempfile.TemporaryDirectory() as options_folder:
         units = [
-            (unit.relative_to(corpus_units.CORPUS).as_posix(), unit, corpus_units.options(unit))
+            (unit.relative_to(corpus_units.CORPUS).as_posix(), unit, corpus_units.options(unit, options_folder))
             for unit in corpus_units.units()
         ]
         made = [(name, unit, []) for name, unit in quantised_units(Path(folder))]

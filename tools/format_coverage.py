@@ -157,9 +157,14 @@ def explain(pairs, name, remarks, entries):
         return EXPLAINED.get(name, "no tensors")
     whole = sum(entry.bytes for entry in entries)
     missed = [entry for entry, tensor, _, _ in pairs if tensor is None and entry.bytes]
+    varints = sum(entry.varints for entry in missed)
+    missed = [entry for entry in missed if not entry.varints]
+    if varints:
+        words.append(f"{varints} lists of varints are no arrays")
     if missed:
-        words.append(EXPLAINED.get(name) or next(iter(remarks), ""))
-        if not any(words):
+        why = EXPLAINED.get(name) or next(iter(remarks), "")
+        words.append(why)
+        if not why:
             sample = max(missed, key=lambda entry: entry.bytes)
             words.append(f"{len(missed)} not found, as {sample.name}: {sample.dtypes[0]} {sample.shape}")
     other = [(entry, tensor) for entry, tensor, named, _ in pairs if tensor and not named]
@@ -183,7 +188,7 @@ def check(unit, options, folder):
     except oracles.MissingPackage as missing:
         row["remark"] = f"not checked here: no {missing}"
         return row, complaints
-    told = corpus_units.options(unit)
+    told = corpus_units.options(unit, folder)
     before = listing(unit, told)
     packed = folder / "x.mmh"
     pack = run("pack", "-v", "-1", "-f", *told, "-o", packed, unit)

@@ -71,6 +71,7 @@ class Entry:
         self.names = [names] if isinstance(names, str) else list(names)
         self.dtypes = [dtypes] if isinstance(dtypes, str) else list(dtypes)
         self.shape, self.bytes = [int(n) for n in shape], len(data)
+        self.varints = False  # a list of numbers of differing length: no array that could be pointed at
         self.digest = hashlib.sha256(data).hexdigest()
 
     @property
@@ -305,7 +306,9 @@ def onnx_entry(names, tensor, folder):
         package("onnx.external_data_helper").load_external_data_for_tensor(tensor, str(folder))
     if tensor.HasField("raw_data"):
         return Entry(names, dtype, tensor.dims, tensor.raw_data)
-    return of_array(names, onnx.numpy_helper.to_array(tensor), [dtype], tensor.dims)
+    entry = of_array(names, onnx.numpy_helper.to_array(tensor), [dtype], tensor.dims)
+    entry.varints = not (tensor.float_data or tensor.double_data)
+    return entry
 
 
 def load_onnx(path):
@@ -328,6 +331,7 @@ def load_onnx(path):
             for attribute in node.attribute:
                 step = f"{prefix}{node.name or number}"
                 names = [*node.output[:1]] if node.op_type == "Constant" else []
+                names += [f"{output}.{attribute.name}" for output in node.output[:1]]
                 names += [f"{step}.{attribute.name}", f"{step}/{attribute.name}", node.name]
                 if attribute.type == onnx.AttributeProto.TENSOR:
                     if attribute.t.name:
@@ -375,7 +379,9 @@ def graph_entries(path):
                 if not is_numeric(array) or not (tensor.tensor_content or listed == array.size):
                     continue
                 names = [f"{function}{mark}{node.name}" for mark in ("/", ":", ".")] if function else []
-                yield of_array([*names, node.name], array)
+                entry = of_array([*names, node.name], array)
+                entry.varints = not (tensor.tensor_content or tensor.float_val or tensor.double_val)
+                yield entry
 
 
 def load_saved_model(path):
@@ -423,7 +429,7 @@ def load_tflite(path):
                 continue
             dtype = TFLITE_DTYPES.get(kind) or kind.replace("UINT", "U").replace("INT", "I")
             name = tensor.name.decode()
-            names = [name, f"{number}/{name}", f"subgraph{number}/{name}"] if several else [name]
+            names = [name, f"subgraph {number}/{name}"] if several else [name]
             shape = [] if tensor.shape is None else list(tensor.shape)
             yield Entry(names, dtype, shape, bytes(bytearray(data)))
 
