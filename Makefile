@@ -3,11 +3,12 @@
 
 BUILD ?= build
 PYTHON ?= .venv/bin/python
+FORMATS_PYTHON ?= .venv-formats/bin/python
 PYTHON3 ?= python3
 T ?= container
 MINUTES ?= 10
 
-.PHONY: all deps demo check check-platforms check-valgrind nightly coverage test golden fmt lint bench bench-large \
+.PHONY: all deps demo check check-platforms check-frameworks check-valgrind nightly coverage coverage-formats test golden fmt lint bench bench-large \
   gpu-check gpu-bench fuzz fuzz-all install clean help
 
 all: $(BUILD)/build.ninja
@@ -45,6 +46,16 @@ nightly: ## what takes longer: valgrind, TSan on everything, clang with more war
 coverage: ## lines that the unit and the Python tests run, room by room
 	@tools/deps.sh check
 	@tools/coverage.sh
+
+coverage-formats: ## what of real models is found, beside their frameworks' own loaders; writes docs/formats.md
+	@tools/deps.sh formats
+	@$(MAKE) --no-print-directory all
+	@$(FORMATS_PYTHON) tools/format_coverage.py $(COVERAGE_ARGS)
+
+check-frameworks: ## real models load and compute the same in their frameworks after a round trip
+	@tools/deps.sh formats
+	@$(MAKE) --no-print-directory all
+	@$(FORMATS_PYTHON) tools/verify_restored.py
 
 check-platforms: ## the tests on arm64, s390x and Windows by emulation, and on x86-64's kernels apart
 	@tools/deps.sh platforms

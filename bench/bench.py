@@ -14,6 +14,8 @@ import sys
 
 import bench_common
 import bench_files
+import bench_formats
+import bench_large
 import bench_picture
 import bench_sizes
 import bench_speed
@@ -24,6 +26,7 @@ PARTS = {
     "classes": bench_sizes.bench_classes,
     "bytes": bench_sizes.bench_bytes,
     "growth": bench_sizes.bench_growth,
+    "formats": bench_formats.bench_formats,
     "peers": bench_speed.bench_peers,
     "codec": bench_speed.bench_codec,
     "load": bench_speed.bench_load,
@@ -32,12 +35,14 @@ PARTS = {
     "end-to-end": bench_files.bench_end_to_end,
     "open": bench_files.bench_open,
     "large": bench_files.bench_large,
+    "large-formats": bench_large.bench_large_formats,
+    "finding": bench_large.bench_finding,
     "picture": bench_picture.bench_picture,
     "tables": bench_tables.bench_tables,
 }
 GROUPS = {
-    "bars": ("sizes", "classes", "bytes", "growth", "codec", "load", "fresh"),
-    "all": tuple(part for part in PARTS if part != "large"),
+    "bars": ("sizes", "classes", "bytes", "growth", "formats", "codec", "load", "fresh"),
+    "all": tuple(part for part in PARTS if part not in ("large", "large-formats")),
 }
 RUNS = {"bars": 2}  # timed runs of a group that is to be quick
 
@@ -48,22 +53,23 @@ def parse(parser):
         nargs="*",
         metavar="PART",
         help="default: all\n"
-        + "\n".join(f"{name:11} {function.__doc__}" for name, function in PARTS.items())
-        + "\nall         all of these but large, in this order"
-        + "\nbars        "
+        + "\n".join(f"{name:13} {function.__doc__}" for name, function in PARTS.items())
+        + "\nall           all of these but large and large-formats, in this order"
+        + "\nbars          "
         + ", ".join(GROUPS["bars"])
         + ": what has bars, without the slow parts",
     )
     parser.add_argument(
-        "--large", action="store_true", help="short for the parts end-to-end, large and open"
+        "--large", action="store_true", help="short for end-to-end, large, large-formats, finding and open"
     )
     parser.add_argument(
         "--runs", type=int, help="timed runs of each (default: 5; of the part bars: 2)"
     )
-    parser.add_argument("--models", help="names, comma-separated, for sizes, classes and bytes")
+    parser.add_argument("--models", help="names, comma-separated, for sizes, classes, bytes and formats")
     parser.add_argument("--casts", help="comma-separated, for the same and peers")
     parser.add_argument("--levels", help="comma-separated")
     parser.add_argument("--size", help="of the generated model, as 1500M or 8G")
+    parser.add_argument("--dir", help="where large models are made and removed again (default: .cache/bench)")
     parser.add_argument(
         "--tensors", type=int, default=100_000, help="of the container that open makes"
     )
@@ -79,7 +85,7 @@ def main():
         description=__doc__.splitlines()[0], formatter_class=argparse.RawTextHelpFormatter
     )
     args = parse(parser)
-    asked = args.parts or (["end-to-end", "large", "open"] if args.large else ["all"])
+    asked = args.parts or (["end-to-end", "large", "large-formats", "finding", "open"] if args.large else ["all"])
     unknown = [part for part in asked if part not in PARTS and part not in GROUPS]
     if unknown:
         parser.error(f"no such part: {', '.join(unknown)}")
@@ -102,7 +108,7 @@ def main():
             failed = True
     bench_common.summary()
     if "all" in asked:
-        print("  (besides: peak memory of an 8 GB model, by make bench-large)")
+        print("  (besides: peak memory of large models, by make bench-large)")
     return int(failed)
 
 

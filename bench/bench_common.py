@@ -180,8 +180,10 @@ def memcpy_gbps(size=256 << 20, runs=5):
     return spread(best)
 
 
-def work_folder(where):
-    """A temporary folder in memory or on disk."""
+def work_folder(where, folder=None):
+    """A temporary folder in memory or on disk, there beneath `folder` if one is given."""
+    if folder:
+        return tempfile.TemporaryDirectory(prefix="mmh-bench-", dir=folder)
     if where == "memory" and MEMORY_FOLDER.is_dir():
         return tempfile.TemporaryDirectory(prefix="mmh-bench-", dir=MEMORY_FOLDER)
     RESULTS.mkdir(parents=True, exist_ok=True)

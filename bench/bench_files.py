@@ -99,7 +99,7 @@ def bench_end_to_end(args):
     """Pack and unpack of a large model beside cp, in memory and on disk, after a warm-up."""
     size, rows = generate.parse_size(args.size or "1500M"), []
     for where in ("memory", "disk"):
-        with common.work_folder(where) as name:
+        with common.work_folder(where, where == "disk" and args.dir) as name:
             folder = Path(name)
             if shutil.disk_usage(folder).free < 4 * size:
                 print(f"bench: not enough room for {where}: left out", file=sys.stderr)
@@ -194,7 +194,7 @@ def bench_large(args):
     """Pack, verify and unpack of 8 GB on disk: seconds and peak memory of each."""
     size = generate.parse_size(args.size or "8G")
     rows = []
-    with common.work_folder("disk") as name:
+    with common.work_folder("disk", args.dir) as name:
         folder = Path(name)
         if shutil.disk_usage(folder).free < 3 * size:
             raise SystemExit(f"bench: large needs {3 * size / 1e9:.0f} GB of disk")

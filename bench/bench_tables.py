@@ -95,6 +95,35 @@ def growth(rows):
     return ["What random bytes grow by.", "", *table(["content", "level", "bytes", "container", "more"], out)]
 
 
+def formats(rows):
+    out = []
+    for part, title in (("formats", "**all**"), ("quantised", "**all quantised**")):
+        group = [r for r in rows if r["set"] == part]
+        if group:
+            total = {key: sum(r[key] for r in group) for key in ("bytes", "weights", "found", "zstd", "xz")}
+            levels = {level: sum(r["levels"].get(level, 0) for r in group) for level in "159"}
+            group = [*group, {"unit": title, "levels": levels, **total}]
+        out += [
+            [
+                r["unit"],
+                f"{r['bytes']:,}",
+                percent(r["weights"], r["bytes"], 1),
+                percent(r["found"], r["bytes"], 1),
+                *(percent(r["levels"].get(level), r["bytes"]) for level in "159"),
+                percent(r["zstd"], r["bytes"]),
+                percent(r["xz"], r["bytes"]),
+            ]
+            for r in group
+        ]
+    heading = ["model", "bytes", "weights", "found", "-1", "-5", "-9", "zstd -19", "xz -9e"]
+    return [
+        "Whole containers of real models in % of their files; of several files the sum of each. weights: bytes that are"
+        " weights and not deflated already; found: bytes of the tensors that mmh lists.",
+        "",
+        *table(heading, out),
+    ]
+
+
 def speeds(rows):
     out = []
     for r in rows:
@@ -150,6 +179,42 @@ def large(rows):
     ]
 
 
+def large_formats(rows):
+    out = [
+        [
+            r["format"],
+            r["op"],
+            f"{r['bytes'] / 1e9:.2f}",
+            r["tensors"],
+            number(r["found_percent"], 1),
+            number(r["percent"]),
+            number(r["seconds"], 1),
+            number(r["gbps"]),
+            f"{r['peak_bytes'] / 1e6:.0f}",
+        ]
+        for r in rows
+    ]
+    heading = ["format", "what", "GB", "tensors", "found %", "-5 %", "seconds", "GB/s", "peak MB"]
+    return ["Generated models; every byte came back.", "", *table(heading, out)]
+
+
+def finding(rows):
+    out = [
+        [
+            r["format"],
+            f"{r['bytes'] / 1e6:.0f}",
+            r["tensors"],
+            number(r["found_percent"], 1),
+            number(r["ls_ms"], 1),
+            number(r["pack_ms"], 0),
+            number(100 * r["share"]),
+        ]
+        for r in rows
+    ]
+    heading = ["format", "MB", "tensors", "found %", "ls, ms", "pack -5, ms", "share %"]
+    return ["`mmh ls` of a model beside packing it: what finding the tensors costs.", "", *table(heading, out)]
+
+
 def opening(rows):
     out = []
     for r in rows:
@@ -178,12 +243,15 @@ PARTS = {
     "classes": ("Against the entropy of the weights", classes),
     "bytes": ("Element types of one byte", byte_types),
     "growth": ("Random bytes", growth),
+    "formats": ("Real models of every format", formats),
     "codec": ("Codecs in memory", speeds),
     "load": ("Loads", speeds),
     "fresh": ("Into new memory", speeds),
     "end-to-end": ("The command", end_to_end),
     "open": ("Opening", opening),
     "large": ("A large model", large),
+    "large-formats": ("Large models of other formats", large_formats),
+    "finding": ("Finding tensors", finding),
     "bars": ("Bars", bars),
 }
 

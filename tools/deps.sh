@@ -5,6 +5,7 @@
 #   tools/deps.sh           to build, and Python packages for `make demo`
 #   tools/deps.sh check     ... and for the tests
 #   tools/deps.sh bench     ... and for the benchmarks (large: torch)
+#   tools/deps.sh formats   ... and the frameworks' own loaders, in .venv-formats (1.5 GB: TensorFlow)
 #   tools/deps.sh platforms ... and for `make check-platforms` (Debian alone): cross compilers, qemu-user,
 #                           wine; the other machines' libraries go to .deps/, not into the system
 #   tools/deps.sh lint      ... and for the tests and `make lint`
@@ -288,30 +289,31 @@ get_platforms() {
   get_cmocka_windows || say "no cmocka for Windows"
 }
 
-# .venv with the packages of tools/requirements-NAME.txt, for each NAME. A list that was installed
-# once is not looked at again until it changes.
-python_packages() { # NAME...
-  local name list stamp wanted=()
+# A folder of Python packages: those of tools/requirements-NAME.txt, for each NAME. A list that was
+# installed once is not looked at again until it changes.
+python_packages() { # FOLDER NAME...
+  local venv=$1 name list stamp wanted=()
+  shift
   for name in "$@"; do
     list=tools/requirements-$name.txt
-    stamp=.venv/mmh-$name.txt
+    stamp=$venv/mmh-$name.txt
     [ -e "$list" ] || continue
     cmp -s "$list" "$stamp" || wanted+=("$name")
   done
   [ ${#wanted[@]} -gt 0 ] || return 0
-  if [ ! -x .venv/bin/pip ]; then
+  if [ ! -x "$venv"/bin/pip ]; then
     if ! python3 -c 'import ensurepip' >/dev/null 2>&1; then
       if [ "$manager" = apt-get ]; then install_packages python3-venv || return 1; fi
     fi
-    say "creating .venv for Python packages"
-    rm -rf .venv
-    python3 -m venv .venv || return 1
+    say "creating $venv for Python packages"
+    rm -rf "$venv"
+    python3 -m venv "$venv" || return 1
   fi
   for name in "${wanted[@]}"; do
     list=tools/requirements-$name.txt
-    say "installing with pip in .venv: $(sed 's/#.*//' "$list" | xargs)"
-    .venv/bin/pip -q --disable-pip-version-check install -r "$list" || return 1
-    cp "$list" ".venv/mmh-$name.txt"
+    say "installing with pip in $venv: $(sed 's/#.*//' "$list" | xargs)"
+    "$venv"/bin/pip -q --disable-pip-version-check install -r "$list" || return 1
+    cp "$list" "$venv/mmh-$name.txt"
   done
 }
 
@@ -322,9 +324,9 @@ case ${1:-} in
     echo "missing to build mmh: $packages" >&2
     echo "\`make deps\` installs them" >&2
     exit 1 ;;
-  '' | check | bench | platforms | lint | nightly) ;;
+  '' | check | bench | formats | platforms | lint | nightly) ;;
   *)
-    sed -n '3,14p' "$0" | sed 's/^# \{0,1\}//' >&2
+    sed -n '3,15p' "$0" | sed 's/^# \{0,1\}//' >&2
     exit 2 ;;
 esac
 
@@ -336,7 +338,14 @@ if [ "${1:-}" = platforms ]; then
   get_platforms
   exit 0
 fi
+if [ "${1:-}" = formats ]; then
+  # One after the other: what cannot be had for this Python or processor leaves the others there.
+  python_packages .venv-formats formats || for package in $(sed 's/#.*//' tools/requirements-formats.txt); do
+    .venv-formats/bin/pip -q --disable-pip-version-check install "$package" || say "no $package here"
+  done
+  exit 0
+fi
 lists=${1:-}
 case $lists in lint | nightly) lists=check ;; esac
-python_packages demo $lists ||
+python_packages .venv demo $lists ||
   { [ "${1:-}" != bench ] && say "no Python packages: what needs them will be left out"; }
