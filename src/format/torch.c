@@ -540,9 +540,12 @@ static void take_array(struct walk *walk, const struct mmh_pickle_value *state)
     uint64_t fortran = 0;
     (void)mmh_pickle_natural(&fortran, mmh_pickle_at(state, 3));
     struct mmh_pickle_value *data = mmh_pickle_at(state, 4);
-    if (data && data->kind == MMH_PICKLE_LIST) /* of objects, which may hold arrays again */
-        visit(walk, data);
-    add_array(walk, data, mmh_pickle_at(state, 1), mmh_pickle_at(state, 2), fortran);
+    struct mmh_pickle_value *shape = mmh_pickle_at(state, 1);
+    if (data && data->kind == MMH_PICKLE_LIST) { /* of objects, which may hold arrays again */
+        bool scalar = shape && shape->kind == MMH_PICKLE_TUPLE && !shape->count;
+        visit_under(walk, "", scalar ? mmh_pickle_at(data, 0) : data);
+    }
+    add_array(walk, data, shape, mmh_pickle_at(state, 2), fortran);
 }
 
 /* _frombuffer(data, dtype, shape, order). */
