@@ -229,7 +229,7 @@ static uint64_t strides(uint64_t *stride, const struct cat *cat)
     uint64_t size = 1, first = 0;
     for (uint32_t n = cat->selection.dimensions; n-- > 0;) {
         uint32_t d = slow_dimension(cat, n);
-        stride[d] = size;
+        stride[d] = cat->tensor.strides ? cat->tensor.strides[d] : size;
         size *= cat->tensor.shape[d];
         first += cat->selection.begin[d] * stride[d];
     }
