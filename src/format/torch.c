@@ -59,6 +59,9 @@ static const struct {
     { "QInt8", MMH_DTYPE_I8 },
     { "QUInt8", MMH_DTYPE_U8 },
     { "QInt32", MMH_DTYPE_I32 },
+    { "QUInt4x2", MMH_DTYPE_U8 }, /* coded as bytes: its tensors have more elements than those */
+    { "QUInt2x4", MMH_DTYPE_U8 },
+    { "Untyped", MMH_DTYPE_U8 },
     { "Float8_e4m3fn", MMH_DTYPE_F8_E4M3 },
     { "Float8_e5m2", MMH_DTYPE_F8_E5M2 },
     { "Float8_e4m3fnuz", MMH_DTYPE_F8_E4M3FNUZ },
