@@ -15,7 +15,7 @@ function __mmh_verb # the verb among the words before the cursor
         else if string match -qr '^-[0-9cfhkqvV]*l' -- $word
             echo ls
             return
-        else if contains -- $word --level -o --output --dtype --shape --stdin-name --hash -T --threads --progress --max-size
+        else if contains -- $word --level -o --output --dtype --shape --layout --format-plugin --stdin-name --hash -T --threads --progress --max-size
             set skip 1
         else if not string match -q -- '-*' $word
             echo $word
@@ -64,8 +64,10 @@ complete -c mmh -n '__mmh_is pack' -s c -l stdout -d 'write to standard output'
 complete -c mmh -n '__mmh_is pack' -s f -l force -d 'replace what exists'
 complete -c mmh -n '__mmh_is pack' -s k -l keep -d 'keep the input, as without --rm'
 complete -c mmh -n '__mmh_is pack' -l rm -d 'remove the input, once it was read back and compared'
-complete -c mmh -n '__mmh_is pack' -l dtype -x -a 'bool u8 i8 u16 i16 u32 i32 u64 i64 f16 bf16 f32 f64 f8_e4m3 f8_e5m2 f8_e8m0 f4 f6_e2m3 f6_e3m2 c64 c128 f8_e4m3fnuz f8_e5m2fnuz i4 u4' -d 'inputs are raw arrays of TYPE: bf16, f32, i8, ...'
+complete -c mmh -n '__mmh_is pack' -l dtype -x -a 'bool u8 i8 u16 i16 u32 i32 u64 i64 f16 bf16 f32 f64 f8_e4m3 f8_e5m2 f8_e8m0 f4 f6_e2m3 f6_e3m2 c64 c128 f8_e4m3fnuz f8_e5m2fnuz i4 u4 i2 u2 q4_0 q4_1 q5_0 q5_1 q8_0 q8_1 q2_k q3_k q4_k q5_k q6_k q8_k iq2_xxs iq2_xs iq2_s iq3_xxs iq3_s iq1_s iq1_m iq4_nl iq4_xs tq1_0 tq2_0 mxfp4 nvfp4 q1_0' -d 'inputs are raw arrays of TYPE: bf16, f32, i8, ...'
 complete -c mmh -n '__mmh_is pack' -l shape -x -d 'their shape, slowest dimension first'
+complete -c mmh -n '__mmh_is pack' -l layout -r -F -d 'JSON that says where the tensors of raw files are'
+complete -c mmh -n '__mmh_is pack' -l format-plugin -r -F -d 'a library that reads a format of your own'
 complete -c mmh -n '__mmh_is pack' -l stdin-name -x -d 'pack standard input as this; the default is stdin'
 complete -c mmh -n '__mmh_is pack' -l alone -d 'a shard index without the files it refers to'
 complete -c mmh -n '__mmh_is pack' -l times -d 'store modification times'
@@ -109,8 +111,10 @@ complete -c mmh -n '__mmh_is info' -s q -l quiet -d 'no progress and no remarks'
 complete -c mmh -n '__mmh_is info' -s h -l help -d 'this text'
 
 complete -c mmh -n '__mmh_is ls' -k -a '(__fish_complete_suffix .mmh)'
-complete -c mmh -n '__mmh_is ls' -l dtype -x -a 'bool u8 i8 u16 i16 u32 i32 u64 i64 f16 bf16 f32 f64 f8_e4m3 f8_e5m2 f8_e8m0 f4 f6_e2m3 f6_e3m2 c64 c128 f8_e4m3fnuz f8_e5m2fnuz i4 u4' -d 'inputs are raw arrays of TYPE: bf16, f32, i8, ...'
+complete -c mmh -n '__mmh_is ls' -l dtype -x -a 'bool u8 i8 u16 i16 u32 i32 u64 i64 f16 bf16 f32 f64 f8_e4m3 f8_e5m2 f8_e8m0 f4 f6_e2m3 f6_e3m2 c64 c128 f8_e4m3fnuz f8_e5m2fnuz i4 u4 i2 u2 q4_0 q4_1 q5_0 q5_1 q8_0 q8_1 q2_k q3_k q4_k q5_k q6_k q8_k iq2_xxs iq2_xs iq2_s iq3_xxs iq3_s iq1_s iq1_m iq4_nl iq4_xs tq1_0 tq2_0 mxfp4 nvfp4 q1_0' -d 'inputs are raw arrays of TYPE: bf16, f32, i8, ...'
 complete -c mmh -n '__mmh_is ls' -l shape -x -d 'their shape, slowest dimension first'
+complete -c mmh -n '__mmh_is ls' -l layout -r -F -d 'JSON that says where the tensors of raw files are'
+complete -c mmh -n '__mmh_is ls' -l format-plugin -r -F -d 'a library that reads a format of your own'
 complete -c mmh -n '__mmh_is ls' -l alone -d 'a shard index without the files it refers to'
 complete -c mmh -n '__mmh_is ls' -s l -l long -d 'files too: kind, mode, size, format'
 complete -c mmh -n '__mmh_is ls' -l json -d 'results as JSON on standard output'
@@ -121,8 +125,10 @@ complete -c mmh -n '__mmh_is cat' -F
 complete -c mmh -n '__mmh_is cat' -s o -l output -r -F -d 'write to PATH'
 complete -c mmh -n '__mmh_is cat' -s c -l stdout -d 'write to standard output'
 complete -c mmh -n '__mmh_is cat' -s f -l force -d 'replace what exists'
-complete -c mmh -n '__mmh_is cat' -l dtype -x -a 'bool u8 i8 u16 i16 u32 i32 u64 i64 f16 bf16 f32 f64 f8_e4m3 f8_e5m2 f8_e8m0 f4 f6_e2m3 f6_e3m2 c64 c128 f8_e4m3fnuz f8_e5m2fnuz i4 u4' -d 'inputs are raw arrays of TYPE: bf16, f32, i8, ...'
+complete -c mmh -n '__mmh_is cat' -l dtype -x -a 'bool u8 i8 u16 i16 u32 i32 u64 i64 f16 bf16 f32 f64 f8_e4m3 f8_e5m2 f8_e8m0 f4 f6_e2m3 f6_e3m2 c64 c128 f8_e4m3fnuz f8_e5m2fnuz i4 u4 i2 u2 q4_0 q4_1 q5_0 q5_1 q8_0 q8_1 q2_k q3_k q4_k q5_k q6_k q8_k iq2_xxs iq2_xs iq2_s iq3_xxs iq3_s iq1_s iq1_m iq4_nl iq4_xs tq1_0 tq2_0 mxfp4 nvfp4 q1_0' -d 'inputs are raw arrays of TYPE: bf16, f32, i8, ...'
 complete -c mmh -n '__mmh_is cat' -l shape -x -d 'their shape, slowest dimension first'
+complete -c mmh -n '__mmh_is cat' -l layout -r -F -d 'JSON that says where the tensors of raw files are'
+complete -c mmh -n '__mmh_is cat' -l format-plugin -r -F -d 'a library that reads a format of your own'
 complete -c mmh -n '__mmh_is cat' -l alone -d 'a shard index without the files it refers to'
 complete -c mmh -n '__mmh_is cat' -l npy -d 'tensors as npy files (numpy.load)'
 complete -c mmh -n '__mmh_is cat' -l text -d 'tensors as numbers, all of them'
@@ -134,8 +140,10 @@ complete -c mmh -n '__mmh_is cat' -s q -l quiet -d 'no progress and no remarks'
 complete -c mmh -n '__mmh_is cat' -s h -l help -d 'this text'
 
 complete -c mmh -n '__mmh_is diff' -F
-complete -c mmh -n '__mmh_is diff' -l dtype -x -a 'bool u8 i8 u16 i16 u32 i32 u64 i64 f16 bf16 f32 f64 f8_e4m3 f8_e5m2 f8_e8m0 f4 f6_e2m3 f6_e3m2 c64 c128 f8_e4m3fnuz f8_e5m2fnuz i4 u4' -d 'inputs are raw arrays of TYPE: bf16, f32, i8, ...'
+complete -c mmh -n '__mmh_is diff' -l dtype -x -a 'bool u8 i8 u16 i16 u32 i32 u64 i64 f16 bf16 f32 f64 f8_e4m3 f8_e5m2 f8_e8m0 f4 f6_e2m3 f6_e3m2 c64 c128 f8_e4m3fnuz f8_e5m2fnuz i4 u4 i2 u2 q4_0 q4_1 q5_0 q5_1 q8_0 q8_1 q2_k q3_k q4_k q5_k q6_k q8_k iq2_xxs iq2_xs iq2_s iq3_xxs iq3_s iq1_s iq1_m iq4_nl iq4_xs tq1_0 tq2_0 mxfp4 nvfp4 q1_0' -d 'inputs are raw arrays of TYPE: bf16, f32, i8, ...'
 complete -c mmh -n '__mmh_is diff' -l shape -x -d 'their shape, slowest dimension first'
+complete -c mmh -n '__mmh_is diff' -l layout -r -F -d 'JSON that says where the tensors of raw files are'
+complete -c mmh -n '__mmh_is diff' -l format-plugin -r -F -d 'a library that reads a format of your own'
 complete -c mmh -n '__mmh_is diff' -l alone -d 'a shard index without the files it refers to'
 complete -c mmh -n '__mmh_is diff' -l exit-code -d 'exit with 1 if something differs'
 complete -c mmh -n '__mmh_is diff' -s T -l threads -x -d '0: all processors, the default'
@@ -155,8 +163,10 @@ complete -c mmh -n '__mmh_is bench benchmark' -o 6 -d 'level 6'
 complete -c mmh -n '__mmh_is bench benchmark' -o 7 -d 'level 7'
 complete -c mmh -n '__mmh_is bench benchmark' -o 8 -d 'level 8'
 complete -c mmh -n '__mmh_is bench benchmark' -o 9 -d 'level 9'
-complete -c mmh -n '__mmh_is bench benchmark' -l dtype -x -a 'bool u8 i8 u16 i16 u32 i32 u64 i64 f16 bf16 f32 f64 f8_e4m3 f8_e5m2 f8_e8m0 f4 f6_e2m3 f6_e3m2 c64 c128 f8_e4m3fnuz f8_e5m2fnuz i4 u4' -d 'inputs are raw arrays of TYPE: bf16, f32, i8, ...'
+complete -c mmh -n '__mmh_is bench benchmark' -l dtype -x -a 'bool u8 i8 u16 i16 u32 i32 u64 i64 f16 bf16 f32 f64 f8_e4m3 f8_e5m2 f8_e8m0 f4 f6_e2m3 f6_e3m2 c64 c128 f8_e4m3fnuz f8_e5m2fnuz i4 u4 i2 u2 q4_0 q4_1 q5_0 q5_1 q8_0 q8_1 q2_k q3_k q4_k q5_k q6_k q8_k iq2_xxs iq2_xs iq2_s iq3_xxs iq3_s iq1_s iq1_m iq4_nl iq4_xs tq1_0 tq2_0 mxfp4 nvfp4 q1_0' -d 'inputs are raw arrays of TYPE: bf16, f32, i8, ...'
 complete -c mmh -n '__mmh_is bench benchmark' -l shape -x -d 'their shape, slowest dimension first'
+complete -c mmh -n '__mmh_is bench benchmark' -l layout -r -F -d 'JSON that says where the tensors of raw files are'
+complete -c mmh -n '__mmh_is bench benchmark' -l format-plugin -r -F -d 'a library that reads a format of your own'
 complete -c mmh -n '__mmh_is bench benchmark' -l alone -d 'a shard index without the files it refers to'
 complete -c mmh -n '__mmh_is bench benchmark' -l hash -x -a 'blake3 sha256' -d 'blake3 (the default) or sha256'
 complete -c mmh -n '__mmh_is bench benchmark' -l no-check -d 'do not decode what was encoded, to compare it'

@@ -168,6 +168,25 @@ MMH_API unsigned mmh_dtype_block(mmh_dtype dtype, unsigned *bytes);
 /* Element type by name ("bf16", "BF16", "float32", ...); MMH_DTYPE_COUNT if there is none. */
 MMH_API mmh_dtype mmh_dtype_parse(const char *name);
 
+/*
+ * Load a format plug-in (mmh_format.h): it is asked what a file is before any other format, in the
+ * order of loading, by mmh_pack and mmh_open_original. It is code that runs in this process: load what
+ * you trust. A path without '/' is a file of the current folder.
+ *
+ * Fails with MMH_E_UNSUPPORTED (the system cannot load it, or it is for another version of the
+ * interface), MMH_E_USAGE (it is no plug-in), MMH_E_MEMORY.
+ */
+MMH_API mmh_status mmh_format_plugin_load(mmh_context *context, const char *path, mmh_error *err);
+
+/*
+ * Load all plug-ins of a folder, those of a name that ends in .so or .dylib: they are asked about files
+ * that no other format takes. A folder that is not there has none. Those that fail are passed over,
+ * err has the first. A folder or file that every user may write to is MMH_E_USAGE, and so is a folder
+ * whose path is not absolute.
+ */
+MMH_API mmh_status mmh_format_plugin_load_folder(mmh_context *context, const char *folder,
+                                                 mmh_error *err);
+
 /* ---- pack ---- */
 
 typedef struct mmh_pack_options {
@@ -182,6 +201,9 @@ typedef struct mmh_pack_options {
     const uint64_t *raw_shape; /* with raw_dtype; NULL: one dimension, all that fits */
     size_t raw_dimensions;
     bool blake3; /* BLAKE3, and no other: MMH_E_UNSUPPORTED if the build has none */
+    /* Path of a layout file (docs/formats-custom.md) that says where the tensors of the inputs are, or
+     * of the one that it names; NULL: none. What is wrong with it is MMH_E_USAGE. */
+    const char *layout;
 } mmh_pack_options;
 
 /* What pack did. Times are CPU time summed over the threads. */
@@ -374,7 +396,7 @@ MMH_API void mmh_close(mmh_reader *reader);
  * are then the bytes themselves, there are no digests (digest_bytes 0), and mmh_container knows
  * counts and original_bytes only. A file that changes meanwhile is MMH_E_IO.
  *
- *   options  alone and raw_... are looked at; NULL: none
+ *   options  alone, raw_... and layout are looked at; NULL: none
  */
 MMH_API mmh_status mmh_open_original(mmh_context *context, const char *path,
                                      const mmh_pack_options *options, mmh_reader **reader,

@@ -114,6 +114,64 @@ static void test_shape_bytes_never_overflow(void **state)
                 bytes == 0xc000000000000000u);
 }
 
+/* Block types have whole bytes and elements; for the others a block is an element. */
+static void test_blocks_are_as_ggml_has_them(void **state)
+{
+    static const struct {
+        mmh_dtype dtype;
+        unsigned elements, bytes;
+    } blocks[] = {
+        { MMH_DTYPE_Q4_0, 32, 18 },     { MMH_DTYPE_Q4_1, 32, 20 },
+        { MMH_DTYPE_Q5_0, 32, 22 },     { MMH_DTYPE_Q5_1, 32, 24 },
+        { MMH_DTYPE_Q8_0, 32, 34 },     { MMH_DTYPE_Q8_1, 32, 36 },
+        { MMH_DTYPE_Q2_K, 256, 84 },    { MMH_DTYPE_Q3_K, 256, 110 },
+        { MMH_DTYPE_Q4_K, 256, 144 },   { MMH_DTYPE_Q5_K, 256, 176 },
+        { MMH_DTYPE_Q6_K, 256, 210 },   { MMH_DTYPE_Q8_K, 256, 292 },
+        { MMH_DTYPE_IQ2_XXS, 256, 66 }, { MMH_DTYPE_IQ2_XS, 256, 74 },
+        { MMH_DTYPE_IQ2_S, 256, 82 },   { MMH_DTYPE_IQ3_XXS, 256, 98 },
+        { MMH_DTYPE_IQ3_S, 256, 110 },  { MMH_DTYPE_IQ1_S, 256, 50 },
+        { MMH_DTYPE_IQ1_M, 256, 56 },   { MMH_DTYPE_IQ4_NL, 32, 18 },
+        { MMH_DTYPE_IQ4_XS, 256, 136 }, { MMH_DTYPE_TQ1_0, 256, 54 },
+        { MMH_DTYPE_TQ2_0, 256, 66 },   { MMH_DTYPE_MXFP4, 32, 17 },
+        { MMH_DTYPE_NVFP4, 64, 36 },    { MMH_DTYPE_Q1_0, 128, 18 },
+    };
+    unsigned bytes = 77, block_types = 0;
+    (void)state;
+    for (size_t i = 0; i < MMH_COUNT_OF(blocks); i++) {
+        assert_int_equal(mmh_dtype_block(blocks[i].dtype, &bytes), blocks[i].elements);
+        assert_int_equal(bytes, blocks[i].bytes);
+    }
+    for (int i = 0; i < MMH_DTYPE_COUNT; i++) {
+        unsigned bits = mmh_dtype_bits((mmh_dtype)i);
+        block_types += mmh_dtype_is_block((mmh_dtype)i);
+        if (mmh_dtype_is_block((mmh_dtype)i))
+            continue;
+        assert_int_equal(mmh_dtype_block((mmh_dtype)i, &bytes), bits % 8 == 0);
+        assert_int_equal(bytes, bits % 8 ? 0 : bits / 8);
+    }
+    assert_int_equal(block_types, MMH_COUNT_OF(blocks));
+    assert_int_equal(mmh_dtype_block(MMH_DTYPE_COUNT, &bytes), 0);
+    assert_int_equal(bytes, 0);
+}
+
+static void test_shapes_of_block_types_are_whole_blocks(void **state)
+{
+    static const uint64_t rows[] = { 2, 512 }, part[] = { 100 }, empty[] = { 0, 100 };
+    static const uint64_t most[] = { 1ull << 63 }, over[] = { UINT64_MAX - 31 };
+    uint64_t bytes = 7;
+    double value;
+    (void)state;
+    assert_true(mmh_shape_bytes(&bytes, MMH_DTYPE_Q4_K, 2, rows) && bytes == 4 * 144);
+    assert_true(mmh_shape_bytes(&bytes, MMH_DTYPE_Q4_K, 2, empty) && bytes == 0);
+    assert_false(mmh_shape_bytes(&bytes, MMH_DTYPE_Q4_K, 1, part));
+    assert_false(mmh_shape_bytes(&bytes, MMH_DTYPE_Q4_0, 0, NULL));
+    assert_true(mmh_shape_bytes(&bytes, MMH_DTYPE_Q4_0, 1, most) && bytes == 18ull << 58);
+    assert_false(mmh_shape_bytes(&bytes, MMH_DTYPE_Q8_0, 1, over));
+    assert_int_equal(mmh_dtype_values(MMH_DTYPE_Q4_K), 0);
+    assert_int_equal(mmh_values(&value, rows, sizeof rows, MMH_DTYPE_Q4_K, 0, 1, NULL),
+                     MMH_E_UNSUPPORTED);
+}
+
 /* ---- maps ---- */
 
 static const uint64_t shapes[][3] = { { 4 }, { 2, 3 }, { 0, 5 }, { 1 }, { 7 } };
@@ -374,34 +432,284 @@ static void test_discard_forgets_all_but_remarks(void **state)
     mmh_arena_release(&arena);
 }
 
+/* As mmh_extent_map_finish sets both. */
+static void set_type(struct mmh_extent *extent, mmh_dtype dtype)
+{
+    extent->dtype = dtype;
+    extent->coded = mmh_dtype_scalar(dtype);
+}
+
 static void test_hint_is_in_memory_order_and_in_scalars(void **state)
 {
     static const uint64_t matrix[] = { 6, 8 };
     static const uint64_t many[] = { 2, 3, 1, 5, 1, 1, 2, 2, 4, 7 };
-    struct mmh_extent extent = { .dtype = MMH_DTYPE_F32, .dimensions = 2, .shape = matrix };
+    static const uint64_t blocks[] = { 3, 512 };
+    struct mmh_extent extent = { .dimensions = 2, .shape = matrix };
     uint64_t hint[MMH_HINT_DIMENSIONS];
     (void)state;
+    set_type(&extent, MMH_DTYPE_F32);
     assert_int_equal(mmh_extent_hint(hint, &extent), 2);
     assert_true(hint[0] == 6 && hint[1] == 8);
     extent.column_major = true;
     assert_int_equal(mmh_extent_hint(hint, &extent), 2);
     assert_true(hint[0] == 8 && hint[1] == 6);
-    extent.dtype = MMH_DTYPE_F6_E2M3; /* 6 of 6 bits end inside a byte */
+    set_type(&extent, MMH_DTYPE_F6_E2M3); /* 6 of 6 bits end inside a byte */
     assert_int_equal(mmh_extent_hint(hint, &extent), 0);
     extent.column_major = false;
     assert_int_equal(mmh_extent_hint(hint, &extent), 2);
     assert_true(hint[0] == 6 && hint[1] == 6);
-    extent.dtype = MMH_DTYPE_F4;
+    set_type(&extent, MMH_DTYPE_F4);
     assert_int_equal(mmh_extent_hint(hint, &extent), 2);
     assert_true(hint[0] == 6 && hint[1] == 4);
-    extent.dtype = MMH_DTYPE_C64;
+    set_type(&extent, MMH_DTYPE_C64);
     assert_int_equal(mmh_extent_hint(hint, &extent), 2);
     assert_true(hint[0] == 6 && hint[1] == 16);
-    extent = (struct mmh_extent){ .dtype = MMH_DTYPE_U8, .dimensions = 10, .shape = many };
+    set_type(&extent, MMH_DTYPE_I32);
+    extent.coded = MMH_DTYPE_U8; /* packed nibbles */
+    assert_int_equal(mmh_extent_hint(hint, &extent), 2);
+    assert_true(hint[0] == 6 && hint[1] == 32);
+    extent = (struct mmh_extent){ .dimensions = 2, .shape = blocks };
+    set_type(&extent, MMH_DTYPE_Q4_K);
+    assert_int_equal(mmh_extent_hint(hint, &extent), 2);
+    assert_true(hint[0] == 3 && hint[1] == 288); /* two blocks of 144 bytes */
+    extent.column_major = true;                  /* rows of 3 are no whole blocks */
+    assert_int_equal(mmh_extent_hint(hint, &extent), 0);
+    extent = (struct mmh_extent){ .dimensions = 10, .shape = many };
+    set_type(&extent, MMH_DTYPE_U8);
     assert_int_equal(mmh_extent_hint(hint, &extent), 8);
     assert_true(hint[0] == 6 && hint[1] == 5 && hint[6] == 4 && hint[7] == 7);
     extent.dimensions = 0;
     assert_int_equal(mmh_extent_hint(hint, &extent), 0);
+}
+
+/* ---- views and storages ---- */
+
+static mmh_status add_as(struct mmh_extent_map *map, const char *name, enum mmh_map_role role,
+                         mmh_dtype dtype, uint64_t offset, const uint64_t *elements)
+{
+    struct mmh_map_tensor tensor = { .name = name,
+                                     .dtype = dtype,
+                                     .role = (uint8_t)role,
+                                     .dimensions = 1,
+                                     .shape = elements,
+                                     .offset = offset };
+    assert_true(mmh_shape_bytes(&tensor.bytes, dtype, 1, elements));
+    return mmh_extent_map_add(map, &tensor, NULL);
+}
+
+/* Views may lie anywhere, over each other and over what owns the bytes: they change no extent. A
+ * storage makes one, and is not listed. */
+static void test_views_are_listed_and_storages_own_bytes(void **state)
+{
+    struct mmh_arena arena;
+    struct mmh_extent_map map;
+    (void)state;
+    mmh_arena_init(&arena, NULL);
+    mmh_extent_map_init(&map, &arena, 40);
+    assert_int_equal(add_as(&map, "v.all", MMH_MAP_VIEW, MMH_DTYPE_F32, 8, &shapes[4][0]), MMH_OK);
+    assert_int_equal(add_as(&map, "v.odd", MMH_MAP_VIEW, MMH_DTYPE_F32, 10, &shapes[3][0]), MMH_OK);
+    assert_int_equal(add_as(&map, "v.past", MMH_MAP_VIEW, MMH_DTYPE_U8, 34, &shapes[4][0]), MMH_OK);
+    assert_int_equal(add_as(&map, "s", MMH_MAP_STORAGE, MMH_DTYPE_F32, 8, &shapes[4][0]), MMH_OK);
+    assert_int_equal(add_as(&map, "v.free", MMH_MAP_VIEW, MMH_DTYPE_U8, 0, &shapes[0][0]), MMH_OK);
+    assert_int_equal(mmh_extent_map_finish(&map, NULL), MMH_OK);
+    assert_map_good(&map);
+    assert_int_equal(map.extent_count, 3); /* before, the storage, behind */
+    assert_int_equal(map.extents[1].dtype, MMH_DTYPE_F32);
+    assert_int_equal(map.extents[1].coded, MMH_DTYPE_F32);
+    assert_int_equal(map.extents[1].bytes, 28);
+    assert_string_equal(map.extents[1].name, "s");
+    assert_int_equal(map.tensor_count, 3);
+    assert_string_equal(map.tensors[0].name, "v.free");
+    assert_string_equal(map.tensors[1].name, "v.all");
+    assert_string_equal(map.tensors[2].name, "v.odd");
+    assert_int_equal(map.remark_count, 1);
+    assert_non_null(strstr(map.remarks[0], "v.past"));
+    mmh_arena_release(&arena);
+}
+
+static void test_a_tensor_says_how_codecs_see_it(void **state)
+{
+    struct mmh_map_tensor packed = { .name = "qweight",
+                                     .dtype = MMH_DTYPE_I32,
+                                     .coded = MMH_DTYPE_U8,
+                                     .dimensions = 1,
+                                     .shape = &shapes[0][0],
+                                     .bytes = 16 };
+    struct mmh_arena arena;
+    struct mmh_extent_map map;
+    (void)state;
+    mmh_arena_init(&arena, NULL);
+    mmh_extent_map_init(&map, &arena, 24);
+    assert_int_equal(mmh_extent_map_add(&map, &packed, NULL), MMH_OK);
+    assert_int_equal(add_as(&map, "c", MMH_MAP_TENSOR, MMH_DTYPE_C64, 16, &shapes[3][0]), MMH_OK);
+    assert_int_equal(mmh_extent_map_finish(&map, NULL), MMH_OK);
+    assert_map_good(&map);
+    assert_int_equal(map.extents[0].dtype, MMH_DTYPE_I32);
+    assert_int_equal(map.extents[0].coded, MMH_DTYPE_U8);
+    assert_int_equal(map.extents[1].coded, MMH_DTYPE_F32);
+    mmh_arena_release(&arena);
+}
+
+static void test_strides_reach_from_the_first_to_the_last_element(void **state)
+{
+    static const uint64_t matrix[] = { 2, 3 }, turned[] = { 1, 2 }, same[] = { 0, 0 };
+    static const uint64_t empty[] = { 0, 1ull << 60 }, far[] = { 1ull << 63, 1ull << 63 };
+    static const uint64_t most[] = { 1, UINT64_MAX - 2 };
+    uint64_t bytes = 7;
+    (void)state;
+    assert_true(mmh_strides_bytes(&bytes, MMH_DTYPE_F32, 2, matrix, turned) && bytes == 24);
+    assert_true(mmh_strides_bytes(&bytes, MMH_DTYPE_F32, 2, matrix, same) && bytes == 4);
+    assert_true(mmh_strides_bytes(&bytes, MMH_DTYPE_F64, 0, NULL, NULL) && bytes == 8);
+    assert_true(mmh_strides_bytes(&bytes, MMH_DTYPE_F64, 2, empty, far) && bytes == 0);
+    assert_false(mmh_strides_bytes(&bytes, MMH_DTYPE_U8, 2, matrix, far));
+    assert_false(mmh_strides_bytes(&bytes, MMH_DTYPE_U8, 2, matrix, most));
+    assert_false(mmh_strides_bytes(&bytes, MMH_DTYPE_F4, 2, matrix, turned));
+    assert_false(mmh_strides_bytes(&bytes, MMH_DTYPE_Q4_0, 2, matrix, turned));
+    assert_false(mmh_strides_bytes(&bytes, MMH_DTYPE_COUNT, 2, matrix, turned));
+}
+
+static void test_tensors_with_strides_are_views(void **state)
+{
+    static const uint64_t matrix[] = { 2, 3 }, turned[] = { 1, 2 }, same[] = { 0, 0 };
+    static const uint64_t huge[] = { 1ull << 40, 1ull << 40 };
+    struct mmh_map_tensor tensor = { .name = "t",
+                                     .dtype = MMH_DTYPE_F32,
+                                     .dimensions = 2,
+                                     .shape = matrix,
+                                     .strides = turned,
+                                     .offset = 4,
+                                     .bytes = 24 };
+    struct mmh_arena arena;
+    struct mmh_extent_map map;
+    (void)state;
+    mmh_arena_init(&arena, NULL);
+    mmh_extent_map_init(&map, &arena, 28);
+    assert_int_equal(mmh_extent_map_add(&map, &tensor, NULL), MMH_OK);
+    tensor.bytes = 20; /* not what the strides reach */
+    assert_int_equal(mmh_extent_map_add(&map, &tensor, NULL), MMH_OK);
+    tensor.strides = same; /* the number of its elements overflows */
+    tensor.shape = huge;
+    tensor.bytes = 4;
+    assert_int_equal(mmh_extent_map_add(&map, &tensor, NULL), MMH_OK);
+    assert_int_equal(mmh_extent_map_finish(&map, NULL), MMH_OK);
+    assert_map_good(&map);
+    assert_int_equal(map.extent_count, 1);
+    assert_int_equal(map.extents[0].owner_count, 0);
+    assert_int_equal(map.tensor_count, 1);
+    assert_int_equal(map.tensors[0].role, MMH_MAP_VIEW);
+    assert_ptr_equal(map.tensors[0].strides, turned);
+    assert_int_equal(map.remark_count, 2);
+    mmh_arena_release(&arena);
+}
+
+/* ---- parts of a file, other files ---- */
+
+static void test_parts_count_from_their_first_byte_and_prefix_names(void **state)
+{
+    struct mmh_map_mark outside, member;
+    struct mmh_arena arena;
+    struct mmh_extent_map map;
+    (void)state;
+    mmh_arena_init(&arena, NULL);
+    mmh_extent_map_init(&map, &arena, 100);
+    add(&map, "top", 0, &shapes[0][0]);
+    assert_int_equal(mmh_extent_map_enter(&outside, &map, 10, 50, "a/", NULL), MMH_OK);
+    assert_int_equal(map.file_bytes, 50);
+    add(&map, "first", 0, &shapes[0][0]);
+    add(&map, "past the part", 47, &shapes[0][0]);
+    assert_int_equal(mmh_extent_map_enter(&member, &map, 20, 30, "b/", NULL), MMH_OK);
+    add(&map, "deep", 26, &shapes[0][0]);
+    mmh_extent_map_leave(&map, &member);
+    struct mmh_map_mark before = mmh_extent_map_mark(&map);
+    add(&map, "forgotten", 8, &shapes[0][0]);
+    mmh_extent_map_discard(&map, &before);
+    assert_int_equal(mmh_extent_map_enter(&member, &map, 50, 0, NULL, NULL), MMH_OK);
+    add(&map, "nothing", 0, &shapes[2][0]);
+    mmh_extent_map_leave(&map, &member);
+    mmh_extent_map_leave(&map, &outside);
+    add(&map, "end", 96, &shapes[0][0]);
+    assert_int_equal(map.file_bytes, 100);
+    assert_int_equal(mmh_extent_map_finish(&map, NULL), MMH_OK);
+    assert_map_good(&map);
+    static const struct {
+        const char *name;
+        uint64_t offset;
+    } expected[] = {
+        { "top", 0 }, { "a/first", 10 }, { "a/b/deep", 56 }, { "a/nothing", 60 }, { "end", 96 }
+    };
+    assert_int_equal(map.tensor_count, MMH_COUNT_OF(expected));
+    for (size_t i = 0; i < MMH_COUNT_OF(expected); i++) {
+        assert_string_equal(map.tensors[i].name, expected[i].name);
+        assert_int_equal(map.tensors[i].offset, expected[i].offset);
+    }
+    assert_int_equal(map.remark_count, 1);
+    assert_non_null(strstr(map.remarks[0], "past the part"));
+    mmh_arena_release(&arena);
+}
+
+static void test_tensors_of_other_files_are_kept_apart(void **state)
+{
+    struct mmh_map_tensor tensor = { .name = "w",
+                                     .dtype = MMH_DTYPE_F32,
+                                     .dimensions = 1,
+                                     .shape = &shapes[0][0],
+                                     .offset = 1ull << 40,
+                                     .bytes = 16 };
+    struct mmh_map_mark outside;
+    struct mmh_arena arena;
+    struct mmh_extent_map map;
+    (void)state;
+    mmh_arena_init(&arena, NULL);
+    mmh_extent_map_init(&map, &arena, 10);
+    assert_int_equal(mmh_extent_map_add_elsewhere(&map, "data/w.bin", &tensor, NULL), MMH_OK);
+    assert_int_equal(mmh_extent_map_enter(&outside, &map, 2, 4, "m/", NULL), MMH_OK);
+    tensor.name = "b";
+    tensor.offset = 3; /* of that file, wherever this part is */
+    assert_int_equal(mmh_extent_map_add_elsewhere(&map, "b.bin", &tensor, NULL), MMH_OK);
+    mmh_extent_map_leave(&map, &outside);
+    assert_int_equal(mmh_extent_map_add_elsewhere(&map, "../b.bin", &tensor, NULL), MMH_OK);
+    tensor.bytes = 15;
+    assert_int_equal(mmh_extent_map_add_elsewhere(&map, "b.bin", &tensor, NULL), MMH_OK);
+    tensor.bytes = 16;
+    tensor.offset = UINT64_MAX - 3;
+    assert_int_equal(mmh_extent_map_add_elsewhere(&map, "b.bin", &tensor, NULL), MMH_OK);
+    struct mmh_map_mark mark = mmh_extent_map_mark(&map);
+    tensor.offset = 0;
+    assert_int_equal(mmh_extent_map_add_elsewhere(&map, "forgotten", &tensor, NULL), MMH_OK);
+    mmh_extent_map_discard(&map, &mark);
+    assert_int_equal(mmh_extent_map_finish(&map, NULL), MMH_OK);
+    assert_map_good(&map);
+    assert_int_equal(map.tensor_count, 0);
+    assert_int_equal(map.elsewhere_count, 2);
+    assert_string_equal(map.elsewhere[0].file, "data/w.bin");
+    assert_string_equal(map.elsewhere[0].tensor.name, "w");
+    assert_string_equal(map.elsewhere[1].tensor.name, "m/b");
+    assert_int_equal(map.elsewhere[1].tensor.offset, 3);
+    assert_int_equal(map.remark_count, 3);
+    assert_non_null(strstr(map.remarks[0], "not safe"));
+    mmh_arena_release(&arena);
+}
+
+static void test_names_of_other_files_stay_in_their_folder(void **state)
+{
+    static const char *const safe[] = { "a",       "a.bin",       "...",    "..a",
+                                        "a/b c/d", "\xc3\xa9/.x", "a/.../b" };
+    static const char *const unsafe[] = { "",     ".",   "..",   "/",    "/a",   "a/",
+                                          "a//b", "./a", "a/.",  "../a", "a/..", "a/../b",
+                                          "a\\b", "c:",  "c:/a", "a\n",  "\x7f", "\x01/a" };
+    char longest[257];
+    (void)state;
+    for (size_t i = 0; i < MMH_COUNT_OF(safe); i++)
+        if (!mmh_map_file_is_safe(safe[i]))
+            fail_msg("\"%s\" is refused", safe[i]);
+    for (size_t i = 0; i < MMH_COUNT_OF(unsafe); i++)
+        if (mmh_map_file_is_safe(unsafe[i]))
+            fail_msg("\"%s\" is taken", unsafe[i]);
+    memset(longest, 'x', 256);
+    longest[256] = '\0';
+    assert_false(mmh_map_file_is_safe(longest));
+    longest[255] = '\0';
+    assert_true(mmh_map_file_is_safe(longest));
 }
 
 /* Whatever is added, every byte of the file is in exactly one extent. */
@@ -409,6 +717,8 @@ static void test_any_tensors_give_a_map_that_tiles_the_file(void **state)
 {
     static const mmh_dtype some[] = { MMH_DTYPE_U8,  MMH_DTYPE_F16, MMH_DTYPE_F32,    MMH_DTYPE_F4,
                                       MMH_DTYPE_C64, MMH_DTYPE_F64, MMH_DTYPE_F6_E2M3 };
+    static const enum mmh_map_role roles[] = { MMH_MAP_TENSOR, MMH_MAP_TENSOR, MMH_MAP_VIEW,
+                                               MMH_MAP_STORAGE };
     (void)state;
     for (int round = 0; round < 3000; round++) {
         struct mmh_arena arena;
@@ -420,6 +730,7 @@ static void test_any_tensors_give_a_map_that_tiles_the_file(void **state)
         for (size_t i = 0; i < count; i++) {
             struct mmh_map_tensor tensor = { .name = i % 3 ? "x" : "y",
                                              .dtype = some[random_below(MMH_COUNT_OF(some))],
+                                             .role = (uint8_t)roles[random_below(4)],
                                              .big_endian = random_below(2),
                                              .column_major = random_below(2),
                                              .dimensions = (uint32_t)random_below(4) };
@@ -628,6 +939,8 @@ int main(void)
         cmocka_unit_test(test_codecs_see_scalars_of_1_2_4_or_8_bytes),
         cmocka_unit_test(test_dtypes_answer_to_the_names_of_numpy_and_torch),
         cmocka_unit_test(test_shape_bytes_never_overflow),
+        cmocka_unit_test(test_blocks_are_as_ggml_has_them),
+        cmocka_unit_test(test_shapes_of_block_types_are_whole_blocks),
         cmocka_unit_test(test_map_of_a_file_without_tensors_is_one_opaque_extent),
         cmocka_unit_test(test_map_sorts_and_fills_gaps),
         cmocka_unit_test(test_map_keeps_every_name_of_tied_tensors),
@@ -638,6 +951,13 @@ int main(void)
         cmocka_unit_test(test_map_remarks_on_equal_names),
         cmocka_unit_test(test_discard_forgets_all_but_remarks),
         cmocka_unit_test(test_hint_is_in_memory_order_and_in_scalars),
+        cmocka_unit_test(test_views_are_listed_and_storages_own_bytes),
+        cmocka_unit_test(test_a_tensor_says_how_codecs_see_it),
+        cmocka_unit_test(test_strides_reach_from_the_first_to_the_last_element),
+        cmocka_unit_test(test_tensors_with_strides_are_views),
+        cmocka_unit_test(test_parts_count_from_their_first_byte_and_prefix_names),
+        cmocka_unit_test(test_tensors_of_other_files_are_kept_apart),
+        cmocka_unit_test(test_names_of_other_files_stay_in_their_folder),
         cmocka_unit_test(test_any_tensors_give_a_map_that_tiles_the_file),
         cmocka_unit_test(test_a_million_tensors_are_mapped_quickly),
         cmocka_unit_test(test_without_memory_a_map_fails_cleanly),

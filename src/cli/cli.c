@@ -28,6 +28,7 @@ mmh_pack_options mmh_cli_pack_options(const struct mmh_cli_options *options)
         .raw_dtype = options->dtype,
         .raw_shape = options->dimensions ? options->shape : NULL,
         .raw_dimensions = options->dimensions,
+        .layout = options->layout,
     };
 }
 

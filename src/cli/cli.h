@@ -80,6 +80,9 @@ struct mmh_cli_options {
     mmh_dtype dtype;        /* raw input, unless MMH_DTYPE_OPAQUE */
     uint64_t shape[MMH_CLI_DIMENSIONS_MAX];
     size_t dimensions;
+    const char *layout;   /* --layout; NULL: none */
+    const char **plugins; /* [plugin_count] --format-plugin */
+    size_t plugin_count;
 };
 
 /* A verb does its work and returns the exit code; it has told about failures. */
@@ -94,6 +97,10 @@ enum mmh_verb mmh_verb_find(const char *name);
 
 /* What is given to mmh_pack. It points into `options`. */
 mmh_pack_options mmh_cli_pack_options(const struct mmh_cli_options *options);
+
+/* Load the format plug-ins for a verb that looks for tensors: those of --format-plugin (MMH_EXIT_OK, or
+ * the exit code after telling why not), of $MMH_FORMAT_PLUGINS, and of the installation's folder. */
+int mmh_cli_load_plugins(const struct mmh_cli_options *options, mmh_context *context);
 
 /* ---- paths ---- */
 

@@ -223,13 +223,13 @@ static mmh_status put_box(struct cat *cat, const struct mmh_selection *box, bool
     return put_row(cat, box, bytes);
 }
 
-/* Strides in elements, and where the selection begins. */
+/* Strides in elements, the tensor's own if it has any, and where the selection begins. */
 static uint64_t strides(uint64_t *stride, const struct cat *cat)
 {
     uint64_t size = 1, first = 0;
     for (uint32_t n = cat->selection.dimensions; n-- > 0;) {
         uint32_t d = slow_dimension(cat, n);
-        stride[d] = size;
+        stride[d] = cat->tensor.strides ? cat->tensor.strides[d] : size;
         size *= cat->tensor.shape[d];
         first += cat->selection.begin[d] * stride[d];
     }

@@ -47,6 +47,10 @@ unsigned mmh_host_columns(FILE *file); /* of a terminal, as of now; else COLUMNS
 /* Whether something was sent to standard input: a file, a pipe or a socket. */
 bool mmh_host_has_input(void);
 
+/* A variable of the environment, unless the program runs with more rights than who started it has:
+ * NULL then. */
+const char *mmh_host_own_variable(const char *name);
+
 /* ---- paths ---- */
 
 enum mmh_host_kind { MMH_HOST_NONE, MMH_HOST_FILE, MMH_HOST_FOLDER, MMH_HOST_OTHER };

@@ -199,6 +199,9 @@ static int help_on(const struct mmh_cli_options *options)
 
 static int run(const struct mmh_cli_options *options)
 {
+    /* They look for tensors in files that are no containers. */
+    static const unsigned finders = 1u << MMH_VERB_PACK | 1u << MMH_VERB_BENCH | 1u << MMH_VERB_LS |
+                                    1u << MMH_VERB_CAT | 1u << MMH_VERB_DIFF;
     mmh_context *context = NULL;
     mmh_error err = { 0 };
     mmh_context_options given = { .struct_size = sizeof given,
@@ -218,7 +221,11 @@ static int run(const struct mmh_cli_options *options)
     mmh_status status = mmh_context_create(&context, &given, &err);
     if (status != MMH_OK)
         return mmh_cli_fail(options, NULL, &err, mmh_exit_of(status), NULL);
-    int code = verbs[options->verb].run(options, context);
+    int code = MMH_EXIT_OK;
+    if (finders >> options->verb & 1)
+        code = mmh_cli_load_plugins(options, context);
+    if (code == MMH_EXIT_OK)
+        code = verbs[options->verb].run(options, context);
     mmh_context_destroy(context);
     return code;
 }

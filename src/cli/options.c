@@ -27,6 +27,8 @@ enum option_id {
     OPTION_STDIN_NAME,
     OPTION_DTYPE,
     OPTION_SHAPE,
+    OPTION_LAYOUT,
+    OPTION_FORMAT_PLUGIN,
     OPTION_ALONE,
     OPTION_NO_CHECK,
     OPTION_TIMES,
@@ -80,6 +82,10 @@ static const struct option table[OPTION_COUNT] = {
                        "inputs are raw arrays of TYPE: bf16, f32, i8, ..." },
     [OPTION_SHAPE] = { 0, "shape", "N,N", PACK | BENCH | ORIGINALS, ALL,
                        "their shape, slowest dimension first" },
+    [OPTION_LAYOUT] = { 0, "layout", "FILE", PACK | BENCH | ORIGINALS, ALL,
+                        "JSON that says where the tensors of raw files are" },
+    [OPTION_FORMAT_PLUGIN] = { 0, "format-plugin", "FILE", PACK | BENCH | ORIGINALS, ALL,
+                               "a library that reads a format of your own" },
     [OPTION_ALONE] = { 0, "alone", NULL, PACK | BENCH | ORIGINALS, ALL,
                        "a shard index without the files it refers to" },
     [OPTION_TIMES] = { 0, "times", NULL, PACK, ALL, "store modification times" },
@@ -108,12 +114,12 @@ static const struct option table[OPTION_COUNT] = {
 };
 
 static const enum option_id help_order[] = {
-    OPTION_LEVEL,   OPTION_OUTPUT, OPTION_STDOUT,    OPTION_FORCE,      OPTION_KEEP,
-    OPTION_REMOVE,  OPTION_DTYPE,  OPTION_SHAPE,     OPTION_STDIN_NAME, OPTION_ALONE,
-    OPTION_TIMES,   OPTION_HASH,   OPTION_NO_CHECK,  OPTION_QUICK,      OPTION_LONG,
-    OPTION_NPY,     OPTION_TEXT,   OPTION_EXIT_CODE, OPTION_MAX_SIZE,   OPTION_ANY_NAMES,
-    OPTION_THREADS, OPTION_JSON,   OPTION_PROGRESS,  OPTION_QUIET,      OPTION_VERBOSE,
-    OPTION_HELP,
+    OPTION_LEVEL,      OPTION_OUTPUT,    OPTION_STDOUT,  OPTION_FORCE,  OPTION_KEEP,
+    OPTION_REMOVE,     OPTION_DTYPE,     OPTION_SHAPE,   OPTION_LAYOUT, OPTION_FORMAT_PLUGIN,
+    OPTION_STDIN_NAME, OPTION_ALONE,     OPTION_TIMES,   OPTION_HASH,   OPTION_NO_CHECK,
+    OPTION_QUICK,      OPTION_LONG,      OPTION_NPY,     OPTION_TEXT,   OPTION_EXIT_CODE,
+    OPTION_MAX_SIZE,   OPTION_ANY_NAMES, OPTION_THREADS, OPTION_JSON,   OPTION_PROGRESS,
+    OPTION_QUIET,      OPTION_VERBOSE,   OPTION_HELP,
 };
 
 static const char *const bar_modes[] = { "bar", "json", "none", NULL };
@@ -376,6 +382,12 @@ static int apply(struct mmh_cli_options *options, enum option_id id, const char 
             return MMH_EXIT_USAGE;
         }
         break;
+    case OPTION_LAYOUT:
+        options->layout = value;
+        break;
+    case OPTION_FORMAT_PLUGIN:
+        options->plugins[options->plugin_count++] = value;
+        break;
     case OPTION_ALONE:
         options->alone = true;
         break;
@@ -601,6 +613,11 @@ static int check_seen(const struct parser *parser)
         mmh_message_hint("\"mmh help %s\" lists its options", verb);
         return MMH_EXIT_USAGE;
     }
+    if (options->layout && options->dtype != MMH_DTYPE_OPAQUE) {
+        mmh_message_error("--layout and --dtype exclude each other");
+        mmh_message_hint("a layout has an element type for each tensor");
+        return MMH_EXIT_USAGE;
+    }
     if (options->dimensions && options->dtype == MMH_DTYPE_OPAQUE) {
         mmh_message_error("--shape needs --dtype");
         mmh_message_hint("for raw arrays: --dtype=bf16 --shape=4096,1024");
@@ -617,6 +634,7 @@ int mmh_options_parse(struct mmh_cli_options *options, int argument_count, char 
     memset(options, 0, sizeof *options);
     options->input_storage = mmh_cli_alloc((size_t)argument_count * sizeof *options->inputs);
     options->inputs = options->input_storage;
+    options->plugins = mmh_cli_alloc((size_t)argument_count * sizeof *options->plugins);
     for (const char *argument; !problem && (argument = next_argument(&parser));) {
         if (ended || argument[0] != '-' || !argument[1])
             options->inputs[options->input_count++] = argument;
@@ -640,5 +658,7 @@ int mmh_options_parse(struct mmh_cli_options *options, int argument_count, char 
 void mmh_options_release(struct mmh_cli_options *options)
 {
     free(options->input_storage);
+    free(options->plugins);
     options->input_storage = NULL;
+    options->plugins = NULL;
 }

@@ -132,6 +132,7 @@ mmh_status mmh_context_create(mmh_context **out, const mmh_context_options *give
         context->allocator_copy = *options.allocator;
         context->allocator = &context->allocator_copy;
     }
+    mmh_plugins_init(&context->plugins, context->allocator);
     context->limits = options.limits;
     if (!context->limits.index_bytes)
         context->limits.index_bytes = default_index_bytes;
@@ -164,6 +165,7 @@ void mmh_context_destroy(mmh_context *context)
     }
     mmh_free(context->allocator, context->workers);
     mmh_pool_destroy(context->pool);
+    mmh_plugins_release(&context->plugins);
     /* The allocator's copy lies in the context itself. */
     mmh_allocator allocator = context->allocator_copy;
     mmh_free(context->allocator ? &allocator : NULL, context);

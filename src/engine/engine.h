@@ -14,6 +14,7 @@
 #include "base/pool.h"
 #include "codec/codec.h"
 #include "container/container.h"
+#include "format/plugin.h"
 
 /* Times of the stages of a call, summed over the workers. */
 struct mmh_stage_times {
@@ -33,6 +34,7 @@ struct mmh_context {
     mmh_allocator allocator_copy;
     const mmh_allocator *allocator; /* NULL: the system's */
     mmh_limits limits;
+    struct mmh_plugins plugins;
     mmh_pool *pool;
     struct mmh_worker *workers; /* [mmh_pool_threads(pool)] */
 

@@ -7,6 +7,7 @@
 
 #include "base/cursor.h"
 #include "engine/survey.h"
+#include "format/layout_file.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -448,10 +449,29 @@ static mmh_status read_beside(void *context, const char *name, size_t bytes_max,
     return status;
 }
 
-static mmh_status map_file(struct mmh_plan_file *file, struct mmh_arena *arena,
-                           const mmh_pack_options *options, const mmh_allocator *allocator,
-                           mmh_error *err)
+/* The layout file that the options name, if they do. */
+static mmh_status read_layout(struct mmh_layout *layout, struct mmh_arena *arena,
+                              const mmh_pack_options *options, mmh_error *err)
 {
+    uint8_t *text;
+    size_t bytes;
+    if (options->raw_dtype != MMH_DTYPE_OPAQUE)
+        return mmh_fail(err, MMH_E_USAGE,
+                        "a layout and an element type for all exclude each other");
+    mmh_status status = mmh_input_slurp(&text, &bytes, options->layout, MMH_LAYOUT_TEXT_BYTES_MAX,
+                                        arena->allocator, err);
+    if (status != MMH_OK)
+        return status;
+    status = mmh_layout_read(layout, arena, text, bytes, options->layout, err);
+    mmh_free(arena->allocator, text);
+    return status;
+}
+
+static mmh_status map_file(struct mmh_plan_file *file, struct mmh_arena *arena,
+                           const mmh_pack_options *options, const struct mmh_layout *layout,
+                           mmh_context *context, mmh_error *err)
+{
+    const mmh_allocator *allocator = context->allocator;
     mmh_input *input;
     mmh_status status = mmh_input_open(&input, file->path, allocator, err);
     if (status != MMH_OK)
@@ -460,6 +480,8 @@ static mmh_status map_file(struct mmh_plan_file *file, struct mmh_arena *arena,
         .raw_dtype = options->raw_dtype,
         .raw_dimensions = (uint32_t)options->raw_dimensions,
         .raw_shape = options->raw_shape,
+        .layout = layout,
+        .plugins = &context->plugins,
         .read_beside = read_beside,
         .beside_context = file,
     };
@@ -625,14 +647,23 @@ mmh_status mmh_plan_files(struct mmh_plan *plan, mmh_context *context, struct mm
     memset(plan, 0, sizeof *plan);
     if (!input_count)
         return mmh_fail(err, MMH_E_USAGE, "nothing to pack");
+    struct mmh_layout layout;
+    bool laid_out = !options->layout;
     mmh_status status = list_inputs(plan, arena, inputs, input_count, output, options, err);
+    if (status == MMH_OK && options->layout)
+        status = read_layout(&layout, arena, options, err);
     for (size_t i = 0; i < plan->file_count && status == MMH_OK; i++) {
         struct mmh_plan_file *file = &plan->files[i];
         if (file->info.kind != MMH_PATH_FILE)
             continue;
-        status = map_file(file, arena, options, context->allocator, err);
+        bool meant = options->layout && mmh_layout_is_for(&layout, file->path);
+        laid_out = laid_out || meant;
+        status = map_file(file, arena, options, meant ? &layout : NULL, context, err);
         plan->total_bytes += file->info.bytes;
     }
+    if (status == MMH_OK && !laid_out)
+        return mmh_fail(err, MMH_E_USAGE, "layout \"%s\" is for \"%s\", which is not there",
+                        options->layout, layout.file ? layout.file : "a file");
     return status == MMH_OK ? map_told_files(plan, arena, err) : status;
 }
 

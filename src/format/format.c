@@ -10,6 +10,8 @@
 
 #include "base/bits.h"
 #include "format/format_table.h"
+#include "format/layout_file.h"
+#include "format/plugin.h"
 
 /* Asked in this order: the numbers are on disk, so order and number differ. First those that know
  * their files by their first bytes, then those that need a look at more. */
@@ -37,7 +39,7 @@ static const struct {
     { MMH_FORMAT_COREML, &mmh_format_coreml },
     { MMH_FORMAT_RAW, &mmh_format_raw },
     { MMH_FORMAT_DATA, &mmh_format_data },     /* never found by looking at a file */
-    { MMH_FORMAT_CUSTOM, &mmh_format_custom }, /* nor these */
+    { MMH_FORMAT_CUSTOM, &mmh_format_custom }, /* plug-ins, in plugin.c */
     { MMH_FORMAT_OPAQUE, &mmh_format_opaque }, /* the last: takes everything */
 };
 
@@ -78,6 +80,12 @@ static mmh_status map_by_table(struct mmh_extent_map *map, unsigned *format_id,
     mmh_status status = read_head(probe, err);
     if (status)
         return status;
+    bool taken;
+    status = mmh_plugins_map(map, &taken, probe, MMH_PLUGIN_BEFORE_ALL, err);
+    if (status || taken) {
+        *format_id = MMH_FORMAT_CUSTOM;
+        return status;
+    }
     struct mmh_map_mark before = mmh_extent_map_mark(map);
     for (size_t i = 0; i < MMH_COUNT_OF(formats); i++) {
         mmh_error problem = { 0 };
@@ -106,7 +114,13 @@ mmh_status mmh_format_detect_and_map(struct mmh_extent_map *map, const struct mm
     static const struct mmh_format_options none = { 0 };
     struct mmh_format_probe probe = { .source = source, .options = options ? options : &none };
     unsigned format_id = MMH_FORMAT_OPAQUE;
-    mmh_status status = map_by_table(map, &format_id, &probe, err);
+    mmh_status status;
+    if (probe.options->layout) {
+        format_id = MMH_FORMAT_CUSTOM;
+        status = mmh_layout_map(map, probe.options->layout, err);
+    } else {
+        status = map_by_table(map, &format_id, &probe, err);
+    }
     if (status)
         return status;
     map->format = (uint8_t)format_id;
@@ -214,7 +228,7 @@ mmh_status mmh_format_companions(const char *const **files, size_t *count, struc
     return status;
 }
 
-/* Formats that no look at a file finds: other files, plug-ins and users tell of them. */
+/* A format that no look at a file finds: other files tell of it. */
 static bool detect_never(const struct mmh_format_probe *probe)
 {
     (void)probe;
@@ -222,4 +236,3 @@ static bool detect_never(const struct mmh_format_probe *probe)
 }
 
 const struct mmh_format mmh_format_data = { .name = "tensor data", .detect = detect_never };
-const struct mmh_format mmh_format_custom = { .name = "custom", .detect = detect_never };

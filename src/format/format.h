@@ -71,6 +71,9 @@ struct mmh_format_options {
     mmh_status (*read_beside)(void *context, const char *name, size_t bytes_max, uint8_t **data,
                               size_t *bytes, const mmh_allocator *allocator, mmh_error *err);
     void *beside_context;
+
+    const struct mmh_layout *layout;   /* NULL: none; it is for this file (mmh_layout_is_for) */
+    const struct mmh_plugins *plugins; /* NULL: none */
 };
 
 /*
@@ -80,7 +83,8 @@ struct mmh_format_options {
  *   options  NULL: all zero
  *
  * Reads headers only (a 100 MB safetensors header at the most), and allocates in proportion to
- * what was read. Fails with what source->read fails with, and MMH_E_MEMORY.
+ * what was read. Fails with what source->read fails with, MMH_E_MEMORY, and for a
+ * layout that does not fit the file MMH_E_USAGE.
  */
 mmh_status mmh_format_detect_and_map(struct mmh_extent_map *map, const struct mmh_source *source,
                                      const struct mmh_format_options *options, mmh_error *err);

@@ -20,7 +20,7 @@ enum {
     VERSION_MAX = 3,
     DIMENSIONS_MAX = 8, /* ggml has 4 */
     NAME_BYTES_MAX = 65535,
-    TENSORS_MAX = 1 << 18, /* what a map of them takes is many times what a file of them has */
+    TENSORS_MAX = 1 << 17, /* what a map of them takes is many times what a file of them has */
     ENTRIES_MAX = 1 << 14, /* key-values that are kept */
     TEXT_BYTES_MAX = 256,  /* of a value that is kept: not templates and licences */
     ARRAY_DEPTH_MAX = 8,
@@ -164,7 +164,7 @@ static char *scalar_text(struct mmh_arena *arena, uint64_t bits, enum value_type
     switch (type) {
     case VALUE_F32:
         memcpy(&single, &low, sizeof single);
-        return float_text(arena, single, true);
+        return float_text(arena, (double)single, true);
     case VALUE_F64:
         memcpy(&number, &bits, sizeof number);
         return float_text(arena, number, false);
@@ -184,8 +184,7 @@ static mmh_status keep(struct gguf *gguf, const char *key, const char *value, mm
 {
     if (!value)
         return mmh_fail(err, MMH_E_MEMORY, "value of \"%s\"", key);
-    if (gguf->kept_count++ >= ENTRIES_MAX)
-        return MMH_OK;
+    gguf->kept_count++;
     return mmh_extent_map_add_metadata(gguf->map, key, value, err);
 }
 
@@ -208,9 +207,9 @@ static mmh_status take_entry(struct gguf *gguf, mmh_error *err)
     uint32_t type = mmh_stream_u32(&gguf->in);
     if (!key || stopped(gguf))
         return MMH_OK;
-    if (strlen(key) != key_bytes)
-        key = NULL;
-    bool alignment = key && strcmp(key, "general.alignment") == 0;
+    bool alignment = key_bytes == 17 && strcmp(key, "general.alignment") == 0;
+    if (strlen(key) != key_bytes || (gguf->kept_count >= ENTRIES_MAX && !alignment))
+        key = NULL; /* its value is passed over */
     if (type >= VALUE_TYPE_COUNT || (alignment && type != VALUE_U32)) {
         gguf->problem = "has values of an unknown type";
         return MMH_OK;
@@ -314,6 +313,8 @@ static mmh_status map_tensor(struct gguf *gguf, const struct claim *claim, uint6
         mmh_extent_map_remark_tensor(gguf->map, claim->name, problem);
         return MMH_OK;
     }
+    if (!mmh_dtype_is_block(tensor.dtype) && mmh_dtype_scalar_bytes(tensor.dtype) == 1)
+        tensor.big_endian = false; /* nothing to turn around */
     if (repacked_bytes(claim->type))
         mmh_extent_map_remark(gguf->map, "tensor type %u interleaves rows: shown as bytes",
                               (unsigned)claim->type);

@@ -65,7 +65,7 @@ char *mmh_proto_string(struct mmh_stream *in, const struct mmh_proto_field *fiel
  * MMH_PROTO_SHARED_BYTES_MAX, so that a file cannot make it take much more memory than it has bytes.
  * Without memory the stream fails, and `rest` is what comes back.
  */
-enum { MMH_PROTO_SHARED_BYTES_MAX = 512 };
+enum { MMH_PROTO_SHARED_BYTES_MAX = 256 };
 const char *mmh_proto_join(struct mmh_stream *in, struct mmh_arena *arena, const char *name,
                            const char *rest);
 

@@ -41,7 +41,7 @@ static bool read_source(struct mmh_stream *stream, uint64_t offset, void *dst, s
     return !stream->status;
 }
 
-/* Have the next `bytes` (at most 10) in the buffer; NULL: there are fewer. */
+/* Have the next `bytes` (no more than fit) in the buffer; NULL: there are fewer. */
 static const uint8_t *next(struct mmh_stream *stream, size_t bytes)
 {
     if (mmh_stream_left(stream) < bytes) {
@@ -116,7 +116,15 @@ bool mmh_stream_copy(struct mmh_stream *stream, void *dst, size_t bytes)
         memset(dst, 0, bytes);
         return false;
     }
-    if (bytes && !read_source(stream, stream->position, dst, bytes)) {
+    if (bytes <= sizeof stream->buffer) { /* names, mostly, and many of them */
+        const uint8_t *at = bytes ? next(stream, bytes) : NULL;
+        if (at)
+            memcpy(dst, at, bytes);
+        else
+            memset(dst, 0, bytes);
+        return at || !bytes;
+    }
+    if (!read_source(stream, stream->position, dst, bytes)) {
         memset(dst, 0, bytes);
         return false;
     }
