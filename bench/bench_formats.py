@@ -89,6 +89,8 @@ def measure(name, unit, options, levels, folder, peers, coverage):
     known = 0 if deflated else min(size, coverage.get(name, {}).get("bytes", 0))
     row = {
         "unit": name,
+        "path": str(unit),
+        "options": list(map(str, options)),
         "files": len(files),
         "bytes": size,
         "deflated": deflated,
@@ -105,16 +107,39 @@ def measure(name, unit, options, levels, folder, peers, coverage):
     return row
 
 
-def reason(row):
-    """Why a unit may have been lost."""
-    if not row["found"]:
-        return "no tensor is found"
-    if row["found"] < 0.98 * row["weights"]:
-        return f"{100 * row['found'] / row['weights']:.1f} % of the weights are found"
-    return f"{100 * row['found'] / row['bytes']:.1f} % of the bytes are tensors that are found"
+PACKERS = {"zstd": zstd19, "xz": xz9e}
 
 
-def judge(rows, levels):
+def reason(row, level, peer, folder):
+    """Where the bytes went: tensors that the peer makes smaller by themselves, and what is no tensor."""
+    unit = Path(row["path"])
+    packed = folder / "x.mmh"
+    mmh("pack", f"-{level}", "-f", *row["options"], "-o", packed, unit)
+    listing = mmh_json("ls", packed)
+    root = unit if unit.is_dir() else unit.parent
+    losses, inside, inside_peer, seen = [], 0, 0, set()
+    for tensor in listing["tensors"]:
+        file = listing["files"][tensor["file"]]["name"]
+        place = (file, tensor["offset"], tensor["bytes"])
+        if place in seen or not tensor["bytes"]:
+            continue
+        seen.add(place)
+        with open(root / file, "rb") as data:
+            data.seek(tensor["offset"])
+            alone = PACKERS[peer](data.read(tensor["bytes"]))
+        inside, inside_peer = inside + tensor["stored_bytes"], inside_peer + alone
+        losses.append((tensor["stored_bytes"] - alone, tensor["name"], tensor["dtype"]))
+    size = packed.stat().st_size
+    words = [
+        f"tensors {inside} B, each alone {inside_peer} B; the rest {size - inside} B against"
+        f" {row[peer] - inside_peer} B; {100 * row['found'] / row['bytes']:.1f} % of the bytes are found tensors"
+    ]
+    losses.sort(reverse=True)
+    words += [f"{dtype} {name[-60:]} {loss} B more than alone" for loss, name, dtype in losses[:3] if loss > 100]
+    return "; ".join(words)
+
+
+def judge(rows, levels, folder):
     for row in rows:
         if row["bytes"] <= SMALL or row["weights"] < WEIGHTS_SHARE * row["bytes"]:
             continue
@@ -127,7 +152,8 @@ def judge(rows, levels):
                 packed < row[peer],
                 quiet=True,
             ):
-                print(f"          {reason(row)}")
+                row.setdefault("losses", {})[str(level)] = reason(row, level, peer, folder)
+                print(f"          {row['losses'][str(level)]}")
     if 5 in levels and len(rows) > 1:
         ours, theirs = (sum(values) for values in zip(*((r["levels"]["5"], r["zstd"]) for r in rows)))
         verdict(
@@ -190,6 +216,14 @@ def bench_formats(args):
                     "levels": {str(level): sum(row["levels"][str(level)] for row in rows) for level in levels},
                 }
                 show([total], levels)
-                judge(rows, levels)
+                judge(rows, levels, Path(folder))
         if not wanted:
-            common.save("formats", [row | {"set": part} for part, rows in results.items() for row in rows], files)
+            common.save(
+                "formats",
+                [
+                    {k: v for k, v in row.items() if k not in ("path", "options")} | {"set": part}
+                    for part, rows in results.items()
+                    for row in rows
+                ],
+                files,
+            )

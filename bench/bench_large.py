@@ -36,11 +36,11 @@ def blocks(shape, seed, dtype):
         yield np.ascontiguousarray(generate.as_bits(part, dtype)).tobytes()
 
 
-def write_data(path, shapes, dtype, align=1):
+def write_data(path, shapes, dtype, align=1, seed=0):
     """One tensor behind the other; {name: (offset, bytes)}."""
     places = {}
     with open(path, "wb") as file:
-        for number, (name, shape) in enumerate(shapes):
+        for number, (name, shape) in enumerate(shapes, seed):
             file.write(bytes(-file.tell() % align))
             begin = file.tell()
             file.writelines(blocks(shape, number, dtype))
@@ -79,7 +79,7 @@ def write_torch(folder, size):
     ):
         for number, (name, shape) in enumerate(group):
             path = folder / f"{dtype}-{number}.raw"
-            write_data(path, [(name, shape)], dtype)
+            write_data(path, [(name, shape)], dtype, seed=number + (dtype == "F32") * half)
             state[name] = torch.from_file(str(path), shared=False, size=int(np.prod(shape)), dtype=kind).reshape(shape)
     path = folder / "model.pt"
     torch.save(state, path)
