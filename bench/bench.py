@@ -54,30 +54,20 @@ def parse(parser):
         + ", ".join(GROUPS["bars"])
         + ": what has bars, without the slow parts",
     )
-    parser.add_argument(
-        "--large", action="store_true", help="short for the parts end-to-end, large and open"
-    )
-    parser.add_argument(
-        "--runs", type=int, help="timed runs of each (default: 5; of the part bars: 2)"
-    )
+    parser.add_argument("--large", action="store_true", help="short for the parts end-to-end, large and open")
+    parser.add_argument("--runs", type=int, help="timed runs of each (default: 5; of the part bars: 2)")
     parser.add_argument("--models", help="names, comma-separated, for sizes, classes and bytes")
     parser.add_argument("--casts", help="comma-separated, for the same and peers")
     parser.add_argument("--levels", help="comma-separated")
     parser.add_argument("--size", help="of the generated model, as 1500M or 8G")
-    parser.add_argument(
-        "--tensors", type=int, default=100_000, help="of the container that open makes"
-    )
+    parser.add_argument("--tensors", type=int, default=100_000, help="of the container that open makes")
     parser.add_argument("--codec-args", help="what to give bench_codec instead of MiniLM's files")
-    parser.add_argument(
-        "--again", action="store_true", help="measure peers again although the cache has them"
-    )
+    parser.add_argument("--again", action="store_true", help="measure peers again although the cache has them")
     return parser.parse_args()
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0], formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], formatter_class=argparse.RawTextHelpFormatter)
     args = parse(parser)
     asked = args.parts or (["end-to-end", "large", "open"] if args.large else ["all"])
     unknown = [part for part in asked if part not in PARTS and part not in GROUPS]

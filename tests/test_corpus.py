@@ -20,8 +20,9 @@ HOSTILE_MEMORY = 1 << 30
 def files(*folders):
     """Regular files beneath folders of the corpus."""
     corpus = shared() / "corpus"
-    found = sorted(path for folder in folders for path in (corpus / folder).rglob("*")
-                   if path.is_file() and not path.is_symlink())
+    found = sorted(
+        path for folder in folders for path in (corpus / folder).rglob("*") if path.is_file() and not path.is_symlink()
+    )
     assert found, f"nothing in {corpus}"
     return found
 

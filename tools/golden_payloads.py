@@ -273,8 +273,10 @@ def float_cases():
     yield tiered("padding", fill=b"\1")
     yield tiered("longer", tail=bytes(4))
     yield tiered("fill", chunk={"fill": 1})
-    yield "tiers-symbol-padding", False, Payload(
-        FLOAT, BF16, float_chunk(tiers(LEAVING, (1, 2, 3)), TIERS, symbol_fill=b"\1"), floats(LEAVING)
+    yield (
+        "tiers-symbol-padding",
+        False,
+        Payload(FLOAT, BF16, float_chunk(tiers(LEAVING, (1, 2, 3)), TIERS, symbol_fill=b"\1"), floats(LEAVING)),
     )
     yield "tiers-leaving", True, Payload(FLOAT, BF16, float_chunk(tiers(LEAVING, (1, 2, 3)), TIERS), floats(LEAVING))
     yield tiered("shifted-without-a-model", shifted=1)
@@ -284,8 +286,10 @@ def float_cases():
     stored = bytes((symbol - shifts.row_classes[i // 4]) % 256 for i, symbol in enumerate(EXPONENTS))
     made = float_chunk(tiers(stored, shifted=1), TIERS)
     yield "tiers-shifted-by-rows", True, Payload(FLOAT, BF16, made, floats(), model(2, 0, (), views=(shifts,)))
-    yield "tiers-shifted-by-too-many", False, Payload(
-        FLOAT, BF16, made, floats(), model(2, 0, (), views=(View(11, 4, 0, (), (0, 1, -1)),))
+    yield (
+        "tiers-shifted-by-too-many",
+        False,
+        Payload(FLOAT, BF16, made, floats(), model(2, 0, (), views=(View(11, 4, 0, (), (0, 1, -1)),))),
     )
 
     def tailed(name, sound=False, **changes):
@@ -337,15 +341,13 @@ def rans_cases():
     yield coded("with-shifts", model=model(2, 0, ()))
     section = rans(EXPONENTS)
     yield "rans-of-floats", True, Payload(FLOAT, BF16, float_chunk(section, RANS), floats(), model())
-    yield "rans-of-floats-longer", False, Payload(
-        FLOAT, BF16, float_chunk(section + bytes(4), RANS), floats(), model()
-    )
+    yield "rans-of-floats-longer", False, Payload(FLOAT, BF16, float_chunk(section + bytes(4), RANS), floats(), model())
     yield "rans-of-floats-without-a-model", False, Payload(FLOAT, BF16, float_chunk(section, RANS), floats())
-    yield "rans-of-bf16", True, Payload(
-        BYTES_RANS, BF16, rans(EXPONENTS), EXPONENTS, model()
-    )
-    yield "rans-of-bf16-views", False, Payload(
-        BYTES_RANS, BF16, rans(EXPONENTS), EXPONENTS, model(views=(View(5, 5, 0, (), (1,)),))
+    yield "rans-of-bf16", True, Payload(BYTES_RANS, BF16, rans(EXPONENTS), EXPONENTS, model())
+    yield (
+        "rans-of-bf16-views",
+        False,
+        Payload(BYTES_RANS, BF16, rans(EXPONENTS), EXPONENTS, model(views=(View(5, 5, 0, (), (1,)),))),
     )
 
     def modelled(name, sound=False, **changes):

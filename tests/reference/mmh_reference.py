@@ -40,11 +40,32 @@ MODEL_RANS, MODEL_SHIFTS, MODEL_PAIRS = 1, 2, 3
 
 # Section 5, element types: name and bits of one element.
 TYPES = {
-    0: ("opaque", 8), 1: ("bool", 8), 2: ("u8", 8), 3: ("i8", 8), 4: ("u16", 16), 5: ("i16", 16),
-    6: ("u32", 32), 7: ("i32", 32), 8: ("u64", 64), 9: ("i64", 64), 10: ("f16", 16),
-    11: ("bf16", 16), 12: ("f32", 32), 13: ("f64", 64), 14: ("f8_e4m3", 8), 15: ("f8_e5m2", 8),
-    16: ("f8_e8m0", 8), 17: ("f4", 4), 18: ("f6_e2m3", 6), 19: ("f6_e3m2", 6), 20: ("c64", 64),
-    21: ("c128", 128), 22: ("f8_e4m3fnuz", 8), 23: ("f8_e5m2fnuz", 8), 24: ("i4", 4), 25: ("u4", 4),
+    0: ("opaque", 8),
+    1: ("bool", 8),
+    2: ("u8", 8),
+    3: ("i8", 8),
+    4: ("u16", 16),
+    5: ("i16", 16),
+    6: ("u32", 32),
+    7: ("i32", 32),
+    8: ("u64", 64),
+    9: ("i64", 64),
+    10: ("f16", 16),
+    11: ("bf16", 16),
+    12: ("f32", 32),
+    13: ("f64", 64),
+    14: ("f8_e4m3", 8),
+    15: ("f8_e5m2", 8),
+    16: ("f8_e8m0", 8),
+    17: ("f4", 4),
+    18: ("f6_e2m3", 6),
+    19: ("f6_e3m2", 6),
+    20: ("c64", 64),
+    21: ("c128", 128),
+    22: ("f8_e4m3fnuz", 8),
+    23: ("f8_e5m2fnuz", 8),
+    24: ("i4", 4),
+    25: ("u4", 4),
 }
 # A block's type is a scalar: no complex type, no type below a byte.
 BLOCK_TYPES = frozenset(set(TYPES) - {17, 18, 19, 20, 21, 24, 25})
@@ -95,7 +116,7 @@ class Cursor:
         """The next `count` bytes."""
         need(count <= self.left(), self.what + ": ends too early")
         self.at += count
-        return bytes(self.data[self.at - count:self.at])
+        return bytes(self.data[self.at - count : self.at])
 
     def u8(self):
         return self.take(1)[0]
@@ -164,6 +185,7 @@ def suite_hash(suite):
     """The constructor of the hash H of a suite (section 2)."""
     if suite == 1:
         from blake3 import blake3
+
         return blake3
     return hashlib.sha256
 
@@ -183,7 +205,7 @@ class ContentDigest:
         self.rest += data
         whole = len(self.rest) // SLICE_BYTES * SLICE_BYTES
         for at in range(0, whole, SLICE_BYTES):
-            self._slice(self.rest[at:at + SLICE_BYTES])
+            self._slice(self.rest[at : at + SLICE_BYTES])
         del self.rest[:whole]
 
     def _slice(self, data):
@@ -207,7 +229,7 @@ def header_is_whole(header):
     """Whether the CRC, which is looked at before anything else, and the magic are right."""
     if len(header) != HEADER_BYTES:
         return False
-    crc, = struct.unpack_from("<I", header, 124)
+    (crc,) = struct.unpack_from("<I", header, 124)
     return zlib.crc32(header[:124]) == crc and header[:8] == HEADER_MAGIC
 
 
@@ -237,26 +259,36 @@ class Footer:
 
     def __init__(self, raw):
         self.raw = raw
-        (self.size, self.index_a, self.index_b, self.index_bytes, self.table_bytes, self.pages,
-         self.trailer, self.trailer_bytes) = struct.unpack_from("<QQQQIIQQ", raw, 8)
+        (
+            self.size,
+            self.index_a,
+            self.index_b,
+            self.index_bytes,
+            self.table_bytes,
+            self.pages,
+            self.trailer,
+            self.trailer_bytes,
+        ) = struct.unpack_from("<QQQQIIQQ", raw, 8)
         self.root = raw[64:96]
         self.header = raw[96:224]
         self.spare = self.trailer + self.trailer_bytes
 
     def fits(self, at):
         """Whether its offsets fit each other and the place `at` where it was found."""
-        return (self.index_a >= HEADER_BYTES
-                and self.table_bytes == 40 * self.pages
-                and self.table_bytes <= self.index_bytes
-                and self.index_a + self.index_bytes == self.trailer
-                and self.spare + FOOTER_BYTES == self.index_b
-                and self.index_b + self.index_bytes + FOOTER_BYTES == self.size
-                and at in (self.spare, self.size - FOOTER_BYTES))
+        return (
+            self.index_a >= HEADER_BYTES
+            and self.table_bytes == 40 * self.pages
+            and self.table_bytes <= self.index_bytes
+            and self.index_a + self.index_bytes == self.trailer
+            and self.spare + FOOTER_BYTES == self.index_b
+            and self.index_b + self.index_bytes + FOOTER_BYTES == self.size
+            and at in (self.spare, self.size - FOOTER_BYTES)
+        )
 
 
 def footer_at(data, at):
     """The footer at an offset, or None: magic, CRC and offsets must be right."""
-    raw = data[at:at + FOOTER_BYTES]
+    raw = data[at : at + FOOTER_BYTES]
     if at < HEADER_BYTES or len(raw) != FOOTER_BYTES or raw[:8] != FOOTER_MAGIC:
         return None
     if zlib.crc32(raw[:252]) != struct.unpack_from("<I", raw, 252)[0]:
@@ -346,15 +378,13 @@ def decode_page(stored, decoded_bytes):
 
 def page_table_rows(table, footer):
     """Section 5, page table: (stored bytes, decoded bytes, hash) for each page."""
-    rows = [(*struct.unpack_from("<II", table, at), table[at + 8:at + 40])
-            for at in range(0, len(table), 40)]
+    rows = [(*struct.unpack_from("<II", table, at), table[at + 8 : at + 40]) for at in range(0, len(table), 40)]
     need(rows, "an index without pages")
     for number, (stored, decoded, _) in enumerate(rows):
         need(1 <= decoded <= PAGE_BYTES, "a page's decoded bytes")
         need(stored <= decoded, "a page's stored bytes are more than its decoded ones")
         need(decoded == PAGE_BYTES or number == len(rows) - 1, "a page that is not full")
-    need(sum(row[0] for row in rows) == footer.index_bytes - footer.table_bytes,
-         "the pages do not fill the index")
+    need(sum(row[0] for row in rows) == footer.index_bytes - footer.table_bytes, "the pages do not fill the index")
     decoded = sum(row[1] for row in rows)
     need(decoded <= (1 << 20) + 16 * footer.index_bytes, "an index that decodes to too much")
     if decoded > INDEX_LIMIT:
@@ -366,7 +396,7 @@ def read_index(data, footer, header, new_hash):
     """Sections 3 to 5: the decoded index, and whether index A alone gave it."""
     tables = []
     for start in (footer.index_a, footer.index_b):
-        table = bytes(data[start:start + footer.table_bytes])
+        table = bytes(data[start : start + footer.table_bytes])
         root = new_hash(b"\x02" + header + table).digest()
         if len(table) == footer.table_bytes and root == footer.root:
             tables.append(start)
@@ -377,7 +407,7 @@ def read_index(data, footer, header, new_hash):
     offset = footer.table_bytes
     for stored_bytes, decoded_bytes, digest in page_table_rows(good, footer):
         for start in (footer.index_a, footer.index_b):
-            stored = bytes(data[start + offset:start + offset + stored_bytes])
+            stored = bytes(data[start + offset : start + offset + stored_bytes])
             if len(stored) == stored_bytes and new_hash(b"\x01" + stored).digest() == digest:
                 break
             whole = False
@@ -437,8 +467,7 @@ def read_block_table(cursor, chunks):
         need(size >= 1 and 1 <= chunk_bytes <= CHUNK_BYTES_LIMIT, "a block's bytes")
         width = TYPES[kind][1] // 8
         need(not (size % width or chunk_bytes % width), "a block that cuts an element")
-        need(kind == 0 or size <= chunk_bytes or chunk_bytes == CHUNK_ELEMENTS * width,
-             "a typed block's chunks")
+        need(kind == 0 or size <= chunk_bytes or chunk_bytes == CHUNK_ELEMENTS * width, "a typed block's chunks")
         model = named_chunk() if flags & 2 else None
         need(model is None or chunks[model].codec == MODEL, "a block's model is not one")
         count = ceil_div(size, chunk_bytes)
@@ -494,10 +523,11 @@ def read_file_table(cursor, blocks):
             file.digest = cursor.take(32)
             count = cursor.varint()
             need(count <= len(blocks) - first_block, "a file has more blocks than there are")
-            file.blocks = blocks[first_block:first_block + count]
+            file.blocks = blocks[first_block : first_block + count]
             first_block += count
-            need(sum(block.bytes for block in file.blocks) == file.size,
-                 "the bytes of a file's blocks are not its size")
+            need(
+                sum(block.bytes for block in file.blocks) == file.size, "the bytes of a file's blocks are not its size"
+            )
         if file.kind == "link":
             file.target = cursor.string()
             check_target(file.name, file.target)
@@ -515,7 +545,7 @@ def check_tree(files):
     names = [file.name.encode("utf-8", "surrogateescape") for file in files]
     need(all(a < b for a, b in zip(names, names[1:])), "names are not sorted, or not unique")
     leaves = {file.name for file in files if file.kind != "folder"}
-    need("." not in leaves, "\".\" is not a folder")
+    need("." not in leaves, '"." is not a folder')
     for file in files:
         at = file.name.find("/")
         while at >= 0:
@@ -545,8 +575,7 @@ def read_tensor_table(cursor, files):
         count = 1
         for dimension in shape:
             count *= dimension
-        need(kind == 0 or ceil_div(count * TYPES[kind][1], 8) == size,
-             "a tensor's type, shape and bytes do not agree")
+        need(kind == 0 or ceil_div(count * TYPES[kind][1], 8) == size, "a tensor's type, shape and bytes do not agree")
         tensors.append(Tensor(file.name, name, kind, flags, shape, offset, size))
     return tensors
 
@@ -583,8 +612,10 @@ class Decoder:
     def model_of(self, kind):
         """The block's model, which must be of the kind."""
         need(self.model is not None and self.model.kind == kind, "a chunk without its model")
-        need(not self.inner or (not self.model.views and len(self.model.tables) == 1),
-             "zero-run chunk: a model with classes")
+        need(
+            not self.inner or (not self.model.views and len(self.model.tables) == 1),
+            "zero-run chunk: a model with classes",
+        )
         return self.model
 
 
@@ -626,7 +657,7 @@ def zstd_frames(payload, size, what, one=False):
         try:
             while not frame.eof:
                 need(at < len(payload), what + ": a frame ends too early")
-                out += frame.decompress(payload[at:at + 256])
+                out += frame.decompress(payload[at : at + 256])
                 at = min(at + 256, len(payload))
                 need(len(out) <= size, what + ": too many bytes")
         except zstandard.ZstdError as error:
@@ -668,7 +699,7 @@ def decode_shuffle_zstd(payload, size, decoder):
     count = decoder.elements(size)
     data = bytearray(size)
     for i in range(decoder.element_bytes):
-        data[i::decoder.element_bytes] = planes[i * count:(i + 1) * count]
+        data[i :: decoder.element_bytes] = planes[i * count : (i + 1) * count]
     return bytes(data)
 
 
@@ -771,8 +802,7 @@ def read_planes(cursor, n, bits, alignment, widest=8):
     for width in plane_widths(bits, widest):
         fields = read_plane(cursor, n, width)
         cursor.pad(alignment)
-        values = (fields if values is None else
-                  [(value << width) | field for value, field in zip(values, fields)])
+        values = fields if values is None else [(value << width) | field for value, field in zip(values, fields)]
     return [0] * n if values is None else values
 
 
@@ -789,7 +819,7 @@ def read_plane(cursor, n, width):
         fields = plane.translate(field)
         for group in range(groups):
             at = group * 64 + k * stride
-            out[at:at + stride] = fields[group * stride:(group + 1) * stride]
+            out[at : at + stride] = fields[group * stride : (group + 1) * stride]
     return bytes(out[:n])
 
 
@@ -819,8 +849,7 @@ def segment_tails(cursor, n, tail_bits, alignment):
         values = read_planes(cursor, count, tail_bits - zeros[number], 1, widest=16)
         tails.extend([value << zeros[number] for value in values])
     cursor.pad(alignment)
-    return [array("H", [(tail >> shift) & 0xFFFF for tail in tails])
-            for shift in range(tail_bits - 16, -1, -16)]
+    return [array("H", [(tail >> shift) & 0xFFFF for tail in tails]) for shift in range(tail_bits - 16, -1, -16)]
 
 
 def join_u16(planes):
@@ -828,7 +857,7 @@ def join_u16(planes):
     count = len(planes)
     out = array("H", bytes(2 * count * len(planes[0])))
     for i, plane in enumerate(planes):
-        out[count - 1 - i::count] = plane
+        out[count - 1 - i :: count] = plane
     if sys.byteorder == "big":
         out.byteswap()
     return out.tobytes()
@@ -873,7 +902,7 @@ def tier_block(cursor, count, counts, ranks):
     cursor.pad(4)
     for tier in range(len(tiers) - 1, -1, -1):
         escaped = iter(symbols)
-        names = ranks[3 * tier:3 * tier + 3]
+        names = ranks[3 * tier : 3 * tier + 3]
         symbols = [names[code] if code < 3 else next(escaped) for code in tiers[tier]]
     return symbols
 
@@ -902,7 +931,7 @@ class BitStream:
 
     def bits(self, count):
         """`count` bits, low bit first."""
-        piece = self.stream[self.at:self.at + count]
+        piece = self.stream[self.at : self.at + count]
         need(len(piece) == count, "a model ends too early")
         self.at += count
         value = 0
@@ -930,7 +959,7 @@ class BitStream:
 
     def end(self):
         """The last byte is filled up with zeros; nothing after it."""
-        rest = self.stream[self.at:]
+        rest = self.stream[self.at :]
         need(len(rest) < 8 and not any(rest), "a model: bits follow its end")
 
 
@@ -989,7 +1018,7 @@ class Model:
                 width = min(end - at, view.columns - column)
                 row_class = view.row_classes[row] if view.row_classes else 0
                 if view.column_classes:
-                    classes = view.column_classes[column:column + width]
+                    classes = view.column_classes[column : column + width]
                     sums += [row_class + one for one in classes]
                 else:
                     sums += [row_class] * width
@@ -1084,7 +1113,7 @@ def rans_symbols(cursor, n, model, first):
     symbols = bytearray()
     for stripe_number, word_count in enumerate(words):
         start = stripe_number * stripe
-        symbols += rans_stripe(cursor, word_count, model, numbers[start:start + stripe])
+        symbols += rans_stripe(cursor, word_count, model, numbers[start : start + stripe])
     return bytes(symbols)
 
 
@@ -1114,7 +1143,7 @@ def rans_stripe(cursor, word_count, model, numbers):
             states[lane] = x
             at += 4
     need(taken == word_count and all(x == 65536 for x in states), "rANS: the end does not match")
-    return symbols[:len(numbers)]
+    return symbols[: len(numbers)]
 
 
 # --------------------------------------------------------------------------------------------------
@@ -1137,7 +1166,7 @@ def decode_zero_run(payload, size, decoder):
     if mask_coding:
         mask = zstd_frames(mask, mask_bytes, "zero-run mask")
     need(len(mask) == mask_bytes, "zero-run chunk: mask")
-    need(not any(bits_of(mask[-1:], None)[(n - 1) % 8 + 1:]), "zero-run chunk: mask behind its end")
+    need(not any(bits_of(mask[-1:], None)[(n - 1) % 8 + 1 :]), "zero-run chunk: mask behind its end")
     cursor.pad(8)
     bits = bits_of(mask, n)
     need(bits.count(1) == nonzero_count, "zero-run chunk: count")
@@ -1147,7 +1176,7 @@ def decode_zero_run(payload, size, decoder):
     at = 0
     place = bits.find(1)
     while place >= 0:
-        data[place * width:(place + 1) * width] = elements[at:at + width]
+        data[place * width : (place + 1) * width] = elements[at : at + width]
         at += width
         place = bits.find(1, place + 1)
     return bytes(data)
@@ -1181,12 +1210,14 @@ def decode_byte_pairs(payload, size, decoder):
     byte_of_code = [bytes_of_codes(buckets) for buckets in model.buckets]
     numbers = model.table_numbers(first, m)
     data = bytearray(2 * m)
-    data[0::2] = bytes([byte_of_code[number][(symbol & 15) << 4 | low & 15]
-                        for number, symbol, low in zip(numbers, symbols, raw)])
-    data[1::2] = bytes([byte_of_code[number][symbol & 0xF0 | low >> 4]
-                        for number, symbol, low in zip(numbers, symbols, raw)])
+    data[0::2] = bytes(
+        [byte_of_code[number][(symbol & 15) << 4 | low & 15] for number, symbol, low in zip(numbers, symbols, raw)]
+    )
+    data[1::2] = bytes(
+        [byte_of_code[number][symbol & 0xF0 | low >> 4] for number, symbol, low in zip(numbers, symbols, raw)]
+    )
     for position, pair in zip(positions, pairs):
-        data[2 * position:2 * position + 2] = struct.pack("<H", pair)
+        data[2 * position : 2 * position + 2] = struct.pack("<H", pair)
     return bytes(data) + last
 
 
@@ -1254,7 +1285,7 @@ class Container:
     def stored(self, number):
         """Section 3: the stored bytes of a chunk, whose hash is checked before any is used."""
         chunk = self.chunks[number]
-        stored = bytes(self.data[chunk.at:chunk.at + chunk.stored_bytes])
+        stored = bytes(self.data[chunk.at : chunk.at + chunk.stored_bytes])
         need(len(stored) == chunk.stored_bytes, "a chunk is cut off")
         need(self.new_hash(b"\x00" + stored).digest() == chunk.digest, "a chunk is damaged")
         return stored
@@ -1317,19 +1348,21 @@ class Container:
         """Section 4: both footers and both indexes are the same."""
         data, footer = self.data, self.footer
         end = footer.trailer
-        return (len(data) == footer.size
-                and data[footer.spare:footer.spare + FOOTER_BYTES] == footer.raw
-                and data[-FOOTER_BYTES:] == footer.raw
-                and data[footer.index_a:end] == data[footer.index_b:len(data) - FOOTER_BYTES])
+        return (
+            len(data) == footer.size
+            and data[footer.spare : footer.spare + FOOTER_BYTES] == footer.raw
+            and data[-FOOTER_BYTES:] == footer.raw
+            and data[footer.index_a : end] == data[footer.index_b : len(data) - FOOTER_BYTES]
+        )
 
     def _padding_is_zero(self):
         """Section 1: chunk padding is zero."""
         at = HEADER_BYTES
         for chunk in self.chunks:
-            if any(self.data[at:chunk.at]):
+            if any(self.data[at : chunk.at]):
                 return False
             at = chunk.at + chunk.stored_bytes
-        rest = self.data[at:self.footer.index_a]
+        rest = self.data[at : self.footer.index_a]
         return len(rest) >= 8 or not any(rest)  # section 4: more is no padding
 
 
@@ -1338,7 +1371,7 @@ def reverse_elements(data, width):
     need(len(data) % width == 0, "a big-endian chunk that ends inside an element")
     out = bytearray(len(data))
     for i in range(width):
-        out[i::width] = data[width - 1 - i::width]
+        out[i::width] = data[width - 1 - i :: width]
     return bytes(out)
 
 
@@ -1401,12 +1434,10 @@ def list_container(container):
     """Files and tensors, one a line."""
     for file in container.files:
         target = " -> " + file.target if file.target is not None else ""
-        print(printable("%-6s %04o %12d  %s%s"
-                        % (file.kind, file.mode, file.size, file.name, target)))
+        print(printable("%-6s %04o %12d  %s%s" % (file.kind, file.mode, file.size, file.name, target)))
     for tensor in container.tensors:
         shape = ",".join(map(str, tensor.shape))
-        print(printable("tensor %-8s [%s] %d  %s: %s"
-                        % (tensor.type, shape, tensor.bytes, tensor.file, tensor.name)))
+        print(printable("tensor %-8s [%s] %d  %s: %s" % (tensor.type, shape, tensor.bytes, tensor.file, tensor.name)))
 
 
 def printable(text):
