@@ -684,6 +684,7 @@ static mmh_status plan_bytes(struct mmh_block_plan *plan, mmh_codec_workspace *w
         if (classes)
             status = search_bytes(&one_draft, &one_bits, plan, workspace, data, hint, level_of,
                                   SAMPLE_BYTES, err);
+        one_bits = MMH_MIN(one_bits, bits);
         struct mmh_pair_search search = {
             .workspace = workspace,
             .data = data,

@@ -22,49 +22,51 @@
 #define BITS_AT(elements, low, low_bits, low_group, high, high_bits, high_group) \
     { MMH_DTYPE_U8, 2, elements, { { low, low_bits, low_group }, { high, high_bits, high_group } } }
 
-static const struct mmh_fields layouts[MMH_DTYPE_COUNT] = {
-    [MMH_DTYPE_Q4_0] = { 18, 2, { F16_AT(0), BYTES_AT(2, 16) } },
-    [MMH_DTYPE_Q4_1] = { 20, 3, { F16_AT(0), F16_AT(2), BYTES_AT(4, 16) } },
-    [MMH_DTYPE_Q5_0] = { 22, 2, { F16_AT(0), BITS_AT(32, 6, 4, 16, 2, 1, 1) } },
-    [MMH_DTYPE_Q5_1] = { 24, 3, { F16_AT(0), F16_AT(2), BITS_AT(32, 8, 4, 16, 4, 1, 1) } },
-    [MMH_DTYPE_Q8_0] = { 34, 2, { F16_AT(0), WHOLE(I8, 2, 1, 32) } },
-    [MMH_DTYPE_Q8_1] = { 36, 3, { F16_AT(0), F16_AT(2), WHOLE(I8, 4, 1, 32) } },
-    [MMH_DTYPE_Q2_K] = { 84, 4, { BYTES_AT(0, 16), BYTES_AT(16, 64), F16_AT(80), F16_AT(82) } },
+#define LAYOUT(...) &(const struct mmh_fields) { __VA_ARGS__ }
+
+static const struct mmh_fields *const layouts[MMH_DTYPE_COUNT] = {
+    [MMH_DTYPE_Q4_0] = LAYOUT(18, 2, { F16_AT(0), BYTES_AT(2, 16) }),
+    [MMH_DTYPE_Q4_1] = LAYOUT(20, 3, { F16_AT(0), F16_AT(2), BYTES_AT(4, 16) }),
+    [MMH_DTYPE_Q5_0] = LAYOUT(22, 2, { F16_AT(0), BITS_AT(32, 6, 4, 16, 2, 1, 1) }),
+    [MMH_DTYPE_Q5_1] = LAYOUT(24, 3, { F16_AT(0), F16_AT(2), BITS_AT(32, 8, 4, 16, 4, 1, 1) }),
+    [MMH_DTYPE_Q8_0] = LAYOUT(34, 2, { F16_AT(0), WHOLE(I8, 2, 1, 32) }),
+    [MMH_DTYPE_Q8_1] = LAYOUT(36, 3, { F16_AT(0), F16_AT(2), WHOLE(I8, 4, 1, 32) }),
+    [MMH_DTYPE_Q2_K] = LAYOUT(84, 4, { BYTES_AT(0, 16), BYTES_AT(16, 64), F16_AT(80), F16_AT(82) }),
     /* Two weights of three bits an element. */
-    [MMH_DTYPE_Q3_K] = { 110, 4, { BITS_AT(128, 32, 4, 32, 0, 2, 32), BYTES_AT(96, 8),
-                                   BYTES_AT(104, 4), F16_AT(108) } },
+    [MMH_DTYPE_Q3_K] = LAYOUT(110, 4, { BITS_AT(128, 32, 4, 32, 0, 2, 32), BYTES_AT(96, 8),
+                                   BYTES_AT(104, 4), F16_AT(108) }),
     /* Twelve bytes of scales: four scales, four minima, low bits of four more of both. */
-    [MMH_DTYPE_Q4_K] = { 144, 6, { F16_AT(0), F16_AT(2), BYTES_AT(4, 4), BYTES_AT(8, 4),
-                                   BYTES_AT(12, 4), BYTES_AT(16, 128) } },
-    [MMH_DTYPE_Q5_K] = { 176, 6, { F16_AT(0), F16_AT(2), BYTES_AT(4, 4), BYTES_AT(8, 4),
-                                   BYTES_AT(12, 4), BITS_AT(256, 48, 4, 32, 16, 1, 32) } },
-    [MMH_DTYPE_Q6_K] = { 210, 3, { BITS_AT(256, 0, 4, 64, 128, 2, 32), WHOLE(I8, 192, 1, 16),
-                                   F16_AT(208) } },
-    [MMH_DTYPE_Q8_K] = { 292, 3, { WHOLE(F32, 0, 4, 1), WHOLE(I8, 4, 1, 256),
-                                   WHOLE(I16, 260, 2, 16) } },
-    [MMH_DTYPE_IQ2_XXS] = { 66, 2, { F16_AT(0), WHOLE(U16, 2, 2, 32) } },
-    [MMH_DTYPE_IQ2_XS] = { 74, 3, { F16_AT(0), WHOLE(U16, 2, 2, 32), BYTES_AT(66, 8) } },
-    [MMH_DTYPE_IQ2_S] = { 82, 5, { F16_AT(0), BYTES_AT(2, 32), BYTES_AT(34, 32), BYTES_AT(66, 8),
-                                   BYTES_AT(74, 8) } }, /* qs holds indices, then signs */
-    [MMH_DTYPE_IQ3_XXS] = { 98, 3, { F16_AT(0), BYTES_AT(2, 64), BYTES_AT(66, 32) } },
-    [MMH_DTYPE_IQ3_S] = { 110, 5, { F16_AT(0), BYTES_AT(2, 64), BYTES_AT(66, 8), BYTES_AT(74, 32),
-                                    BYTES_AT(106, 4) } },
-    [MMH_DTYPE_IQ1_S] = { 50, 3, { F16_AT(0), BYTES_AT(2, 32), WHOLE(U16, 34, 2, 8) } },
-    [MMH_DTYPE_IQ1_M] = { 56, 3, { BYTES_AT(0, 32), BYTES_AT(32, 16), WHOLE(U16, 48, 2, 4) } },
-    [MMH_DTYPE_IQ4_NL] = { 18, 2, { F16_AT(0), BYTES_AT(2, 16) } },
-    [MMH_DTYPE_IQ4_XS] = { 136, 4, { F16_AT(0), BYTES_AT(2, 2), BYTES_AT(4, 4),
-                                     BYTES_AT(8, 128) } },
-    [MMH_DTYPE_TQ1_0] = { 54, 3, { BYTES_AT(0, 48), BYTES_AT(48, 4), F16_AT(52) } },
-    [MMH_DTYPE_TQ2_0] = { 66, 2, { BYTES_AT(0, 64), F16_AT(64) } },
-    [MMH_DTYPE_MXFP4] = { 17, 2, { WHOLE(F8_E8M0, 0, 1, 1), BYTES_AT(1, 16) } },
-    [MMH_DTYPE_NVFP4] = { 36, 2, { BYTES_AT(0, 4), BYTES_AT(4, 32) } },
-    [MMH_DTYPE_Q1_0] = { 18, 2, { F16_AT(0), BYTES_AT(2, 16) } },
+    [MMH_DTYPE_Q4_K] = LAYOUT(144, 6, { F16_AT(0), F16_AT(2), BYTES_AT(4, 4), BYTES_AT(8, 4),
+                                   BYTES_AT(12, 4), BYTES_AT(16, 128) }),
+    [MMH_DTYPE_Q5_K] = LAYOUT(176, 6, { F16_AT(0), F16_AT(2), BYTES_AT(4, 4), BYTES_AT(8, 4),
+                                   BYTES_AT(12, 4), BITS_AT(256, 48, 4, 32, 16, 1, 32) }),
+    [MMH_DTYPE_Q6_K] = LAYOUT(210, 3, { BITS_AT(256, 0, 4, 64, 128, 2, 32), WHOLE(I8, 192, 1, 16),
+                                   F16_AT(208) }),
+    [MMH_DTYPE_Q8_K] = LAYOUT(292, 3, { WHOLE(F32, 0, 4, 1), WHOLE(I8, 4, 1, 256),
+                                   WHOLE(I16, 260, 2, 16) }),
+    [MMH_DTYPE_IQ2_XXS] = LAYOUT(66, 2, { F16_AT(0), WHOLE(U16, 2, 2, 32) }),
+    [MMH_DTYPE_IQ2_XS] = LAYOUT(74, 3, { F16_AT(0), WHOLE(U16, 2, 2, 32), BYTES_AT(66, 8) }),
+    [MMH_DTYPE_IQ2_S] = LAYOUT(82, 5, { F16_AT(0), BYTES_AT(2, 32), BYTES_AT(34, 32), BYTES_AT(66, 8),
+                                   BYTES_AT(74, 8) }), /* qs holds indices, then signs */
+    [MMH_DTYPE_IQ3_XXS] = LAYOUT(98, 3, { F16_AT(0), BYTES_AT(2, 64), BYTES_AT(66, 32) }),
+    [MMH_DTYPE_IQ3_S] = LAYOUT(110, 5, { F16_AT(0), BYTES_AT(2, 64), BYTES_AT(66, 8), BYTES_AT(74, 32),
+                                    BYTES_AT(106, 4) }),
+    [MMH_DTYPE_IQ1_S] = LAYOUT(50, 3, { F16_AT(0), BYTES_AT(2, 32), WHOLE(U16, 34, 2, 8) }),
+    [MMH_DTYPE_IQ1_M] = LAYOUT(56, 3, { BYTES_AT(0, 32), BYTES_AT(32, 16), WHOLE(U16, 48, 2, 4) }),
+    [MMH_DTYPE_IQ4_NL] = LAYOUT(18, 2, { F16_AT(0), BYTES_AT(2, 16) }),
+    [MMH_DTYPE_IQ4_XS] = LAYOUT(136, 4, { F16_AT(0), BYTES_AT(2, 2), BYTES_AT(4, 4),
+                                     BYTES_AT(8, 128) }),
+    [MMH_DTYPE_TQ1_0] = LAYOUT(54, 3, { BYTES_AT(0, 48), BYTES_AT(48, 4), F16_AT(52) }),
+    [MMH_DTYPE_TQ2_0] = LAYOUT(66, 2, { BYTES_AT(0, 64), F16_AT(64) }),
+    [MMH_DTYPE_MXFP4] = LAYOUT(17, 2, { WHOLE(F8_E8M0, 0, 1, 1), BYTES_AT(1, 16) }),
+    [MMH_DTYPE_NVFP4] = LAYOUT(36, 2, { BYTES_AT(0, 4), BYTES_AT(4, 32) }),
+    [MMH_DTYPE_Q1_0] = LAYOUT(18, 2, { F16_AT(0), BYTES_AT(2, 16) }),
 };
 /* clang-format on */
 
 const struct mmh_fields *mmh_dtype_fields(mmh_dtype dtype)
 {
-    return mmh_dtype_is_block(dtype) && layouts[dtype].count ? &layouts[dtype] : NULL;
+    return mmh_dtype_is_block(dtype) ? layouts[dtype] : NULL;
 }
 
 unsigned mmh_field_element_bytes(const struct mmh_field *field)

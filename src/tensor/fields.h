@@ -12,7 +12,7 @@
 
 #include "tensor/dtype.h"
 
-enum { MMH_FIELDS_MAX = 16, MMH_FIELD_PIECES_MAX = 2, MMH_RECORD_BYTES_MAX = 4096 };
+enum { MMH_FIELDS_MAX = 8, MMH_FIELD_PIECES_MAX = 2, MMH_RECORD_BYTES_MAX = 4096 };
 
 /*
  * Bits of a field's elements. Whole elements lie one after another: `bits` is all of them, `group` 0.
