@@ -1,4 +1,4 @@
-"""A second, independent reader of .mmh containers: format.md (3.0, draft 2) made executable."""
+"""A second, independent reader of .mmh containers: format.md (3.0, draft 3) made executable."""
 # SPDX-License-Identifier: Apache-2.0
 #
 # Every function names the section of format.md that it follows. Nothing here is quick on purpose;
@@ -34,9 +34,9 @@ XZ_MEMORY_LIMIT = (64 << 20) + (1 << 20)
 OK, DAMAGED, MENDED, CORRUPT, UNSUPPORTED, LIMIT = 0, 3, 4, 5, 9, 10
 
 STORE, CONSTANT, ZSTD, LZMA, FLOAT, BYTES_RANS = 0, 1, 2, 3, 4, 5
-ZERO_RUN, SHUFFLE_ZSTD, MODEL, BYTE_PAIRS = 6, 7, 8, 9
+ZERO_RUN, SHUFFLE_ZSTD, MODEL, BYTE_PAIRS, FIELDS = 6, 7, 8, 9, 10
 
-MODEL_RANS, MODEL_SHIFTS, MODEL_PAIRS = 1, 2, 3
+MODEL_RANS, MODEL_SHIFTS, MODEL_PAIRS, MODEL_FIELDS = 1, 2, 3, 4
 
 # Section 5, element types: name and bits of one element.
 TYPES = {
@@ -66,9 +66,40 @@ TYPES = {
     23: ("f8_e5m2fnuz", 8),
     24: ("i4", 4),
     25: ("u4", 4),
+    26: ("i2", 2),
+    27: ("u2", 2),
 }
-# A block's type is a scalar: no complex type, no type below a byte.
-BLOCK_TYPES = frozenset(set(TYPES) - {17, 18, 19, 20, 21, 24, 25})
+# Section 5, block types: name, elements of a block, bytes of it.
+BLOCKED_TYPES = {
+    28: ("q4_0", 32, 18),
+    29: ("q4_1", 32, 20),
+    30: ("q5_0", 32, 22),
+    31: ("q5_1", 32, 24),
+    32: ("q8_0", 32, 34),
+    33: ("q8_1", 32, 36),
+    34: ("q2_k", 256, 84),
+    35: ("q3_k", 256, 110),
+    36: ("q4_k", 256, 144),
+    37: ("q5_k", 256, 176),
+    38: ("q6_k", 256, 210),
+    39: ("q8_k", 256, 292),
+    40: ("iq2_xxs", 256, 66),
+    41: ("iq2_xs", 256, 74),
+    42: ("iq2_s", 256, 82),
+    43: ("iq3_xxs", 256, 98),
+    44: ("iq3_s", 256, 110),
+    45: ("iq1_s", 256, 50),
+    46: ("iq1_m", 256, 56),
+    47: ("iq4_nl", 32, 18),
+    48: ("iq4_xs", 256, 136),
+    49: ("tq1_0", 256, 54),
+    50: ("tq2_0", 256, 66),
+    51: ("mxfp4", 32, 17),
+    52: ("nvfp4", 64, 36),
+    53: ("q1_0", 128, 18),
+}
+# The type of a block of the container is a scalar: no complex type, no type below a byte, no block type.
+BLOCK_TYPES = frozenset(set(TYPES) - {17, 18, 19, 20, 21, 24, 25, 26, 27})
 
 # Section 8: exponent bits E, mantissa bits M of the head, tail bits t.
 FLOAT_LAYOUT = {11: (8, 7, 0), 10: (5, 10, 0), 12: (8, 7, 16), 13: (11, 4, 48)}
@@ -240,7 +271,7 @@ def check_header(header):
         raise Unsupported("major version %d" % major)
     if required:
         raise Unsupported("required features %#x of version 3.%d" % (required, minor))
-    if draft != 2:
+    if draft != 3:
         raise Unsupported("draft %d" % draft)
     if suite not in (1, 2):
         raise Unsupported("hash suite %d" % suite)
@@ -358,13 +389,14 @@ class File:
 class Tensor:
     """One row of the tensor table."""
 
-    def __init__(self, file, name, kind, flags, shape, offset, size):
+    def __init__(self, file, name, kind, flags, shape, strides, offset, size):
         self.file = file
         self.name = name
-        self.type = TYPES[kind][0]
+        self.type = (TYPES.get(kind) or BLOCKED_TYPES[kind])[0]
         self.big_endian = bool(flags & 1)
         self.column_major = bool(flags & 2)
         self.shape = shape
+        self.strides = strides
         self.offset = offset
         self.bytes = size
 
@@ -437,7 +469,7 @@ def read_chunk_table(cursor, end_of_chunks):
 
 def check_type_and_flags(kind, flags, known):
     """An element type or a flag that this reader does not know is unsupported."""
-    if kind not in TYPES:
+    if kind not in TYPES and kind not in BLOCKED_TYPES:
         raise Unsupported("element type %d" % kind)
     if flags & ~known:
         raise Unsupported(f"flags {flags:#x}")
@@ -565,19 +597,42 @@ def read_tensor_table(cursor, files):
         name = cursor.string()
         kind = cursor.u8()
         flags = cursor.u8()
-        check_type_and_flags(kind, flags, 3)
+        check_type_and_flags(kind, flags, 7)
         dimensions = cursor.u8()
         need(dimensions <= 64, "a tensor of too many dimensions")
         shape = tuple(cursor.varint() for _ in range(dimensions))
+        strides = tuple(cursor.varint() for _ in range(dimensions)) if flags & 4 else None
         offset = cursor.varint()
         size = cursor.varint()
         need(offset + size <= file.size, "a tensor outside of its file")
-        count = 1
-        for dimension in shape:
-            count *= dimension
-        need(kind == 0 or ceil_div(count * TYPES[kind][1], 8) == size, "a tensor's type, shape and bytes do not agree")
-        tensors.append(Tensor(file.name, name, kind, flags, shape, offset, size))
+        if strides is not None:
+            need(not flags & 2, "a tensor with strides that is column-major")
+            need(strided_bytes(kind, shape, strides) == size, "a tensor's strides and bytes do not agree")
+        elif kind:
+            need(plain_bytes(kind, shape) == size, "a tensor's type, shape and bytes do not agree")
+        tensors.append(Tensor(file.name, name, kind, flags, shape, strides, offset, size))
     return tensors
+
+
+def plain_bytes(kind, shape):
+    """Section 5: the bytes of a tensor whose elements follow one another."""
+    count = 1
+    for dimension in shape:
+        count *= dimension
+    if kind in TYPES:
+        return ceil_div(count * TYPES[kind][1], 8)
+    _, elements, block_bytes = BLOCKED_TYPES[kind]
+    need(count % elements == 0, "a tensor that cuts a block")
+    return count // elements * block_bytes
+
+
+def strided_bytes(kind, shape, strides):
+    """Section 5: from the first to the last element of a view."""
+    need(kind in TYPES and TYPES[kind][1] % 8 == 0, "strides of elements that have no whole bytes")
+    if 0 in shape:
+        return 0
+    last = sum((dimension - 1) * stride for dimension, stride in zip(shape, strides))
+    return (1 + last) * (TYPES[kind][1] // 8)
 
 
 def read_extensions(cursor):
@@ -1226,6 +1281,118 @@ def bytes_of_codes(buckets):
     return [value for bucket in range(16) for value in range(256) if buckets[value] == bucket]
 
 
+# --------------------------------------------------------------------------------------------------
+# Section 13: fields chunks
+# --------------------------------------------------------------------------------------------------
+
+
+class Field:
+    """A field of records: its element type, how many elements a record has, and where their bits are."""
+
+    def __init__(self, kind, elements, pieces, model_bytes):
+        self.type = kind
+        self.elements = elements
+        self.pieces = pieces
+        self.model_bytes = model_bytes
+        self.model = None
+        need(kind in BLOCK_TYPES and kind != 0, "a field's element type")
+        self.width = TYPES[kind][1] // 8
+        need(elements >= 1, "a field without elements")
+        whole = [piece for piece in pieces if not piece[2]]
+        if whole:
+            need(len(pieces) == 1 and whole[0][1] == TYPES[kind][1], "a field of whole elements")
+            return
+        need(self.width == 1 and sum(width for _, width, _ in pieces) <= 8, "a field's bits")
+        for _, width, group in pieces:
+            need(width in (1, 2, 4, 8), "a piece's width")
+            need(elements % (group * 8 // width) == 0, "a piece that cuts a group")
+
+    def bytes_of(self, piece):
+        """The bytes of a record that belong to a piece."""
+        return range(piece[0], piece[0] + self.elements * piece[1] // 8)
+
+    def put(self, record, data):
+        """One record's elements into its bytes; sections 13's formula, element by element."""
+        offset, _, group = self.pieces[0]
+        if not group:
+            record[offset : offset + len(data)] = data
+            return
+        shift = 0
+        for offset, width, group in self.pieces:
+            places = 8 // width
+            for i, value in enumerate(data):
+                at = offset + i // (group * places) * group + i % group
+                record[at] |= (value >> shift & (1 << width) - 1) << width * (i // group % places)
+            shift += width
+
+
+class FieldsModel:
+    """Section 13: a model of kind 4, what the records are."""
+
+    kind = MODEL_FIELDS
+
+    def __init__(self, payload):
+        cursor = Cursor(payload, "model of fields")
+        cursor.u8()
+        count = cursor.u8()
+        self.record_bytes = cursor.u16()
+        need(1 <= count <= 8 and 1 <= self.record_bytes <= 4096, "a model's fields")
+        self.fields = [self._field(cursor) for _ in range(count)]
+        owned = [at for field in self.fields for piece in field.pieces for at in field.bytes_of(piece)]
+        need(sorted(owned) == list(range(self.record_bytes)), "fields that are no record")
+        for field in self.fields:
+            own = cursor.take(field.model_bytes)
+            if own:
+                need(own[0] != MODEL_FIELDS, "a field that has fields")
+                field.model = Model(own)
+        cursor.end()
+
+    @staticmethod
+    def _field(cursor):
+        kind, count = cursor.take(2)
+        elements = cursor.u16()
+        pieces = [(cursor.u16(), cursor.u8(), cursor.u8()) for _ in range(2)]
+        need(1 <= count <= 2 and not any(map(any, pieces[count:])), "a field's pieces")
+        return Field(kind, elements, pieces[:count], cursor.u32())
+
+    def check(self, size):
+        """A block of `size` elements, an opaque one's are bytes."""
+        need(size % self.record_bytes == 0, "a block that cuts a record")
+        for field in self.fields:
+            if field.model is not None:
+                check_views(field.model, size // self.record_bytes * field.elements * field.width, field.width)
+
+
+def check_views(model, size, width):
+    """Section 9: the views of a model are at most the elements of a block; kind 3 counts pairs."""
+    unit = 2 if model.kind == MODEL_PAIRS else width
+    need(model.elements <= size // unit, "a model's views are more than its block")
+
+
+def decode_fields(payload, size, decoder):
+    """Section 13: each field as a chunk of its own."""
+    model = decoder.model_of(MODEL_FIELDS)
+    need(decoder.type == 0, "fields in a block that is not opaque")
+    need(size % model.record_bytes == 0 and decoder.first_byte % model.record_bytes == 0, "a chunk that cuts a record")
+    records = size // model.record_bytes
+    before = decoder.first_byte // model.record_bytes
+    cursor = Cursor(payload, "fields chunk")
+    heads = [(cursor.u8(), any(cursor.take(3)), cursor.u32()) for _ in model.fields]
+    out = [bytearray(model.record_bytes) for _ in range(records)]
+    for field, (inner, reserved, length) in zip(model.fields, heads):
+        need(not reserved and inner in CODECS and inner != FIELDS, "a field's head")
+        need(records * field.elements <= CHUNK_ELEMENTS, "a field of too many elements")
+        need(inner != BYTE_PAIRS or before * field.elements % 2 == 0, "byte pairs that begin within a pair")
+        each = field.elements * field.width
+        within = Decoder(field.type, before * each, field.model)
+        data = decode_payload(inner, cursor.take(length), records * each, within)
+        cursor.pad(8)
+        for number, record in enumerate(out):
+            field.put(record, data[number * each : (number + 1) * each])
+    cursor.end()
+    return b"".join(out)
+
+
 CODECS = {
     STORE: decode_store,
     CONSTANT: decode_constant,
@@ -1236,6 +1403,7 @@ CODECS = {
     ZERO_RUN: decode_zero_run,
     SHUFFLE_ZSTD: decode_shuffle_zstd,
     BYTE_PAIRS: decode_byte_pairs,
+    FIELDS: decode_fields,
 }
 
 
@@ -1295,11 +1463,14 @@ class Container:
         if block.model is None:
             return None
         if block.model not in self._models:
-            self._models = {block.model: Model(self.stored(block.model))}
+            payload = self.stored(block.model)
+            kind = FieldsModel if payload[:1] == bytes([MODEL_FIELDS]) else Model
+            self._models = {block.model: kind(payload)}
         model = self._models[block.model]
-        # A byte-pair model's elements are pairs.
-        unit = 2 if model.kind == MODEL_PAIRS else block.element_bytes
-        need(model.elements <= block.bytes // unit, "a model's views are more than its block")
+        if model.kind == MODEL_FIELDS:
+            model.check(block.bytes // block.element_bytes)
+        else:
+            check_views(model, block.bytes, block.element_bytes)
         return model
 
     def block_pieces(self, block):

@@ -18,7 +18,7 @@ sys.path.insert(0, str(HERE))
 
 import mmh_reference as reference  # noqa: E402
 
-GOLDEN = Path(os.environ.get("MMH_GOLDEN", HERE / "../golden/draft-2"))
+GOLDEN = Path(os.environ.get("MMH_GOLDEN", HERE / "../golden/draft-3"))
 MMH = Path(os.environ["MMH_BUILD"]) / "mmh" if os.environ.get("MMH_BUILD") else None
 LISTED = (
     json.loads((GOLDEN / "golden.json").read_text())
