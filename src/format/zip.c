@@ -16,21 +16,21 @@
 #include "base/bits.h"
 
 enum {
-    END_BYTES = 22,      /* of the end record without its comment */
-    END64_BYTES = 56,    /* of the zip64 end record without extensions */
-    LOCATOR_BYTES = 20,  /* of what says where that is */
-    CENTRAL_BYTES = 46,  /* of an entry in the directory without its name, extra field, comment */
-    LOCAL_BYTES = 30,    /* of the header before an entry's data, likewise */
+    END_BYTES = 22,     /* of the end record without its comment */
+    END64_BYTES = 56,   /* of the zip64 end record without extensions */
+    LOCATOR_BYTES = 20, /* of what says where that is */
+    CENTRAL_BYTES = 46, /* of an entry in the directory without its name, extra field, comment */
+    LOCAL_BYTES = 30,   /* of the header before an entry's data, likewise */
     COMMENT_BYTES_MAX = 65535,
     ZIP64_FIELD = 1,
     FLAG_ENCRYPTED = 1,
     FLAG_UTF8 = 0x800
 };
 
-#define LOCAL_MAGIC   0x04034b50u
+#define LOCAL_MAGIC 0x04034b50u
 #define CENTRAL_MAGIC 0x02014b50u
-#define END_MAGIC     0x06054b50u
-#define END64_MAGIC   0x06064b50u
+#define END_MAGIC 0x06054b50u
+#define END64_MAGIC 0x06064b50u
 #define LOCATOR_MAGIC 0x07064b50u
 
 /* ---- the end of the archive ---- */
@@ -71,8 +71,7 @@ static mmh_status read_end64(struct claim *claim, const struct mmh_source *sourc
 {
     uint8_t bytes[END64_BYTES];
     uint64_t end = claim->record;
-    if (end < LOCATOR_BYTES + END64_BYTES ||
-        !magic_at(source, end - LOCATOR_BYTES, LOCATOR_MAGIC))
+    if (end < LOCATOR_BYTES + END64_BYTES || !magic_at(source, end - LOCATOR_BYTES, LOCATOR_MAGIC))
         return MMH_OK;
     mmh_status status = source->read(source->context, end - LOCATOR_BYTES, bytes, LOCATOR_BYTES,
                                      err);
@@ -384,11 +383,13 @@ mmh_status mmh_zip_read(struct mmh_zip *zip, struct mmh_arena *arena,
 void mmh_zip_remark(const struct mmh_zip *zip, struct mmh_extent_map *map)
 {
     if (zip->compressed_bytes)
-        mmh_extent_map_remark(map, "%llu bytes of the archive are compressed already: they stay as "
-                                   "they are",
+        mmh_extent_map_remark(map,
+                              "%llu bytes of the archive are compressed already: they stay as "
+                              "they are",
                               (unsigned long long)zip->compressed_bytes);
     if (zip->doubtful_count)
-        mmh_extent_map_remark(map, "%zu entries of the archive are encrypted, overlap others or lie "
-                                   "outside of it: kept as plain bytes",
+        mmh_extent_map_remark(map,
+                              "%zu entries of the archive are encrypted, overlap others or lie "
+                              "outside of it: kept as plain bytes",
                               zip->doubtful_count);
 }
