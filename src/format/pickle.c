@@ -22,7 +22,7 @@ enum {
     MARKS_MAX = 1 << 16,
     MEMO_MAX = 1 << 20, /* plus a 32nd of the bytes read */
     LINE_MAX_BYTES = MMH_PICKLE_TEXT_MAX,
-    SMALL_COUNT = 256
+    SMALL_COUNT = 32
 };
 
 struct scan {
@@ -80,7 +80,7 @@ static bool make_room(struct scan *scan, void **array, size_t *room, size_t coun
         return true;
     if (count >= most)
         return fail(scan, MMH_E_UNSUPPORTED, "is deeper or larger than its size warrants");
-    size_t more = MMH_MIN(MMH_MAX(*room * 2, (size_t)256), most);
+    size_t more = MMH_MIN(MMH_MAX(*room * 2, (size_t)64), most);
     more = MMH_MAX(more, MMH_MIN(count + 1, most));
     void *larger = mmh_alloc_array(scan->arena->allocator, more, size);
     if (!larger)
