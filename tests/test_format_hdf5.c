@@ -794,6 +794,32 @@ static void test_checksums_and_shuffles_are_looked_through(void **state)
     }
 }
 
+/* Each by itself, if it is worth an extent. */
+static void test_planes_of_large_shuffled_chunks_are_storages(void **state)
+{
+    struct subject s;
+    (void)state;
+    begin(&s, 0);
+    uint64_t first = data(&s, 4096);
+    space(&s, 1, (const uint64_t[]){ 1000 }, NULL);
+    type_f32(&s);
+    filters(&s, 1, (const uint16_t[]){ SHUFFLE });
+    chunked_4(&s, 1, (const uint64_t[]){ 1024 }, SINGLE, 2, "\0\20\0\0\0\0\0\0\0\0\0\0", 12, first);
+    link_to(&s, "w", header(&s));
+    set_root(&s, header(&s));
+    map(&s);
+    assert_list(&s, first, "");
+    assert_int_equal(s.map.extent_count, 6);
+    for (unsigned plane = 0; plane < 4; plane++) {
+        const struct mmh_extent *extent = &s.map.extents[1 + plane];
+        assert_string_equal(extent->name, "w[0:1024]");
+        assert_int_equal(extent->dtype, MMH_DTYPE_U8);
+        assert_int_equal(extent->offset, first + 1024 * plane);
+        assert_int_equal(extent->bytes, 1024);
+    }
+    end(&s);
+}
+
 static void test_chunks_that_are_the_array_are_one_tensor(void **state)
 {
     static const struct {
@@ -1138,6 +1164,7 @@ int main(void)
         cmocka_unit_test(test_links_in_heaps_are_followed),
         cmocka_unit_test(test_every_chunk_index_finds_its_chunks),
         cmocka_unit_test(test_checksums_and_shuffles_are_looked_through),
+        cmocka_unit_test(test_planes_of_large_shuffled_chunks_are_storages),
         cmocka_unit_test(test_chunks_that_are_the_array_are_one_tensor),
         cmocka_unit_test(test_types_of_ours_are_known),
         cmocka_unit_test(test_numpys_bool_and_complex_are_known),
