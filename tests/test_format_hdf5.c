@@ -463,6 +463,56 @@ static void test_links_in_headers_are_followed_once(void **state)
     end(&s);
 }
 
+/* An attribute of the header that is being made: one string of `bytes` bytes. */
+static void attribute(struct subject *s, const char *name, const char *value, uint32_t bytes,
+                      unsigned dimensions)
+{
+    struct mmh_buffer body;
+    mmh_buffer_init(&body, NULL);
+    mmh_buffer_u16(&body, 3); /* the version, no flags */
+    mmh_buffer_u16(&body, (uint16_t)(strlen(name) + 1));
+    mmh_buffer_u16(&body, 8);
+    mmh_buffer_u16(&body, 4);
+    mmh_buffer_u8(&body, 0);
+    mmh_buffer_bytes(&body, name, strlen(name) + 1);
+    mmh_buffer_u32(&body, 0x13);
+    mmh_buffer_u32(&body, bytes);
+    mmh_buffer_u8(&body, 2);
+    mmh_buffer_u8(&body, (uint8_t)dimensions);
+    mmh_buffer_u16(&body, 0);
+    mmh_buffer_bytes(&body, value, strlen(value));
+    message(s, 0x0c, &body);
+    mmh_buffer_release(&body);
+}
+
+/* Whatever is wrong with one, the group is read on. */
+static void test_short_strings_of_the_root_are_metadata(void **state)
+{
+    struct subject s;
+    (void)state;
+    begin(&s, 0);
+    uint64_t values = data(&s, 4);
+    space(&s, 0, NULL, NULL);
+    type_f32(&s);
+    attribute(&s, "of a dataset", "x", 1, 0);
+    contiguous(&s, values, 4);
+    uint64_t dataset = header(&s);
+    attribute(&s, "keras_version", "3.4.1", 5, 0);
+    attribute(&s, "longer than it is", "3", 100, 0);
+    attribute(&s, "several", "abc", 3, 1);
+    attribute(&s, "backend", "torch", 5, 0);
+    link_to(&s, "w", dataset);
+    set_root(&s, header(&s));
+    map(&s);
+    assert_list(&s, values, "w F32 [] 0 4\n");
+    assert_int_equal(s.map.metadata_count, 2);
+    assert_string_equal(s.map.metadata[0].key, "keras_version");
+    assert_string_equal(s.map.metadata[0].value, "3.4.1");
+    assert_string_equal(s.map.metadata[1].value, "torch");
+    assert_int_equal(s.map.remark_count, 0);
+    end(&s);
+}
+
 static uint64_t scalar(struct subject *s, uint64_t values)
 {
     space(s, 0, NULL, NULL);
@@ -744,6 +794,32 @@ static void test_checksums_and_shuffles_are_looked_through(void **state)
     }
 }
 
+/* Each by itself, if it is worth an extent. */
+static void test_planes_of_large_shuffled_chunks_are_storages(void **state)
+{
+    struct subject s;
+    (void)state;
+    begin(&s, 0);
+    uint64_t first = data(&s, 4096);
+    space(&s, 1, (const uint64_t[]){ 1000 }, NULL);
+    type_f32(&s);
+    filters(&s, 1, (const uint16_t[]){ SHUFFLE });
+    chunked_4(&s, 1, (const uint64_t[]){ 1024 }, SINGLE, 2, "\0\20\0\0\0\0\0\0\0\0\0\0", 12, first);
+    link_to(&s, "w", header(&s));
+    set_root(&s, header(&s));
+    map(&s);
+    assert_list(&s, first, "");
+    assert_int_equal(s.map.extent_count, 6);
+    for (unsigned plane = 0; plane < 4; plane++) {
+        const struct mmh_extent *extent = &s.map.extents[1 + plane];
+        assert_string_equal(extent->name, "w[0:1024]");
+        assert_int_equal(extent->dtype, MMH_DTYPE_U8);
+        assert_int_equal(extent->offset, first + 1024 * plane);
+        assert_int_equal(extent->bytes, 1024);
+    }
+    end(&s);
+}
+
 static void test_chunks_that_are_the_array_are_one_tensor(void **state)
 {
     static const struct {
@@ -1017,7 +1093,7 @@ static void test_trees_without_end_come_to_one(void **state)
     link_to(&s, "w", header(&s));
     set_root(&s, header(&s));
     assert_quick(&s);
-    assert_remark(&s, "without end");
+    assert_remark(&s, "tells of more");
     end(&s);
 }
 
@@ -1084,9 +1160,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_symbol_tables_are_followed),
         cmocka_unit_test(test_links_in_headers_are_followed_once),
+        cmocka_unit_test(test_short_strings_of_the_root_are_metadata),
         cmocka_unit_test(test_links_in_heaps_are_followed),
         cmocka_unit_test(test_every_chunk_index_finds_its_chunks),
         cmocka_unit_test(test_checksums_and_shuffles_are_looked_through),
+        cmocka_unit_test(test_planes_of_large_shuffled_chunks_are_storages),
         cmocka_unit_test(test_chunks_that_are_the_array_are_one_tensor),
         cmocka_unit_test(test_types_of_ours_are_known),
         cmocka_unit_test(test_numpys_bool_and_complex_are_known),

@@ -115,13 +115,13 @@ static bool visit_symbols(struct mmh_hdf5 *h5, void *context, unsigned entry_byt
     if (!mmh_hdf5_go_signed(h5, mmh_hdf5_address(h5), "SNOD", 1))
         return false;
     mmh_stream_skip(&h5->in, 1);
-    unsigned count = mmh_stream_u16(&h5->in),
-             symbol_bytes = 2 * h5->address_bytes + 8 + SCRATCH_BYTES;
+    unsigned count = mmh_stream_u16(&h5->in);
+    unsigned symbol_bytes = h5->length_bytes + h5->address_bytes + 8 + SCRATCH_BYTES;
     uint64_t at = h5->in.position;
     for (unsigned i = 0; i < count; i++, at += symbol_bytes) {
         if (!mmh_hdf5_seek(h5, at, symbol_bytes))
             return false;
-        uint64_t name_offset = mmh_hdf5_address(h5), address = mmh_hdf5_address(h5);
+        uint64_t name_offset = mmh_hdf5_length(h5), address = mmh_hdf5_address(h5);
         if (mmh_stream_u32(&h5->in) != KIND_SOFT && !add_symbol(h5, context, name_offset, address))
             return false;
     }
@@ -238,15 +238,19 @@ static bool go_within(struct mmh_hdf5 *h5, const struct heap *heap, uint64_t off
 /* A record: the hash of a name, and where the heap has the link. */
 static bool visit_heap_link(struct mmh_hdf5 *h5, void *context, unsigned record_bytes)
 {
-    enum { HASH_BYTES = 4, KIND = 0x30, VERSION = 0xc0 };
+    enum { HASH_BYTES = 4, KIND = 0x30, TINY = 0x20, VERSION = 0xc0 };
     const struct heap *heap = context;
     if (record_bytes < HASH_BYTES + 1 + heap->offset_bytes)
         return mmh_hdf5_fail(h5, "has links outside of its heap");
     mmh_stream_skip(&h5->in, HASH_BYTES);
     unsigned first = mmh_stream_u8(&h5->in);
-    uint64_t offset = mmh_hdf5_number(h5, heap->offset_bytes);
     if (first & VERSION)
         return mmh_hdf5_fail(h5, "has a heap that cannot be");
+    if ((first & KIND) == TINY) { /* it is here */
+        mmh_hdf5_link_read(h5, heap->group);
+        return mmh_hdf5_good(h5);
+    }
+    uint64_t offset = mmh_hdf5_number(h5, heap->offset_bytes);
     if (first & KIND) /* a huge one, whose name is longer than we take */
         return true;
     if (!mmh_hdf5_good(h5) || !go_within(h5, heap, offset))
