@@ -74,16 +74,12 @@ def parse(parser):
         "--tensors", type=int, default=100_000, help="of the container that open makes"
     )
     parser.add_argument("--codec-args", help="what to give bench_codec instead of MiniLM's files")
-    parser.add_argument(
-        "--again", action="store_true", help="measure peers again although the cache has them"
-    )
+    parser.add_argument("--again", action="store_true", help="measure peers again although the cache has them")
     return parser.parse_args()
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0], formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], formatter_class=argparse.RawTextHelpFormatter)
     args = parse(parser)
     asked = args.parts or (["end-to-end", "large", "large-formats", "finding", "open"] if args.large else ["all"])
     unknown = [part for part in asked if part not in PARTS and part not in GROUPS]

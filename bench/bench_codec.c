@@ -8,7 +8,7 @@
  *     --cpu avx512,c     kernel sets (default: the best one); "all"
  *     --runs N           timed runs of each, the median is printed (default 5)
  *     --bytes N          tile the tensors up to so many MiB (default 256; 0: as they are)
- *     --dtype bf16       FILE is raw elements of this type, not safetensors
+ *     --dtype bf16       FILE is raw elements of this type, not safetensors; "q4_k": its blocks
  *     --shape 768,3072   of the raw elements
  *     --only f32         take only tensors of this type
  *     --threads T        default 1
@@ -163,22 +163,36 @@ static void read_safetensors(struct bench *bench, struct mmh_arena *arena, const
 
 /* ---- blocks ---- */
 
+/* What codecs see of a tensor: block types are opaque bytes that are records. */
+static mmh_dtype coded_of(const struct tensor *tensor)
+{
+    return mmh_dtype_is_block(tensor->dtype) ? MMH_DTYPE_OPAQUE : mmh_dtype_scalar(tensor->dtype);
+}
+
+static size_t chunk_bytes_of(const struct tensor *tensor)
+{
+    if (mmh_dtype_is_block(tensor->dtype))
+        return mmh_records_chunk_bytes(tensor->dtype);
+    return tensor->dtype == MMH_DTYPE_OPAQUE
+             ? (size_t)MMH_OPAQUE_CHUNK_BYTES
+             : (size_t)MMH_CHUNK_ELEMENTS * mmh_dtype_scalar_bytes(tensor->dtype);
+}
+
 static void cut_blocks(struct bench *bench)
 {
     size_t room = 0;
     for (size_t i = 0; i < bench->tensor_count; i++)
-        room += bench->tensors[i].bytes / MMH_OPAQUE_CHUNK_BYTES + 1;
+        room += bench->tensors[i].bytes / MMH_OPAQUE_CHUNK_BYTES + 2;
     bench->blocks = need(calloc(room, sizeof *bench->blocks));
     for (size_t i = 0; i < bench->tensor_count; i++) {
         const struct tensor *tensor = &bench->tensors[i];
         unsigned unit = mmh_dtype_scalar_bytes(tensor->dtype);
-        size_t chunk = tensor->dtype == MMH_DTYPE_OPAQUE ? (size_t)MMH_OPAQUE_CHUNK_BYTES
-                                                         : (size_t)MMH_CHUNK_ELEMENTS * unit;
-        for (size_t at = 0; at < tensor->bytes; at += MMH_BLOCK_BYTES_MAX) {
+        size_t chunk = chunk_bytes_of(tensor), most = MMH_BLOCK_BYTES_MAX / chunk * chunk;
+        for (size_t at = 0; at < tensor->bytes; at += most) {
             struct block *block = &bench->blocks[bench->block_count++];
             *block = (struct block){ .tensor = tensor,
                                      .offset = tensor->offset + at,
-                                     .bytes = MMH_MIN(tensor->bytes - at, MMH_BLOCK_BYTES_MAX),
+                                     .bytes = MMH_MIN(tensor->bytes - at, most),
                                      .first = at / unit,
                                      .chunk_bytes = chunk,
                                      .first_chunk = bench->chunk_count };
@@ -211,7 +225,7 @@ static struct mmh_chunk chunk_of(const struct block *block, size_t index)
 {
     size_t at = index * block->chunk_bytes;
     return (struct mmh_chunk){
-        .dtype = mmh_dtype_scalar(block->tensor->dtype),
+        .dtype = coded_of(block->tensor),
         .first_element = at / mmh_dtype_scalar_bytes(block->tensor->dtype),
         .bytes = MMH_MIN(block->chunk_bytes, block->bytes - at),
     };
@@ -226,14 +240,20 @@ static mmh_status encode_block(void *context, size_t job, unsigned worker, mmh_e
     const struct mmh_block_plan *plan;
     const uint8_t *model;
     size_t model_bytes;
-    mmh_dtype scalar = mmh_dtype_scalar(block->tensor->dtype);
-    struct mmh_block_part part = { .elements = block->bytes / mmh_dtype_scalar_bytes(scalar),
-                                   .tensor_first = block->first,
+    bool records = mmh_dtype_is_block(block->tensor->dtype);
+    unsigned record_bytes, of_record = mmh_dtype_block(block->tensor->dtype, &record_bytes);
+    unsigned unit = records ? record_bytes : mmh_dtype_scalar_bytes(block->tensor->dtype);
+    struct mmh_block_part part = { .elements = block->bytes / unit,
+                                   .tensor_first = records ? block->first / unit : block->first,
                                    .dimensions = block->tensor->dimensions };
-    struct mmh_block_hint hint = {
-        .dtype = scalar, .parts = &part, .part_count = 1, .level = bench->level
-    };
+    struct mmh_block_hint hint = { .dtype = coded_of(block->tensor),
+                                   .records = records ? block->tensor->dtype : MMH_DTYPE_OPAQUE,
+                                   .parts = &part,
+                                   .part_count = 1,
+                                   .level = bench->level };
     memcpy(part.shape, block->tensor->shape, sizeof part.shape);
+    if (records && part.dimensions)
+        part.shape[part.dimensions - 1] /= of_record;
     const uint8_t *src = bench->data + block->offset;
     mmh_status status = mmh_block_plan_make(&plan, &model, &model_bytes, &block->floor_bits,
                                             bench->workspaces[worker], src, block->bytes, &hint,
@@ -570,6 +590,8 @@ int main(int count, char **arguments)
             if (!unit)
                 die("unknown --dtype", NULL);
             memcpy(tensor.shape, options.shape, sizeof tensor.shape);
+            if (mmh_dtype_is_block(tensor.dtype))
+                (void)mmh_dtype_block(tensor.dtype, &unit);
             tensor.bytes = bytes / unit * unit;
             add_tensor(&bench, tensor);
         } else {

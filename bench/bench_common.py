@@ -30,9 +30,7 @@ def command_line(*words):
 def bench_program(name, *words):
     """Standard output of one of the programs of bench/meson.build."""
     program = BUILD / "bench" / name
-    result = subprocess.run(
-        [str(program), *map(str, words)], stdout=subprocess.PIPE, text=True, check=True
-    )
+    result = subprocess.run([str(program), *map(str, words)], stdout=subprocess.PIPE, text=True, check=True)
     return result.stdout
 
 
@@ -139,8 +137,7 @@ def mmh(*words, fails=True):
     seconds, peak, code = json.loads(text)
     if code and fails:
         raise SystemExit(
-            f"bench: exit {code} of mmh {' '.join(map(str, words))}\n"
-            + result.stderr.decode(errors="replace")
+            f"bench: exit {code} of mmh {' '.join(map(str, words))}\n" + result.stderr.decode(errors="replace")
         )
     return None if code else (seconds, peak, result.stdout.decode(errors="replace"))
 

@@ -24,11 +24,7 @@ def bench_files(args):
     """mmh as a command on MiniLM, in memory: a row per (corpus, level, threads)."""
     levels = common.listed(args.levels, (1, 3, 5, 9), int)
     files = list(peers.model_files(["minilm"], ("bf16", "fp16", "fp32")))
-    zipnn = {
-        r["cast"]: r
-        for r in peers.load_results().values()
-        if (r["model"], r["peer"]) == ("minilm", "zipnn")
-    }
+    zipnn = {r["cast"]: r for r in peers.load_results().values() if (r["model"], r["peer"]) == ("minilm", "zipnn")}
     rows = []
     print(
         f"{'corpus':12} {'codec':7} {'threads':>7} {'size %':>7} {'pack GB/s':>18}"
@@ -47,14 +43,10 @@ def bench_files(args):
                     for _ in range(args.runs):
                         packed.unlink(missing_ok=True)
                         restored.unlink(missing_ok=True)
-                        seconds, rss, _ = mmh(
-                            "pack", f"-{level}", f"-T{threads}", "-f", "-o", packed, source
-                        )
+                        seconds, rss, _ = mmh("pack", f"-{level}", f"-T{threads}", "-f", "-o", packed, source)
                         pack.append(size / seconds / 1e9)
                         peak = max(peak, rss)
-                        seconds, rss, _ = mmh(
-                            "unpack", f"-T{threads}", "-f", "-o", restored, packed
-                        )
+                        seconds, rss, _ = mmh("unpack", f"-T{threads}", "-f", "-o", restored, packed)
                         unpack.append(size / seconds / 1e9)
                         peak = max(peak, rss)
                     copy = common.memcpy_gbps(runs=3)
@@ -104,9 +96,7 @@ def bench_end_to_end(args):
             if shutil.disk_usage(folder).free < 4 * size:
                 print(f"bench: not enough room for {where}: left out", file=sys.stderr)
                 continue
-            source, packed, restored = (
-                folder / n for n in ("model.safetensors", "model.mmh", "restored")
-            )
+            source, packed, restored = (folder / n for n in ("model.safetensors", "model.mmh", "restored"))
             print(f"bench: generating {size / 1e9:.1f} GB of bf16 for {where}", file=sys.stderr)
             bytes_in = generate.write_model(source, size)
             for level in common.listed(args.levels, (1, 5), int):
@@ -130,25 +120,19 @@ def bench_end_to_end(args):
                             )[0]
                         else:
                             restored.unlink(missing_ok=True)
-                            times[step] = mmh(
-                                "unpack", f"-T{os.cpu_count()}", "-f", "-o", restored, packed
-                            )[0]
+                            times[step] = mmh("unpack", f"-T{os.cpu_count()}", "-f", "-o", restored, packed)[0]
                             if where == "disk":  # pack syncs by itself
                                 start = time.perf_counter()
                                 subprocess.run(["sync", str(restored)], check=True)
                                 times[step] += time.perf_counter() - start
                             if (
                                 not run
-                                and subprocess.run(
-                                    ["cmp", "-s", str(source), str(restored)], check=False
-                                ).returncode
+                                and subprocess.run(["cmp", "-s", str(source), str(restored)], check=False).returncode
                             ):
                                 raise SystemExit("bench: the model did not come back as it was")
                     if run:
                         for step, found in pairs.items():
-                            found.append(
-                                (bytes_in / times[step] / 1e9, bytes_in / times["copy"] / 1e9)
-                            )
+                            found.append((bytes_in / times[step] / 1e9, bytes_in / times["copy"] / 1e9))
                 for step, found in pairs.items():
                     row = {
                         "where": where,
@@ -198,9 +182,7 @@ def bench_large(args):
         folder = Path(name)
         if shutil.disk_usage(folder).free < 3 * size:
             raise SystemExit(f"bench: large needs {3 * size / 1e9:.0f} GB of disk")
-        source, packed, restored = (
-            folder / n for n in ("model.safetensors", "model.mmh", "restored")
-        )
+        source, packed, restored = (folder / n for n in ("model.safetensors", "model.mmh", "restored"))
         print(f"bench: generating {size / 1e9:.1f} GB of bf16", file=sys.stderr)
         bytes_in = generate.write_model(source, size)
         for step, words in (

@@ -18,17 +18,12 @@ def picture_points():
     """[(label, family, decoded GB/s on one thread, size %)] of bf16 MiniLM, as measured last."""
     points, codec = [], load("codec")
     sizes = {row["cast"]: row for row in load("sizes") if row["model"] == "minilm"}
-    files = {
-        row["level"]: row
-        for row in load("files")
-        if (row["corpus"], row["threads"]) == ("minilm bf16", 1)
-    }
+    files = {row["level"]: row for row in load("files") if (row["corpus"], row["threads"]) == ("minilm bf16", 1)}
     for level in LEVELS:
         decoded = [
             r
             for r in codec
-            if (r["level"], r["op"], r["threads"]) == (level, "decode", 1)
-            and r["dtype"].lower() == "bf16"
+            if (r["level"], r["op"], r["threads"]) == (level, "decode", 1) and r["dtype"].lower() == "bf16"
         ]
         fresh = [r for r in decoded if r.get("memory") == "fresh"]  # as the peers decode
         speeds = [r["gbps"]["median"] for r in fresh or decoded]
@@ -80,14 +75,8 @@ def svg_picture(points, source, ours_note):
             ".mmhname{fill:#79c0ff}"
             ".mmh{fill:#58a6ff}.link{stroke:#58a6ff}.peer{fill:#8b949e}}</style>"
         ),
-        (
-            f'<text class="head" x="{left}" y="22">'
-            "MiniLM in bf16, one thread: smaller is up, faster is right</text>"
-        ),
-        (
-            f'<text x="{left}" y="40">'
-            f"peers into memory that their packages allocate; {ours_note}</text>"
-        ),
+        (f'<text class="head" x="{left}" y="22">MiniLM in bf16, one thread: smaller is up, faster is right</text>'),
+        (f'<text x="{left}" y="40">peers into memory that their packages allocate; {ours_note}</text>'),
     ]
     for step in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50):
         if low_x <= np.log10(step) <= high_x:
@@ -109,11 +98,7 @@ def svg_picture(points, source, ours_note):
     )
     ours = sorted((p for p in points if p[1] == "mmh"), key=lambda p: p[0])
     if len(ours) > 1:
-        out.append(
-            '<path class="link" d="M'
-            + "L".join(f"{at_x(p[2]):.1f} {at_y(p[3]):.1f}" for p in ours)
-            + '"/>'
-        )
+        out.append('<path class="link" d="M' + "L".join(f"{at_x(p[2]):.1f} {at_y(p[3]):.1f}" for p in ours) + '"/>')
     taken = [(at_x(s) - 6, at_y(v) - 6, at_x(s) + 6, at_y(v) + 6) for _, _, s, v in points]
     for label, family, speed, percent in points:
         x, y, wide = at_x(speed), at_y(percent), 7.4 * len(label)
@@ -130,10 +115,7 @@ def svg_picture(points, source, ours_note):
             if s[0] >= left
             and s[0] + wide <= width
             and top - 16 < s[1] < height - bottom + 4
-            and all(
-                s[0] + wide < b[0] or s[0] > b[2] or s[1] + 3 < b[1] or s[1] - 11 > b[3]
-                for b in taken
-            )
+            and all(s[0] + wide < b[0] or s[0] > b[2] or s[1] + 3 < b[1] or s[1] - 11 > b[3] for b in taken)
         )
         sx, sy = next(clear, spots[0])
         taken.append((sx, sy - 11, sx + wide, sy + 3))
@@ -162,8 +144,6 @@ def bench_picture(_args):
         else "mmh as a command"
     )
     PICTURE.write_text(
-        svg_picture(
-            points, f"Measured on {about['machine']}, {about['compiler']}, {about['date']}.", note
-        )
+        svg_picture(points, f"Measured on {about['machine']}, {about['compiler']}, {about['date']}.", note)
     )
     print(f"bench: drew {os.path.relpath(PICTURE)}", file=sys.stderr)

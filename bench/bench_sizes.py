@@ -43,9 +43,7 @@ def pack(path, level, folder):
 
 def in_file(row, key, size):
     """A peer's percentage of a whole file: its header and what is no float stay raw."""
-    return (
-        100 * (row["raw_bytes"] * row[key] / 100 + size - row["raw_bytes"]) / size if row else None
-    )
+    return 100 * (row["raw_bytes"] * row[key] / 100 + size - row["raw_bytes"]) / size if row else None
 
 
 def bench_sizes(args):
@@ -72,9 +70,7 @@ def bench_sizes(args):
                 "levels": {str(level): pack(path, level, folder)[1] for level in levels},
                 "zipnn_percent": in_file(peer, "whole_percent", size),
                 "zipnn_best_percent": in_file(peer, "best_percent", size),
-                "floor_percent": floor.model_floor(path)["classes"]
-                if cast not in ("int8", "native")
-                else None,
+                "floor_percent": floor.model_floor(path)["classes"] if cast not in ("int8", "native") else None,
             }
             rows.append(row)
             beside = (row[f"{name}_percent"] for name in ("zipnn", "zipnn_best", "floor"))
@@ -94,12 +90,7 @@ def judge_beside_zipnn(rows):
     for row in rows:
         for model, cast, level, points in SIZE_BARS:
             packed = row["levels"].get(str(level))
-            if (
-                model in ("*", row["model"])
-                and cast in ("*", row["cast"])
-                and packed
-                and row["zipnn_percent"]
-            ):
+            if model in ("*", row["model"]) and cast in ("*", row["cast"]) and packed and row["zipnn_percent"]:
                 figure, bar = 100 * packed / row["file_bytes"], row["zipnn_percent"] + points
                 verdict(
                     f"{row['model']} {row['cast']} -{level}, file",
@@ -117,9 +108,7 @@ def judge_beside_zipnn(rows):
                 figure <= MINILM_BF16_MAX_BAR,
             )
     for cast in peers.CASTS:
-        whole = [
-            r for r in rows if r["cast"] == cast and r["model"] != "minilm" and r["zipnn_percent"]
-        ]
+        whole = [r for r in rows if r["cast"] == cast and r["model"] != "minilm" and r["zipnn_percent"]]
         total = sum(r["file_bytes"] for r in whole)
         if not total or "5" not in whole[0]["levels"]:
             continue
@@ -129,17 +118,13 @@ def judge_beside_zipnn(rows):
         print(f"  corpus {cast}: -5 {ours:.2f} %, ZipNN {theirs:.2f} %, at its best {best:.2f} %")
         if cast == "bf16":
             bar = theirs - CORPUS_BF16_GAIN_BAR
-            verdict(
-                "corpus bf16 -5, files without minilm", f"{ours:.2f} %", f"{bar:.2f} %", ours <= bar
-            )
+            verdict("corpus bf16 -5, files without minilm", f"{ours:.2f} %", f"{bar:.2f} %", ours <= bar)
 
 
 def judge_levels(rows, levels):
     """Each level against the one before, over all models of a cast."""
     print(
-        f"{'all models of':14} {'files MB':>8} "
-        + " ".join(f"{'-' + str(level):>10}" for level in levels)
-        + "   bytes"
+        f"{'all models of':14} {'files MB':>8} " + " ".join(f"{'-' + str(level):>10}" for level in levels) + "   bytes"
     )
     casts = dict.fromkeys(row["cast"] for row in rows)
     for cast in (*casts, "all casts"):
@@ -339,9 +324,7 @@ def random_files(folder):
         weights.write_safetensors(
             path,
             {
-                f"layers.{i // 8}.{i % 8}": weights.Tensor(
-                    "BF16", np.frombuffer(random.bytes(2 * each), np.uint16)
-                )
+                f"layers.{i // 8}.{i % 8}": weights.Tensor("BF16", np.frombuffer(random.bytes(2 * each), np.uint16))
                 for i in range(count)
             },
         )
@@ -360,8 +343,7 @@ def bench_growth(args):
                 share, fixed = GROWTH_BAR
                 rows.append({"file": label, "level": level, "bytes": size, "container": packed})
                 print(
-                    f"{label:40} {level:5} {size:9} {packed:9} {packed - size:+7}"
-                    f" {share * size + fixed:8.0f}",
+                    f"{label:40} {level:5} {size:9} {packed:9} {packed - size:+7} {share * size + fixed:8.0f}",
                     flush=True,
                 )
                 verdict(

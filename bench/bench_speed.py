@@ -130,11 +130,7 @@ def bench_codec(args):
     for dtype, (level, cpu, operation, share) in bars:
         wanted = (dtype, level, cpu, operation, 1)
         best = max(
-            (
-                r["share"]["median"]
-                for r in rows
-                if (r["dtype"], r["level"], r["cpu"], r["op"], r["threads"]) == wanted
-            ),
+            (r["share"]["median"] for r in rows if (r["dtype"], r["level"], r["cpu"], r["op"], r["threads"]) == wanted),
             default=None,
         )
         if best is not None:

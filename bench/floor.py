@@ -130,10 +130,7 @@ def class_entropy_bits(symbols, exponent, view, tables, refinements):
                 bins = row[:, None] + column[None, :] - np.int16(low + shift)
                 for step in steps:
                     moved = (bins + np.int16(step)).clip(0, BINS - 1)
-                    totals.append(
-                        cost[moved.astype(np.int32) * alphabet + symbols].sum(axis)
-                        + 0.5 * abs(step)
-                    )
+                    totals.append(cost[moved.astype(np.int32) * alphabet + symbols].sum(axis) + 0.5 * abs(step))
                 move = np.array(steps, np.int16)[np.argmin(totals, 0)]
                 if axis == 1:
                     row = row + move
@@ -191,9 +188,7 @@ def tensor_floor(tensor, tables=8, refinements=0, large=LARGE):
 
 def model_floor(path, tables=8, refinements=0, smallest=LARGE):
     """The floors in % of a model's float bytes, of all of them and of its large tensors'."""
-    tensors = [
-        t for t in weights.read_safetensors(path).values() if t.dtype in SHAPES and t.data.size
-    ]
+    tensors = [t for t in weights.read_safetensors(path).values() if t.dtype in SHAPES and t.data.size]
     found = [tensor_floor(t, tables, refinements, smallest) for t in tensors]
     large = [f for f in found if f["weights"] >= LARGE]
 
@@ -217,15 +212,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", help="names, comma-separated (default: minilm and the corpus)")
     parser.add_argument("--casts", default=",".join(peers.CASTS), help="default: %(default)s")
-    parser.add_argument(
-        "--tables", type=int, default=8, help="most tables of a tensor (default: 8)"
-    )
-    parser.add_argument(
-        "--refine", type=int, default=0, help="passes that rescore the classes (default: 0)"
-    )
-    parser.add_argument(
-        "--smallest", type=int, default=LARGE, help="fewest weights for classes (default: 65536)"
-    )
+    parser.add_argument("--tables", type=int, default=8, help="most tables of a tensor (default: 8)")
+    parser.add_argument("--refine", type=int, default=0, help="passes that rescore the classes (default: 0)")
+    parser.add_argument("--smallest", type=int, default=LARGE, help="fewest weights for classes (default: 65536)")
     args = parser.parse_args()
     models = args.models.split(",") if args.models else None
     rows = []
@@ -235,9 +224,7 @@ def main():
         f"   >= 64 Ki: {'share':>6} {'order-0 %':>9} {'classes %':>9}"
     )
     for model, cast, path in peers.model_files(models, args.casts.split(",")):
-        row = {"model": model, "cast": cast} | model_floor(
-            path, args.tables, args.refine, args.smallest
-        )
+        row = {"model": model, "cast": cast} | model_floor(path, args.tables, args.refine, args.smallest)
         rows.append(row)
         print(
             f"{model:20} {cast:8} {row['weights']:9} {row['order0']:9.2f} {row['trailing']:10.2f}"

@@ -48,9 +48,7 @@ class ZipNN:
             "F8_E4M3": "float8_e4m3fn",
             "F8_E5M2": "float8_e5m2",
         }
-        self.make = lambda: Codec(
-            input_format="byte", bytearray_dtype=names[dtype], threads=1, **setting
-        )
+        self.make = lambda: Codec(input_format="byte", bytearray_dtype=names[dtype], threads=1, **setting)
 
     def compress(self, data):
         return self.make().compress(data)
@@ -253,9 +251,7 @@ def measure(peer, model, cast, path, runs):
         row["large_raw_bytes"] = sum(len(b) for _, b in large)
         row["large_best_percent"] = 100 * best_of(sizes(peer, large)) / row["large_raw_bytes"]
     if runs:
-        dtype = max(
-            {d for d, _ in buffers}, key=lambda d: sum(len(b) for e, b in buffers if e == d)
-        )
+        dtype = max({d for d, _ in buffers}, key=lambda d: sum(len(b) for e, b in buffers if e == d))
         row |= speeds(peer, dtype, b"".join(b for d, b in buffers if d == dtype), runs)
         row["runs"] = runs
     return row
@@ -335,19 +331,13 @@ def run(models=None, casts=CASTS, peers=None, runs=0, again=False):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", help="names, comma-separated (default: minilm and the corpus)")
-    parser.add_argument(
-        "--casts", default=",".join(CASTS), help="default: %(default)s; also int8, native, …"
-    )
+    parser.add_argument("--casts", default=",".join(CASTS), help="default: %(default)s; also int8, native, …")
     parser.add_argument("--peers", help="beginnings of names, comma-separated (default: all)")
-    parser.add_argument(
-        "--runs", type=int, default=0, help="timed runs of each; 0, the default: sizes only"
-    )
+    parser.add_argument("--runs", type=int, default=0, help="timed runs of each; 0, the default: sizes only")
     parser.add_argument("--again", action="store_true", help="measure what the cache already has")
     args = parser.parse_args()
     listed = lambda text: text.split(",") if text else None  # noqa: E731
-    print_rows(
-        run(listed(args.models), listed(args.casts), listed(args.peers), args.runs, args.again)
-    )
+    print_rows(run(listed(args.models), listed(args.casts), listed(args.peers), args.runs, args.again))
     print(f"peers: rows are in {RESULTS}", file=sys.stderr)
 
 

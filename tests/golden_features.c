@@ -66,9 +66,13 @@ static void say_model(const uint8_t *payload, size_t bytes, uint64_t elements)
         printf("model shifts\n");
     else if (model->kind == MMH_MODEL_PAIRS)
         printf("model pairs\n");
+    else if (model->kind == MMH_MODEL_FIELDS)
+        printf("model fields\n");
     else
         printf("model %s, %s\n", model->table_count > 1 ? "several tables" : "one table",
                model->view_count ? "classes" : "no classes");
+    for (unsigned i = 0; i < model->field_count; i++)
+        printf("fields %s\n", model->fields[i].field.pieces[0].group ? "bits" : "whole elements");
     for (size_t i = 0; i < model->view_count; i++)
         printf("model view with%s%s\n", model->views[i].row ? " rows" : "",
                model->views[i].column ? " columns" : "");
@@ -140,6 +144,8 @@ static void say_container(const mmh_container_reader *reader, mmh_input *input)
             printf("tensor big endian\n");
         if (tensor->column_major)
             printf("tensor column-major\n");
+        if (tensor->strides)
+            printf("tensor with strides\n");
         if (!tensor->bytes)
             printf("tensor empty\n");
     }

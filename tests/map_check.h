@@ -49,10 +49,10 @@ static inline const char *map_problem(const struct mmh_extent_map *map)
             return "a tensor is not plain";
         if (tensor->role == MMH_MAP_STORAGE)
             return "a storage is listed";
-        if (tensor->strides ? !mmh_strides_bytes(&bytes, tensor->dtype, tensor->dimensions,
-                                                 tensor->shape, tensor->strides)
-                            : !mmh_shape_bytes(&bytes, tensor->dtype, tensor->dimensions,
-                                               tensor->shape))
+        if (tensor->strides
+                ? !mmh_strides_bytes(&bytes, tensor->dtype, tensor->dimensions, tensor->shape,
+                                     tensor->strides)
+                : !mmh_shape_bytes(&bytes, tensor->dtype, tensor->dimensions, tensor->shape))
             return "a tensor's shape overflows";
         if (bytes != tensor->bytes)
             return "a tensor's shape and bytes disagree";

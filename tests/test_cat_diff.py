@@ -287,11 +287,13 @@ def test_cat_of_short_rows_and_scalars(tmp_path):
 
 def test_the_last_element_of_a_packed_type_is_compared(tmp_path):
     """Three elements of six bits: the last one lies across the second and the third byte."""
-    first, second = (packed(tmp_path, f"{i}.safetensors", safetensors({"f6": ("F6_E2M3", (3,), bytes([9, 9, 2 * i]))}))
-                     for i in range(2))
+    first, second = (
+        packed(tmp_path, f"{i}.safetensors", safetensors({"f6": ("F6_E2M3", (3,), bytes([9, 9, 2 * i]))}))
+        for i in range(2)
+    )
     assert mmh("diff", "--json", *first, code=OK).json()["identical"]
     for a, b in itertools.product(first, second):
-        tensor, = mmh("diff", "--json", a, b, code=OK).json()["tensors"]
+        (tensor,) = mmh("diff", "--json", a, b, code=OK).json()["tensors"]
         assert tensor["differing"] == 1, (a, b, tensor)
 
 

@@ -19,8 +19,25 @@ import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "cli"))
-from harness import (DAMAGED, INTERRUPTED, IO, LOST, MENDED, OK, UNSUPPORTED, USAGE, binary, floats, main,
-                     mmh, model, npy, safetensors, tree, wait_for_output)
+from harness import (
+    DAMAGED,
+    INTERRUPTED,
+    IO,
+    LOST,
+    MENDED,
+    OK,
+    UNSUPPORTED,
+    USAGE,
+    binary,
+    floats,
+    main,
+    mmh,
+    model,
+    npy,
+    safetensors,
+    tree,
+    wait_for_output,
+)
 
 
 def put(folder, name, data):
@@ -86,7 +103,7 @@ def test_raw_arrays(tmp_path):
     data = floats(4096)
     source = put(tmp_path, "w.bin", data)
     mmh("pack", "--dtype=bf16", "--shape=64,64", source, code=OK)
-    tensor, = mmh("ls", "--json", f"{source}.mmh", code=OK).json()["tensors"]
+    (tensor,) = mmh("ls", "--json", f"{source}.mmh", code=OK).json()["tensors"]
     assert (tensor["dtype"], tensor["shape"], tensor["bytes"]) == ("BF16", [64, 64], 8192)
     assert tensor["stored_bytes"] < 0.8 * len(data)
     mmh("unpack", f"{source}.mmh", "-o", tmp_path / "r", code=OK)
@@ -140,8 +157,11 @@ def test_several_files_in_one_container(tmp_path):
 def test_shard_index_brings_its_shards(tmp_path):
     first = put(tmp_path, "m-1.safetensors", model())
     second = put(tmp_path, "m-2.safetensors", safetensors({"w": ("F32", (64,), floats(64, 6, "F32"))}))
-    index = put(tmp_path, "m.safetensors.index.json", json.dumps(
-        {"weight_map": {"embed.weight": first.name, "w": second.name}}).encode())
+    index = put(
+        tmp_path,
+        "m.safetensors.index.json",
+        json.dumps({"weight_map": {"embed.weight": first.name, "w": second.name}}).encode(),
+    )
     result = mmh("pack", index, "-o", tmp_path / "m.mmh", code=OK)
     assert "is packed with the 2 files that it refers to" in result.err
     mmh("unpack", tmp_path / "m.mmh", "-o", f"{tmp_path}/out/", code=OK)
@@ -209,14 +229,12 @@ def test_nothing_is_overwritten_without_force(tmp_path):
     source = put(tmp_path, "m.bin", b"m" * 1000)
     other = put(tmp_path, "m.bin.mmh", b"precious")
     result = mmh("pack", "m.bin", cwd=tmp_path, code=USAGE)
-    assert result.err == ('mmh: error: "m.bin.mmh" exists\n'
-                          "mmh: hint: -f replaces it, -o names another\n")
+    assert result.err == ('mmh: error: "m.bin.mmh" exists\nmmh: hint: -f replaces it, -o names another\n')
     assert other.read_bytes() == b"precious"
     mmh("pack", "-f", "m.bin", cwd=tmp_path, code=OK)
     source.write_bytes(b"changed")
     result = mmh("unpack", "m.bin.mmh", cwd=tmp_path, code=USAGE)
-    assert result.err == ('mmh: error: "m.bin" exists\n'
-                          "mmh: hint: -f replaces it, -o names another\n")
+    assert result.err == ('mmh: error: "m.bin" exists\nmmh: hint: -f replaces it, -o names another\n')
     assert source.read_bytes() == b"changed"
     mmh("-df", "m.bin.mmh", cwd=tmp_path, code=OK)
     assert source.read_bytes() == b"m" * 1000
@@ -346,8 +364,7 @@ def test_full_disk_is_told(tmp_path):
 
 
 def test_reader_that_goes_away(tmp_path):
-    source = put(tmp_path, "m.safetensors", safetensors(
-        {f"tensor.{i}": ("F32", (1,), b"1234") for i in range(5000)}))
+    source = put(tmp_path, "m.safetensors", safetensors({f"tensor.{i}": ("F32", (1,), b"1234") for i in range(5000)}))
     mmh("pack", source, code=OK)
     process = subprocess.Popen([binary(), "ls", f"{source}.mmh"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     process.stdout.readline()
@@ -362,8 +379,18 @@ def test_info_shows_where_the_bytes_are(tmp_path):
     source = put(tmp_path, "m.safetensors", model(10))
     mmh("pack", source, code=OK)
     out = mmh("info", f"{source}.mmh", code=OK).out
-    for word in ("entropy floor", "1 file, 6 tensors", "format 3.0, level 5, blake3", "root ", "BF16", "F32",
-                 "opaque", "index, twice", "container", "codec"):
+    for word in (
+        "entropy floor",
+        "1 file, 6 tensors",
+        "format 3.0, level 5, blake3",
+        "root ",
+        "BF16",
+        "F32",
+        "opaque",
+        "index, twice",
+        "container",
+        "codec",
+    ):
         assert word in out, out
     info = mmh("info", "--json", f"{source}.mmh", code=OK).json()
     size = Path(f"{source}.mmh").stat().st_size
@@ -386,9 +413,14 @@ def test_ls_lists_tensors_and_files(tmp_path):
     assert mmh("-l", f"{source}.mmh", code=OK).out == out
     listed = mmh("ls", "--json", f"{source}.mmh", code=OK).json()
     assert {t["name"]: t["shape"] for t in listed["tensors"]} == {
-        "embed.weight": [64, 32], "layer.0.weight": [32, 32], "layer.0.scale": [32], "ids": [16],
-        "empty": [0, 4], "scalar": []}
-    file, = listed["files"]
+        "embed.weight": [64, 32],
+        "layer.0.weight": [32, 32],
+        "layer.0.scale": [32],
+        "ids": [16],
+        "empty": [0, 4],
+        "scalar": [],
+    }
+    (file,) = listed["files"]
     assert (file["name"], file["kind"], file["format"]) == ("m.safetensors", "file", "safetensors")
     assert sorted(file["metadata"]) == [["format", "pt"], ["note", 'a "quoted" \u00fc']]
     text = put(tmp_path, "t.txt", b"text")  # nothing but files to list
@@ -397,8 +429,11 @@ def test_ls_lists_tensors_and_files(tmp_path):
 
 
 def test_names_do_no_harm_in_a_terminal(tmp_path):
-    source = put(tmp_path, "m.safetensors", safetensors(
-        {"\x1b]0;owned\x07\u202e\nname": ("F32", (1,), b"1234"), "\u00fc\u4e2d": ("F32", (1,), b"1234")}))
+    source = put(
+        tmp_path,
+        "m.safetensors",
+        safetensors({"\x1b]0;owned\x07\u202e\nname": ("F32", (1,), b"1234"), "\u00fc\u4e2d": ("F32", (1,), b"1234")}),
+    )
     mmh("pack", source, code=OK)
     out = mmh("ls", f"{source}.mmh", code=OK).out
     assert "\x1b" not in out and "\x07" not in out and "\u202e" not in out
@@ -412,31 +447,90 @@ def test_json_keys_are_stable(tmp_path):
     head = {"verb", "input", "status", "exit"}
     sizes = {"original_bytes", "stored_bytes"}
     packed = mmh("pack", "--json", source, code=OK).json()
-    assert set(packed) == head | sizes | {"output", "level", "floor_bytes", "ratio", "files", "tensors", "chunks",
-                                          "shared_chunks", "shared_bytes", "followed_links", "odd_names", "ns"}
+    assert set(packed) == head | sizes | {
+        "output",
+        "level",
+        "floor_bytes",
+        "ratio",
+        "files",
+        "tensors",
+        "chunks",
+        "shared_chunks",
+        "shared_bytes",
+        "followed_links",
+        "odd_names",
+        "ns",
+    }
     assert set(packed["ns"]) == {"read", "plan", "encode", "check", "hash", "write", "sync", "wall"}
     assert (packed["verb"], packed["status"], packed["exit"]) == ("pack", "ok", 0)
     verified = mmh("verify", "--json", packed["output"], code=OK).json()
-    assert set(verified) == head | sizes | {"mended", "files", "chunks", "damaged_chunks", "damaged_bytes", "damage",
-                                            "damage_cut", "ns"}
+    assert set(verified) == head | sizes | {
+        "mended",
+        "files",
+        "chunks",
+        "damaged_chunks",
+        "damaged_bytes",
+        "damage",
+        "damage_cut",
+        "ns",
+    }
     assert (verified["mended"], verified["damaged_chunks"], verified["damage"]) == ([], 0, [])
     unpacked = mmh("unpack", "--json", "-f", packed["output"], code=OK).json()
     assert set(unpacked) == head | sizes | {"output", "mended", "files", "chunks", "ns"}
     assert unpacked["output"] == str(source)
     info = mmh("info", "--json", packed["output"], code=OK).json()
-    assert set(info) == head | sizes | {"mended", "format", "writer", "level", "hash", "root", "index_bytes",
-                                        "floor_bytes", "ratio", "files", "tensors", "blocks", "chunks",
-                                        "by_dtype", "by_codec"}
+    assert set(info) == head | sizes | {
+        "mended",
+        "format",
+        "writer",
+        "level",
+        "hash",
+        "root",
+        "index_bytes",
+        "floor_bytes",
+        "ratio",
+        "files",
+        "tensors",
+        "blocks",
+        "chunks",
+        "by_dtype",
+        "by_codec",
+    }
     listed = mmh("ls", "--json", packed["output"], code=OK).json()
     assert set(listed) == head | {"files", "tensors"}
-    assert set(listed["files"][0]) == {"name", "kind", "mode", "bytes", "stored_bytes", "format", "digest",
-                                       "tensors", "metadata"}
-    assert set(listed["tensors"][0]) == {"name", "file", "dtype", "shape", "big_endian", "column_major", "offset",
-                                         "bytes", "stored_bytes"}
+    assert set(listed["files"][0]) == {
+        "name",
+        "kind",
+        "mode",
+        "bytes",
+        "stored_bytes",
+        "format",
+        "digest",
+        "tensors",
+        "metadata",
+    }
+    assert set(listed["tensors"][0]) == {
+        "name",
+        "file",
+        "dtype",
+        "shape",
+        "big_endian",
+        "column_major",
+        "offset",
+        "bytes",
+        "stored_bytes",
+    }
     bench = mmh("bench", "--json", "-1", source, code=OK).json()
     assert set(bench) == head | {"original_bytes", "files", "tensors", "levels"}
-    assert set(bench["levels"][0]) == {"level", "stored_bytes", "floor_bytes", "ratio", "pack_ns", "unpack_ns",
-                                       "verify_ns"}
+    assert set(bench["levels"][0]) == {
+        "level",
+        "stored_bytes",
+        "floor_bytes",
+        "ratio",
+        "pack_ns",
+        "unpack_ns",
+        "verify_ns",
+    }
     failures = mmh("verify", "--json", "nothing.mmh", packed["output"], code=IO).json()
     assert [line["status"] for line in failures] == ["io", "ok"] and failures[0]["exit"] == IO
     refused = mmh("pack", "--json", source, code=USAGE).json()
@@ -511,8 +605,9 @@ def test_flipped_bits_never_pass(tmp_path):
         damaged = bytearray(good)
         damaged[offset] ^= mask
         with tempfile.TemporaryDirectory(dir=tmp_path) as folder:
-            return offset, assert_harmless(Path(folder), put(folder, "d.mmh", damaged), originals,
-                                           f"byte {offset} ^ {mask:#x}")
+            return offset, assert_harmless(
+                Path(folder), put(folder, "d.mmh", damaged), originals, f"byte {offset} ^ {mask:#x}"
+            )
 
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         results = list(pool.map(code_of, flips(len(good), [(0, 128), (len(good) - 256, len(good))])))
@@ -551,8 +646,11 @@ def test_damage_is_told_apart(tmp_path):
 
 def test_all_damage_is_listed_with_its_tensors(tmp_path):
     shape = [64, 16384]  # of 2 MB in bf16: chunks of their own
-    source = put(tmp_path, "m.safetensors", safetensors(
-        {f"layer.{i}": ("BF16", shape, floats(shape[0] * shape[1], i)) for i in range(6)}))
+    source = put(
+        tmp_path,
+        "m.safetensors",
+        safetensors({f"layer.{i}": ("BF16", shape, floats(shape[0] * shape[1], i)) for i in range(6)}),
+    )
     mmh("pack", "-1", source, code=OK)
     spoiled = bytearray((tmp_path / "m.safetensors.mmh").read_bytes())
     for part in (0.05, 0.45, 0.95):
@@ -605,8 +703,12 @@ def test_the_list_of_damage_is_bounded(tmp_path):
 
 def test_tensors_out_of_order_are_found(tmp_path):
     size = 1 << 19
-    header = json.dumps({name: {"dtype": "U8", "shape": [size], "data_offsets": [at * size, (at + 1) * size]}
-                         for name, at in (("c", 2), ("a", 0), ("b", 1))}).encode()
+    header = json.dumps(
+        {
+            name: {"dtype": "U8", "shape": [size], "data_offsets": [at * size, (at + 1) * size]}
+            for name, at in (("c", 2), ("a", 0), ("b", 1))
+        }
+    ).encode()
     content = struct.pack("<Q", len(header)) + header + random.Random(4).randbytes(3 * size)
     source = put(tmp_path, "m.safetensors", content)
     mmh("pack", "-1", source, code=OK)
@@ -628,8 +730,12 @@ def test_interrupt_leaves_nothing(tmp_path):
     for arguments in (["pack", "-9", "-T1", source], ["bench", "-9", "-T1", source]):
         scratch = tmp_path / "scratch"
         scratch.mkdir(exist_ok=True)
-        process = subprocess.Popen([binary(), *map(str, arguments)], stderr=subprocess.PIPE,
-                                   stdout=subprocess.DEVNULL, env={**os.environ, "TMPDIR": str(scratch)})
+        process = subprocess.Popen(
+            [binary(), *map(str, arguments)],
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            env={**os.environ, "TMPDIR": str(scratch)},
+        )
         wait_for_output(process, tmp_path)
         process.send_signal(signal.SIGINT)
         err = process.stderr.read()

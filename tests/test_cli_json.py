@@ -14,8 +14,23 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "cli"))
-from harness import (DAMAGED, IO, LOST, MENDED, OK, ROOT, UNSUPPORTED, USAGE, binary, floats, main, mmh,
-                     model, safetensors, skip)
+from harness import (
+    DAMAGED,
+    IO,
+    LOST,
+    MENDED,
+    OK,
+    ROOT,
+    UNSUPPORTED,
+    USAGE,
+    binary,
+    floats,
+    main,
+    mmh,
+    model,
+    safetensors,
+    skip,
+)
 
 
 def put(folder, name, data):
@@ -52,6 +67,7 @@ def validator(name):
 
 def without_each_key(value):
     """Copies of a JSON value, each without one key of one of its objects; and which key that was."""
+
     def walk(node, path):
         if isinstance(node, dict):
             for key in node:
@@ -60,6 +76,7 @@ def without_each_key(value):
         elif isinstance(node, list):
             for i, item in enumerate(node):
                 yield from walk(item, path + [i])
+
     for path, key in walk(value, []):
         changed = copy.deepcopy(value)
         node = changed
@@ -146,8 +163,22 @@ def test_every_output_is_as_the_schema_says(tmp_path):
     assert {one["exit"] for _, one in lines} >= {OK, IO, USAGE, DAMAGED, MENDED, LOST, UNSUPPORTED}
     assert {name for _, one in lines for name in one.get("mended", [])} >= {"header", "footer"}
     # Each key is asked for, but for those that docs/cli-json.md calls optional.
-    optional = {"removed", "offset", "elements", "differing", "unmeasured", "max_absolute", "max_element",
-                "max_relative", "difference_norm", "a_norm", "floor_bytes", "letter", "value", "choices"}
+    optional = {
+        "removed",
+        "offset",
+        "elements",
+        "differing",
+        "unmeasured",
+        "max_absolute",
+        "max_element",
+        "max_relative",
+        "difference_norm",
+        "a_norm",
+        "floor_bytes",
+        "letter",
+        "value",
+        "choices",
+    }
     seen = set()
     for _, one in lines:
         if one["verb"] in seen or one["status"] != "ok":
@@ -174,13 +205,16 @@ def test_progress_is_as_the_schema_says(tmp_path):
     check = validator("progress")
     source = put(tmp_path, "m.bin", os.urandom(1 << 20))
     packed = Path(f"{source}.mmh")
-    runs = [mmh("pack", "--progress=json", source, "nothing", code=IO),
-            mmh("verify", "--progress=json", packed, code=OK),
-            mmh("unpack", "--progress=json", "-f", packed, code=OK),
-            mmh("pack", "--progress=json", "--rm", "-fo", packed, source, code=OK),
-            mmh("bench", "--progress=json", "-1", packed, code=OK)]
-    with subprocess.Popen([binary(), "unpack", "--progress=json"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE) as process:
+    runs = [
+        mmh("pack", "--progress=json", source, "nothing", code=IO),
+        mmh("verify", "--progress=json", packed, code=OK),
+        mmh("unpack", "--progress=json", "-f", packed, code=OK),
+        mmh("pack", "--progress=json", "--rm", "-fo", packed, source, code=OK),
+        mmh("bench", "--progress=json", "-1", packed, code=OK),
+    ]
+    with subprocess.Popen(
+        [binary(), "unpack", "--progress=json"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
         out, err = process.communicate(packed.read_bytes())
         assert process.returncode == OK and len(out) == 1 << 20
     texts = [result.err for result in runs] + [err.decode()]

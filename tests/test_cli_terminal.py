@@ -16,8 +16,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "cli"))
-from harness import (IO, INTERRUPTED, OK, USAGE, binary, floats, main, mmh, model, safetensors, skip,
-                     wait_for_output)
+from harness import IO, INTERRUPTED, OK, USAGE, binary, floats, main, mmh, model, safetensors, skip, wait_for_output
 from terminal import Session
 
 BAR = re.compile(r"\d+ %")
@@ -64,17 +63,23 @@ def test_bar_follows_a_new_width(tmp_path):
     session.resize(30)
     before = len(session.screen.seen)
     assert session.wait() == OK
-    assert [line for line in session.screen.seen[before + 1:] if BAR.search(line)]
-    assert all(len(line) < 30 for line in session.screen.seen[before + 1:-1]), session.screen.seen
+    assert [line for line in session.screen.seen[before + 1 :] if BAR.search(line)]
+    assert all(len(line) < 30 for line in session.screen.seen[before + 1 : -1]), session.screen.seen
     assert "\x1b[J" in session.screen.raw  # what the terminal has wrapped is wiped
 
 
 def test_colour_is_asked_for(tmp_path):
     slow_input(tmp_path, megabytes=8)
     packed = Path(mmh("pack", "--json", put(tmp_path, "m", model()), code=OK).json()["output"])
-    for environment, coloured in (({}, True), ({"NO_COLOR": "1"}, False), ({"NO_COLOR": ""}, True),
-                                  ({"CLICOLOR": "0"}, False), ({"CLICOLOR": "0", "CLICOLOR_FORCE": "1"}, True),
-                                  ({"NO_COLOR": "1", "CLICOLOR_FORCE": "1"}, False), ({"TERM": "dumb"}, False)):
+    for environment, coloured in (
+        ({}, True),
+        ({"NO_COLOR": "1"}, False),
+        ({"NO_COLOR": ""}, True),
+        ({"CLICOLOR": "0"}, False),
+        ({"CLICOLOR": "0", "CLICOLOR_FORCE": "1"}, True),
+        ({"NO_COLOR": "1", "CLICOLOR_FORCE": "1"}, False),
+        ({"TERM": "dumb"}, False),
+    ):
         session = Session("info", packed, environment=environment)
         assert session.wait() == OK
         assert ("\x1b" in session.screen.raw) == coloured, (environment, session.screen.raw)
@@ -118,9 +123,9 @@ def test_reading_standard_input_is_shown(tmp_path):
     session = Session("verify", stdin=reading, cwd=tmp_path)
     os.close(reading)
     for i in range(0, len(packed), 1 << 17):
-        part = packed[i: i + (1 << 17)]
+        part = packed[i : i + (1 << 17)]
         while part:
-            part = part[os.write(writing, part):]
+            part = part[os.write(writing, part) :]
         time.sleep(0.1)
     os.close(writing)
     assert session.wait() == OK
@@ -156,8 +161,11 @@ def test_every_signal_that_asks_to_stop(tmp_path):
         assert (process.wait(), err) == (INTERRUPTED, b"mmh: error: interrupted\n"), number
         assert [p.name for p in tmp_path.iterdir()] == ["text.bin"]
     # nohup's SIGHUP and a background job's SIGINT stay ignored.
-    process = subprocess.Popen(["bash", "-c", f"trap '' HUP INT; exec {binary()} {' '.join(SLOW)} text.bin"],
-                               cwd=tmp_path, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        ["bash", "-c", f"trap '' HUP INT; exec {binary()} {' '.join(SLOW)} text.bin"],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+    )
     wait_for_output(process, tmp_path)
     process.send_signal(signal.SIGHUP)
     process.send_signal(signal.SIGINT)
@@ -166,8 +174,9 @@ def test_every_signal_that_asks_to_stop(tmp_path):
 
 def test_interrupt_while_standard_input_is_read(tmp_path):
     reading, writing = os.pipe()
-    process = subprocess.Popen([binary(), "verify", "-"], stdin=reading, stderr=subprocess.PIPE,
-                               env={**os.environ, "TMPDIR": str(tmp_path)})
+    process = subprocess.Popen(
+        [binary(), "verify", "-"], stdin=reading, stderr=subprocess.PIPE, env={**os.environ, "TMPDIR": str(tmp_path)}
+    )
     os.close(reading)
     os.write(writing, b"x" * 1000)
     while not list(tmp_path.rglob("stdin")):
@@ -194,8 +203,10 @@ def test_the_second_interrupt_kills(tmp_path):
 
 def test_sigusr1_tells_how_far_it_is(tmp_path):
     slow_input(tmp_path, megabytes=30)  # long enough to be asked twice on any machine
-    line = re.compile(r"mmh: pack text\.bin: (0 % of 31\.5 MB|\d+\.\d % of 31\.5 MB, .*/s, \d+:\d\d left)"
-                      r"(, .* stored)?, \d.* m?s\n")
+    line = re.compile(
+        r"mmh: pack text\.bin: (0 % of 31\.5 MB|\d+\.\d % of 31\.5 MB, .*/s, \d+:\d\d left)"
+        r"(, .* stored)?, \d.* m?s\n"
+    )
     process = subprocess.Popen([binary(), *SLOW, "text.bin"], cwd=tmp_path, stderr=subprocess.PIPE)
     wait_for_output(process, tmp_path)
     time.sleep(0.3)
@@ -237,11 +248,13 @@ def test_a_terminal_gets_no_binary(tmp_path):
     put(tmp_path, "notes.txt", b"some notes\n")
     mmh("pack", "m.safetensors", "notes.txt", cwd=tmp_path, code=OK)
     for environment in ({}, {"TERM": "dumb"}):
-        for arguments, words in ((["pack", "-c", "m.safetensors"], "a container is nothing for a terminal"),
-                                 (["pack", "m.safetensors", "-o", "-"], "a container is nothing for a terminal"),
-                                 (["unpack", "-c", "m.safetensors.mmh"], "is nothing for a terminal"),
-                                 (["-dc", "m.safetensors.mmh"], "is nothing for a terminal"),
-                                 (["verify", "-"], "standard input is a terminal")):
+        for arguments, words in (
+            (["pack", "-c", "m.safetensors"], "a container is nothing for a terminal"),
+            (["pack", "m.safetensors", "-o", "-"], "a container is nothing for a terminal"),
+            (["unpack", "-c", "m.safetensors.mmh"], "is nothing for a terminal"),
+            (["-dc", "m.safetensors.mmh"], "is nothing for a terminal"),
+            (["verify", "-"], "standard input is a terminal"),
+        ):
             session = Session(*arguments, cwd=tmp_path, environment=environment)
             assert session.wait() == USAGE, (arguments, session.screen.raw)
             assert words in session.screen.text(), session.screen.raw
@@ -258,12 +271,18 @@ def test_a_terminal_gets_no_binary(tmp_path):
 
 
 def test_tables_leave_columns_out(tmp_path):
-    put(tmp_path, "m.safetensors", safetensors(
-        {f"model.layers.{i}.mlp.up.weight": ("BF16", (64, 32), floats(2048)) for i in range(3)}))
+    put(
+        tmp_path,
+        "m.safetensors",
+        safetensors({f"model.layers.{i}.mlp.up.weight": ("BF16", (64, 32), floats(2048)) for i in range(3)}),
+    )
     mmh("pack", "m.safetensors", cwd=tmp_path, code=OK)
     whole = mmh("ls", "m.safetensors.mmh", cwd=tmp_path, environment={"COLUMNS": "40"}, code=OK).out
-    for columns, heading in ((80, ["tensor", "type", "shape", "bytes", "stored", "ratio"]),
-                             (60, ["tensor", "type", "shape", "bytes"]), (50, ["tensor", "type", "shape"])):
+    for columns, heading in (
+        (80, ["tensor", "type", "shape", "bytes", "stored", "ratio"]),
+        (60, ["tensor", "type", "shape", "bytes"]),
+        (50, ["tensor", "type", "shape"]),
+    ):
         session = Session("ls", "m.safetensors.mmh", columns=columns, cwd=tmp_path)
         assert session.wait() == OK and not session.screen.wrapped
         lines = session.screen.text().splitlines()
@@ -306,9 +325,11 @@ def test_progress_as_json(tmp_path):
 
 def test_progress_choices(tmp_path):
     result = mmh("pack", "--progress=jsno", "m", cwd=tmp_path, code=USAGE)
-    assert result.err == ('mmh: error: there is no progress called "jsno"\n'
-                          "mmh: hint: --progress=bar, --progress=json or --progress=none\n")
-    assert 'takes no --progress' in mmh("ls", "--progress=json", "m", cwd=tmp_path, code=USAGE).err
+    assert result.err == (
+        'mmh: error: there is no progress called "jsno"\n'
+        "mmh: hint: --progress=bar, --progress=json or --progress=none\n"
+    )
+    assert "takes no --progress" in mmh("ls", "--progress=json", "m", cwd=tmp_path, code=USAGE).err
 
 
 if __name__ == "__main__":

@@ -23,8 +23,9 @@ CLEAN = (OK, USAGE, LOST, UNSUPPORTED, LIMIT)  # what looking at a hostile file 
 def files(*folders):
     """Regular files beneath folders of the corpus."""
     corpus = shared() / "corpus"
-    found = sorted(path for folder in folders for path in (corpus / folder).rglob("*")
-                   if path.is_file() and not path.is_symlink())
+    found = sorted(
+        path for folder in folders for path in (corpus / folder).rglob("*") if path.is_file() and not path.is_symlink()
+    )
     assert found, f"nothing in {corpus}"
     return found
 

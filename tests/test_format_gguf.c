@@ -324,6 +324,7 @@ static void test_short_values_of_gguf_are_metadata(void **state)
         { 6, 4, 0x3dcccccd, "0.1" },
         { 6, 4, 0x358637bd, "1e-06" },
         { 6, 4, 0x7f800000, "inf" },
+        { 6, 4, 0xffc00001, "nan" },
         { 7, 1, 1, "true" },
         { 7, 1, 0, "false" },
         { 10, 8, UINT64_MAX, "18446744073709551615" },

@@ -22,8 +22,10 @@ HOSTILE_SECONDS, HOSTILE_MEMORY = 10, 64 << 20
 
 def manifest():
     path = golden.folder() / "golden.json"
-    assert path.exists(), (f"the format is at draft {golden.draft()} and there is no {path.relative_to(ROOT)}: "
-                           "make golden, and commit what it writes")
+    assert path.exists(), (
+        f"the format is at draft {golden.draft()} and there is no {path.relative_to(ROOT)}: "
+        "make golden, and commit what it writes"
+    )
     return json.loads(path.read_text())
 
 
@@ -79,24 +81,37 @@ def test_hostile_files_give_their_exit_codes(tmp_path):
 
 def test_damage_counts_more_than_what_is_unknown(tmp_path):
     for name, at, codecs in (("before", 128, (0, 77)), ("behind", 144, (77, 0))):
-        packed = bytearray(golden.Handmade(codec=codecs[0], second=b"fedcba9876543210", second_codec=codecs[1],
-                                           content=bytes(32), chunk_bytes=16, references=b"\0\0").bytes())
+        packed = bytearray(
+            golden.Handmade(
+                codec=codecs[0],
+                second=b"fedcba9876543210",
+                second_codec=codecs[1],
+                content=bytes(32),
+                chunk_bytes=16,
+                references=b"\0\0",
+            ).bytes()
+        )
         path = tmp_path / f"{name}.mmh"
         path.write_bytes(packed)
         mmh("verify", path, code=UNSUPPORTED)
         packed[at] ^= 1
         path.write_bytes(packed)
         for options in [], ["--quick"]:
-            damage, = mmh("verify", "--json", *options, path, code=LOST).json()["damage"]
+            (damage,) = mmh("verify", "--json", *options, path, code=LOST).json()["damage"]
             assert (damage["offset"], damage["bytes"]) == (at - 128, 16)
 
 
 def test_listing_takes_no_time(tmp_path):
     count, tensors = 400_000, 30_000  # each tensor is all of one chunk, many times
     whole = golden.varint(count)
-    packed = golden.Handmade(data=b"x", size=count, chunk_bytes=1, references=b"\0" + b"\1" * (count - 1),
-                             tensor_count=tensors,
-                             tensors=(b"\0\1t\0\0\1" + whole + b"\0" + whole) * tensors).bytes()
+    packed = golden.Handmade(
+        data=b"x",
+        size=count,
+        chunk_bytes=1,
+        references=b"\0" + b"\1" * (count - 1),
+        tensor_count=tensors,
+        tensors=(b"\0\1t\0\0\1" + whole + b"\0" + whole) * tensors,
+    ).bytes()
     (tmp_path / "x.mmh").write_bytes(packed)
     result = mmh("ls", tmp_path / "x.mmh", code=OK)
     assert len(result.out.splitlines()) == tensors + 1 and result.seconds < HOSTILE_SECONDS, result.seconds

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Write completions/ for bash, zsh and fish from what `mmh help --json` says.
 
-    tools/completions.py [BUILD]            after a change of verbs or options; BUILD is build/
-    tools/completions.py --check [BUILD]    write nothing; exit 1 if a file is not as it would be written
+tools/completions.py [BUILD]            after a change of verbs or options; BUILD is build/
+tools/completions.py --check [BUILD]    write nothing; exit 1 if a file is not as it would be written
 """
 
 import json
@@ -128,15 +128,30 @@ def bash(verbs):
     cases = []
     for verb in verbs:
         words = " ".join(name for option in verb["options"] for name in names(option))
-        rest = {"verbs": f'_mmh_words "{verb_names(verbs)}"', "containers": "_mmh_files '*.mmh'",
-                "files": '_mmh_files ""'}[files(verb)]
-        cases += [f"        {pattern(verb)})", "            if [[ $cur == -* ]]; then",
-                  f'                _mmh_words "{words}"', "            else", f"                {rest}",
-                  "            fi", "            ;;"]
+        rest = {
+            "verbs": f'_mmh_words "{verb_names(verbs)}"',
+            "containers": "_mmh_files '*.mmh'",
+            "files": '_mmh_files ""',
+        }[files(verb)]
+        cases += [
+            f"        {pattern(verb)})",
+            "            if [[ $cur == -* ]]; then",
+            f'                _mmh_words "{words}"',
+            "            else",
+            f"                {rest}",
+            "            fi",
+            "            ;;",
+        ]
     letters = "\n".join(f"                {letter}) echo {verb} ;;" for letter, verb in LETTERS.items())
-    return BASH.format(made=MADE, letters=letters, valued="|".join(sorted(valued)), values="\n".join(values),
-                       verbs="\n".join(cases), names=verb_names(verbs),
-                       top=" ".join(["-" + letter for letter in LETTERS] + ["-h", "--help", "-V", "--version"]))
+    return BASH.format(
+        made=MADE,
+        letters=letters,
+        valued="|".join(sorted(valued)),
+        values="\n".join(values),
+        verbs="\n".join(cases),
+        names=verb_names(verbs),
+        top=" ".join(["-" + letter for letter in LETTERS] + ["-h", "--help", "-V", "--version"]),
+    )
 
 
 # ---- zsh ----
@@ -187,8 +202,11 @@ def zsh_option(option):
     text = zsh_text(option["help"])
     value = ""
     if "value" in option:
-        action = f"({' '.join(option['choices'])})" if "choices" in option else (
-            "_files" if option["value"] in ("PATH", "FILE") else " ")
+        action = (
+            f"({' '.join(option['choices'])})"
+            if "choices" in option
+            else ("_files" if option["value"] in ("PATH", "FILE") else " ")
+        )
         value = f":{option['value']}:{action}"
     lines = []
     if option["name"] == "level":
@@ -208,16 +226,20 @@ def zsh(verbs):
     for verb in verbs:
         cases += [f"                {pattern(verb)})"]
         lines = [line for option in verb["options"] for line in zsh_option(option)]
-        rest = {"verbs": "'*:verb:{_describe -t verbs verb verbs}'",
-                "containers": "'*:container:_files -g \"*.mmh(-.)\"'", "files": "'*:file:_files'"}[files(verb)]
+        rest = {
+            "verbs": "'*:verb:{_describe -t verbs verb verbs}'",
+            "containers": "'*:container:_files -g \"*.mmh(-.)\"'",
+            "files": "'*:file:_files'",
+        }[files(verb)]
         cases += ["                    _arguments -s -S \\"]
         cases += [f"                        {line} \\" for line in lines]
         cases += [f"                        {rest}", "                    ;;"]
     listed = "\n".join(f"        {quote(verb['name'] + ':' + zsh_text(verb['summary']))}" for verb in verbs)
     letters = "\n".join(f"            -{letter}*) words[2]={verb} ;;" for letter, verb in LETTERS.items())
     summaries = {verb["name"]: verb["summary"] for verb in verbs}
-    flags = "\n".join(f"        {quote(f'-{letter}[{verb}: {zsh_text(summaries[verb])}]')} \\"
-                      for letter, verb in LETTERS.items())
+    flags = "\n".join(
+        f"        {quote(f'-{letter}[{verb}: {zsh_text(summaries[verb])}]')} \\" for letter, verb in LETTERS.items()
+    )
     return ZSH.format(made=MADE, names=listed, letters=letters, flags=flags, verbs_cases="\n".join(cases))
 
 
@@ -278,8 +300,11 @@ def fish(verbs):
     for verb in verbs:
         condition = f"-n '__mmh_is {' '.join([verb['name'], *verb['aliases']])}'"
         lines.append("")
-        rest = {"verbs": f"-a {fish_quote(verb_names(verbs))}", "containers": "-k -a '(__fish_complete_suffix .mmh)'",
-                "files": "-F"}[files(verb)]
+        rest = {
+            "verbs": f"-a {fish_quote(verb_names(verbs))}",
+            "containers": "-k -a '(__fish_complete_suffix .mmh)'",
+            "files": "-F",
+        }[files(verb)]
         lines.append(f"complete -c mmh {condition} {rest}")
         for option in verb["options"]:
             words = [f"complete -c mmh {condition}"]

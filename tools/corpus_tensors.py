@@ -102,17 +102,11 @@ def read_h5(path):
     import h5py
 
     out = {}
-    source = (
-        io.BytesIO(zipfile.ZipFile(path).read("model.weights.h5"))
-        if zipfile.is_zipfile(path)
-        else path
-    )
+    source = io.BytesIO(zipfile.ZipFile(path).read("model.weights.h5")) if zipfile.is_zipfile(path) else path
     with h5py.File(source) as file:
         file.visititems(
             lambda name, item: (
-                out.__setitem__(name, item[()])
-                if isinstance(item, h5py.Dataset) and item.dtype.kind in "fiu"
-                else None
+                out.__setitem__(name, item[()]) if isinstance(item, h5py.Dataset) and item.dtype.kind in "fiu" else None
             )
         )
     return out
@@ -270,9 +264,7 @@ def read_torch(source):
             continue
         seen.add((key, offset, tuple(shape)))
         bits = np.frombuffer(load(key), weights.STORAGE[dtype])
-        view = np.lib.stride_tricks.as_strided(
-            bits[offset:], shape, [s * bits.itemsize for s in stride]
-        )
+        view = np.lib.stride_tricks.as_strided(bits[offset:], shape, [s * bits.itemsize for s in stride])
         out[name] = Tensor(dtype, np.ascontiguousarray(view).reshape(shape))
     return out
 
@@ -424,9 +416,7 @@ def read_coreml(path):
             body = dict(_fields(parts[kind]))
             if kind == 100:
                 kernel = [v for n, v in _fields(parts[kind]) if n == 20]
-                kernel = [
-                    _varint(k, 0)[0] if isinstance(k, bytes) and len(k) == 1 else k for k in kernel
-                ]
+                kernel = [_varint(k, 0)[0] if isinstance(k, bytes) and len(k) == 1 else k for k in kernel]
                 if len(kernel) == 1 and isinstance(kernel[0], bytes):
                     first, at = _varint(kernel[0], 0)
                     kernel = [first, _varint(kernel[0], at)[0]]
@@ -439,9 +429,7 @@ def read_coreml(path):
                     if bits:
                         values = np.frombuffer(bits, weights.STORAGE[dtype])
                         fits = suffix == "weight" and math.prod(shape) == values.size
-                        out[f"{name}.{suffix}"] = Tensor(
-                            dtype, values.reshape(shape if fits else -1)
-                        )
+                        out[f"{name}.{suffix}"] = Tensor(dtype, values.reshape(shape if fits else -1))
     return out
 
 
@@ -526,11 +514,7 @@ def model_name(path):
 def value_digest(tensors):
     """A digest of a model's larger tensors that renaming, transposing or reordering keeps."""
     sizable = [t.values().reshape(-1) for t in tensors.values() if t.data.size >= 1024]
-    return (
-        hashlib.sha256(np.sort(np.concatenate(sizable), kind="stable").tobytes()).hexdigest()
-        if sizable
-        else ""
-    )
+    return hashlib.sha256(np.sort(np.concatenate(sizable), kind="stable").tobytes()).hexdigest() if sizable else ""
 
 
 def packaged():
@@ -594,11 +578,7 @@ def extract(force=False):
         is_float = native in weights.FLOATS
         model = {"name": name, "source": source, "native": native, "weights": counts, "files": {}}
         kept = {n: t for n, t in tensors.items() if t.is_float} if is_float else tensors
-        casts = (
-            {to: weights.cast(kept, to) for to in CASTS + ("fp64",) * (name == FP64_MODEL)}
-            if is_float
-            else {}
-        )
+        casts = {to: weights.cast(kept, to) for to in CASTS + ("fp64",) * (name == FP64_MODEL)} if is_float else {}
         if not is_float or len(counts.keys() & set(weights.FLOATS)) > 1:
             casts["native"] = kept
         for to, result in casts.items():
@@ -617,9 +597,7 @@ def extract(force=False):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--force", action="store_true", help="extract again although the cache is there"
-    )
+    parser.add_argument("--force", action="store_true", help="extract again although the cache is there")
     index = extract(parser.parse_args().force)
     for model in index["models"]:
         counts = ", ".join(f"{dtype} {count}" for dtype, count in model["weights"].items())

@@ -20,16 +20,27 @@ def count(build, emulator):
     """{(type, level, operation): {set: instructions per weight}}, and the sets."""
     with tempfile.TemporaryDirectory() as folder:
         plugin = os.path.join(folder, "count.so")
-        subprocess.run([os.environ.get("CC", "cc"), "-O2", "-shared", "-fPIC",
-                        os.path.join(ROOT, "tools", "count_instructions.c"), "-o", plugin], check=True)
+        subprocess.run(
+            [
+                os.environ.get("CC", "cc"),
+                "-O2",
+                "-shared",
+                "-fPIC",
+                os.path.join(ROOT, "tools", "count_instructions.c"),
+                "-o",
+                plugin,
+            ],
+            check=True,
+        )
         program = os.path.join(build, "bench", "bench_instructions")
-        run = subprocess.run([*emulator, "-plugin", plugin, program], check=False,
-                             capture_output=True, text=True)
+        run = subprocess.run([*emulator, "-plugin", plugin, program], check=False, capture_output=True, text=True)
     marks = [int(line.split()[2]) for line in run.stderr.splitlines() if line.startswith("mark ")]
     lines = [line.split("\t") for line in run.stdout.splitlines()]
     if run.returncode or not lines or len(marks) != 2 * len(lines):
-        sys.exit(f"count_instructions: exit {run.returncode}, {len(marks)} marks for {len(lines)} operations\n"
-                 + run.stderr[:2000])
+        sys.exit(
+            f"count_instructions: exit {run.returncode}, {len(marks)} marks for {len(lines)} operations\n"
+            + run.stderr[:2000]
+        )
     table, sets = {}, []
     for i, (kind, level, kernels, operation, weights) in enumerate(lines):
         if kernels not in sets:

@@ -41,9 +41,7 @@ def run(*command):
     )
     seconds = time.perf_counter() - start
     if result.returncode:
-        raise SystemExit(
-            f"demo: exit {result.returncode} of: {' '.join(map(str, command))}\n{result.stdout}"
-        )
+        raise SystemExit(f"demo: exit {result.returncode} of: {' '.join(map(str, command))}\n{result.stdout}")
     return seconds
 
 
@@ -88,9 +86,7 @@ def measure_zstd(source, folder):
             )
         pack, start = time.perf_counter() - start, time.perf_counter()
         with open(packed, "rb") as reader, open(restored, "wb") as writer:
-            zstandard.ZstdDecompressor().copy_stream(
-                reader, writer, read_size=1 << 20, write_size=1 << 20
-            )
+            zstandard.ZstdDecompressor().copy_stream(reader, writer, read_size=1 << 20, write_size=1 << 20)
         unpack = time.perf_counter() - start
     return packed.stat().st_size, pack, unpack, same_bytes(source, restored)
 
@@ -135,10 +131,7 @@ def main():
             if found:
                 rows.append((cast, "zstd -3", size, None, *found))
     cores = os.cpu_count()
-    print(
-        f"MiniLM-L6, 22.7 million weights, {cores} threads, files in the page cache,"
-        " whole commands timed\n"
-    )
+    print(f"MiniLM-L6, 22.7 million weights, {cores} threads, files in the page cache, whole commands timed\n")
     print(
         f"{'model':6} {'codec':8} {'size MB':>9} {'packed MB':>10} {'size %':>7} {'floor %':>8}"
         f" {'pack GB/s':>10} {'unpack GB/s':>12}  every byte back"

@@ -36,10 +36,12 @@ ROOT = Path(__file__).resolve().parents[1]
 SEEDS = ROOT / "tests/fuzz/corpus"
 ALL_SECONDS = 180
 INPUT_SECONDS = 30  # that one input may take
-HEX_MAX = 512       # bytes of a finding that are printed
+HEX_MAX = 512  # bytes of a finding that are printed
 SEED_BYTES_MAX = 2048
-ENVIRONMENT = {"ASAN_OPTIONS": "detect_leaks=1:allocator_may_return_null=1:max_allocation_size_mb=2048",
-               "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1"}
+ENVIRONMENT = {
+    "ASAN_OPTIONS": "detect_leaks=1:allocator_may_return_null=1:max_allocation_size_mb=2048",
+    "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
+}
 
 
 def targets():
@@ -64,10 +66,24 @@ def build(compiler, names):
     folder = ROOT / ("build-fuzz" if libfuzzer else "build-fuzz-gcc")
     environment = {**os.environ, "CC": compiler}
     if not (folder / "build.ninja").exists():
-        run = subprocess.run(["meson", "setup", folder, "-Dfuzz=true", "-Dtests=false",
-                              "-Db_sanitize=address,undefined", "-Db_lundef=false",
-                              "-Ddefault_library=static", "-Dbuildtype=debugoptimized"],
-                             cwd=ROOT, env=environment, check=False, capture_output=True, text=True)
+        run = subprocess.run(
+            [
+                "meson",
+                "setup",
+                folder,
+                "-Dfuzz=true",
+                "-Dtests=false",
+                "-Db_sanitize=address,undefined",
+                "-Db_lundef=false",
+                "-Ddefault_library=static",
+                "-Dbuildtype=debugoptimized",
+            ],
+            cwd=ROOT,
+            env=environment,
+            check=False,
+            capture_output=True,
+            text=True,
+        )
         if run.returncode:
             sys.exit(run.stdout + run.stderr)
     subprocess.run(["ninja", "-C", folder, "--quiet", *(f"tests/fuzz_{name}" for name in names)], check=True)
@@ -81,8 +97,13 @@ def command(folder, name, more, options):
     for path in (corpus, findings):
         path.mkdir(parents=True, exist_ok=True)
     seeds = [path for path in (SEEDS / name, *more) if path.exists()]
-    arguments = [f"-seed={options.seed}", f"-timeout={INPUT_SECONDS}", "-len_control=20", "-max_len=32768",
-                 f"-artifact_prefix={findings}/{name}-"]
+    arguments = [
+        f"-seed={options.seed}",
+        f"-timeout={INPUT_SECONDS}",
+        "-len_control=20",
+        "-max_len=32768",
+        f"-artifact_prefix={findings}/{name}-",
+    ]
     return [folder / "tests" / f"fuzz_{name}", *arguments], [corpus, *seeds]
 
 
@@ -94,16 +115,30 @@ def run_target(folder, name, more, options):
     start = time.monotonic()
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="mmh-fuzz-", dir=memory) as scratch:
-        run = subprocess.run([*program, f"-max_total_time={options.seconds}", *corpora], cwd=folder, check=False,
-                             env={**ENVIRONMENT, **os.environ, "FUZZ_FOLDER": scratch},
-                             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        run = subprocess.run(
+            [*program, f"-max_total_time={options.seconds}", *corpora],
+            cwd=folder,
+            check=False,
+            env={**ENVIRONMENT, **os.environ, "FUZZ_FOLDER": scratch},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
     log = run.stderr.decode("utf-8", "replace")
     (findings / f"{name}.log").write_text(log)
     statistics = re.findall(r"#(\d+)\s+\w+\s+cov: (\d+).*?corp: (\d+)", log)
     executions, edges, inputs = map(int, statistics[-1]) if statistics else (0, 0, 0)
     new = sorted(set(findings.glob(f"{name}-*")) - old)
-    return {"name": name, "seconds": time.monotonic() - start, "executions": executions, "edges": edges,
-            "inputs": inputs, "failed": run.returncode != 0, "findings": new, "log": log}
+    return {
+        "name": name,
+        "seconds": time.monotonic() - start,
+        "executions": executions,
+        "edges": edges,
+        "inputs": inputs,
+        "failed": run.returncode != 0,
+        "findings": new,
+        "log": log,
+    }
 
 
 def tell(result):
@@ -121,8 +156,10 @@ def tell(result):
 def table(results, compiler):
     print("| target | executions | edges | corpus | findings |\n|---|---:|---:|---:|---:|")
     for result in results:
-        print(f"| {result['name']} | {result['executions']:,} | {result['edges']:,} | {result['inputs']:,} "
-              f"| {len(result['findings'])} |")
+        print(
+            f"| {result['name']} | {result['executions']:,} | {result['edges']:,} | {result['inputs']:,} "
+            f"| {len(result['findings'])} |"
+        )
     print(f"\n{compiler}; {results[0]['seconds']:.0f} s each")
 
 
@@ -139,8 +176,14 @@ def merge(folder, names, more, options):
         for path in corpus.iterdir():
             if path.stat().st_size <= SEED_BYTES_MAX:
                 shutil.copy(path, small)
-        subprocess.run([*program, "-merge=1", picked, small], cwd=folder, env={**ENVIRONMENT, **os.environ},
-                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+        subprocess.run(
+            [*program, "-merge=1", picked, small],
+            cwd=folder,
+            env={**ENVIRONMENT, **os.environ},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            check=True,
+        )
         files = sorted(picked.iterdir(), key=lambda path: path.stat().st_size)
         print(f"{name}: {len(files)} inputs, {sum(path.stat().st_size for path in files):,} bytes")
 
@@ -177,9 +220,13 @@ def main():
         program, corpora = command(folder, names[0], known[names[0]], options)
         forever = [] if libfuzzer else ["-max_total_time=1e9"]
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        return subprocess.run([*program, *forever, *corpora], cwd=folder, check=False,
-                              env={**ENVIRONMENT, **os.environ},
-                              preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)).returncode
+        return subprocess.run(
+            [*program, *forever, *corpora],
+            cwd=folder,
+            check=False,
+            env={**ENVIRONMENT, **os.environ},
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        ).returncode
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
         waiting = [pool.submit(run_target, folder, name, known[name], options) for name in names]
         results = []
@@ -187,8 +234,11 @@ def main():
             result = job.result()
             result["log_path"] = folder / "findings" / f"{result['name']}.log"
             results.append(result)
-            print(f"fuzz: {result['name']}: {result['executions']:,} executions, {result['edges']:,} edges, "
-                  f"{result['inputs']:,} inputs in {result['seconds']:.0f} s", flush=True)
+            print(
+                f"fuzz: {result['name']}: {result['executions']:,} executions, {result['edges']:,} edges, "
+                f"{result['inputs']:,} inputs in {result['seconds']:.0f} s",
+                flush=True,
+            )
             if result["failed"]:
                 tell(result)
     if options.table:
@@ -196,8 +246,10 @@ def main():
     if options.json:
         with open(options.json, "w", encoding="utf-8") as file:
             for result in results:
-                file.write(json.dumps({"name": f"fuzz {result['name']}",
-                                       "result": "FAIL" if result["failed"] else "OK"}) + "\n")
+                file.write(
+                    json.dumps({"name": f"fuzz {result['name']}", "result": "FAIL" if result["failed"] else "OK"})
+                    + "\n"
+                )
     return 1 if any(result["failed"] for result in results) else 0
 
 

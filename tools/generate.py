@@ -77,8 +77,9 @@ def write(path, shapes, dtypes, seed=0):
     with open(path, "wb") as file:
         file.write(weights.safetensors_header(entries))
         for number, (_, dtype, shape) in enumerate(entries):
-            file.writelines(np.ascontiguousarray(as_bits(part, dtype)).data
-                            for part in values(shape, (seed << 32) + number))
+            file.writelines(
+                np.ascontiguousarray(as_bits(part, dtype)).data for part in values(shape, (seed << 32) + number)
+            )
     return path.stat().st_size
 
 

@@ -28,7 +28,7 @@ import golden_payloads
 
 ROOT = Path(__file__).resolve().parents[1]
 GOLDEN = ROOT / "tests" / "golden"
-BYTES_MAX = 600_000
+BYTES_MAX = 900_000
 
 # What all golden files together must make use of, as build/tests/golden_features calls it, besides
 # what that says without an argument: every codec, element type, format, level and hash suite.
@@ -59,6 +59,8 @@ FEATURES = {
     "model several tables, classes",
     "model shifts",
     "model pairs",
+    "model fields",
+    "fields bits",
     "model view with rows columns",
     "model of several views",
     "block big endian",
@@ -171,6 +173,61 @@ def npy(descr, shape, data, fortran=False):
     header = f"{{'descr': '{descr}', 'fortran_order': {fortran}, 'shape': {shape!r}, }}".encode()
     header += b" " * (-(len(header) + 11) % 64) + b"\n"
     return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + data
+
+
+def gguf(tensors):
+    """A GGUF file of (name, ggml's number of a type, shape, bytes)."""
+    infos, data = b"", b""
+    for name, kind, shape, content in tensors:
+        data += bytes(-len(data) % 32)
+        infos += struct.pack("<Q", len(name)) + name.encode() + struct.pack("<I", len(shape))
+        infos += struct.pack(f"<{len(shape)}Q", *reversed(shape)) + struct.pack("<IQ", kind, len(data))
+        data += content
+    head = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), 0) + infos
+    return head + bytes(-len(head) % 32) + data
+
+
+# ggml's numbers of the block types, and elements and bytes of their blocks: docs/format.md has ours.
+GGML_TYPES = {
+    "Q4_0": (2, 32, 18),
+    "Q4_1": (3, 32, 20),
+    "Q5_0": (6, 32, 22),
+    "Q5_1": (7, 32, 24),
+    "Q8_0": (8, 32, 34),
+    "Q8_1": (9, 32, 36),
+    "Q2_K": (10, 256, 84),
+    "Q3_K": (11, 256, 110),
+    "Q4_K": (12, 256, 144),
+    "Q5_K": (13, 256, 176),
+    "Q6_K": (14, 256, 210),
+    "Q8_K": (15, 256, 292),
+    "IQ2_XXS": (16, 256, 66),
+    "IQ2_XS": (17, 256, 74),
+    "IQ3_XXS": (18, 256, 98),
+    "IQ1_S": (19, 256, 50),
+    "IQ4_NL": (20, 32, 18),
+    "IQ3_S": (21, 256, 110),
+    "IQ2_S": (22, 256, 82),
+    "IQ4_XS": (23, 256, 136),
+    "IQ1_M": (29, 256, 56),
+    "TQ1_0": (34, 256, 54),
+    "TQ2_0": (35, 256, 66),
+    "MXFP4": (39, 32, 17),
+    "NVFP4": (40, 64, 36),
+    "Q1_0": (41, 128, 18),
+}
+
+
+def block_tensors():
+    """Every block type of GGUF; some of them long enough to be records."""
+    tensors = []
+    for name, (kind, elements, size) in GGML_TYPES.items():
+        blocks = 4096 // size + 1 if name in ("Q4_K", "Q5_0", "Q6_K", "Q8_0") else 2
+        data = bytearray(small_integers(blocks * size, 300 + kind))
+        for at in range(0, len(data), size):  # scales, about alike, where most types have theirs
+            data[at : at + 2] = struct.pack("<e", 0.01 + data[at] / 65536)
+        tensors.append((name.lower(), kind, [blocks * elements], bytes(data)))
+    return tensors
 
 
 def text(lines, seed):
@@ -326,8 +383,8 @@ def type_tensors(level):
     """Every element type, in little; what codes alike shares a block or not, as the level has it."""
     tensors = []
     for name, number in dtypes().items():
-        if name == "OPAQUE":
-            continue
+        if name == "OPAQUE" or name in GGML_TYPES or name in ("I2", "U2"):
+            continue  # safetensors has none of these
         if name in ("F16", "BF16", "F32", "F64"):
             data = pack_floats(weights(4, 64, 100 * level + number), name)
         elif name in ("C64", "C128"):
@@ -421,6 +478,9 @@ def good_files(build, target, work):
             f"--hash={'sha256' if level % 4 == 0 else 'blake3'}",
         )
     add("raw-i4-1", file("i4.bin", small_integers(200, 24)), "-1", "--dtype=i4", "--shape=20,20")
+    add("raw-u2-1", file("u2.bin", small_integers(200, 25)), "-1", "--dtype=u2", "--shape=20,40")
+    add("raw-i2-1", file("i2.bin", small_integers(200, 26)), "-1", "--dtype=i2", "--shape=20,40")
+    add("blocks-5", file("blocks.gguf", gguf(block_tensors())), "-5")
     numbers = Numbers(90)
     values = bytearray(near_powers(numbers, 2048, lambda: True))
     for at in range(0, len(values), 128):  # elements that no window of the others holds
@@ -851,12 +911,13 @@ def hostile_names(made):
     made("backslash", OK, name=b"..\\..\\x")
 
 
-def tensor(name=b"t", dtype=2, flags=0, shape=(16,), offset=0, size=16, file=0, dimensions=None):
+def tensor(name=b"t", dtype=2, flags=0, shape=(16,), offset=0, size=16, file=0, dimensions=None, strides=()):
     return (
         varint(file)
         + string(name)
         + bytes([dtype, flags, len(shape) if dimensions is None else dimensions])
         + b"".join(map(varint, shape))
+        + b"".join(map(varint, strides))
         + varint(offset)
         + varint(size)
     )
@@ -871,8 +932,22 @@ def hostile_tensors(made):
     one("sound", OK)
     one("of-no-file", LOST, file=1)
     one("of-the-last-file", LOST, file=2**64 - 1)
-    one("type", UNSUPPORTED, dtype=26)
-    one("flags", UNSUPPORTED, flags=4)
+    one("type", UNSUPPORTED, dtype=54)
+    one("flags", UNSUPPORTED, flags=8)
+    one("strides", OK, flags=4, shape=(3, 3), strides=(5, 1), size=13)
+    one("strides-of-words", OK, flags=4, shape=(2, 3), strides=(0, 3), size=14, dtype=4)
+    one("strides-of-opaque", OK, flags=4, shape=(2, 2), strides=(3, 12), dtype=0)
+    one("strides-of-nothing", OK, flags=4, shape=(3, 0), strides=(1, 5), size=0)
+    one("strides-of-a-scalar", OK, flags=4, shape=(), size=1)
+    one("strides-less", LOST, flags=4, shape=(3, 3), strides=(5, 1), size=12)
+    one("strides-more", LOST, flags=4, shape=(3, 3), strides=(5, 1), size=14)
+    one("strides-wrap", LOST, flags=4, shape=(2**32 + 1, 2), strides=(2**32, 15))
+    one("strides-cut", LOST, flags=4, shape=(16,))
+    one("strides-of-nibbles", LOST, flags=4, shape=(4,), strides=(1,), size=2, dtype=24)
+    one("strides-of-blocks", LOST, flags=4, shape=(32,), strides=(1,), size=18, dtype=28)
+    one("strides-column-major", LOST, flags=6, shape=(2, 8), strides=(8, 1))
+    one("blocks", OK, dtype=42, shape=(16, 0), size=0)
+    one("blocks-cut", LOST, dtype=51, shape=(16,))
     one("past-the-file", LOST, offset=1)
     one("far-past-the-file", LOST, offset=2**64 - 16)
     one("too-long", LOST, size=17, shape=(17,))

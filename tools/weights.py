@@ -133,9 +133,7 @@ def fp8_values(dtype):
     code = np.arange(256)
     exponent = (code >> mantissa_bits) & (127 >> mantissa_bits)
     mantissa = (code & ((1 << mantissa_bits) - 1)) / (1 << mantissa_bits)
-    value = np.where(
-        exponent > 0, np.ldexp(1 + mantissa, exponent - bias), np.ldexp(mantissa, 1 - bias)
-    )
+    value = np.where(exponent > 0, np.ldexp(1 + mantissa, exponent - bias), np.ldexp(mantissa, 1 - bias))
     if dtype == "F8_E4M3":
         value[(code & 127) == 127] = np.nan
     else:

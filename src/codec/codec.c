@@ -15,6 +15,7 @@ static const struct mmh_codec *const codecs[MMH_CODEC_COUNT] = {
     [MMH_CODEC_ZERO_RUN] = &mmh_codec_zero_run,
     [MMH_CODEC_SHUFFLE_ZSTD] = &mmh_codec_shuffle_zstd,
     [MMH_CODEC_BYTE_PAIRS] = &mmh_codec_byte_pairs,
+    [MMH_CODEC_FIELDS] = &mmh_codec_fields,
 };
 
 const struct mmh_codec *mmh_codec_at(unsigned codec_id)
@@ -51,6 +52,7 @@ void mmh_codec_workspace_destroy(mmh_codec_workspace *workspace)
     mmh_zstd_release(workspace);
     mmh_free(workspace->allocator, workspace->tables);
     mmh_model_destroy(workspace->plan.model);
+    mmh_fields_plan_release(workspace);
     mmh_free(workspace->allocator, workspace);
 }
 
@@ -69,12 +71,41 @@ uint8_t *mmh_workspace_scratch(mmh_codec_workspace *workspace, enum mmh_scratch 
     return workspace->scratch[which].data;
 }
 
+mmh_status mmh_workspace_append(mmh_codec_workspace *workspace, enum mmh_scratch which, size_t used,
+                                const uint8_t *data, size_t bytes, mmh_error *err)
+{
+    uint8_t *old = workspace->scratch[which].data;
+    size_t room = workspace->scratch[which].room;
+    if (used + bytes > room) {
+        workspace->scratch[which].data = NULL; /* the old one is still needed */
+        workspace->scratch[which].room = 0;
+        uint8_t *grown = mmh_workspace_scratch(workspace, which, 2 * (used + bytes));
+        if (grown && used)
+            memcpy(grown, old, used);
+        mmh_free(workspace->allocator, old);
+        old = grown;
+    }
+    if (!old)
+        return mmh_fail(err, MMH_E_MEMORY, "%zu bytes in a workspace", used + bytes);
+    if (bytes)
+        memcpy(old + used, data, bytes);
+    return MMH_OK;
+}
+
 void mmh_workspace_set_kernels(mmh_codec_workspace *workspace, const struct mmh_kernels *kernels)
 {
     workspace->kernels = kernels;
 }
 
 /* ---- encoding ---- */
+
+size_t mmh_records_chunk_bytes(mmh_dtype records)
+{
+    const struct mmh_fields *fields = mmh_dtype_fields(records);
+    /* A power of two of them: an even number of elements comes before a chunk. */
+    unsigned log2 = 31 - mmh_clz32(MMH_CHUNK_ELEMENTS / mmh_fields_most(fields));
+    return (size_t)fields->record_bytes << log2;
+}
 
 size_t mmh_chunk_bound(size_t bytes)
 {
@@ -112,7 +143,19 @@ static mmh_status try_codec(struct mmh_encode_job *job, unsigned *codec_id, unsi
     return MMH_OK;
 }
 
-static mmh_status encode(struct mmh_encode_job *job, unsigned *codec_id, mmh_error *err)
+/* Whether zstd may make less of a chunk of records than their fields took, by what it would make of
+ * the block. With time, what is close is tried. */
+static bool zstd_may_win(const struct mmh_encode_job *job)
+{
+    const struct mmh_block_plan *plan = job->plan;
+    if (!plan->fields || job->bytes == MMH_NO_FIT)
+        return true;
+    uint64_t bits = plan->whole_bits / plan->bytes * job->chunk->bytes +
+                    plan->whole_bits % plan->bytes * job->chunk->bytes / plan->bytes;
+    return plan->level >= 7 ? bits < 8 * job->bytes + job->bytes / 8 : bits < 8 * job->bytes;
+}
+
+mmh_status mmh_encode_smallest(struct mmh_encode_job *job, unsigned *codec_id, mmh_error *err)
 {
     const struct mmh_block_plan *plan = job->plan;
     if (is_constant(job->src, job->chunk->bytes, job->element_bytes)) {
@@ -121,7 +164,9 @@ static mmh_status encode(struct mmh_encode_job *job, unsigned *codec_id, mmh_err
             return status;
     }
     mmh_status status = MMH_OK;
-    if (plan->try_zero_run)
+    if (plan->fields) /* the first that is tried: it needs the room for trials itself */
+        status = try_codec(job, codec_id, MMH_CODEC_FIELDS, err);
+    if (!status && plan->try_zero_run)
         status = try_codec(job, codec_id, MMH_CODEC_ZERO_RUN, err);
     /* Most elements would be patched, which is slow: not for a result that is known to lose. */
     if (!status && plan->is_float && (job->bytes == MMH_NO_FIT || job->bytes > job->float_least))
@@ -129,7 +174,7 @@ static mmh_status encode(struct mmh_encode_job *job, unsigned *codec_id, mmh_err
     if (!status && plan->try_rans && !plan->is_float)
         status = try_codec(job, codec_id, plan->pairs ? MMH_CODEC_BYTE_PAIRS : MMH_CODEC_BYTES_RANS,
                            err);
-    if (!status && plan->try_zstd) {
+    if (!status && plan->try_zstd && zstd_may_win(job)) {
         status = try_codec(job, codec_id, MMH_CODEC_ZSTD, err);
         if (!status && plan->element_bytes > 1)
             status = try_codec(job, codec_id, MMH_CODEC_SHUFFLE_ZSTD, err);
@@ -178,7 +223,7 @@ mmh_status mmh_chunk_encode(uint8_t *dst, size_t *dst_bytes, unsigned *codec_id,
                         chunk->bytes, plan->element_bytes);
     *codec_id = MMH_CODEC_STORE;
     if (chunk->bytes) {
-        mmh_status status = encode(&job, codec_id, err);
+        mmh_status status = mmh_encode_smallest(&job, codec_id, err);
         if (status)
             return status;
     }

@@ -4,7 +4,7 @@
  * SPDX-License-Identifier: Apache-2.0
  *
  * A block is a run of elements of one type that share a plan (and a model, if the plan has one);
- * its chunks decode independently of each other. docs/format.md sections 7 to 11 define the bytes.
+ * its chunks decode independently of each other. docs/format.md sections 7 to 13 define the bytes.
  * Nothing here does I/O; memory comes from the caller (libzstd's and liblzma's own aside, which
  * live in a workspace).
  */
@@ -13,7 +13,7 @@
 
 #include "base/memory.h"
 #include "base/status.h"
-#include "tensor/dtype.h"
+#include "tensor/fields.h"
 
 enum mmh_codec_id { /* ids are on disk: never reused */
                     MMH_CODEC_STORE = 0,
@@ -26,6 +26,7 @@ enum mmh_codec_id { /* ids are on disk: never reused */
                     MMH_CODEC_SHUFFLE_ZSTD = 7,
                     MMH_CODEC_MODEL = 8,
                     MMH_CODEC_BYTE_PAIRS = 9,
+                    MMH_CODEC_FIELDS = 10,
                     MMH_CODEC_COUNT
 };
 
@@ -40,7 +41,8 @@ enum {
 /* One chunk's place in its block. dtype is a scalar (mmh_dtype_scalar). */
 struct mmh_chunk {
     mmh_dtype dtype;
-    uint64_t first_element; /* within the block: a multiple of MMH_CHUNK_ELEMENTS, or 0 */
+    uint64_t first_element; /* within the block: a multiple of MMH_CHUNK_ELEMENTS, or 0; of an
+                               opaque one its first byte */
     size_t bytes;           /* decoded bytes; a multiple of the scalar's size unless opaque */
 };
 
@@ -64,7 +66,9 @@ struct mmh_block_part {
 
 /* What the encoder knows of a block before it plans. */
 struct mmh_block_hint {
-    mmh_dtype dtype;                    /* scalar; OPAQUE: zstd or LZMA */
+    mmh_dtype dtype;   /* scalar; OPAQUE: zstd or LZMA */
+    mmh_dtype records; /* OPAQUE bytes that are records of this block type; elements
+                                           and shapes of the parts count those. OPAQUE: none */
     const struct mmh_block_part *parts; /* [part_count] in order; together all its elements */
     size_t part_count;                  /* 0: one part without a shape */
     int level;                          /* 1..9 */
@@ -97,6 +101,9 @@ mmh_status mmh_block_plan_make(const struct mmh_block_plan **plan, const uint8_t
                                size_t *model_bytes, uint64_t *floor_bits,
                                mmh_codec_workspace *workspace, const uint8_t *data, size_t bytes,
                                const struct mmh_block_hint *hint, mmh_error *err);
+
+/* Bytes of a chunk of records: of a block with such a hint all chunks have so many, but the last. */
+size_t mmh_records_chunk_bytes(mmh_dtype records);
 
 /* Most bytes that a chunk of `bytes` can take encoded; dst below must have that much room. */
 size_t mmh_chunk_bound(size_t bytes);

@@ -684,6 +684,7 @@ static mmh_status plan_bytes(struct mmh_block_plan *plan, mmh_codec_workspace *w
         if (classes)
             status = search_bytes(&one_draft, &one_bits, plan, workspace, data, hint, level_of,
                                   SAMPLE_BYTES, err);
+        one_bits = MMH_MIN(one_bits, bits);
         struct mmh_pair_search search = {
             .workspace = workspace,
             .data = data,
@@ -757,38 +758,34 @@ static bool parts_fit(const struct mmh_block_hint *hint, uint64_t elements)
     return sum == elements;
 }
 
-mmh_status mmh_block_plan_make(const struct mmh_block_plan **plan, const uint8_t **model,
-                               size_t *model_bytes, uint64_t *floor_bits,
-                               mmh_codec_workspace *workspace, const uint8_t *data, size_t bytes,
-                               const struct mmh_block_hint *given, mmh_error *err)
+static void plan_init(struct mmh_block_plan *made, const struct mmh_block_hint *hint,
+                      const mmh_codec_workspace *workspace, size_t bytes)
 {
-    struct mmh_block_hint whole = *given;
-    const struct mmh_block_hint *hint = &whole;
-    struct mmh_block_part flat = { .elements = bytes / mmh_dtype_scalar_bytes(given->dtype) };
-    if (!given->part_count) {
-        whole.parts = &flat;
-        whole.part_count = 1;
-    }
-    struct mmh_block_plan *made = &workspace->plan;
-    mmh_model_destroy(made->model);
     *made = (struct mmh_block_plan){
         .dtype = hint->dtype,
         .element_bytes = mmh_dtype_scalar_bytes(hint->dtype),
         .level = MMH_MIN(MMH_MAX(hint->level, 1), 9),
         .kernels = workspace->kernels,
+        .bytes = bytes,
     };
-    *plan = made;
-    *model = NULL;
-    *model_bytes = 0;
-    *floor_bits = 8 * (uint64_t)bytes;
-    if (!made->element_bytes || bytes % made->element_bytes ||
-        !parts_fit(hint, bytes / made->element_bytes))
-        return mmh_fail(err, MMH_E_USAGE, "a block of %zu bytes of element type %u", bytes,
-                        (unsigned)hint->dtype);
-    made->elements = bytes / made->element_bytes;
+    made->elements = made->element_bytes ? bytes / made->element_bytes : 0;
     made->zstd_level = efforts[made->level].zstd;
     made->stripe_log2 = efforts[made->level].stripe_log2;
     made->stripes = efforts[made->level].stripes;
+}
+
+mmh_status mmh_block_plan_scalar(struct mmh_block_plan *made, const uint8_t **model,
+                                 size_t *model_bytes, uint64_t *floor_bits,
+                                 mmh_codec_workspace *workspace, const uint8_t *data, size_t bytes,
+                                 const struct mmh_block_hint *hint, mmh_error *err)
+{
+    plan_init(made, hint, workspace, bytes);
+    *model = NULL;
+    *model_bytes = 0;
+    *floor_bits = 8 * (uint64_t)bytes;
+    if (!made->element_bytes || bytes % made->element_bytes || !parts_fit(hint, made->elements))
+        return mmh_fail(err, MMH_E_USAGE, "a block of %zu bytes of element type %u", bytes,
+                        (unsigned)hint->dtype);
     if (!bytes)
         return MMH_OK;
     if (mmh_float_type(made->dtype))
@@ -797,4 +794,42 @@ mmh_status mmh_block_plan_make(const struct mmh_block_plan **plan, const uint8_t
         return plan_bytes(made, workspace, data, hint, model, model_bytes, floor_bits, err);
     made->try_zstd = true;
     return MMH_OK;
+}
+
+mmh_status mmh_block_plan_make(const struct mmh_block_plan **plan, const uint8_t **model,
+                               size_t *model_bytes, uint64_t *floor_bits,
+                               mmh_codec_workspace *workspace, const uint8_t *data, size_t bytes,
+                               const struct mmh_block_hint *given, mmh_error *err)
+{
+    struct mmh_block_hint hint = *given;
+    const struct mmh_fields *fields = mmh_dtype_fields(given->records);
+    unsigned unit = fields ? fields->record_bytes : mmh_dtype_scalar_bytes(given->dtype);
+    struct mmh_block_part flat = { .elements = unit ? bytes / unit : 0 };
+    if (!given->part_count) {
+        hint.parts = &flat;
+        hint.part_count = 1;
+    }
+    struct mmh_block_plan *made = &workspace->plan;
+    mmh_model_destroy(made->model);
+    made->model = NULL;
+    mmh_fields_plan_forget(workspace);
+    *plan = made;
+    if (!fields)
+        return mmh_block_plan_scalar(made, model, model_bytes, floor_bits, workspace, data, bytes,
+                                     &hint, err);
+    plan_init(made, &hint, workspace, bytes);
+    *model = NULL;
+    *model_bytes = 0;
+    *floor_bits = 8 * (uint64_t)bytes;
+    if (hint.dtype != MMH_DTYPE_OPAQUE || bytes % unit || !parts_fit(&hint, bytes / unit))
+        return mmh_fail(err, MMH_E_USAGE, "a block of %zu bytes of records of type %u", bytes,
+                        (unsigned)hint.records);
+    if (!bytes)
+        return MMH_OK;
+    made->try_zstd = true;
+    mmh_status status = zstd_bits(&made->whole_bits, workspace, data, bytes, 1, true, err);
+    if (status)
+        return status;
+    return mmh_fields_plan_make(made, model, model_bytes, floor_bits, workspace, data, bytes, &hint,
+                                err);
 }

@@ -28,28 +28,32 @@ uint64_t mmh_cost_histogram(const uint32_t *histogram, size_t count);
 
 /* Buffers that grow and are used again. What calls what decides who may share one. */
 enum mmh_scratch {
-    MMH_SCRATCH_SYMBOLS,  /* float, bytes-rans: the symbols of a chunk */
-    MMH_SCRATCH_IDS,      /* float, bytes-rans: its table ids or shifts */
-    MMH_SCRATCH_PLANES,   /* float: its raw planes */
-    MMH_SCRATCH_TAILS,    /* float: its tails as u16 planes */
-    MMH_SCRATCH_SEGMENTS, /* float: its tails as segments */
-    MMH_SCRATCH_PATCHES,  /* float: positions */
-    MMH_SCRATCH_SECTION,  /* float, bytes-rans: words of a stripe, planes of a tier block;
+    MMH_SCRATCH_SYMBOLS,     /* float, bytes-rans: the symbols of a chunk */
+    MMH_SCRATCH_IDS,         /* float, bytes-rans: its table ids or shifts */
+    MMH_SCRATCH_PLANES,      /* float: its raw planes */
+    MMH_SCRATCH_TAILS,       /* float: its tails as u16 planes */
+    MMH_SCRATCH_SEGMENTS,    /* float: its tails as segments */
+    MMH_SCRATCH_PATCHES,     /* float: positions */
+    MMH_SCRATCH_SECTION,     /* float, bytes-rans: words of a stripe, planes of a tier block;
                            * zero-run: a second coding of the mask */
-    MMH_SCRATCH_TIERS,    /* tiers: the kernel's scratch */
-    MMH_SCRATCH_RUN,      /* zero-run: the elements that are not zero */
-    MMH_SCRATCH_MASK,     /* zero-run: the mask */
-    MMH_SCRATCH_SHUFFLE,  /* shuffle-zstd: the byte planes */
-    MMH_SCRATCH_TRIAL,    /* a second encoding that may be the smaller one */
-    MMH_SCRATCH_CHECK,    /* what a check decodes */
-    MMH_SCRATCH_BLOCK,    /* planning: the symbols of a block */
-    MMH_SCRATCH_LEVELS,   /* planning: the magnitudes of a block's bytes */
-    MMH_SCRATCH_SUMS,     /* planning: sums over rows and columns */
-    MMH_SCRATCH_CLASSES,  /* planning: classes of rows and columns */
-    MMH_SCRATCH_SPARE,    /* planning: the same of a second view */
-    MMH_SCRATCH_COUNTS,   /* planning: histograms of the bins, tables of the merge */
-    MMH_SCRATCH_MODEL,    /* planning: the model payload */
-    MMH_SCRATCH_JOIN,     /* joining: the tensors joined so far */
+    MMH_SCRATCH_TIERS,       /* tiers: the kernel's scratch */
+    MMH_SCRATCH_RUN,         /* zero-run: the elements that are not zero */
+    MMH_SCRATCH_MASK,        /* zero-run: the mask */
+    MMH_SCRATCH_SHUFFLE,     /* shuffle-zstd: the byte planes */
+    MMH_SCRATCH_TRIAL,       /* a second encoding that may be the smaller one */
+    MMH_SCRATCH_CHECK,       /* what a check decodes */
+    MMH_SCRATCH_BLOCK,       /* planning: the symbols of a block */
+    MMH_SCRATCH_LEVELS,      /* planning: the magnitudes of a block's bytes */
+    MMH_SCRATCH_SUMS,        /* planning: sums over rows and columns */
+    MMH_SCRATCH_CLASSES,     /* planning: classes of rows and columns */
+    MMH_SCRATCH_SPARE,       /* planning: the same of a second view */
+    MMH_SCRATCH_COUNTS,      /* planning: histograms of the bins, tables of the merge */
+    MMH_SCRATCH_MODEL,       /* planning: the model payload */
+    MMH_SCRATCH_JOIN,        /* joining: the tensors joined so far */
+    MMH_SCRATCH_FIELD,       /* fields: the elements of one */
+    MMH_SCRATCH_FIELD_CODED, /* fields: its payload */
+    MMH_SCRATCH_FIELD_PARTS, /* planning fields: the block's parts, as those of one */
+    MMH_SCRATCH_FIELD_MODEL, /* planning fields: the model payload */
     MMH_SCRATCH_COUNT
 };
 
@@ -58,12 +62,16 @@ enum mmh_scratch {
 MMH_MUST_CHECK uint8_t *mmh_workspace_scratch(mmh_codec_workspace *workspace,
                                               enum mmh_scratch which, size_t bytes);
 
+/* Put bytes behind the first `used` of a buffer, which are kept when it has to grow. */
+mmh_status mmh_workspace_append(mmh_codec_workspace *workspace, enum mmh_scratch which, size_t used,
+                                const uint8_t *data, size_t bytes, mmh_error *err);
+
 /* For tests and benchmarks: use these kernels instead of the machine's best. */
 void mmh_workspace_set_kernels(mmh_codec_workspace *workspace, const struct mmh_kernels *kernels);
 
 /* ---- models ---- */
 
-enum { MMH_MODEL_RANS = 1, MMH_MODEL_SHIFTS = 2, MMH_MODEL_PAIRS = 3 };
+enum { MMH_MODEL_RANS = 1, MMH_MODEL_SHIFTS = 2, MMH_MODEL_PAIRS = 3, MMH_MODEL_FIELDS = 4 };
 
 enum { MMH_PAIR_TABLES_MAX = 8 };
 
@@ -74,6 +82,12 @@ struct mmh_view {
     uint64_t rows;            /* that it touches */
     int8_t *row;              /* [rows + slack] or NULL */
     int8_t *column;           /* [columns + slack] or NULL */
+};
+
+/* A field of records, and its own model. */
+struct mmh_model_field {
+    struct mmh_field field;
+    struct mmh_model *model; /* of a kind but this, or NULL */
 };
 
 /* What a model payload says, docs/format.md "Models". */
@@ -90,7 +104,14 @@ struct mmh_model {
     uint8_t pair_code[MMH_PAIR_TABLES_MAX][256];   /* kind 3: by table, the code of each byte */
     uint8_t pair_values[MMH_PAIR_TABLES_MAX][256]; /* and the byte of each code */
     bool pairs_alike;                              /* those of all tables are the same */
+    struct mmh_model_field *fields;                /* kind 4 [field_count], and nothing else */
+    unsigned field_count, record_bytes;
 };
+
+/* Kind 4: read it into a model whose elements, of the block, are set; and free what that took. */
+mmh_status mmh_model_fields_read(struct mmh_model *model, const uint8_t *payload,
+                                 size_t payload_bytes, mmh_error *err);
+void mmh_model_fields_release(struct mmh_model *model);
 
 /* The same from the encoder's side; arrays belong to the planner. */
 struct mmh_model_draft {
@@ -151,6 +172,10 @@ struct mmh_block_plan {
     unsigned stripe_log2; /* elements of a rANS stripe, at least */
     unsigned stripes;     /* of a chunk, at the most */
 
+    /* records */
+    const struct mmh_fields_plan *fields; /* NULL: none */
+    uint64_t bytes, whole_bits; /* of the block, and what zstd would make of it as it is */
+
     /* rANS tables or shifts */
     struct mmh_model *model; /* parsed from what was written; NULL: none */
     struct mmh_rans_encode_table *tables;
@@ -160,6 +185,14 @@ struct mmh_block_plan {
     uint8_t first_of_bin[MMH_CLASS_BINS]; /* the run of symbols that the table codes */
     uint8_t last_of_bin[MMH_CLASS_BINS];
     uint8_t zeros; /* symbols below it are coded by every table */
+};
+
+/* Plans of the fields of records, in a workspace. */
+struct mmh_fields_plan {
+    struct mmh_fields layout;
+    struct mmh_block_plan plans[MMH_FIELDS_MAX];
+    struct mmh_rans_encode_table *tables[MMH_FIELDS_MAX]; /* [MMH_RANS_TABLES_MAX] or NULL */
+    uint8_t header[4 + 16 * MMH_FIELDS_MAX];              /* of the model payload */
 };
 
 struct mmh_codec_workspace {
@@ -172,7 +205,23 @@ struct mmh_codec_workspace {
     void *zstd_encoder, *zstd_decoder;    /* made when first needed */
     struct mmh_rans_encode_table *tables; /* [MMH_RANS_TABLES_MAX] of the plan */
     struct mmh_block_plan plan;
+    struct mmh_fields_plan *fields; /* made when first needed */
 };
+
+/* Plan a block of scalars: mmh_block_plan_make without records, into `plan`, whose model has gone. */
+mmh_status mmh_block_plan_scalar(struct mmh_block_plan *plan, const uint8_t **model,
+                                 size_t *model_bytes, uint64_t *floor_bits,
+                                 mmh_codec_workspace *workspace, const uint8_t *data, size_t bytes,
+                                 const struct mmh_block_hint *hint, mmh_error *err);
+
+/* Plan a block of whole records; hint->records has fields. `plan` is set up but for them. */
+mmh_status mmh_fields_plan_make(struct mmh_block_plan *plan, const uint8_t **model,
+                                size_t *model_bytes, uint64_t *floor_bits,
+                                mmh_codec_workspace *workspace, const uint8_t *data, size_t bytes,
+                                const struct mmh_block_hint *hint, mmh_error *err);
+/* Free the models of the last such plan, or all. */
+void mmh_fields_plan_forget(mmh_codec_workspace *workspace);
+void mmh_fields_plan_release(mmh_codec_workspace *workspace);
 
 /* Most tables of a block at a level, and what a block takes beside its tables and symbols. */
 unsigned mmh_plan_tables(int level, mmh_dtype dtype);
@@ -226,11 +275,14 @@ struct mmh_codec {
     mmh_status (*decode)(const struct mmh_decode_job *job, mmh_error *err);
 };
 
+/* The smallest that the codecs of a plan make of a chunk, store aside; MMH_NO_FIT if none does. */
+mmh_status mmh_encode_smallest(struct mmh_encode_job *job, unsigned *codec_id, mmh_error *err);
+
 const struct mmh_codec *mmh_codec_at(unsigned codec_id); /* NULL if it codes no data */
 
 extern const struct mmh_codec mmh_codec_store, mmh_codec_constant, mmh_codec_zstd, mmh_codec_lzma,
     mmh_codec_float, mmh_codec_bytes_rans, mmh_codec_zero_run, mmh_codec_shuffle_zstd,
-    mmh_codec_byte_pairs;
+    mmh_codec_byte_pairs, mmh_codec_fields;
 
 /* ---- symbol sections ---- */
 

@@ -549,9 +549,13 @@ mmh_status mmh_model_create(mmh_model **model, const uint8_t *payload, size_t pa
         return mmh_fail(err, MMH_E_MEMORY, "model");
     made->allocator = allocator;
     made->elements = block_elements;
-    mmh_status status = block_elements <= INT64_MAX
-                          ? read_model(made, payload, payload_bytes, err)
-                          : mmh_fail(err, MMH_E_CORRUPT, "a block has too many elements");
+    mmh_status status;
+    if (block_elements > INT64_MAX)
+        status = mmh_fail(err, MMH_E_CORRUPT, "a block has too many elements");
+    else if (payload_bytes && payload[0] == MMH_MODEL_FIELDS)
+        status = mmh_model_fields_read(made, payload, payload_bytes, err);
+    else
+        status = read_model(made, payload, payload_bytes, err);
     if (status) {
         mmh_model_destroy(made);
         return status;
@@ -570,5 +574,6 @@ void mmh_model_destroy(mmh_model *model)
         mmh_free(model->allocator, model->views[v].row);
     }
     mmh_free(model->allocator, model->views);
+    mmh_model_fields_release(model);
     mmh_free(model->allocator, model);
 }

@@ -24,7 +24,12 @@ enum {
 enum { MMH_OPTIONAL_TIMES = 1u << 2 };
 enum { MMH_REQUIRED_KNOWN = 0 }; /* required features that this reader knows */
 enum { MMH_BLOCK_BIG_ENDIAN = 1, MMH_BLOCK_MODEL = 2, MMH_BLOCK_FLAGS = 3 };
-enum { MMH_TENSOR_BIG_ENDIAN = 1, MMH_TENSOR_COLUMN_MAJOR = 2, MMH_TENSOR_STRIDES = 4, MMH_TENSOR_FLAGS = 7 };
+enum {
+    MMH_TENSOR_BIG_ENDIAN = 1,
+    MMH_TENSOR_COLUMN_MAJOR = 2,
+    MMH_TENSOR_STRIDES = 4,
+    MMH_TENSOR_FLAGS = 7
+};
 
 struct mmh_footer {
     uint64_t container_bytes, index_a, index_b, index_bytes, trailer, trailer_bytes;

@@ -92,9 +92,56 @@ static size_t piece_elements(const struct side *side)
     return mmh_dtype_is_block(side->tensor->dtype) ? PIECE_BLOCKS : PIECE_ELEMENTS;
 }
 
+/* The same of a tensor whose elements do not lie one after another: all from the first to the last of
+ * these elements is read, and gathered. */
+static mmh_status side_gather(struct side *side, uint64_t first, size_t count, size_t *bytes,
+                              mmh_error *err)
+{
+    const struct mmh_tensor_record *tensor = side->tensor;
+    const mmh_allocator *allocator = side->reader->context->allocator;
+    size_t width = side->bits / 8;
+    uint64_t position[MMH_DIMENSIONS_MAX], *places, low = UINT64_MAX, high = 0;
+    places = mmh_alloc_array(allocator, count, sizeof *places);
+    if (!places)
+        return mmh_fail(err, MMH_E_MEMORY, "no memory to compare \"%s\"", tensor->name);
+    uint64_t rest = first, place = 0;
+    for (uint32_t d = tensor->dimensions; d-- > 0; rest /= tensor->shape[d]) {
+        position[d] = rest % tensor->shape[d];
+        place += position[d] * tensor->strides[d];
+    }
+    for (size_t i = 0; i < count; i++) {
+        places[i] = place;
+        low = MMH_MIN(low, place);
+        high = MMH_MAX(high, place);
+        for (uint32_t d = tensor->dimensions; d-- > 0;) { /* the next element, like an odometer */
+            place += tensor->strides[d];
+            if (++position[d] < tensor->shape[d])
+                break;
+            place -= position[d] * tensor->strides[d];
+            position[d] = 0;
+        }
+    }
+    uint64_t span_bytes = (high - low + 1) * width; /* within the tensor */
+    uint8_t *span = span_bytes <= SIZE_MAX ? mmh_alloc(allocator, 64, (size_t)span_bytes) : NULL;
+    mmh_status status =
+        span ? mmh_reader_bytes(side->reader, tensor->file, tensor->offset + low * width, span,
+                                (size_t)span_bytes, err)
+             : mmh_fail(err, MMH_E_MEMORY, "no memory to compare \"%s\"", tensor->name);
+    for (size_t i = 0; i < count && status == MMH_OK; i++)
+        memcpy(side->data + i * width, span + (places[i] - low) * width, width);
+    *bytes = count * width;
+    if (status == MMH_OK)
+        mmh_host_order(side->data, *bytes, tensor);
+    mmh_free(allocator, span);
+    mmh_free(allocator, places);
+    return status;
+}
+
 static mmh_status side_load(struct side *side, uint64_t first, size_t count, size_t *bytes,
                             mmh_error *err)
 {
+    if (side->tensor->strides)
+        return side_gather(side, first, count, bytes, err);
     uint64_t begin = first * side->bits / 8;
     uint64_t end = MMH_MIN(mmh_divide_up((first + count) * side->bits, 8), side->tensor->bytes);
     *bytes = (size_t)(end - begin);
@@ -272,12 +319,20 @@ static mmh_status check_shapes(const struct mmh_tensor_record *first,
     return MMH_OK;
 }
 
+static bool same_strides(const struct mmh_tensor_record *first,
+                         const struct mmh_tensor_record *second)
+{
+    if (!first->strides || !second->strides || !first->dimensions)
+        return !first->strides == !second->strides;
+    return memcmp(first->strides, second->strides, first->dimensions * sizeof *first->strides) == 0;
+}
+
 /* Elements of a tensor, or its blocks. */
 static uint64_t elements(const struct mmh_tensor_record *tensor)
 {
     uint64_t count = 1;
     for (uint32_t d = 0; d < tensor->dimensions; d++)
-        count *= tensor->shape[d]; /* cannot overflow: the tensor has that many bytes */
+        count *= tensor->shape[d]; /* cannot overflow: that was checked with the tensor */
     unsigned bytes, block = mmh_dtype_block(tensor->dtype, &bytes);
     return block > 1 ? count / block : count;
 }
@@ -301,7 +356,8 @@ static mmh_status compare(mmh_difference *difference, struct side *first, struct
     mmh_status status = MMH_OK;
     if (!difference->element_count)
         return MMH_OK;
-    if (same_type && first->tensor->big_endian == second->tensor->big_endian && same_chunks(&a, &b))
+    if (same_type && first->tensor->big_endian == second->tensor->big_endian &&
+        same_strides(first->tensor, second->tensor) && same_chunks(&a, &b))
         return MMH_OK;
     const mmh_allocator *allocator = first->reader->context->allocator;
     first->data = mmh_alloc(allocator, 64, piece_elements(first) * first->bits / 8);

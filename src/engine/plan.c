@@ -13,11 +13,13 @@
 #include <string.h>
 
 enum {
-    SHARED_FROM_LEVEL = 5,      /* from this level on tables are shared by ... */
-    SHARED_BYTES = 1 << 20,     /* ... neighbours of one type below this; equal ones among larger */
-    SMALL_BYTES = 1 << 16,      /* tensors are stored once. Below that level: below this. */
-    JOINED_MAX = 4096,          /* tensors in one block */
+    SHARED_FROM_LEVEL = 5,  /* from this level on tables are shared by ... */
+    SHARED_BYTES = 1 << 20, /* ... neighbours of one type below this; equal ones among larger */
+    SMALL_BYTES = 1 << 16,  /* tensors are stored once. Below that level: below this. */
+    JOINED_MAX = 4096,      /* tensors in one block */
+    JOINED_RECORDS_BYTES = 1 << 20, /* of such that are small, of one block type */
     TINY_BYTES = 512,           /* typed runs below this are opaque: a chunk costs about 50 bytes */
+    TINY_RECORDS_BYTES = 4096,  /* and records, as their models say what fields they have */
     OPAQUE_CHUNK_HIGH_LEVEL = 7 /* from this level on opaque chunks are as large as may be */
 };
 
@@ -235,6 +237,7 @@ static size_t part_count(const struct block_list *list)
 struct run {
     uint64_t offset, bytes;
     mmh_dtype dtype;
+    mmh_dtype records; /* not OPAQUE: opaque bytes that are records of this block type */
     bool big_endian;
     const struct mmh_survey *survey;
     struct mmh_signature signature; /* of all of it */
@@ -242,6 +245,40 @@ struct run {
     bool major;                     /* one of them is, and `survey` is of the first such */
     struct mmh_block_part part;     /* of the first; further ones are in the list already */
 };
+
+/* Whether runs have parts: the codecs know what they are made of. */
+static bool has_parts(const struct run *run)
+{
+    return run->dtype != MMH_DTYPE_OPAQUE || run->records != MMH_DTYPE_OPAQUE;
+}
+
+/* Bytes that the parts of a run count. */
+static unsigned unit_bytes(const struct run *run)
+{
+    unsigned bytes;
+    if (run->records == MMH_DTYPE_OPAQUE)
+        return mmh_dtype_scalar_bytes(run->dtype);
+    (void)mmh_dtype_block(run->records, &bytes);
+    return bytes;
+}
+
+/* An extent of a block type as records. Those of big-endian files are bytes to us. */
+static void take_records(struct run *run, const struct mmh_extent *extent)
+{
+    run->dtype = MMH_DTYPE_OPAQUE;
+    if (!mmh_dtype_fields(extent->dtype) || extent->big_endian)
+        return;
+    run->records = extent->dtype;
+    unsigned record_bytes = unit_bytes(run);
+    if (extent->bytes % record_bytes) {
+        run->records = MMH_DTYPE_OPAQUE;
+        return;
+    }
+    run->part.elements = extent->bytes / record_bytes;
+    run->part.dimensions = mmh_extent_hint(run->part.shape, extent);
+    if (run->part.dimensions) /* bytes of a row */
+        run->part.shape[run->part.dimensions - 1] /= record_bytes;
+}
 
 static struct run run_of_extent(const struct mmh_extent *extent, const struct mmh_survey *survey)
 {
@@ -252,6 +289,10 @@ static struct run run_of_extent(const struct mmh_extent *extent, const struct mm
                        .signature = survey->signature,
                        .major = extent->bytes >= MMH_SURVEY_MINOR_BYTES };
     run.dtype = extent->coded;
+    if (mmh_dtype_is_block(extent->dtype)) {
+        take_records(&run, extent);
+        return run;
+    }
     unsigned scalar_bytes = mmh_dtype_scalar_bytes(run.dtype);
     if (extent->bytes % scalar_bytes)
         run.dtype = MMH_DTYPE_OPAQUE;
@@ -267,10 +308,14 @@ static struct run run_of_extent(const struct mmh_extent *extent, const struct mm
  * tables, and each keeps its own rows and columns. run->signature is then that of both. */
 static bool runs_join(struct run *run, const struct run *next, int level)
 {
-    if (run->dtype != next->dtype || run->big_endian != next->big_endian)
+    if (run->dtype != next->dtype || run->records != next->records ||
+        run->big_endian != next->big_endian)
         return false;
-    if (run->dtype == MMH_DTYPE_OPAQUE)
+    if (!has_parts(run))
         return true;
+    if (run->records != MMH_DTYPE_OPAQUE) /* all are scaled to about the same statistics */
+        return next->bytes < SMALL_BYTES && (run->extents > 1 || run->bytes < SMALL_BYTES) &&
+               run->bytes + next->bytes <= JOINED_RECORDS_BYTES && run->extents < JOINED_MAX;
     uint64_t small = level >= SHARED_FROM_LEVEL ? SHARED_BYTES : SMALL_BYTES;
     if (!run->survey->seen || !next->survey->seen || next->bytes >= small ||
         (run->extents == 1 && run->bytes >= small) ||
@@ -287,30 +332,31 @@ static bool runs_join(struct run *run, const struct run *next, int level)
 static void add_run(struct block_list *list, const struct run *run, size_t file, int level,
                     size_t first_part)
 {
-    unsigned scalar_bytes = mmh_dtype_scalar_bytes(run->dtype);
-    uint64_t chunk_bytes = run->dtype != MMH_DTYPE_OPAQUE
-                             ? (uint64_t)scalar_bytes * MMH_CHUNK_ELEMENTS
+    unsigned unit = unit_bytes(run);
+    uint64_t chunk_bytes = run->records != MMH_DTYPE_OPAQUE ? mmh_records_chunk_bytes(run->records)
+                         : run->dtype != MMH_DTYPE_OPAQUE   ? (uint64_t)unit * MMH_CHUNK_ELEMENTS
                          : level >= OPAQUE_CHUNK_HIGH_LEVEL ? MMH_OPAQUE_CHUNK_BYTES_MAX
                                                             : MMH_OPAQUE_CHUNK_BYTES;
+    uint64_t block_max = MMH_BLOCK_BYTES_MAX / chunk_bytes * chunk_bytes;
     for (uint64_t done = 0; done < run->bytes;) {
         uint64_t left = run->bytes - done;
         struct mmh_plan_block block = {
             .file = file,
             .offset = run->offset + done,
-            .bytes = left < MMH_BLOCK_BYTES_MAX ? left : MMH_BLOCK_BYTES_MAX,
+            .bytes = left < block_max ? left : block_max,
             .chunk_bytes = (uint32_t)chunk_bytes,
             .big_endian = run->big_endian,
-            .hint = { .dtype = run->dtype, .level = level },
+            .hint = { .dtype = run->dtype, .records = run->records, .level = level },
         };
         if (block.bytes < chunk_bytes)
             block.chunk_bytes = (uint32_t)block.bytes;
-        if (run->extents == 1 && run->dtype != MMH_DTYPE_OPAQUE) { /* maybe a part of a tensor */
+        if (run->extents == 1 && has_parts(run)) { /* maybe a part of a tensor */
             struct mmh_block_part part = run->part;
-            part.tensor_first = done / scalar_bytes;
-            part.elements = block.bytes / scalar_bytes;
+            part.tensor_first = done / unit;
+            part.elements = block.bytes / unit;
             mmh_buffer_bytes(&list->parts, &part, sizeof part);
             block.hint.part_count = 1;
-        } else if (run->dtype != MMH_DTYPE_OPAQUE) { /* joined: it is one block */
+        } else if (has_parts(run)) { /* joined: it is one block */
             block.hint.part_count = part_count(list) - first_part;
         }
         mmh_buffer_bytes(&list->blocks, &block, sizeof block);
@@ -322,12 +368,12 @@ static void add_run(struct block_list *list, const struct run *run, size_t file,
 static void end_run(struct block_list *list, struct run *run, struct run *pending, size_t file,
                     int level, size_t first_part)
 {
-    if (run->bytes < TINY_BYTES && run->dtype != MMH_DTYPE_OPAQUE) {
-        run->dtype = MMH_DTYPE_OPAQUE;
+    if (run->bytes < (run->records ? TINY_RECORDS_BYTES : TINY_BYTES) && has_parts(run)) {
+        run->dtype = run->records = MMH_DTYPE_OPAQUE;
         run->big_endian = false;
         list->parts.bytes = first_part * sizeof(struct mmh_block_part);
     }
-    if (run->dtype == MMH_DTYPE_OPAQUE) {
+    if (!has_parts(run)) {
         if (pending->bytes)
             pending->bytes += run->bytes;
         else
@@ -349,9 +395,9 @@ static mmh_status plan_blocks(struct block_list *list, const struct mmh_extent_m
     for (size_t i = 0; i < map->extent_count; i++) {
         struct run next = run_of_extent(&map->extents[i], &survey[i]);
         if (run.bytes && runs_join(&run, &next, level)) {
-            if (run.extents == 1 && run.dtype != MMH_DTYPE_OPAQUE)
+            if (run.extents == 1 && has_parts(&run))
                 mmh_buffer_bytes(&list->parts, &run.part, sizeof run.part);
-            if (run.dtype != MMH_DTYPE_OPAQUE)
+            if (has_parts(&run))
                 mmh_buffer_bytes(&list->parts, &next.part, sizeof next.part);
             if (!run.major)
                 run.survey = next.survey;

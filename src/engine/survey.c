@@ -253,7 +253,8 @@ mmh_status mmh_survey_file(struct mmh_survey *survey, mmh_context *context, cons
         for (size_t i = 0; i < map->extent_count; i++) {
             const struct mmh_extent *extent = &map->extents[i];
             mmh_dtype scalar = extent->coded;
-            survey[i].seen = scalar != MMH_DTYPE_OPAQUE && extent->bytes < limit_bytes &&
+            survey[i].seen = scalar != MMH_DTYPE_OPAQUE && !mmh_dtype_is_block(extent->dtype) &&
+                             extent->bytes < limit_bytes &&
                              extent->bytes % mmh_dtype_scalar_bytes(scalar) == 0;
             if (!survey[i].seen)
                 continue;

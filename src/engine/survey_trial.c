@@ -170,9 +170,7 @@ mmh_status mmh_survey_settle(struct mmh_survey *survey, mmh_context *context,
                              const struct mmh_extent *extents, size_t count, int level,
                              mmh_error *err)
 {
-    struct trial trial = {
-        context, worker, extents, count, extents->coded, level
-    };
+    struct trial trial = { context, worker, extents, count, extents->coded, level };
     struct run whole = { .end = count };
     size_t bytes = (size_t)bytes_of(&trial, &whole);
     unsigned scalar_bytes = mmh_dtype_scalar_bytes(trial.dtype);

@@ -24,10 +24,10 @@ static const struct {
     { MMH_FORMAT_SHARD_INDEX, &mmh_format_shard_index },
     { MMH_FORMAT_GGUF, &mmh_format_gguf },
     { MMH_FORMAT_HDF5, &mmh_format_hdf5 },
+    { MMH_FORMAT_TFLITE, &mmh_format_tflite },           /* may have a zip behind it: before zip */
     { MMH_FORMAT_TORCH_SHARD, &mmh_format_torch_shard }, /* several zips in one file: before zip */
     { MMH_FORMAT_TORCH, &mmh_format_torch },             /* a zip of its own kind: before zip */
     { MMH_FORMAT_ZIP, &mmh_format_zip },
-    { MMH_FORMAT_TFLITE, &mmh_format_tflite },
     { MMH_FORMAT_TORCH_LEGACY, &mmh_format_torch_legacy },
     { MMH_FORMAT_TORCH_METADATA, &mmh_format_torch_metadata },
     { MMH_FORMAT_PICKLE, &mmh_format_pickle },

@@ -18,10 +18,10 @@ enum mmh_format_id { /* on disk: never reused */
                      MMH_FORMAT_NPY = 2,
                      MMH_FORMAT_RAW = 3,
                      MMH_FORMAT_SHARD_INDEX = 4,
-                     MMH_FORMAT_TORCH = 5,         /* zip of torch.save, TorchScript, .pt2 */
-                     MMH_FORMAT_TORCH_LEGACY = 6,  /* one stream, before 1.6 */
-                     MMH_FORMAT_TORCH_TAR = 7,     /* before 0.2 */
-                     MMH_FORMAT_TORCH_SHARD = 8,   /* .distcp */
+                     MMH_FORMAT_TORCH = 5,          /* zip of torch.save, TorchScript, .pt2 */
+                     MMH_FORMAT_TORCH_LEGACY = 6,   /* one stream, before 1.6 */
+                     MMH_FORMAT_TORCH_TAR = 7,      /* before 0.2 */
+                     MMH_FORMAT_TORCH_SHARD = 8,    /* .distcp */
                      MMH_FORMAT_TORCH_METADATA = 9, /* their .metadata */
                      MMH_FORMAT_PICKLE = 10,
                      MMH_FORMAT_ZIP = 11, /* any other, .npz and .keras too */

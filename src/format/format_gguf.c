@@ -9,6 +9,7 @@
  * Source: docs/gguf.md of github.com/ggml-org/ggml; ggml/include/ggml.h and ggml/src/gguf.cpp of
  * github.com/ggml-org/llama.cpp.
  */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -126,6 +127,8 @@ static char *float_text(struct mmh_arena *arena, double value, bool single)
 {
     char text[40], plain[40];
     size_t bytes = 0;
+    if (isnan(value)) /* whose text differs between systems */
+        return mmh_arena_string(arena, "nan", 3);
     for (int digits = 1; digits <= (single ? 9 : 17); digits++) {
         snprintf(text, sizeof text, "%.*g", digits, value);
         double back = strtod(text, NULL);

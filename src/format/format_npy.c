@@ -251,10 +251,21 @@ static mmh_status take_header(struct header *header, uint64_t *data,
     return status;
 }
 
+/* An array of objects is a pickle, to the end of the file: it may hold arrays in its turn. */
+static mmh_status map_objects(struct mmh_extent_map *map, const struct mmh_format_probe *probe,
+                              const char *name, uint64_t data, mmh_error *err)
+{
+    const char *prefix = mmh_arena_format(map->arena, "%s.", name);
+    if (!prefix)
+        return mmh_fail(err, MMH_E_MEMORY, "name of an array");
+    return mmh_format_map_part(map, NULL, probe, data, map->file_bytes - data, "objects.pkl", prefix,
+                               err);
+}
+
 /* Adds the array; *end is where the next one may start, or the end of the file if unknown. */
-static mmh_status add_array(struct mmh_extent_map *map, const struct header *header,
-                            const char *stem, unsigned number, uint64_t data, uint64_t *end,
-                            mmh_error *err)
+static mmh_status add_array(struct mmh_extent_map *map, const struct mmh_format_probe *probe,
+                            const struct header *header, const char *stem, unsigned number,
+                            uint64_t data, uint64_t *end, mmh_error *err)
 {
     struct mmh_map_tensor tensor = { .offset = data, .column_major = header->fortran_order };
     uint64_t each = element_bytes(header->descr, &tensor.dtype, &tensor.big_endian);
@@ -265,6 +276,17 @@ static mmh_status add_array(struct mmh_extent_map *map, const struct header *hea
     for (uint32_t d = 0; d < header->dimensions && fits && !empty; d++)
         fits = mmh_u64_mul(&bytes, bytes, header->shape[d]);
     bytes = empty ? 0 : bytes;
+    tensor.name = number ? mmh_arena_format(map->arena, "%s[%u]", stem, number) : stem;
+    if (!tensor.name)
+        return mmh_fail(err, MMH_E_MEMORY, "array %u", number);
+    if (strcmp(header->descr, "|O") == 0) {
+        size_t before = map->node_count;
+        mmh_status status = map_objects(map, probe, tensor.name, data, err);
+        if (status || map->node_count > before) {
+            *end = map->file_bytes;
+            return status;
+        }
+    }
     if (!fits || bytes > map->file_bytes - data) {
         mmh_extent_map_remark(
             map, "array %u (descr \"%s\") %s: kept as plain bytes", number, header->descr,
@@ -281,8 +303,7 @@ static mmh_status add_array(struct mmh_extent_map *map, const struct header *hea
         return MMH_OK;
     }
     uint64_t *shape = mmh_arena_array(map->arena, header->dimensions, sizeof *shape);
-    tensor.name = number ? mmh_arena_format(map->arena, "%s[%u]", stem, number) : stem;
-    if (!shape || !tensor.name)
+    if (!shape)
         return mmh_fail(err, MMH_E_MEMORY, "array %u", number);
     memcpy(shape, header->shape, header->dimensions * sizeof *shape);
     tensor.shape = shape;
@@ -313,7 +334,7 @@ static mmh_status map_file(struct mmh_extent_map *map, const struct mmh_format_p
         }
         if (status)
             return mmh_fail(err, status, "%s", problem.message);
-        status = add_array(map, &header, stem, (unsigned)number, data, &offset, err);
+        status = add_array(map, probe, &header, stem, (unsigned)number, data, &offset, err);
         if (status)
             return status;
     }

@@ -12,8 +12,8 @@ enum { MMH_FORMAT_HEAD_BYTES = 16 };
 
 /* What detection looks at. */
 struct mmh_format_probe {
-    const struct mmh_source *source; /* a part of a file is a source too */
-    unsigned depth;                  /* parts around this one: an archive's member has 1 */
+    const struct mmh_source *source;          /* a part of a file is a source too */
+    unsigned depth;                           /* parts around this one: an archive's member has 1 */
     const struct mmh_format_options *options; /* never NULL */
     uint8_t head[MMH_FORMAT_HEAD_BYTES];      /* the file's first bytes */
     size_t head_bytes;                        /* fewer only if the file has no more */

@@ -15,8 +15,7 @@
 enum {
     WIRE_GROUP_END = 4,
     GROUPS_MAX = 64, /* one within the other; protobuf's own limit is 100 */
-    NUMBER_MAX = (1 << 29) - 1,
-    VIEW_BYTES_MAX = 63 /* an extent of its own would cost more than it gains */
+    NUMBER_MAX = (1 << 29) - 1
 };
 
 static void fail_field(struct mmh_stream *in, uint64_t position, const char *problem)
@@ -239,8 +238,6 @@ void mmh_proto_add(struct mmh_stream *in, struct mmh_extent_map *map,
         .offset = tensor->begin,
         .bytes = tensor->end - tensor->begin,
     };
-    if (!file && added.bytes <= VIEW_BYTES_MAX)
-        added.role = MMH_MAP_VIEW;
     in->status = file ? mmh_extent_map_add_elsewhere(map, file, &added, &in->error)
                       : mmh_extent_map_add(map, &added, &in->error);
 }

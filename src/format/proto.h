@@ -114,9 +114,8 @@ struct mmh_proto_tensor {
 };
 
 /*
- * Add it, with a copy of its shape, or remark what is wrong with it. One of few bytes is a view: its
- * neighbours, the bytes of the message, are coded with it. `file`: it lies in that other file (NULL:
- * in this one). Without memory the stream fails.
+ * Add it, with a copy of its shape, or remark what is wrong with it. `file`: it lies in that other
+ * file (NULL: in this one). Without memory the stream fails.
  */
 void mmh_proto_add(struct mmh_stream *in, struct mmh_extent_map *map,
                    const struct mmh_proto_tensor *tensor, const char *file);

@@ -59,6 +59,9 @@ static const struct {
     { "QInt8", MMH_DTYPE_I8 },
     { "QUInt8", MMH_DTYPE_U8 },
     { "QInt32", MMH_DTYPE_I32 },
+    { "QUInt4x2", MMH_DTYPE_U8 }, /* coded as bytes: its tensors have more elements than those */
+    { "QUInt2x4", MMH_DTYPE_U8 },
+    { "Untyped", MMH_DTYPE_U8 },
     { "Float8_e4m3fn", MMH_DTYPE_F8_E4M3 },
     { "Float8_e5m2", MMH_DTYPE_F8_E5M2 },
     { "Float8_e4m3fnuz", MMH_DTYPE_F8_E4M3FNUZ },
@@ -540,9 +543,12 @@ static void take_array(struct walk *walk, const struct mmh_pickle_value *state)
     uint64_t fortran = 0;
     (void)mmh_pickle_natural(&fortran, mmh_pickle_at(state, 3));
     struct mmh_pickle_value *data = mmh_pickle_at(state, 4);
-    if (data && data->kind == MMH_PICKLE_LIST) /* of objects, which may hold arrays again */
-        visit(walk, data);
-    add_array(walk, data, mmh_pickle_at(state, 1), mmh_pickle_at(state, 2), fortran);
+    struct mmh_pickle_value *shape = mmh_pickle_at(state, 1);
+    if (data && data->kind == MMH_PICKLE_LIST) { /* of objects, which may hold arrays again */
+        bool scalar = shape && shape->kind == MMH_PICKLE_TUPLE && !shape->count;
+        visit_under(walk, "", scalar ? mmh_pickle_at(data, 0) : data);
+    }
+    add_array(walk, data, shape, mmh_pickle_at(state, 2), fortran);
 }
 
 /* _frombuffer(data, dtype, shape, order). */

@@ -235,7 +235,7 @@ mmh_status mmh_extent_map_add_elsewhere(struct mmh_extent_map *map, const char *
 {
     const char *problem = map->distant_count >= MMH_MAP_TENSORS_MAX ? "is beyond the ten millionth"
                         : !mmh_map_file_is_safe(file) ? "lies in a file whose name is not safe"
-                                                   : tensor_problem(tensor, UINT64_MAX);
+                                                      : tensor_problem(tensor, UINT64_MAX);
     if (problem) {
         mmh_extent_map_remark_tensor(map, tensor->name, problem);
         return MMH_OK;
@@ -441,8 +441,7 @@ static uint64_t row_scalars(uint64_t elements, mmh_dtype dtype, unsigned bytes)
         unsigned block_bytes, block = mmh_dtype_block(dtype, &block_bytes);
         row_bytes = elements % block ? 0 : elements / block * block_bytes;
     } else if (bits % 8) {
-        row_bytes = elements * (bits % 8) % 8 ? 0
-                                              : elements / 8 * bits + elements % 8 * bits / 8;
+        row_bytes = elements * (bits % 8) % 8 ? 0 : elements / 8 * bits + elements % 8 * bits / 8;
     } else {
         row_bytes = elements * (bits / 8);
     }

@@ -62,7 +62,8 @@ struct mmh_extent {
 
 /* A tensor whose bytes lie in another file of the same unit. */
 struct mmh_map_elsewhere {
-    const char *file; /* relative to the folder of the file that tells it; safe, '/' between parts */
+    const char
+        *file; /* relative to the folder of the file that tells it; safe, '/' between parts */
     struct mmh_map_tensor tensor;
 };
 

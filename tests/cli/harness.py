@@ -20,8 +20,10 @@ import unittest
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-SANITIZERS = {"ASAN_OPTIONS": "detect_leaks=1:allocator_may_return_null=1:exitcode=99",
-              "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1:exitcode=99"}
+SANITIZERS = {
+    "ASAN_OPTIONS": "detect_leaks=1:allocator_may_return_null=1:exitcode=99",
+    "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1:exitcode=99",
+}
 
 OK, IO, USAGE, DAMAGED, MENDED, LOST, UNSUPPORTED, LIMIT, INTERRUPTED = 0, 1, 2, 3, 4, 5, 9, 10, 130
 
@@ -61,8 +63,10 @@ class Result:
         self.err = err.decode("utf-8", "surrogateescape")
 
     def __repr__(self):
-        return (f"mmh {' '.join(map(str, self.arguments))}\n  exit {self.code}\n"
-                f"  stdout {self.out[:2000]!r}\n  stderr {self.err[:2000]!r}")
+        return (
+            f"mmh {' '.join(map(str, self.arguments))}\n  exit {self.code}\n"
+            f"  stdout {self.out[:2000]!r}\n  stderr {self.err[:2000]!r}"
+        )
 
     def json(self):
         """The lines of stdout, each parsed as JSON; the only one by itself."""
@@ -98,9 +102,15 @@ def mmh(*arguments, cwd=None, stdin=None, timeout=120, environment=None, code=No
             report = tempfile.NamedTemporaryFile("r")  # noqa: SIM115 (closed below)
             command = [sys.executable, "-I", "-S", "-c", STARTER, report.name, *command]
         start = time.monotonic()
-        process = subprocess.Popen(command, cwd=cwd, stdin=subprocess.DEVNULL if stdin is None else given,
-                                   stdout=out, stderr=err, env=environment,
-                                   start_new_session=True)
+        process = subprocess.Popen(
+            command,
+            cwd=cwd,
+            stdin=subprocess.DEVNULL if stdin is None else given,
+            stdout=out,
+            stderr=err,
+            env=environment,
+            start_new_session=True,
+        )
         usage = None
         while usage is None:
             pid, status, rusage = os.wait4(process.pid, os.WNOHANG)
@@ -187,14 +197,17 @@ def npy(dtype, shape, data, fortran=False):
 
 def model(scale=1):
     """A small model with several element types."""
-    return safetensors({
-        "embed.weight": ("BF16", (64 * scale, 32), floats(2048 * scale)),
-        "layer.0.weight": ("F32", (32, 32), floats(1024, 2, "F32")),
-        "layer.0.scale": ("F16", (32,), floats(32, 3, "F16")),
-        "ids": ("I64", (16,), struct.pack("<16q", *range(16))),
-        "empty": ("F32", (0, 4), b""),
-        "scalar": ("F32", (), struct.pack("<f", 0.5)),
-    }, {"format": "pt", "note": "a \"quoted\" \u00fc"})
+    return safetensors(
+        {
+            "embed.weight": ("BF16", (64 * scale, 32), floats(2048 * scale)),
+            "layer.0.weight": ("F32", (32, 32), floats(1024, 2, "F32")),
+            "layer.0.scale": ("F16", (32,), floats(32, 3, "F16")),
+            "ids": ("I64", (16,), struct.pack("<16q", *range(16))),
+            "empty": ("F32", (0, 4), b""),
+            "scalar": ("F32", (), struct.pack("<f", 0.5)),
+        },
+        {"format": "pt", "note": 'a "quoted" \u00fc'},
+    )
 
 
 def tree(folder):

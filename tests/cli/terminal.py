@@ -35,13 +35,13 @@ class Screen:
             if text[at] == "\x1b":
                 match = re.match(r"\x1b\[([0-9;]*)([JKm])", text[at:])
                 if not match:
-                    assert len(text) - at < 8, f"an escape sequence that is none of ours: {text[at:at + 20]!r}"
+                    assert len(text) - at < 8, f"an escape sequence that is none of ours: {text[at : at + 20]!r}"
                     self.pending = text[at:]
                     return
                 if match[2] in "JK":
                     self.rows[self.row] = self.rows[self.row][: self.column]
                     if match[2] == "J":
-                        del self.rows[self.row + 1:]
+                        del self.rows[self.row + 1 :]
                 at += match.end()
                 continue
             self.one(text[at])
@@ -64,7 +64,7 @@ class Screen:
                 self.one("\n")
                 self.column = 0
             line = self.rows[self.row].ljust(self.column)
-            self.rows[self.row] = line[: self.column] + character + line[self.column + 1:]
+            self.rows[self.row] = line[: self.column] + character + line[self.column + 1 :]
             self.column += 1
 
     def text(self):
@@ -77,8 +77,11 @@ class Session:
     def __init__(self, *arguments, columns=80, cwd=None, environment=None, stdin=None, stdout=None):
         self.screen = Screen(columns)
         self.decoder = codecs.getincrementaldecoder("utf-8")()
-        variables = {name: value for name, value in os.environ.items()
-                     if name not in ("NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "COLUMNS")}
+        variables = {
+            name: value
+            for name, value in os.environ.items()
+            if name not in ("NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "COLUMNS")
+        }
         variables.update({**SANITIZERS, "TERM": "xterm-256color", "LC_ALL": "C.UTF-8", **(environment or {})})
         path = binary()
         self.pid, self.terminal = pty.fork()  # a session of its own, with this as its terminal

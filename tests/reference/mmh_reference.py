@@ -1,4 +1,4 @@
-"""A second, independent reader of .mmh containers: format.md (3.0, draft 2) made executable."""
+"""A second, independent reader of .mmh containers: format.md (3.0, draft 3) made executable."""
 # SPDX-License-Identifier: Apache-2.0
 #
 # Every function names the section of format.md that it follows. Nothing here is quick on purpose;
@@ -34,20 +34,72 @@ XZ_MEMORY_LIMIT = (64 << 20) + (1 << 20)
 OK, DAMAGED, MENDED, CORRUPT, UNSUPPORTED, LIMIT = 0, 3, 4, 5, 9, 10
 
 STORE, CONSTANT, ZSTD, LZMA, FLOAT, BYTES_RANS = 0, 1, 2, 3, 4, 5
-ZERO_RUN, SHUFFLE_ZSTD, MODEL, BYTE_PAIRS = 6, 7, 8, 9
+ZERO_RUN, SHUFFLE_ZSTD, MODEL, BYTE_PAIRS, FIELDS = 6, 7, 8, 9, 10
 
-MODEL_RANS, MODEL_SHIFTS, MODEL_PAIRS = 1, 2, 3
+MODEL_RANS, MODEL_SHIFTS, MODEL_PAIRS, MODEL_FIELDS = 1, 2, 3, 4
 
 # Section 5, element types: name and bits of one element.
 TYPES = {
-    0: ("opaque", 8), 1: ("bool", 8), 2: ("u8", 8), 3: ("i8", 8), 4: ("u16", 16), 5: ("i16", 16),
-    6: ("u32", 32), 7: ("i32", 32), 8: ("u64", 64), 9: ("i64", 64), 10: ("f16", 16),
-    11: ("bf16", 16), 12: ("f32", 32), 13: ("f64", 64), 14: ("f8_e4m3", 8), 15: ("f8_e5m2", 8),
-    16: ("f8_e8m0", 8), 17: ("f4", 4), 18: ("f6_e2m3", 6), 19: ("f6_e3m2", 6), 20: ("c64", 64),
-    21: ("c128", 128), 22: ("f8_e4m3fnuz", 8), 23: ("f8_e5m2fnuz", 8), 24: ("i4", 4), 25: ("u4", 4),
+    0: ("opaque", 8),
+    1: ("bool", 8),
+    2: ("u8", 8),
+    3: ("i8", 8),
+    4: ("u16", 16),
+    5: ("i16", 16),
+    6: ("u32", 32),
+    7: ("i32", 32),
+    8: ("u64", 64),
+    9: ("i64", 64),
+    10: ("f16", 16),
+    11: ("bf16", 16),
+    12: ("f32", 32),
+    13: ("f64", 64),
+    14: ("f8_e4m3", 8),
+    15: ("f8_e5m2", 8),
+    16: ("f8_e8m0", 8),
+    17: ("f4", 4),
+    18: ("f6_e2m3", 6),
+    19: ("f6_e3m2", 6),
+    20: ("c64", 64),
+    21: ("c128", 128),
+    22: ("f8_e4m3fnuz", 8),
+    23: ("f8_e5m2fnuz", 8),
+    24: ("i4", 4),
+    25: ("u4", 4),
+    26: ("i2", 2),
+    27: ("u2", 2),
 }
-# A block's type is a scalar: no complex type, no type below a byte.
-BLOCK_TYPES = frozenset(set(TYPES) - {17, 18, 19, 20, 21, 24, 25})
+# Section 5, block types: name, elements of a block, bytes of it.
+BLOCKED_TYPES = {
+    28: ("q4_0", 32, 18),
+    29: ("q4_1", 32, 20),
+    30: ("q5_0", 32, 22),
+    31: ("q5_1", 32, 24),
+    32: ("q8_0", 32, 34),
+    33: ("q8_1", 32, 36),
+    34: ("q2_k", 256, 84),
+    35: ("q3_k", 256, 110),
+    36: ("q4_k", 256, 144),
+    37: ("q5_k", 256, 176),
+    38: ("q6_k", 256, 210),
+    39: ("q8_k", 256, 292),
+    40: ("iq2_xxs", 256, 66),
+    41: ("iq2_xs", 256, 74),
+    42: ("iq2_s", 256, 82),
+    43: ("iq3_xxs", 256, 98),
+    44: ("iq3_s", 256, 110),
+    45: ("iq1_s", 256, 50),
+    46: ("iq1_m", 256, 56),
+    47: ("iq4_nl", 32, 18),
+    48: ("iq4_xs", 256, 136),
+    49: ("tq1_0", 256, 54),
+    50: ("tq2_0", 256, 66),
+    51: ("mxfp4", 32, 17),
+    52: ("nvfp4", 64, 36),
+    53: ("q1_0", 128, 18),
+}
+# The type of a block of the container is a scalar: no complex type, no type below a byte, no block type.
+BLOCK_TYPES = frozenset(set(TYPES) - {17, 18, 19, 20, 21, 24, 25, 26, 27})
 
 # Section 8: exponent bits E, mantissa bits M of the head, tail bits t.
 FLOAT_LAYOUT = {11: (8, 7, 0), 10: (5, 10, 0), 12: (8, 7, 16), 13: (11, 4, 48)}
@@ -95,7 +147,7 @@ class Cursor:
         """The next `count` bytes."""
         need(count <= self.left(), self.what + ": ends too early")
         self.at += count
-        return bytes(self.data[self.at - count:self.at])
+        return bytes(self.data[self.at - count : self.at])
 
     def u8(self):
         return self.take(1)[0]
@@ -164,6 +216,7 @@ def suite_hash(suite):
     """The constructor of the hash H of a suite (section 2)."""
     if suite == 1:
         from blake3 import blake3
+
         return blake3
     return hashlib.sha256
 
@@ -183,7 +236,7 @@ class ContentDigest:
         self.rest += data
         whole = len(self.rest) // SLICE_BYTES * SLICE_BYTES
         for at in range(0, whole, SLICE_BYTES):
-            self._slice(self.rest[at:at + SLICE_BYTES])
+            self._slice(self.rest[at : at + SLICE_BYTES])
         del self.rest[:whole]
 
     def _slice(self, data):
@@ -207,7 +260,7 @@ def header_is_whole(header):
     """Whether the CRC, which is looked at before anything else, and the magic are right."""
     if len(header) != HEADER_BYTES:
         return False
-    crc, = struct.unpack_from("<I", header, 124)
+    (crc,) = struct.unpack_from("<I", header, 124)
     return zlib.crc32(header[:124]) == crc and header[:8] == HEADER_MAGIC
 
 
@@ -218,7 +271,7 @@ def check_header(header):
         raise Unsupported("major version %d" % major)
     if required:
         raise Unsupported("required features %#x of version 3.%d" % (required, minor))
-    if draft != 2:
+    if draft != 3:
         raise Unsupported("draft %d" % draft)
     if suite not in (1, 2):
         raise Unsupported("hash suite %d" % suite)
@@ -237,26 +290,36 @@ class Footer:
 
     def __init__(self, raw):
         self.raw = raw
-        (self.size, self.index_a, self.index_b, self.index_bytes, self.table_bytes, self.pages,
-         self.trailer, self.trailer_bytes) = struct.unpack_from("<QQQQIIQQ", raw, 8)
+        (
+            self.size,
+            self.index_a,
+            self.index_b,
+            self.index_bytes,
+            self.table_bytes,
+            self.pages,
+            self.trailer,
+            self.trailer_bytes,
+        ) = struct.unpack_from("<QQQQIIQQ", raw, 8)
         self.root = raw[64:96]
         self.header = raw[96:224]
         self.spare = self.trailer + self.trailer_bytes
 
     def fits(self, at):
         """Whether its offsets fit each other and the place `at` where it was found."""
-        return (self.index_a >= HEADER_BYTES
-                and self.table_bytes == 40 * self.pages
-                and self.table_bytes <= self.index_bytes
-                and self.index_a + self.index_bytes == self.trailer
-                and self.spare + FOOTER_BYTES == self.index_b
-                and self.index_b + self.index_bytes + FOOTER_BYTES == self.size
-                and at in (self.spare, self.size - FOOTER_BYTES))
+        return (
+            self.index_a >= HEADER_BYTES
+            and self.table_bytes == 40 * self.pages
+            and self.table_bytes <= self.index_bytes
+            and self.index_a + self.index_bytes == self.trailer
+            and self.spare + FOOTER_BYTES == self.index_b
+            and self.index_b + self.index_bytes + FOOTER_BYTES == self.size
+            and at in (self.spare, self.size - FOOTER_BYTES)
+        )
 
 
 def footer_at(data, at):
     """The footer at an offset, or None: magic, CRC and offsets must be right."""
-    raw = data[at:at + FOOTER_BYTES]
+    raw = data[at : at + FOOTER_BYTES]
     if at < HEADER_BYTES or len(raw) != FOOTER_BYTES or raw[:8] != FOOTER_MAGIC:
         return None
     if zlib.crc32(raw[:252]) != struct.unpack_from("<I", raw, 252)[0]:
@@ -326,13 +389,14 @@ class File:
 class Tensor:
     """One row of the tensor table."""
 
-    def __init__(self, file, name, kind, flags, shape, offset, size):
+    def __init__(self, file, name, kind, flags, shape, strides, offset, size):
         self.file = file
         self.name = name
-        self.type = TYPES[kind][0]
+        self.type = (TYPES.get(kind) or BLOCKED_TYPES[kind])[0]
         self.big_endian = bool(flags & 1)
         self.column_major = bool(flags & 2)
         self.shape = shape
+        self.strides = strides
         self.offset = offset
         self.bytes = size
 
@@ -346,15 +410,13 @@ def decode_page(stored, decoded_bytes):
 
 def page_table_rows(table, footer):
     """Section 5, page table: (stored bytes, decoded bytes, hash) for each page."""
-    rows = [(*struct.unpack_from("<II", table, at), table[at + 8:at + 40])
-            for at in range(0, len(table), 40)]
+    rows = [(*struct.unpack_from("<II", table, at), table[at + 8 : at + 40]) for at in range(0, len(table), 40)]
     need(rows, "an index without pages")
     for number, (stored, decoded, _) in enumerate(rows):
         need(1 <= decoded <= PAGE_BYTES, "a page's decoded bytes")
         need(stored <= decoded, "a page's stored bytes are more than its decoded ones")
         need(decoded == PAGE_BYTES or number == len(rows) - 1, "a page that is not full")
-    need(sum(row[0] for row in rows) == footer.index_bytes - footer.table_bytes,
-         "the pages do not fill the index")
+    need(sum(row[0] for row in rows) == footer.index_bytes - footer.table_bytes, "the pages do not fill the index")
     decoded = sum(row[1] for row in rows)
     need(decoded <= (1 << 20) + 16 * footer.index_bytes, "an index that decodes to too much")
     if decoded > INDEX_LIMIT:
@@ -366,7 +428,7 @@ def read_index(data, footer, header, new_hash):
     """Sections 3 to 5: the decoded index, and whether index A alone gave it."""
     tables = []
     for start in (footer.index_a, footer.index_b):
-        table = bytes(data[start:start + footer.table_bytes])
+        table = bytes(data[start : start + footer.table_bytes])
         root = new_hash(b"\x02" + header + table).digest()
         if len(table) == footer.table_bytes and root == footer.root:
             tables.append(start)
@@ -377,7 +439,7 @@ def read_index(data, footer, header, new_hash):
     offset = footer.table_bytes
     for stored_bytes, decoded_bytes, digest in page_table_rows(good, footer):
         for start in (footer.index_a, footer.index_b):
-            stored = bytes(data[start + offset:start + offset + stored_bytes])
+            stored = bytes(data[start + offset : start + offset + stored_bytes])
             if len(stored) == stored_bytes and new_hash(b"\x01" + stored).digest() == digest:
                 break
             whole = False
@@ -407,7 +469,7 @@ def read_chunk_table(cursor, end_of_chunks):
 
 def check_type_and_flags(kind, flags, known):
     """An element type or a flag that this reader does not know is unsupported."""
-    if kind not in TYPES:
+    if kind not in TYPES and kind not in BLOCKED_TYPES:
         raise Unsupported("element type %d" % kind)
     if flags & ~known:
         raise Unsupported(f"flags {flags:#x}")
@@ -437,8 +499,7 @@ def read_block_table(cursor, chunks):
         need(size >= 1 and 1 <= chunk_bytes <= CHUNK_BYTES_LIMIT, "a block's bytes")
         width = TYPES[kind][1] // 8
         need(not (size % width or chunk_bytes % width), "a block that cuts an element")
-        need(kind == 0 or size <= chunk_bytes or chunk_bytes == CHUNK_ELEMENTS * width,
-             "a typed block's chunks")
+        need(kind == 0 or size <= chunk_bytes or chunk_bytes == CHUNK_ELEMENTS * width, "a typed block's chunks")
         model = named_chunk() if flags & 2 else None
         need(model is None or chunks[model].codec == MODEL, "a block's model is not one")
         count = ceil_div(size, chunk_bytes)
@@ -494,10 +555,11 @@ def read_file_table(cursor, blocks):
             file.digest = cursor.take(32)
             count = cursor.varint()
             need(count <= len(blocks) - first_block, "a file has more blocks than there are")
-            file.blocks = blocks[first_block:first_block + count]
+            file.blocks = blocks[first_block : first_block + count]
             first_block += count
-            need(sum(block.bytes for block in file.blocks) == file.size,
-                 "the bytes of a file's blocks are not its size")
+            need(
+                sum(block.bytes for block in file.blocks) == file.size, "the bytes of a file's blocks are not its size"
+            )
         if file.kind == "link":
             file.target = cursor.string()
             check_target(file.name, file.target)
@@ -515,7 +577,7 @@ def check_tree(files):
     names = [file.name.encode("utf-8", "surrogateescape") for file in files]
     need(all(a < b for a, b in zip(names, names[1:])), "names are not sorted, or not unique")
     leaves = {file.name for file in files if file.kind != "folder"}
-    need("." not in leaves, "\".\" is not a folder")
+    need("." not in leaves, '"." is not a folder')
     for file in files:
         at = file.name.find("/")
         while at >= 0:
@@ -535,20 +597,42 @@ def read_tensor_table(cursor, files):
         name = cursor.string()
         kind = cursor.u8()
         flags = cursor.u8()
-        check_type_and_flags(kind, flags, 3)
+        check_type_and_flags(kind, flags, 7)
         dimensions = cursor.u8()
         need(dimensions <= 64, "a tensor of too many dimensions")
         shape = tuple(cursor.varint() for _ in range(dimensions))
+        strides = tuple(cursor.varint() for _ in range(dimensions)) if flags & 4 else None
         offset = cursor.varint()
         size = cursor.varint()
         need(offset + size <= file.size, "a tensor outside of its file")
-        count = 1
-        for dimension in shape:
-            count *= dimension
-        need(kind == 0 or ceil_div(count * TYPES[kind][1], 8) == size,
-             "a tensor's type, shape and bytes do not agree")
-        tensors.append(Tensor(file.name, name, kind, flags, shape, offset, size))
+        if strides is not None:
+            need(not flags & 2, "a tensor with strides that is column-major")
+            need(strided_bytes(kind, shape, strides) == size, "a tensor's strides and bytes do not agree")
+        elif kind:
+            need(plain_bytes(kind, shape) == size, "a tensor's type, shape and bytes do not agree")
+        tensors.append(Tensor(file.name, name, kind, flags, shape, strides, offset, size))
     return tensors
+
+
+def plain_bytes(kind, shape):
+    """Section 5: the bytes of a tensor whose elements follow one another."""
+    count = 1
+    for dimension in shape:
+        count *= dimension
+    if kind in TYPES:
+        return ceil_div(count * TYPES[kind][1], 8)
+    _, elements, block_bytes = BLOCKED_TYPES[kind]
+    need(count % elements == 0, "a tensor that cuts a block")
+    return count // elements * block_bytes
+
+
+def strided_bytes(kind, shape, strides):
+    """Section 5: from the first to the last element of a view."""
+    need(kind in TYPES and TYPES[kind][1] % 8 == 0, "strides of elements that have no whole bytes")
+    if 0 in shape:
+        return 0
+    last = sum((dimension - 1) * stride for dimension, stride in zip(shape, strides))
+    return (1 + last) * (TYPES[kind][1] // 8)
 
 
 def read_extensions(cursor):
@@ -583,8 +667,10 @@ class Decoder:
     def model_of(self, kind):
         """The block's model, which must be of the kind."""
         need(self.model is not None and self.model.kind == kind, "a chunk without its model")
-        need(not self.inner or (not self.model.views and len(self.model.tables) == 1),
-             "zero-run chunk: a model with classes")
+        need(
+            not self.inner or (not self.model.views and len(self.model.tables) == 1),
+            "zero-run chunk: a model with classes",
+        )
         return self.model
 
 
@@ -626,7 +712,7 @@ def zstd_frames(payload, size, what, one=False):
         try:
             while not frame.eof:
                 need(at < len(payload), what + ": a frame ends too early")
-                out += frame.decompress(payload[at:at + 256])
+                out += frame.decompress(payload[at : at + 256])
                 at = min(at + 256, len(payload))
                 need(len(out) <= size, what + ": too many bytes")
         except zstandard.ZstdError as error:
@@ -668,7 +754,7 @@ def decode_shuffle_zstd(payload, size, decoder):
     count = decoder.elements(size)
     data = bytearray(size)
     for i in range(decoder.element_bytes):
-        data[i::decoder.element_bytes] = planes[i * count:(i + 1) * count]
+        data[i :: decoder.element_bytes] = planes[i * count : (i + 1) * count]
     return bytes(data)
 
 
@@ -771,8 +857,7 @@ def read_planes(cursor, n, bits, alignment, widest=8):
     for width in plane_widths(bits, widest):
         fields = read_plane(cursor, n, width)
         cursor.pad(alignment)
-        values = (fields if values is None else
-                  [(value << width) | field for value, field in zip(values, fields)])
+        values = fields if values is None else [(value << width) | field for value, field in zip(values, fields)]
     return [0] * n if values is None else values
 
 
@@ -789,7 +874,7 @@ def read_plane(cursor, n, width):
         fields = plane.translate(field)
         for group in range(groups):
             at = group * 64 + k * stride
-            out[at:at + stride] = fields[group * stride:(group + 1) * stride]
+            out[at : at + stride] = fields[group * stride : (group + 1) * stride]
     return bytes(out[:n])
 
 
@@ -819,8 +904,7 @@ def segment_tails(cursor, n, tail_bits, alignment):
         values = read_planes(cursor, count, tail_bits - zeros[number], 1, widest=16)
         tails.extend([value << zeros[number] for value in values])
     cursor.pad(alignment)
-    return [array("H", [(tail >> shift) & 0xFFFF for tail in tails])
-            for shift in range(tail_bits - 16, -1, -16)]
+    return [array("H", [(tail >> shift) & 0xFFFF for tail in tails]) for shift in range(tail_bits - 16, -1, -16)]
 
 
 def join_u16(planes):
@@ -828,7 +912,7 @@ def join_u16(planes):
     count = len(planes)
     out = array("H", bytes(2 * count * len(planes[0])))
     for i, plane in enumerate(planes):
-        out[count - 1 - i::count] = plane
+        out[count - 1 - i :: count] = plane
     if sys.byteorder == "big":
         out.byteswap()
     return out.tobytes()
@@ -873,7 +957,7 @@ def tier_block(cursor, count, counts, ranks):
     cursor.pad(4)
     for tier in range(len(tiers) - 1, -1, -1):
         escaped = iter(symbols)
-        names = ranks[3 * tier:3 * tier + 3]
+        names = ranks[3 * tier : 3 * tier + 3]
         symbols = [names[code] if code < 3 else next(escaped) for code in tiers[tier]]
     return symbols
 
@@ -902,7 +986,7 @@ class BitStream:
 
     def bits(self, count):
         """`count` bits, low bit first."""
-        piece = self.stream[self.at:self.at + count]
+        piece = self.stream[self.at : self.at + count]
         need(len(piece) == count, "a model ends too early")
         self.at += count
         value = 0
@@ -930,7 +1014,7 @@ class BitStream:
 
     def end(self):
         """The last byte is filled up with zeros; nothing after it."""
-        rest = self.stream[self.at:]
+        rest = self.stream[self.at :]
         need(len(rest) < 8 and not any(rest), "a model: bits follow its end")
 
 
@@ -989,7 +1073,7 @@ class Model:
                 width = min(end - at, view.columns - column)
                 row_class = view.row_classes[row] if view.row_classes else 0
                 if view.column_classes:
-                    classes = view.column_classes[column:column + width]
+                    classes = view.column_classes[column : column + width]
                     sums += [row_class + one for one in classes]
                 else:
                     sums += [row_class] * width
@@ -1084,7 +1168,7 @@ def rans_symbols(cursor, n, model, first):
     symbols = bytearray()
     for stripe_number, word_count in enumerate(words):
         start = stripe_number * stripe
-        symbols += rans_stripe(cursor, word_count, model, numbers[start:start + stripe])
+        symbols += rans_stripe(cursor, word_count, model, numbers[start : start + stripe])
     return bytes(symbols)
 
 
@@ -1114,7 +1198,7 @@ def rans_stripe(cursor, word_count, model, numbers):
             states[lane] = x
             at += 4
     need(taken == word_count and all(x == 65536 for x in states), "rANS: the end does not match")
-    return symbols[:len(numbers)]
+    return symbols[: len(numbers)]
 
 
 # --------------------------------------------------------------------------------------------------
@@ -1137,7 +1221,7 @@ def decode_zero_run(payload, size, decoder):
     if mask_coding:
         mask = zstd_frames(mask, mask_bytes, "zero-run mask")
     need(len(mask) == mask_bytes, "zero-run chunk: mask")
-    need(not any(bits_of(mask[-1:], None)[(n - 1) % 8 + 1:]), "zero-run chunk: mask behind its end")
+    need(not any(bits_of(mask[-1:], None)[(n - 1) % 8 + 1 :]), "zero-run chunk: mask behind its end")
     cursor.pad(8)
     bits = bits_of(mask, n)
     need(bits.count(1) == nonzero_count, "zero-run chunk: count")
@@ -1147,7 +1231,7 @@ def decode_zero_run(payload, size, decoder):
     at = 0
     place = bits.find(1)
     while place >= 0:
-        data[place * width:(place + 1) * width] = elements[at:at + width]
+        data[place * width : (place + 1) * width] = elements[at : at + width]
         at += width
         place = bits.find(1, place + 1)
     return bytes(data)
@@ -1181,18 +1265,132 @@ def decode_byte_pairs(payload, size, decoder):
     byte_of_code = [bytes_of_codes(buckets) for buckets in model.buckets]
     numbers = model.table_numbers(first, m)
     data = bytearray(2 * m)
-    data[0::2] = bytes([byte_of_code[number][(symbol & 15) << 4 | low & 15]
-                        for number, symbol, low in zip(numbers, symbols, raw)])
-    data[1::2] = bytes([byte_of_code[number][symbol & 0xF0 | low >> 4]
-                        for number, symbol, low in zip(numbers, symbols, raw)])
+    data[0::2] = bytes(
+        [byte_of_code[number][(symbol & 15) << 4 | low & 15] for number, symbol, low in zip(numbers, symbols, raw)]
+    )
+    data[1::2] = bytes(
+        [byte_of_code[number][symbol & 0xF0 | low >> 4] for number, symbol, low in zip(numbers, symbols, raw)]
+    )
     for position, pair in zip(positions, pairs):
-        data[2 * position:2 * position + 2] = struct.pack("<H", pair)
+        data[2 * position : 2 * position + 2] = struct.pack("<H", pair)
     return bytes(data) + last
 
 
 def bytes_of_codes(buckets):
     """Section 12: the byte value of each code `bucket << 4 | place`."""
     return [value for bucket in range(16) for value in range(256) if buckets[value] == bucket]
+
+
+# --------------------------------------------------------------------------------------------------
+# Section 13: fields chunks
+# --------------------------------------------------------------------------------------------------
+
+
+class Field:
+    """A field of records: its element type, how many elements a record has, and where their bits are."""
+
+    def __init__(self, kind, elements, pieces, model_bytes):
+        self.type = kind
+        self.elements = elements
+        self.pieces = pieces
+        self.model_bytes = model_bytes
+        self.model = None
+        need(kind in BLOCK_TYPES and kind != 0, "a field's element type")
+        self.width = TYPES[kind][1] // 8
+        need(elements >= 1, "a field without elements")
+        whole = [piece for piece in pieces if not piece[2]]
+        if whole:
+            need(len(pieces) == 1 and whole[0][1] == TYPES[kind][1], "a field of whole elements")
+            return
+        need(self.width == 1 and sum(width for _, width, _ in pieces) <= 8, "a field's bits")
+        for _, width, group in pieces:
+            need(width in (1, 2, 4, 8), "a piece's width")
+            need(elements % (group * 8 // width) == 0, "a piece that cuts a group")
+
+    def bytes_of(self, piece):
+        """The bytes of a record that belong to a piece."""
+        return range(piece[0], piece[0] + self.elements * piece[1] // 8)
+
+    def put(self, record, data):
+        """One record's elements into its bytes; sections 13's formula, element by element."""
+        offset, _, group = self.pieces[0]
+        if not group:
+            record[offset : offset + len(data)] = data
+            return
+        shift = 0
+        for offset, width, group in self.pieces:
+            places = 8 // width
+            for i, value in enumerate(data):
+                at = offset + i // (group * places) * group + i % group
+                record[at] |= (value >> shift & (1 << width) - 1) << width * (i // group % places)
+            shift += width
+
+
+class FieldsModel:
+    """Section 13: a model of kind 4, what the records are."""
+
+    kind = MODEL_FIELDS
+
+    def __init__(self, payload):
+        cursor = Cursor(payload, "model of fields")
+        cursor.u8()
+        count = cursor.u8()
+        self.record_bytes = cursor.u16()
+        need(1 <= count <= 8 and 1 <= self.record_bytes <= 4096, "a model's fields")
+        self.fields = [self._field(cursor) for _ in range(count)]
+        owned = [at for field in self.fields for piece in field.pieces for at in field.bytes_of(piece)]
+        need(sorted(owned) == list(range(self.record_bytes)), "fields that are no record")
+        for field in self.fields:
+            own = cursor.take(field.model_bytes)
+            if own:
+                need(own[0] != MODEL_FIELDS, "a field that has fields")
+                field.model = Model(own)
+        cursor.end()
+
+    @staticmethod
+    def _field(cursor):
+        kind, count = cursor.take(2)
+        elements = cursor.u16()
+        pieces = [(cursor.u16(), cursor.u8(), cursor.u8()) for _ in range(2)]
+        need(1 <= count <= 2 and not any(map(any, pieces[count:])), "a field's pieces")
+        return Field(kind, elements, pieces[:count], cursor.u32())
+
+    def check(self, size):
+        """A block of `size` elements, an opaque one's are bytes."""
+        need(size % self.record_bytes == 0, "a block that cuts a record")
+        for field in self.fields:
+            if field.model is not None:
+                check_views(field.model, size // self.record_bytes * field.elements * field.width, field.width)
+
+
+def check_views(model, size, width):
+    """Section 9: the views of a model are at most the elements of a block; kind 3 counts pairs."""
+    unit = 2 if model.kind == MODEL_PAIRS else width
+    need(model.elements <= size // unit, "a model's views are more than its block")
+
+
+def decode_fields(payload, size, decoder):
+    """Section 13: each field as a chunk of its own."""
+    model = decoder.model_of(MODEL_FIELDS)
+    need(decoder.type == 0, "fields in a block that is not opaque")
+    need(size % model.record_bytes == 0 and decoder.first_byte % model.record_bytes == 0, "a chunk that cuts a record")
+    records = size // model.record_bytes
+    before = decoder.first_byte // model.record_bytes
+    cursor = Cursor(payload, "fields chunk")
+    heads = [(cursor.u8(), any(cursor.take(3)), cursor.u32()) for _ in model.fields]
+    out = [bytearray(model.record_bytes) for _ in range(records)]
+    for field, (inner, reserved, length) in zip(model.fields, heads):
+        need(not reserved and inner in CODECS and inner != FIELDS, "a field's head")
+        need(records * field.elements <= CHUNK_ELEMENTS, "a field of too many elements")
+        need(inner != BYTE_PAIRS or before * field.elements % 2 == 0, "byte pairs that begin within a pair")
+        each = field.elements * field.width
+        within = Decoder(field.type, before * each, field.model)
+        data = decode_payload(inner, cursor.take(length), records * each, within)
+        cursor.pad(8)
+        for number, record in enumerate(out):
+            field.put(record, data[number * each : (number + 1) * each])
+    cursor.end()
+    return b"".join(out)
 
 
 CODECS = {
@@ -1205,6 +1403,7 @@ CODECS = {
     ZERO_RUN: decode_zero_run,
     SHUFFLE_ZSTD: decode_shuffle_zstd,
     BYTE_PAIRS: decode_byte_pairs,
+    FIELDS: decode_fields,
 }
 
 
@@ -1254,7 +1453,7 @@ class Container:
     def stored(self, number):
         """Section 3: the stored bytes of a chunk, whose hash is checked before any is used."""
         chunk = self.chunks[number]
-        stored = bytes(self.data[chunk.at:chunk.at + chunk.stored_bytes])
+        stored = bytes(self.data[chunk.at : chunk.at + chunk.stored_bytes])
         need(len(stored) == chunk.stored_bytes, "a chunk is cut off")
         need(self.new_hash(b"\x00" + stored).digest() == chunk.digest, "a chunk is damaged")
         return stored
@@ -1264,11 +1463,14 @@ class Container:
         if block.model is None:
             return None
         if block.model not in self._models:
-            self._models = {block.model: Model(self.stored(block.model))}
+            payload = self.stored(block.model)
+            kind = FieldsModel if payload[:1] == bytes([MODEL_FIELDS]) else Model
+            self._models = {block.model: kind(payload)}
         model = self._models[block.model]
-        # A byte-pair model's elements are pairs.
-        unit = 2 if model.kind == MODEL_PAIRS else block.element_bytes
-        need(model.elements <= block.bytes // unit, "a model's views are more than its block")
+        if model.kind == MODEL_FIELDS:
+            model.check(block.bytes // block.element_bytes)
+        else:
+            check_views(model, block.bytes, block.element_bytes)
         return model
 
     def block_pieces(self, block):
@@ -1317,19 +1519,21 @@ class Container:
         """Section 4: both footers and both indexes are the same."""
         data, footer = self.data, self.footer
         end = footer.trailer
-        return (len(data) == footer.size
-                and data[footer.spare:footer.spare + FOOTER_BYTES] == footer.raw
-                and data[-FOOTER_BYTES:] == footer.raw
-                and data[footer.index_a:end] == data[footer.index_b:len(data) - FOOTER_BYTES])
+        return (
+            len(data) == footer.size
+            and data[footer.spare : footer.spare + FOOTER_BYTES] == footer.raw
+            and data[-FOOTER_BYTES:] == footer.raw
+            and data[footer.index_a : end] == data[footer.index_b : len(data) - FOOTER_BYTES]
+        )
 
     def _padding_is_zero(self):
         """Section 1: chunk padding is zero."""
         at = HEADER_BYTES
         for chunk in self.chunks:
-            if any(self.data[at:chunk.at]):
+            if any(self.data[at : chunk.at]):
                 return False
             at = chunk.at + chunk.stored_bytes
-        rest = self.data[at:self.footer.index_a]
+        rest = self.data[at : self.footer.index_a]
         return len(rest) >= 8 or not any(rest)  # section 4: more is no padding
 
 
@@ -1338,7 +1542,7 @@ def reverse_elements(data, width):
     need(len(data) % width == 0, "a big-endian chunk that ends inside an element")
     out = bytearray(len(data))
     for i in range(width):
-        out[i::width] = data[width - 1 - i::width]
+        out[i::width] = data[width - 1 - i :: width]
     return bytes(out)
 
 
@@ -1401,12 +1605,10 @@ def list_container(container):
     """Files and tensors, one a line."""
     for file in container.files:
         target = " -> " + file.target if file.target is not None else ""
-        print(printable("%-6s %04o %12d  %s%s"
-                        % (file.kind, file.mode, file.size, file.name, target)))
+        print(printable("%-6s %04o %12d  %s%s" % (file.kind, file.mode, file.size, file.name, target)))
     for tensor in container.tensors:
         shape = ",".join(map(str, tensor.shape))
-        print(printable("tensor %-8s [%s] %d  %s: %s"
-                        % (tensor.type, shape, tensor.bytes, tensor.file, tensor.name)))
+        print(printable("tensor %-8s [%s] %d  %s: %s" % (tensor.type, shape, tensor.bytes, tensor.file, tensor.name)))
 
 
 def printable(text):

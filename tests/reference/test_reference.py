@@ -18,19 +18,39 @@ sys.path.insert(0, str(HERE))
 
 import mmh_reference as reference  # noqa: E402
 
-GOLDEN = Path(os.environ.get("MMH_GOLDEN", HERE / "../golden/draft-2"))
+GOLDEN = Path(os.environ.get("MMH_GOLDEN", HERE / "../golden/draft-3"))
 MMH = Path(os.environ["MMH_BUILD"]) / "mmh" if os.environ.get("MMH_BUILD") else None
-LISTED = (json.loads((GOLDEN / "golden.json").read_text())
-          if (GOLDEN / "golden.json").exists() else {"good": {}, "hostile": {}})
+LISTED = (
+    json.loads((GOLDEN / "golden.json").read_text())
+    if (GOLDEN / "golden.json").exists()
+    else {"good": {}, "hostile": {}}
+)
 REFUSALS = (reference.Corrupt, reference.Unsupported, reference.Limit)
 
 needs_mmh = pytest.mark.skipif(MMH is None or not MMH.exists(), reason="MMH_BUILD names no mmh")
 
 # safetensors' name of an element type, and its bits.
 DTYPES = {
-    "BOOL": 8, "U8": 8, "I8": 8, "U16": 16, "I16": 16, "U32": 32, "I32": 32, "U64": 64, "I64": 64,
-    "F16": 16, "BF16": 16, "F32": 32, "F64": 64, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8,
-    "C64": 64, "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6,
+    "BOOL": 8,
+    "U8": 8,
+    "I8": 8,
+    "U16": 16,
+    "I16": 16,
+    "U32": 32,
+    "I32": 32,
+    "U64": 64,
+    "I64": 64,
+    "F16": 16,
+    "BF16": 16,
+    "F32": 32,
+    "F64": 64,
+    "F8_E4M3": 8,
+    "F8_E5M2": 8,
+    "F8_E8M0": 8,
+    "C64": 64,
+    "F4": 4,
+    "F6_E2M3": 6,
+    "F6_E3M2": 6,
 }
 
 
@@ -51,8 +71,7 @@ def check_entry(entry, listed):
         assert (kind, mode) == ("folder", listed["mode"])
     else:
         digest = hashlib.sha256(content).hexdigest()
-        assert (kind, mode, len(content), digest) == (
-            "file", listed["mode"], listed["bytes"], listed["sha256"])
+        assert (kind, mode, len(content), digest) == ("file", listed["mode"], listed["bytes"], listed["sha256"])
 
 
 @pytest.mark.parametrize("name", sorted(LISTED["good"]))
@@ -87,8 +106,7 @@ def test_hostile(name, tmp_path):
     assert reference.main([path, "--verify"]) == listed["verify"]
     files = [file for file in out.rglob("*") if file.is_file()] if out.exists() else []
     if "sha256" in listed:
-        assert [hashlib.sha256(file.read_bytes()).hexdigest() for file in files] == [
-            listed["sha256"]]
+        assert [hashlib.sha256(file.read_bytes()).hexdigest() for file in files] == [listed["sha256"]]
     else:
         assert not files
 
@@ -120,8 +138,7 @@ def test_limit(monkeypatch):
 
 
 def pack(source, out, *options):
-    subprocess.run([str(MMH), "pack", "-q", "-f", *options, str(source), "-o", str(out)],
-                   check=True)
+    subprocess.run([str(MMH), "pack", "-q", "-f", *options, str(source), "-o", str(out)], check=True)
     return reference.open_container(out)
 
 
@@ -138,7 +155,7 @@ def elements(rng, dtype, count):
     if dtype == "F32":
         return wide
     if dtype == "BF16":
-        return b"".join(wide[i + 2:i + 4] for i in range(0, len(wide), 4))
+        return b"".join(wide[i + 2 : i + 4] for i in range(0, len(wide), 4))
     if dtype in ("F8_E4M3", "F8_E5M2"):
         return struct.pack("<%de" % count, *values)[1::2]
     if dtype == "BOOL":
@@ -157,8 +174,7 @@ def ceil_bytes(dtype, count):
 
 def sparse(rng, data, width):
     """Nine of ten elements are zero."""
-    return b"".join(data[i:i + width] if rng.random() < 0.1 else bytes(width)
-                    for i in range(0, len(data), width))
+    return b"".join(data[i : i + width] if rng.random() < 0.1 else bytes(width) for i in range(0, len(data), width))
 
 
 def safetensors(tensors):
@@ -208,7 +224,7 @@ def scaled_rows(rng, dtype, rows, columns):
     wide = struct.pack("<%df" % len(values), *values)
     if dtype == "F32":
         return wide
-    return b"".join(wide[i + 2:i + 4] for i in range(0, len(wide), 4))
+    return b"".join(wide[i + 2 : i + 4] for i in range(0, len(wide), 4))
 
 
 @pytest.fixture(scope="module")
@@ -223,8 +239,7 @@ def mixed(tmp_path_factory):
     doubles = [rng.gauss(0, 1) for _ in range(1000)]
     (folder / "big.npy").write_bytes(npy(">f8", (50, 20), struct.pack(">1000d", *doubles)))
     (folder / "ints.npy").write_bytes(npy(">i4", (1000,), struct.pack(">1000i", *range(1000))))
-    (folder / "column.npy").write_bytes(
-        npy("<f4", (50, 20), struct.pack("<1000f", *doubles), fortran=True))
+    (folder / "column.npy").write_bytes(npy("<f4", (50, 20), struct.pack("<1000f", *doubles), fortran=True))
     (folder / "empty").write_bytes(b"")
     (folder / "one").write_bytes(b"x")
     (folder / "deep/er/text.txt").write_text("\n".join("line %d" % i for i in range(2000)))
@@ -296,10 +311,14 @@ def test_matrices(dtype, tmp_path):
     """Matrices with scales of their own, and more elements than the small alignment has."""
     rng = random.Random(dtype)
     source = tmp_path / "x.safetensors"
-    source.write_bytes(safetensors([
-        ("a", dtype, [160, 250], scaled_rows(rng, dtype, 160, 250)),
-        ("b", dtype, [9, 301], scaled_rows(rng, dtype, 9, 301)),
-    ]))
+    source.write_bytes(
+        safetensors(
+            [
+                ("a", dtype, [160, 250], scaled_rows(rng, dtype, 160, 250)),
+                ("b", dtype, [9, 301], scaled_rows(rng, dtype, 9, 301)),
+            ]
+        )
+    )
     for level in (1, 5, 9):
         container = pack(source, tmp_path / "x.mmh", "-%d" % level)
         assert container.restore()["x.safetensors"][2] == source.read_bytes()
@@ -314,9 +333,15 @@ def test_several_chunks(tmp_path):
     tails = bytearray(elements(rng, "F32", 40000))
     tails[0::4] = bytes(40000)
     source = tmp_path / "x.safetensors"
-    source.write_bytes(safetensors([("a", "BF16", [300, 1000], weights),
-                                    ("b", "F32", [400, 1000], holes),
-                                    ("c", "F32", [40, 1000], bytes(tails))]))
+    source.write_bytes(
+        safetensors(
+            [
+                ("a", "BF16", [300, 1000], weights),
+                ("b", "F32", [400, 1000], holes),
+                ("c", "F32", [40, 1000], bytes(tails)),
+            ]
+        )
+    )
     for level in (1, 5):
         container = pack(source, tmp_path / "x.mmh", "-%d" % level)
         assert max(len(block.chunks) for block in container.blocks) > 1
@@ -358,8 +383,7 @@ def test_truncation(name, step):
     assert whole == sorted(whole)
 
 
-@pytest.mark.parametrize("name, step", [("hostile/sound", 1), ("folder-5", 11), ("chunks-5", 5),
-                                        ("classes-9", 29)])
+@pytest.mark.parametrize("name, step", [("hostile/sound", 1), ("folder-5", 11), ("chunks-5", 5), ("classes-9", 29)])
 def test_single_byte_changes(name, step):
     data = (GOLDEN / (name + ".mmh")).read_bytes()
     container = reference.open_container(data)
@@ -384,13 +408,12 @@ def mutations(data, count, seed):
         copy = bytearray(data)
         way = rng.randrange(8)
         if way == 0:
-            del copy[rng.randrange(len(copy) + 1):]
+            del copy[rng.randrange(len(copy) + 1) :]
         elif way == 1:
             copy += bytes(rng.choice((1, 2, 4, 8, 64)))
         elif copy:
             reach = min(len(copy), 64) if rng.random() < 0.6 else len(copy)
-            copy[rng.randrange(reach)] = rng.choice((0, 1, 2, 3, 63, 64, 127, 128, 255,
-                                                     rng.randrange(256)))
+            copy[rng.randrange(reach)] = rng.choice((0, 1, 2, 3, 63, 64, 127, 128, 255, rng.randrange(256)))
         yield bytes(copy)
 
 
@@ -429,7 +452,7 @@ def test_hostile_models(name):
 @pytest.mark.parametrize("name", sorted(LISTED["good"]))
 def test_hostile_indexes(name):
     container = reference.open_container(GOLDEN / (name + ".mmh"))
-    header = container.data[:reference.HEADER_BYTES]
+    header = container.data[: reference.HEADER_BYTES]
     index, _ = reference.read_index(container.data, container.footer, header, container.new_hash)
     right = container.restore()
     for changed in mutations(index, 300, name):
