@@ -8,8 +8,8 @@ PYTHON3 ?= python3
 T ?= container
 MINUTES ?= 10
 
-.PHONY: all deps demo check check-platforms check-frameworks check-valgrind nightly coverage coverage-formats test golden fmt lint bench bench-large \
-  gpu-check gpu-bench fuzz fuzz-all install clean help
+.PHONY: all deps demo check check-platforms check-frameworks check-valgrind nightly coverage coverage-formats test \
+  golden fmt lint bench bench-large gpu-check gpu-bench fuzz fuzz-all install clean help
 
 all: $(BUILD)/build.ninja
 	@ninja -C $(BUILD)

@@ -10,6 +10,7 @@ import importlib
 import importlib.metadata
 import io
 import json
+import math
 import pickle
 import struct
 import sys
@@ -445,17 +446,30 @@ def load_gguf(path):
         yield Entry(tensor.name, tensor.tensor_type.name, shape, data)
 
 
-def weight_params(message, path):
-    """(path, WeightParams) anywhere inside a Core ML message."""
+def coreml_shape(layer, field):
+    """The shape that a layer's other fields give its weights, by NeuralNetwork.proto; None: a plain list."""
+    kind = layer.DESCRIPTOR.name
+    if kind == "ConvolutionLayerParams" and field == "weights":
+        kernel = list(layer.kernelSize) or [3, 3]
+        if layer.isDeconvolution:
+            return [layer.kernelChannels, layer.outputChannels // max(1, layer.nGroups), *kernel]
+        return [layer.outputChannels, layer.kernelChannels, *kernel]
+    if kind == "InnerProductLayerParams" and field == "weights":
+        return [layer.outputChannels, layer.inputChannels]
+    return None
+
+
+def weight_params(message, path, owner=None):
+    """(path, WeightParams, message that has it) anywhere inside a Core ML message."""
     if message.DESCRIPTOR.name == "WeightParams":
-        yield path, message
+        yield path, message, owner
         return
     for field, value in message.ListFields():
         if field.type != field.TYPE_MESSAGE or field.message_type.GetOptions().map_entry:
             continue
         for item in value if field.is_repeated else [value]:
             step = getattr(item, "name", "") if field.is_repeated else field.name
-            yield from weight_params(item, [*path, step or field.name])
+            yield from weight_params(item, [*path, step or field.name], message)
 
 
 BLOB_DTYPES = {1: "F16", 2: "F32", 3: "U8", 4: "I8", 5: "BF16", 6: "I16", 7: "U16"}
@@ -495,13 +509,14 @@ def load_coreml(path):
                 _, kind, size, start = struct.unpack_from("<IIQQ", blob, offset)
                 yield Entry([name], BLOB_DTYPES[kind], shape, blob[start : start + size])
             continue
-        for steps, params in weight_params(model, []):
+        for steps, params, owner in weight_params(model, []):
+            shape = coreml_shape(owner, steps[-1])
             steps = [step for step in steps if step not in ("neuralNetwork", "layers")]
-            names = [mark.join(steps) for mark in ("/", ".")]
-            names += [mark.join([steps[0], steps[-1]]) for mark in ("/", ".")]
+            names = [mark.join(steps) for mark in (".", "/")]
+            names = [f"{steps[0]}.{steps[-1]}", f"{steps[0]}/{steps[-1]}", *names]
             if params.floatValue:
                 array = np.array(params.floatValue, "<f4")
-                yield of_array(names, array)
+                yield of_array(names, array, shape=shape if shape and math.prod(shape) == array.size else None)
             elif params.float16Value:
                 yield Entry(names, "F16", [len(params.float16Value) // 2], params.float16Value)
             elif params.rawValue:
