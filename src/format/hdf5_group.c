@@ -205,7 +205,7 @@ static bool go_within(struct mmh_hdf5 *h5, const struct heap *heap, uint64_t off
                 break;
             begin += width_bytes;
         }
-        if (row == rows)
+        if (row == rows || !row_bytes)
             return mmh_hdf5_fail(h5, "has links outside of its heap");
         uint64_t column = (offset - begin) / row_bytes;
         block_begin = begin + column * row_bytes;
