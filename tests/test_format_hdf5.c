@@ -1055,6 +1055,86 @@ static void test_changed_files_are_mapped(void **state)
     }
 }
 
+/* ---- what may fail ---- */
+
+static size_t allocated, allocations_left;
+
+static void *few_allocate(void *user, size_t alignment, size_t bytes)
+{
+    void *memory;
+    (void)user;
+    if (!allocations_left || posix_memalign(&memory, MMH_MAX(alignment, sizeof(void *)), bytes))
+        return NULL;
+    allocations_left--;
+    allocated++;
+    return memory;
+}
+
+static void few_release(void *user, void *memory)
+{
+    (void)user;
+    allocated -= memory != NULL;
+    free(memory);
+}
+
+static void test_memory_that_runs_out_is_reported(void **state)
+{
+    static const mmh_allocator few = { few_allocate, few_release, NULL };
+    (void)state;
+    for (unsigned which = 0; which < MADE; which++) {
+        struct subject s;
+        mmh_status status = MMH_E_MEMORY;
+        make(&s, which);
+        for (size_t most = 0; status; most++) {
+            struct mmh_arena arena;
+            struct mmh_source source = mmh_source_of_memory(s.file.data, s.file.bytes, "m.h5");
+            allocations_left = most;
+            mmh_arena_init(&arena, &few);
+            mmh_extent_map_init(&s.map, &arena, source.bytes);
+            status = mmh_format_detect_and_map(&s.map, &source, NULL, NULL);
+            assert_true(!status || status == MMH_E_MEMORY);
+            mmh_arena_release(&arena);
+            assert_int_equal(allocated, 0);
+        }
+        end(&s);
+    }
+}
+
+static const struct subject *read_subject;
+static size_t reads_left;
+
+static mmh_status read_few(void *context, uint64_t offset, void *dst, size_t bytes, mmh_error *err)
+{
+    (void)context;
+    if (!reads_left)
+        return mmh_fail(err, MMH_E_IO, "a disk that ends");
+    reads_left--;
+    assert_true(offset <= read_subject->file.bytes && bytes <= read_subject->file.bytes - offset);
+    memcpy(dst, read_subject->file.data + offset, bytes);
+    return MMH_OK;
+}
+
+static void test_reads_that_fail_are_reported(void **state)
+{
+    (void)state;
+    for (unsigned which = 0; which < MADE; which++) {
+        struct subject s;
+        mmh_status status = MMH_E_IO;
+        make(&s, which);
+        read_subject = &s;
+        for (size_t most = 0; status; most++) {
+            struct mmh_source source = { .read = read_few, .bytes = s.file.bytes, .name = "m.h5" };
+            reads_left = most;
+            mmh_extent_map_init(&s.map, &s.arena, source.bytes);
+            status = mmh_format_detect_and_map(&s.map, &source, NULL, NULL);
+            assert_true(!status || status == MMH_E_IO);
+            assert_true(status || s.map.format == MMH_FORMAT_HDF5);
+            mmh_arena_release(&s.arena);
+        }
+        end(&s);
+    }
+}
+
 static void assert_quick(struct subject *s)
 {
     clock_t start = clock();
@@ -1171,6 +1251,8 @@ int main(void)
         cmocka_unit_test(test_odd_datasets_are_left_out_alone),
         cmocka_unit_test(test_cut_files_are_mapped),
         cmocka_unit_test(test_changed_files_are_mapped),
+        cmocka_unit_test(test_memory_that_runs_out_is_reported),
+        cmocka_unit_test(test_reads_that_fail_are_reported),
         cmocka_unit_test(test_trees_without_end_come_to_one),
         cmocka_unit_test(test_names_without_end_come_to_one),
         cmocka_unit_test(test_counts_beyond_reason_are_not_believed),

@@ -58,7 +58,9 @@ static mmh_status read_superblock(struct mmh_hdf5 *h5, uint64_t *root, mmh_error
     mmh_stream_skip(&h5->in, version < 2 ? 4 : 0); /* versions of other structures */
     h5->address_bytes = mmh_stream_u8(&h5->in);
     h5->length_bytes = mmh_stream_u8(&h5->in);
-    if (version > 3 && !mmh_stream_failed(&h5->in))
+    if (mmh_stream_failed(&h5->in))
+        return mmh_stream_finish(&h5->in, "superblock", err);
+    if (version > 3)
         return mmh_fail(err, MMH_E_UNSUPPORTED, "superblock of version %u", version);
     if ((h5->address_bytes != 2 && h5->address_bytes != 4 && h5->address_bytes != 8) ||
         (h5->length_bytes != 2 && h5->length_bytes != 4 && h5->length_bytes != 8))

@@ -6,8 +6,6 @@
  * Longer ones (Keras's whole model) would be kept twice. One that is not understood is passed over
  * without a word: nothing is lost by it.
  */
-#include <string.h>
-
 #include "base/bits.h"
 #include "format/hdf5.h"
 
