@@ -597,29 +597,32 @@ static void visit_pair_list(struct walk *walk, const struct mmh_pickle_value *li
     }
 }
 
+/* What BUILD gives an object: its attributes, or a pair of these and its slots. */
+static void visit_state(struct walk *walk, struct mmh_pickle_value *state)
+{
+    if (state && state->kind == MMH_PICKLE_TUPLE) {
+        visit_under(walk, "", mmh_pickle_at(state, 0));
+        visit_under(walk, "", mmh_pickle_at(state, 1));
+    } else {
+        visit_under(walk, "", state);
+    }
+}
+
 /* Items, attributes and arguments of any other object, by what it would call them. */
 static void visit_object(struct walk *walk, const struct mmh_pickle_value *value)
 {
-    const struct mmh_pickle_value *arguments = value->arguments;
-    const struct mmh_pickle_value *only = arguments->count == 1 ? mmh_pickle_at(arguments, 0)
-                                                                : NULL;
+    struct mmh_pickle_value *arguments = value->arguments;
+    struct mmh_pickle_value *only = arguments->count == 1 ? mmh_pickle_at(arguments, 0) : NULL;
     if (only && only->kind == MMH_PICKLE_LIST &&
         mmh_pickle_is_call(value, "collections OrderedDict"))
         visit_pair_list(walk, only);
     else if (arguments->count)
-        visit_under(walk, "",
-                    only ? (struct mmh_pickle_value *)(uintptr_t)only
-                         : (struct mmh_pickle_value *)(uintptr_t)arguments);
+        visit_under(walk, "", only ? only : arguments);
     if (value->first && value->first->key)
         visit_pairs(walk, value);
     else
         visit_sequence(walk, value);
-    if (value->state && value->state->kind == MMH_PICKLE_TUPLE) { /* attributes, and slots */
-        visit_under(walk, "", mmh_pickle_at(value->state, 0));
-        visit_under(walk, "", mmh_pickle_at(value->state, 1));
-    } else {
-        visit_under(walk, "", value->state);
-    }
+    visit_state(walk, value->state);
 }
 
 enum call {
@@ -698,7 +701,7 @@ static void visit_call(struct walk *walk, const struct mmh_pickle_value *callee,
         if (find_call(mmh_pickle_at(arguments, 0)) == CALL_TYPED) /* no wrappers in wrappers */
             break;
         visit_call(walk, mmh_pickle_at(arguments, 0), mmh_pickle_at(arguments, 2), NULL);
-        visit_under(walk, "", mmh_pickle_at(arguments, 3)); /* what else it holds */
+        visit_state(walk, mmh_pickle_at(arguments, 3)); /* what else it holds */
         break;
     case CALL_ARRAY:
         if (value)

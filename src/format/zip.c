@@ -62,9 +62,10 @@ static mmh_status read_end64(struct claim *claim, const struct mmh_source *sourc
                                      err);
     if (status)
         return status;
-    uint64_t at = mmh_load64(bytes + 8); /* counts from the archive's begin, where that may be */
-    if (at > end - LOCATOR_BYTES - END64_BYTES || !magic_at(source, at, END64_MAGIC))
-        at = end - LOCATOR_BYTES - END64_BYTES;
+    uint64_t told = mmh_load64(bytes + 8); /* counts from the archive's begin, where that may be */
+    uint64_t at = end - LOCATOR_BYTES - END64_BYTES; /* nothing lies between them, as a rule */
+    if (!magic_at(source, at, END64_MAGIC) && told < at)
+        at = told;
     if (!magic_at(source, at, END64_MAGIC))
         return MMH_OK;
     status = source->read(source->context, at, bytes, sizeof bytes, err);
