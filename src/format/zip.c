@@ -371,7 +371,7 @@ mmh_status mmh_zip_read(struct mmh_zip *zip, struct mmh_arena *arena,
         return status;
     uint64_t most = MMH_MIN(directory.entry_count,
                             (directory.end - directory.offset) / CENTRAL_BYTES);
-    *zip = (struct mmh_zip){ .begin = directory.shift };
+    *zip = (struct mmh_zip){ 0 };
     zip->entries = mmh_arena_array(arena, (size_t)most, sizeof *zip->entries);
     if (!zip->entries)
         return mmh_fail(err, MMH_E_MEMORY, "zip of %llu entries", (unsigned long long)most);
