@@ -732,6 +732,40 @@ static void test_values_that_are_shared_are_not_looked_at_without_end(void **sta
     end(&s);
 }
 
+/* 200 lists that each hold all of them. */
+static void put_tangle(struct mmh_buffer *out)
+{
+    floats(out, "0", 10);
+    for (uint8_t i = 0; i < 200; i++) {
+        op(out, "]q");
+        mmh_buffer_u8(out, i);
+        op(out, "0");
+    }
+    for (uint8_t i = 0; i < 200; i++) {
+        op(out, "h");
+        mmh_buffer_u8(out, i);
+        op(out, "(");
+        for (uint8_t k = 0; k < 200; k++) {
+            op(out, "h");
+            mmh_buffer_u8(out, k);
+        }
+        op(out, "e0");
+    }
+    op(out, "0h");
+    mmh_buffer_u8(out, 0);
+}
+
+static void test_values_that_hold_one_another_are_left_soon(void **state)
+{
+    struct subject s;
+    (void)state;
+    begin_archive(&s, put_tangle, false, 1);
+    map(&s);
+    assert_int_equal(s.map.tensor_count, 0);
+    assert_remark(&s, "nested too deep or too often");
+    end(&s);
+}
+
 /* A list that holds itself. */
 static void put_cycle(struct mmh_buffer *out)
 {
@@ -1226,6 +1260,7 @@ int main(void)
         cmocka_unit_test(test_odd_tensors_are_left_out_alone),
         cmocka_unit_test(test_damaged_torch_files_do_no_harm),
         cmocka_unit_test(test_values_that_are_shared_are_not_looked_at_without_end),
+        cmocka_unit_test(test_values_that_hold_one_another_are_left_soon),
         cmocka_unit_test(test_values_that_hold_themselves_are_looked_at_once),
         cmocka_unit_test(test_exported_weights_are_named_by_their_configuration),
         cmocka_unit_test(test_legacy_streams_are_mapped_storage_by_storage),
