@@ -1063,6 +1063,7 @@ static void test_shards_are_named_by_their_metadata(void **state)
     (void)state;
     begin(&s, "folder/__0_0.distcp");
     size_t first = put_item(&s, 4), second = put_item(&s, 3), third = put_item(&s, 2);
+    mmh_buffer_zeros(&s.file, 40);
     mmh_buffer_init(&metadata, NULL);
     begin_pickle(&metadata);
     metadata_object("Metadata");
@@ -1091,8 +1092,9 @@ static void test_shards_are_named_by_their_metadata(void **state)
     metadata_place("whole.weight", "0", 0, first);
     metadata_place("parted", "3", first, second);
     metadata_place("other", NULL, first + second, third);
-    metadata_place("outside", NULL, first + second, third + 1);
-    metadata_place("no archive", NULL, 1, third);
+    metadata_place("outside", NULL, first + second, third + 41);
+    metadata_place("no archive", NULL, first + second + third, 40);
+    metadata_place("again", NULL, 0, first);
     op(&metadata, "uub.");
     s.options.read_beside = read_beside;
     map(&s);
@@ -1102,6 +1104,7 @@ static void test_shards_are_named_by_their_metadata(void **state)
     assert_string_equal(s.map.tensors[2].name, "other");
     assert_remark(&s, "\"outside\" lies outside of the file");
     assert_remark(&s, "\"no archive\" is no archive");
+    assert_remark(&s, "\"again\" has no bytes of its own");
     for (size_t i = 0; i < metadata.bytes; i++) { /* damaged metadata do no harm */
         struct subject again;
         begin(&again, s.name);
