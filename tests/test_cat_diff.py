@@ -11,9 +11,11 @@ import itertools
 import json
 import os
 import random
+import re
 import struct
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "cli"))
@@ -51,6 +53,28 @@ def wide_model():
             "half": ("BF16", (300, 40), floats(12000)),
         }
     )
+
+
+def torch_archive(tensors, storage):
+    """A file of torch.save: {name: (first, shape, strides)} of float32 on one storage."""
+
+    def text(value):
+        return b"X" + struct.pack("<I", len(value)) + value.encode()
+
+    def integers(values):
+        return b"(" + b"".join(b"J" + struct.pack("<i", value) for value in values) + b"t"
+
+    pickle = b"\x80\x02}("
+    for name, (first, shape, strides) in tensors.items():
+        pickle += text(name) + b"ctorch._utils\n_rebuild_tensor_v2\n(("
+        pickle += text("storage") + b"ctorch\nFloatStorage\n" + text("0") + text("cpu")
+        pickle += b"J" + struct.pack("<i", len(storage) // 4) + b"tQJ" + struct.pack("<i", first)
+        pickle += integers(shape) + integers(strides) + b"\x89NtR"
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("m/data.pkl", pickle + b"u.")
+        archive.writestr("m/data/0", storage)
+    return out.getvalue()
 
 
 # ---- cat ----
@@ -99,6 +123,39 @@ def test_cat_slices_as_numpy_does(tmp_path):
             got = np.load(io.BytesIO(mmh("cat", source, f"w[{text}]", "--npy", code=OK).raw))
             assert got.shape == np.shape(wanted) and (got == wanted).all(), text
             assert mmh("cat", source, f"w[{text}]", code=OK).raw == np.ascontiguousarray(wanted).tobytes()
+
+
+def test_cat_follows_strides_as_numpy_does(tmp_path):
+    np = numpy()
+    base = np.arange(720 * 100, dtype="<f4")
+    strided = np.lib.stride_tricks.as_strided
+    layouts = {
+        "flat": (0, (72000,), (1,)),
+        "third": (5, (100, 8), (24, 3)),
+        "turned": (0, (10, 100, 72), (72, 720, 1)),
+        "columns": (0, (720, 100), (1, 720)),
+        "repeated": (7, (5, 6), (0, 2)),
+        "folded": (1, (40, 10), (3, 2)),
+        "one": (71999, (), ()),
+        "none": (3, (0, 4), (4, 1)),
+    }
+    original, container = packed(tmp_path, "m.pt", torch_archive(layouts, base.tobytes()))
+    for name, (first, shape, strides) in layouts.items():
+        array = strided(base[first:], shape, [4 * stride for stride in strides]).copy()
+        for part in ("", "[1:3]", "[-1]", "[...,1:5]", "[2:4,3:5]", "[1,-2]"):
+            dimensions = 1 + part.count(",") - part.count("...")
+            if part and (array.ndim < dimensions or not array.size):
+                continue
+            wanted = eval(f"array{part}", {"array": array})
+            for source in original, container:
+                got = np.load(io.BytesIO(mmh("cat", source, name + part, "--npy", code=OK).raw))
+                assert got.shape == np.shape(wanted) and (got == wanted).all(), name + part
+                printed = mmh("cat", source, name + part, "--text", code=OK).out.split("\n", 1)[1]
+                numbers = [float(number) for number in re.findall(r"\d+", printed)]
+                assert numbers == np.ravel(wanted).tolist(), name + part
+                if name != "columns":  # stored with its first dimension fastest, and written so
+                    raw = mmh("cat", source, name + part, code=OK).raw
+                    assert raw == np.ascontiguousarray(wanted).tobytes(), name + part
 
 
 def test_cat_refuses_parts_that_there_are_not(tmp_path):

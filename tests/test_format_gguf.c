@@ -772,6 +772,72 @@ static void test_cut_and_changed_tflite_files_are_tiled(void **state)
     end(&s);
 }
 
+/* ---- faults ---- */
+
+static size_t things_left; /* allocations or reads that work */
+
+static void *fail_allocate(void *user, size_t alignment, size_t bytes)
+{
+    (void)user;
+    return things_left && things_left-- ? mmh_alloc(NULL, alignment, bytes) : NULL;
+}
+
+static void fail_release(void *user, void *memory)
+{
+    (void)user;
+    mmh_free(NULL, memory);
+}
+
+static mmh_status fail_read(void *context, uint64_t offset, void *dst, size_t bytes, mmh_error *err)
+{
+    const struct mmh_buffer *file = context;
+    if (!things_left)
+        return mmh_fail(err, MMH_E_IO, "no reads are left");
+    things_left--;
+    memcpy(dst, file->data + offset, bytes);
+    return MMH_OK;
+}
+
+/* A file whose nth allocation or read fails is no other file than it is: the call fails. */
+static void assert_faults_are_told(struct subject *s, enum mmh_format_id format, bool memory)
+{
+    static const mmh_allocator failing = { fail_allocate, fail_release, NULL };
+    mmh_status status = MMH_E_IO;
+    for (size_t n = 0; status != MMH_OK; n++) {
+        struct mmh_source source = mmh_source_of_memory(s->file.data, s->file.bytes, s->name);
+        mmh_error err = { 0 };
+        if (!memory) {
+            source.read = fail_read;
+            source.context = &s->file;
+        }
+        things_left = n;
+        mmh_arena_init(&s->arena, memory ? &failing : NULL);
+        mmh_extent_map_init(&s->map, &s->arena, source.bytes);
+        status = mmh_format_detect_and_map(&s->map, &source, NULL, &err);
+        assert_int_equal(err.status, status);
+        if (status == MMH_OK)
+            assert_int_equal(s->map.format, format);
+        else
+            assert_int_equal(status, memory ? MMH_E_MEMORY : MMH_E_IO);
+        mmh_arena_release(&s->arena);
+    }
+}
+
+static void test_only_reads_and_memory_fail(void **state)
+{
+    struct subject s;
+    struct made made;
+    (void)state;
+    for (int memory = 0; memory < 2; memory++) {
+        make_gguf(&s, 3, false);
+        assert_faults_are_told(&s, MMH_FORMAT_GGUF, memory);
+        end(&s);
+        make_tflite(&s, &made);
+        assert_faults_are_told(&s, MMH_FORMAT_TFLITE, memory);
+        end(&s);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -791,6 +857,7 @@ int main(void)
         cmocka_unit_test(test_shared_and_circular_tables_do_no_harm),
         cmocka_unit_test(test_what_is_no_tflite_after_all_is_opaque),
         cmocka_unit_test(test_cut_and_changed_tflite_files_are_tiled),
+        cmocka_unit_test(test_only_reads_and_memory_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -463,6 +463,56 @@ static void test_links_in_headers_are_followed_once(void **state)
     end(&s);
 }
 
+/* An attribute of the header that is being made: one string of `bytes` bytes. */
+static void attribute(struct subject *s, const char *name, const char *value, uint32_t bytes,
+                      unsigned dimensions)
+{
+    struct mmh_buffer body;
+    mmh_buffer_init(&body, NULL);
+    mmh_buffer_u16(&body, 3); /* the version, no flags */
+    mmh_buffer_u16(&body, (uint16_t)(strlen(name) + 1));
+    mmh_buffer_u16(&body, 8);
+    mmh_buffer_u16(&body, 4);
+    mmh_buffer_u8(&body, 0);
+    mmh_buffer_bytes(&body, name, strlen(name) + 1);
+    mmh_buffer_u32(&body, 0x13);
+    mmh_buffer_u32(&body, bytes);
+    mmh_buffer_u8(&body, 2);
+    mmh_buffer_u8(&body, (uint8_t)dimensions);
+    mmh_buffer_u16(&body, 0);
+    mmh_buffer_bytes(&body, value, strlen(value));
+    message(s, 0x0c, &body);
+    mmh_buffer_release(&body);
+}
+
+/* Whatever is wrong with one, the group is read on. */
+static void test_short_strings_of_the_root_are_metadata(void **state)
+{
+    struct subject s;
+    (void)state;
+    begin(&s, 0);
+    uint64_t values = data(&s, 4);
+    space(&s, 0, NULL, NULL);
+    type_f32(&s);
+    attribute(&s, "of a dataset", "x", 1, 0);
+    contiguous(&s, values, 4);
+    uint64_t dataset = header(&s);
+    attribute(&s, "keras_version", "3.4.1", 5, 0);
+    attribute(&s, "longer than it is", "3", 100, 0);
+    attribute(&s, "several", "abc", 3, 1);
+    attribute(&s, "backend", "torch", 5, 0);
+    link_to(&s, "w", dataset);
+    set_root(&s, header(&s));
+    map(&s);
+    assert_list(&s, values, "w F32 [] 0 4\n");
+    assert_int_equal(s.map.metadata_count, 2);
+    assert_string_equal(s.map.metadata[0].key, "keras_version");
+    assert_string_equal(s.map.metadata[0].value, "3.4.1");
+    assert_string_equal(s.map.metadata[1].value, "torch");
+    assert_int_equal(s.map.remark_count, 0);
+    end(&s);
+}
+
 static uint64_t scalar(struct subject *s, uint64_t values)
 {
     space(s, 0, NULL, NULL);
@@ -744,6 +794,32 @@ static void test_checksums_and_shuffles_are_looked_through(void **state)
     }
 }
 
+/* Each by itself, if it is worth an extent. */
+static void test_planes_of_large_shuffled_chunks_are_storages(void **state)
+{
+    struct subject s;
+    (void)state;
+    begin(&s, 0);
+    uint64_t first = data(&s, 4096);
+    space(&s, 1, (const uint64_t[]){ 1000 }, NULL);
+    type_f32(&s);
+    filters(&s, 1, (const uint16_t[]){ SHUFFLE });
+    chunked_4(&s, 1, (const uint64_t[]){ 1024 }, SINGLE, 2, "\0\20\0\0\0\0\0\0\0\0\0\0", 12, first);
+    link_to(&s, "w", header(&s));
+    set_root(&s, header(&s));
+    map(&s);
+    assert_list(&s, first, "");
+    assert_int_equal(s.map.extent_count, 6);
+    for (unsigned plane = 0; plane < 4; plane++) {
+        const struct mmh_extent *extent = &s.map.extents[1 + plane];
+        assert_string_equal(extent->name, "w[0:1024]");
+        assert_int_equal(extent->dtype, MMH_DTYPE_U8);
+        assert_int_equal(extent->offset, first + 1024 * plane);
+        assert_int_equal(extent->bytes, 1024);
+    }
+    end(&s);
+}
+
 static void test_chunks_that_are_the_array_are_one_tensor(void **state)
 {
     static const struct {
@@ -979,6 +1055,86 @@ static void test_changed_files_are_mapped(void **state)
     }
 }
 
+/* ---- what may fail ---- */
+
+static size_t allocated, allocations_left;
+
+static void *few_allocate(void *user, size_t alignment, size_t bytes)
+{
+    void *memory;
+    (void)user;
+    if (!allocations_left || posix_memalign(&memory, MMH_MAX(alignment, sizeof(void *)), bytes))
+        return NULL;
+    allocations_left--;
+    allocated++;
+    return memory;
+}
+
+static void few_release(void *user, void *memory)
+{
+    (void)user;
+    allocated -= memory != NULL;
+    free(memory);
+}
+
+static void test_memory_that_runs_out_is_reported(void **state)
+{
+    static const mmh_allocator few = { few_allocate, few_release, NULL };
+    (void)state;
+    for (unsigned which = 0; which < MADE; which++) {
+        struct subject s;
+        mmh_status status = MMH_E_MEMORY;
+        make(&s, which);
+        for (size_t most = 0; status; most++) {
+            struct mmh_arena arena;
+            struct mmh_source source = mmh_source_of_memory(s.file.data, s.file.bytes, "m.h5");
+            allocations_left = most;
+            mmh_arena_init(&arena, &few);
+            mmh_extent_map_init(&s.map, &arena, source.bytes);
+            status = mmh_format_detect_and_map(&s.map, &source, NULL, NULL);
+            assert_true(!status || status == MMH_E_MEMORY);
+            mmh_arena_release(&arena);
+            assert_int_equal(allocated, 0);
+        }
+        end(&s);
+    }
+}
+
+static const struct subject *read_subject;
+static size_t reads_left;
+
+static mmh_status read_few(void *context, uint64_t offset, void *dst, size_t bytes, mmh_error *err)
+{
+    (void)context;
+    if (!reads_left)
+        return mmh_fail(err, MMH_E_IO, "a disk that ends");
+    reads_left--;
+    assert_true(offset <= read_subject->file.bytes && bytes <= read_subject->file.bytes - offset);
+    memcpy(dst, read_subject->file.data + offset, bytes);
+    return MMH_OK;
+}
+
+static void test_reads_that_fail_are_reported(void **state)
+{
+    (void)state;
+    for (unsigned which = 0; which < MADE; which++) {
+        struct subject s;
+        mmh_status status = MMH_E_IO;
+        make(&s, which);
+        read_subject = &s;
+        for (size_t most = 0; status; most++) {
+            struct mmh_source source = { .read = read_few, .bytes = s.file.bytes, .name = "m.h5" };
+            reads_left = most;
+            mmh_extent_map_init(&s.map, &s.arena, source.bytes);
+            status = mmh_format_detect_and_map(&s.map, &source, NULL, NULL);
+            assert_true(!status || status == MMH_E_IO);
+            assert_true(status || s.map.format == MMH_FORMAT_HDF5);
+            mmh_arena_release(&s.arena);
+        }
+        end(&s);
+    }
+}
+
 static void assert_quick(struct subject *s)
 {
     clock_t start = clock();
@@ -1017,7 +1173,7 @@ static void test_trees_without_end_come_to_one(void **state)
     link_to(&s, "w", header(&s));
     set_root(&s, header(&s));
     assert_quick(&s);
-    assert_remark(&s, "without end");
+    assert_remark(&s, "tells of more");
     end(&s);
 }
 
@@ -1084,15 +1240,19 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_symbol_tables_are_followed),
         cmocka_unit_test(test_links_in_headers_are_followed_once),
+        cmocka_unit_test(test_short_strings_of_the_root_are_metadata),
         cmocka_unit_test(test_links_in_heaps_are_followed),
         cmocka_unit_test(test_every_chunk_index_finds_its_chunks),
         cmocka_unit_test(test_checksums_and_shuffles_are_looked_through),
+        cmocka_unit_test(test_planes_of_large_shuffled_chunks_are_storages),
         cmocka_unit_test(test_chunks_that_are_the_array_are_one_tensor),
         cmocka_unit_test(test_types_of_ours_are_known),
         cmocka_unit_test(test_numpys_bool_and_complex_are_known),
         cmocka_unit_test(test_odd_datasets_are_left_out_alone),
         cmocka_unit_test(test_cut_files_are_mapped),
         cmocka_unit_test(test_changed_files_are_mapped),
+        cmocka_unit_test(test_memory_that_runs_out_is_reported),
+        cmocka_unit_test(test_reads_that_fail_are_reported),
         cmocka_unit_test(test_trees_without_end_come_to_one),
         cmocka_unit_test(test_names_without_end_come_to_one),
         cmocka_unit_test(test_counts_beyond_reason_are_not_believed),

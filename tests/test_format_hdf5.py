@@ -205,6 +205,22 @@ def assert_found(path, dataset, name, tensors):
     return len(pieces)
 
 
+def test_short_strings_of_the_root_are_metadata(tmp_path):
+    def fill(file):
+        file.attrs["keras_version"] = np.bytes_("3.4.1")
+        file.attrs["backend"] = "torch"
+        file.attrs["model_config"] = np.bytes_("x" * 1000)
+        file.attrs["several"] = np.array([b"a", b"b"])
+        file.attrs["number"] = 5
+        file["w"] = values(3)
+        file["w"].attrs["other"] = "x"
+
+    for path, _, tensors in each_file(tmp_path, fill):
+        assert list(tensors) == ["w"], path
+        found = mmh("ls", "--json", path, code=OK).json()["files"][0]["metadata"]
+        assert sorted(found) == [["backend", "torch"], ["keras_version", "3.4.1"]], path
+
+
 def test_groups_are_walked_as_h5py_does(tmp_path):
     for path, file, tensors in each_file(tmp_path, fill_groups):
         names = datasets(file)

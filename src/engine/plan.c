@@ -9,6 +9,7 @@
 #include "engine/survey.h"
 #include "format/layout_file.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -457,6 +458,23 @@ mmh_status mmh_plan_open(mmh_input **input, const struct mmh_plan_file *file,
     return mmh_fail(err, MMH_E_IO, "\"%s\" changed while it was being read", file->path);
 }
 
+/* The size of a file of the same folder. `context` is the plan's file. */
+static mmh_status bytes_beside(void *context, const char *name, uint64_t *bytes, mmh_error *err)
+{
+    const struct mmh_plan_file *file = context;
+    struct mmh_path_info info;
+    char path[4096];
+    int folder = (int)(base_name(file->path) - file->path);
+    int length = snprintf(path, sizeof path, "%.*s%s", folder, file->path, name);
+    if (length < 0 || (size_t)length >= sizeof path)
+        return mmh_fail(err, MMH_E_IO, "the path of \"%s\" is too long", name);
+    mmh_status status = mmh_path_stat(&info, path, true, err);
+    if (status == MMH_OK && info.kind != MMH_PATH_FILE)
+        status = mmh_fail(err, MMH_E_IO, "there is no file \"%s\"", path);
+    *bytes = info.bytes;
+    return status;
+}
+
 /* A small file of the same folder, for formats that want one. `context` is the plan's file. */
 static mmh_status read_beside(void *context, const char *name, size_t bytes_max, uint8_t **data,
                               size_t *bytes, const mmh_allocator *allocator, mmh_error *err)
@@ -467,9 +485,8 @@ static mmh_status read_beside(void *context, const char *name, size_t bytes_max,
     mmh_input *input = NULL;
     uint8_t *memory = NULL;
     mmh_arena_init(&arena, allocator);
-    const char *path = mmh_arena_format(&arena, "%.*s%s",
-                                        (int)(base_name(file->path) - file->path), file->path,
-                                        name);
+    const char *path = mmh_arena_format(&arena, "%.*s%s", (int)(base_name(file->path) - file->path),
+                                        file->path, name);
     mmh_status status = path ? mmh_path_stat(&info, path, true, err)
                              : mmh_fail(err, MMH_E_MEMORY, "no memory for a path");
     if (status == MMH_OK && info.kind != MMH_PATH_FILE)
@@ -529,6 +546,7 @@ static mmh_status map_file(struct mmh_plan_file *file, struct mmh_arena *arena,
         .layout = layout,
         .plugins = &context->plugins,
         .read_beside = read_beside,
+        .bytes_beside = bytes_beside,
         .beside_context = file,
     };
     struct mmh_source source = mmh_source_of_input(input);
@@ -576,8 +594,8 @@ static int by_holder(const void *left, const void *right)
 /* Files that say nothing of themselves that is worth more. */
 static bool may_be_told(const struct mmh_plan_file *file)
 {
-    return file->info.kind == MMH_PATH_FILE && (file->map.format == MMH_FORMAT_OPAQUE ||
-                                                file->map.format == MMH_FORMAT_COREML_WEIGHTS);
+    return file->info.kind == MMH_PATH_FILE &&
+           (file->map.format == MMH_FORMAT_OPAQUE || file->map.format == MMH_FORMAT_COREML_WEIGHTS);
 }
 
 /* The file that a teller means by a name, or NULL. `last` (may be NULL) is asked first. */

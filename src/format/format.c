@@ -22,6 +22,7 @@ static const struct {
     { MMH_FORMAT_SAFETENSORS, &mmh_format_safetensors },
     { MMH_FORMAT_NPY, &mmh_format_npy },
     { MMH_FORMAT_SHARD_INDEX, &mmh_format_shard_index },
+    { MMH_FORMAT_TFJS, &mmh_format_tfjs }, /* by its name, as a shard index */
     { MMH_FORMAT_GGUF, &mmh_format_gguf },
     { MMH_FORMAT_HDF5, &mmh_format_hdf5 },
     { MMH_FORMAT_TFLITE, &mmh_format_tflite },           /* may have a zip behind it: before zip */

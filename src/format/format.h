@@ -34,7 +34,8 @@ enum mmh_format_id { /* on disk: never reused */
                      MMH_FORMAT_COREML = 18,         /* .mlmodel */
                      MMH_FORMAT_COREML_WEIGHTS = 19, /* weight.bin */
                      MMH_FORMAT_DATA = 20,           /* tensors that another file tells of */
-                     MMH_FORMAT_CUSTOM = 21          /* by a plug-in or a layout file */
+                     MMH_FORMAT_CUSTOM = 21,         /* by a plug-in or a layout file */
+                     MMH_FORMAT_TFJS = 22            /* weights_manifest.json, model.json */
 };
 
 /* "safetensors", ...; NULL for a number that no format has. */
@@ -70,6 +71,8 @@ struct mmh_format_options {
      */
     mmh_status (*read_beside)(void *context, const char *name, size_t bytes_max, uint8_t **data,
                               size_t *bytes, const mmh_allocator *allocator, mmh_error *err);
+    /* How large one is: MMH_E_IO if there is none. NULL as above. */
+    mmh_status (*bytes_beside)(void *context, const char *name, uint64_t *bytes, mmh_error *err);
     void *beside_context;
 
     const struct mmh_layout *layout;   /* NULL: none; it is for this file (mmh_layout_is_for) */

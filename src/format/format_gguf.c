@@ -384,12 +384,14 @@ static mmh_status map_file(struct mmh_extent_map *map, const struct mmh_format_p
         status = take_entry(&gguf, err);
     if (!status && !stopped(&gguf))
         status = map_tensors(&gguf, err);
+    if (!status) /* first: what could not be read was taken for zeros */
+        status = mmh_stream_finish(&gguf.in, "gguf header", err);
     if (status)
         return status;
     if (gguf.problem)
         return mmh_fail(err, MMH_E_UNSUPPORTED, "the file %s, near 0x%llx", gguf.problem,
                         (unsigned long long)gguf.in.position);
-    return mmh_stream_finish(&gguf.in, "gguf header", err);
+    return MMH_OK;
 }
 
 const struct mmh_format mmh_format_gguf = {

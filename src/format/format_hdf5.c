@@ -16,8 +16,9 @@ enum {
     SIGNATURE_BYTES = 8,
     USER_BLOCK_BYTES_MIN = 512,
     USER_BLOCK_BYTES_MAX = 1 << 30,
-    ROOM_BYTES = 16 << 20, /* of memory and of work, besides that of the file's size */
-    GROUPS_FIRST = 64      /* places in the set of groups, at first; a power of two */
+    ARENA_BYTES = 12 << 20, /* of what is found, besides three quarters of the file */
+    WORK_BYTES = 16 << 20,  /* besides twice the file */
+    GROUPS_FIRST = 64       /* places in the set of groups, at first; a power of two */
 };
 
 static const uint8_t signature[SIGNATURE_BYTES] = { 0x89, 'H', 'D', 'F', '\r', '\n', 0x1a, '\n' };
@@ -57,7 +58,9 @@ static mmh_status read_superblock(struct mmh_hdf5 *h5, uint64_t *root, mmh_error
     mmh_stream_skip(&h5->in, version < 2 ? 4 : 0); /* versions of other structures */
     h5->address_bytes = mmh_stream_u8(&h5->in);
     h5->length_bytes = mmh_stream_u8(&h5->in);
-    if (version > 3 && !mmh_stream_failed(&h5->in))
+    if (mmh_stream_failed(&h5->in))
+        return mmh_stream_finish(&h5->in, "superblock", err);
+    if (version > 3)
         return mmh_fail(err, MMH_E_UNSUPPORTED, "superblock of version %u", version);
     if ((h5->address_bytes != 2 && h5->address_bytes != 4 && h5->address_bytes != 8) ||
         (h5->length_bytes != 2 && h5->length_bytes != 4 && h5->length_bytes != 8))
@@ -66,7 +69,7 @@ static mmh_status read_superblock(struct mmh_hdf5 *h5, uint64_t *root, mmh_error
     if (version < 2) {
         mmh_stream_skip(&h5->in, 1 + 2 + 2 + 4 + (version ? 4 : 0));
         mmh_stream_skip(&h5->in, (uint64_t)4 * h5->address_bytes); /* base, free, end, driver */
-        mmh_stream_skip(&h5->in, h5->address_bytes);               /* the root's name */
+        mmh_stream_skip(&h5->in, h5->length_bytes);                /* the root's name */
     } else {
         mmh_stream_skip(&h5->in, 1);
         mmh_stream_skip(&h5->in, (uint64_t)3 * h5->address_bytes); /* base, extension, end */
@@ -146,18 +149,19 @@ static mmh_status map_object(struct mmh_hdf5 *h5, struct groups *groups,
             *next = child;
             child = before;
         }
-    } else if (object.has_layout && mmh_hdf5_good(h5)) {
+    } else if (object.has_layout && *link->path && mmh_hdf5_good(h5)) {
         status = mmh_hdf5_dataset_map(h5, &object, err);
     }
     if (status || h5->in.status)
         return status ? status : mmh_fail(err, h5->in.status, "%s", h5->in.error.message);
     if (h5->in.short_read)
         mmh_hdf5_fail(h5, "ends too early");
-    if (h5->problem && !object.is_group)
-        mmh_extent_map_remark_tensor(h5->map, link->path, h5->problem);
-    else if (h5->problem)
-        mmh_extent_map_remark(h5->map, "group \"%.160s\" %s: some of it is kept as plain bytes",
+    bool is_group = object.is_group || !*link->path;
+    if (h5->problem && is_group)
+        mmh_extent_map_remark(h5->map, "group \"/%.160s\" %s: some of it is kept as plain bytes",
                               link->path, h5->problem);
+    else if (h5->problem)
+        mmh_extent_map_remark_tensor(h5->map, link->path, h5->problem);
     h5->in.short_read = false;
     h5->names.short_read = false;
     h5->problem = NULL;
@@ -178,8 +182,9 @@ static void remark_counts(struct mmh_hdf5 *h5)
                               "code: kept as plain bytes",
                               (unsigned long long)h5->foreign_count);
     if (h5->exhausted)
-        mmh_extent_map_remark(h5->map, "structures refer to one another without end: what was not "
-                                       "found by then is kept as plain bytes");
+        mmh_extent_map_remark(h5->map,
+                              "tells of more than a file of its size can hold: what was not "
+                              "found by then is kept as plain bytes");
 }
 
 static mmh_status map_file(struct mmh_extent_map *map, const struct mmh_format_probe *probe,
@@ -193,9 +198,9 @@ static mmh_status map_file(struct mmh_extent_map *map, const struct mmh_format_p
         return mmh_fail(err, MMH_E_CORRUPT, "no superblock");
     mmh_stream_init(&h5.in, probe->source, h5.base, file_bytes);
     mmh_stream_init(&h5.names, probe->source, 0, file_bytes);
-    h5.arena_bytes_max = map->arena->used + ROOM_BYTES +
-                         (size_t)MMH_MIN(file_bytes, (uint64_t)SIZE_MAX / 4);
-    h5.work_left = ROOM_BYTES + 2 * MMH_MIN(file_bytes, UINT64_MAX / 4);
+    h5.arena_bytes_max = map->arena->used + ARENA_BYTES +
+                         (size_t)(MMH_MIN(file_bytes, (uint64_t)SIZE_MAX / 4) / 4 * 3);
+    h5.work_left = WORK_BYTES + 2 * MMH_MIN(file_bytes, UINT64_MAX / 4);
     mmh_status status = read_superblock(&h5, &root.address, err);
     while (!status && next && !h5.exhausted) {
         const struct mmh_hdf5_link *link = next;
@@ -210,6 +215,7 @@ static mmh_status map_file(struct mmh_extent_map *map, const struct mmh_format_p
 
 const struct mmh_format mmh_format_hdf5 = {
     .name = "hdf5",
+    .suffix = ".h5",
     .detect = detect,
     .map = map_file,
 };

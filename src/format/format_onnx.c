@@ -151,7 +151,9 @@ static void read_tensor(struct walk *walk, const struct mmh_proto_field *message
     struct mmh_proto_field field;
     struct mmh_proto_tensor *tensor = &claim->tensor;
     struct mmh_proto_place outer = mmh_proto_enter(&walk->in, message);
-    *claim = (struct claim){ .tensor = { .dtype = MMH_DTYPE_COUNT } };
+    *claim = (struct claim){
+        .tensor = { .dtype = MMH_DTYPE_COUNT, .begin = message->end, .end = message->end }
+    };
     while (mmh_proto_next(&walk->in, &field)) {
         switch (field.number) {
         case TENSOR_DIMS:

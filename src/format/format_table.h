@@ -105,6 +105,7 @@ extern const struct mmh_format mmh_format_hdf5;
 extern const struct mmh_format mmh_format_gguf;
 extern const struct mmh_format mmh_format_coreml;
 extern const struct mmh_format mmh_format_coreml_weights;
+extern const struct mmh_format mmh_format_tfjs;
 extern const struct mmh_format mmh_format_data;
 extern const struct mmh_format mmh_format_custom;
 extern const struct mmh_format mmh_format_raw;

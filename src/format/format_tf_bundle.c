@@ -19,7 +19,7 @@
 enum {
     FOOTER_BYTES = 48,
     TRAILER_BYTES = 5, /* behind a block: how it is compressed, a checksum */
-    KEY_BYTES_MAX = 1 << 16,
+    KEY_BYTES_MAX = 1 << 13,
     /* Keys that share their beginnings are short in the file and long in memory. */
     NAMES_BYTES_MIN = 1 << 18, /* together, and NAMES_PER_BYTE times the file */
     NAMES_PER_BYTE = 16,

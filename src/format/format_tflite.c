@@ -243,11 +243,11 @@ static mmh_status map_file(struct mmh_extent_map *map, const struct mmh_format_p
         struct mmh_flat_table subgraph = mmh_flat_table_at(&tflite.in, &subgraphs, i);
         status = map_subgraph(&tflite, &subgraph, i, err);
     }
-    if (status)
-        return status;
-    if (tflite.problem)
-        return mmh_fail(err, MMH_E_UNSUPPORTED, "the model %s", tflite.problem);
-    return mmh_stream_finish(&tflite.in, "tflite model", err);
+    if (!status) /* first: what could not be read was taken for zeros */
+        status = mmh_stream_finish(&tflite.in, "tflite model", err);
+    if (!status && tflite.problem)
+        status = mmh_fail(err, MMH_E_UNSUPPORTED, "the model %s", tflite.problem);
+    return status;
 }
 
 const struct mmh_format mmh_format_tflite = {

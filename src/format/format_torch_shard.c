@@ -21,12 +21,12 @@ enum {
     METADATA_BYTES_MAX = 256 << 20,
     CHUNK_STEPS_MAX = 1 << 24, /* through lists of chunks, in all */
     END_BYTES = 22,
-    ITEMS_MAX = 1 << 20,
+    ITEMS_MAX = 1 << 18,
     NAME_BYTES_MAX = MMH_PICKLE_TEXT_MAX + MMH_MAP_DIMENSIONS_MAX * 44
 };
 
 #define LOCAL_MAGIC 0x04034b50u
-#define END_MAGIC   0x06054b50u
+#define END_MAGIC 0x06054b50u
 
 static bool detect(const struct mmh_format_probe *probe)
 {
@@ -150,15 +150,14 @@ static void name_item(char name[NAME_BYTES_MAX], struct index *index, const char
         memcmp(sizes, shape, (size_t)dimensions * sizeof *shape) == 0)
         return;
     for (int d = 0; d < dimensions; d++)
-        used += snprintf(name + used, (size_t)(NAME_BYTES_MAX - used), "%c%llu:%llu",
-                         d ? ',' : '[', (unsigned long long)begin[d],
-                         (unsigned long long)(begin[d] + sizes[d]));
+        used += snprintf(name + used, (size_t)(NAME_BYTES_MAX - used), "%c%llu:%llu", d ? ',' : '[',
+                         (unsigned long long)begin[d], (unsigned long long)(begin[d] + sizes[d]));
     (void)snprintf(name + used, (size_t)(NAME_BYTES_MAX - used), "]");
 }
 
 static mmh_status map_item(struct mmh_extent_map *map, const struct mmh_format_probe *probe,
-                           struct index *index, const struct mmh_pickle_item *item,
-                           size_t *count, mmh_error *err)
+                           struct index *index, const struct mmh_pickle_item *item, size_t *count,
+                           mmh_error *err)
 {
     const struct mmh_source *source = probe->source;
     char name[NAME_BYTES_MAX];
@@ -206,9 +205,9 @@ static mmh_status read_metadata(struct mmh_extent_map *map, const struct mmh_for
     uint8_t *data;
     size_t bytes;
     *count = 0;
-    if (!options->read_beside || options->read_beside(options->beside_context, ".metadata",
-                                                      METADATA_BYTES_MAX, &data, &bytes, allocator,
-                                                      &problem))
+    if (!options->read_beside ||
+        options->read_beside(options->beside_context, ".metadata", METADATA_BYTES_MAX, &data,
+                             &bytes, allocator, &problem))
         return MMH_OK;
     struct mmh_source source = mmh_source_of_memory(data, bytes, ".metadata");
     mmh_arena_init(&scratch, allocator);
@@ -236,7 +235,7 @@ static bool step_back(uint64_t *end, const struct mmh_source *source)
         source->read(source->context, *end - END_BYTES, magic, sizeof magic, NULL) != MMH_OK ||
         mmh_load32(magic) != END_MAGIC ||
         mmh_zip_find_directory(&directory, source, *end, NULL) != MMH_OK ||
-        directory.shift >= *end)
+        !directory.entry_count || directory.shift >= *end)
         return false;
     *end = directory.shift;
     return true;

@@ -131,9 +131,12 @@ static void add_part(struct mmh_torch *torch, const struct mmh_pickle_value *vie
         mmh_extent_map_remark(torch->map, "a storage within another is not: left out");
         return;
     }
-    torch->storages[torch->storage_count++] = (struct mmh_torch_storage){
-        .key = key, .offset = root->offset + begin, .bytes = bytes, .dtype = root->dtype, .part = true
-    };
+    torch->storages[torch->storage_count++] =
+        (struct mmh_torch_storage){ .key = key,
+                                    .offset = root->offset + begin,
+                                    .bytes = bytes,
+                                    .dtype = root->dtype,
+                                    .part = true };
 }
 
 /* The list of storages within others, behind the storages: all of them in one array then. */
@@ -175,8 +178,7 @@ static mmh_status read_storages(struct mmh_torch *torch, struct mmh_stream *in, 
         uint64_t elements = mmh_stream_u64(in);
         unsigned width = mmh_dtype_bits(storage->dtype) / 8;
         if (!storage->key || storage->dtype == MMH_DTYPE_OPAQUE || !width ||
-            !mmh_u64_mul(&storage->bytes, elements, width) ||
-            storage->bytes > mmh_stream_left(in))
+            !mmh_u64_mul(&storage->bytes, elements, width) || storage->bytes > mmh_stream_left(in))
             return mmh_fail(err, MMH_E_CORRUPT, "storage %llu has no type or reaches past the end",
                             (unsigned long long)i);
         storage->offset = in->position;

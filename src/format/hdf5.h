@@ -125,6 +125,11 @@ void mmh_hdf5_link_read(struct mmh_hdf5 *h5, struct mmh_hdf5_object *group);
 /* Links that lie outside of the header join group->links. */
 void mmh_hdf5_group_read(struct mmh_hdf5 *h5, struct mmh_hdf5_object *group);
 
+/* ---- hdf5_attribute.c ---- */
+
+/* The attribute message that the stream stands at becomes metadata, if it is a short string. */
+void mmh_hdf5_attribute_read(struct mmh_hdf5 *h5);
+
 /* ---- hdf5_tree.c: B-trees ---- */
 
 /* Called with the stream at an entry of a leaf (key and child) or at a record. False: stop. */

@@ -13,9 +13,9 @@ struct walk {
     void *context;
 
     /* arrays and records of version 2 */
-    bool is_filtered;    /* elements have sizes and masks */
-    unsigned size_bytes; /* of a size */
-    int slowest;         /* the dimension that arrays count slowest; -1: the first */
+    bool is_filtered;                       /* elements have sizes and masks */
+    unsigned size_bytes;                    /* of a size */
+    uint32_t slowest;                       /* the dimension that arrays count slowest */
     uint64_t grid[MMH_HDF5_DIMENSIONS_MAX]; /* chunks along each dimension, at the most */
     uint64_t number;                        /* of the next element of an array */
 };
@@ -99,9 +99,14 @@ static bool give_next(struct mmh_hdf5 *h5, struct walk *walk, struct mmh_hdf5_ch
         return mmh_hdf5_good(h5);
     for (uint32_t i = dataset->dimensions; i-- > 0;) {
         /* from the fastest dimension on: all but the slowest, which comes last */
-        uint32_t slowest = (uint32_t)walk->slowest, d = !i ? slowest : i <= slowest ? i - 1 : i;
-        uint64_t at = i ? rest % walk->grid[d] : rest;
-        rest = i ? rest / walk->grid[d] : 0;
+        uint32_t d = !i ? walk->slowest : i <= walk->slowest ? i - 1 : i;
+        uint64_t at = rest;
+        if (i) {
+            if (!walk->grid[d])
+                return mmh_hdf5_fail(h5, "has a limit of nothing");
+            at = rest % walk->grid[d];
+            rest /= walk->grid[d];
+        }
         if (!mmh_u64_mul(&chunk->begin[d], at, dataset->chunk[d]))
             return mmh_hdf5_fail(h5, "has chunks that do not lie side by side");
     }
@@ -196,8 +201,8 @@ static bool walk_fixed_array(struct mmh_hdf5 *h5, struct walk *walk, uint64_t ad
 /* An extensible array: blocks of elements, twice as many or twice as large at each step. */
 struct extensible {
     unsigned entry_bytes, offset_bytes;
-    uint64_t count; /* elements that were ever set */
-    uint64_t page_count;
+    uint64_t count;     /* elements that were ever set */
+    unsigned page_bits; /* 2^page_bits elements stand in a page */
 };
 
 /* Elements [count] at an address; map_offset, map_first as walk_pages. */
@@ -205,6 +210,7 @@ static bool walk_data_block(struct mmh_hdf5 *h5, struct walk *walk, const struct
                             uint64_t address, uint64_t count, uint64_t map_offset,
                             uint64_t map_first)
 {
+    uint64_t page_count = (uint64_t)1 << array->page_bits;
     if (address == MMH_HDF5_NOWHERE) {
         walk->number += count;
         return true;
@@ -212,9 +218,9 @@ static bool walk_data_block(struct mmh_hdf5 *h5, struct walk *walk, const struct
     if (!mmh_hdf5_go_signed(h5, address, "EADB", 0))
         return false;
     mmh_stream_skip(&h5->in, 1 + h5->address_bytes + array->offset_bytes);
-    if (count <= array->page_count)
+    if (count <= page_count)
         return walk_elements(h5, walk, count, array->entry_bytes);
-    return walk_pages(h5, walk, h5->in.position + CHECKSUM_BYTES, count, array->page_count,
+    return walk_pages(h5, walk, h5->in.position + CHECKSUM_BYTES, count, page_count,
                       array->entry_bytes, map_offset, map_first);
 }
 
@@ -225,7 +231,7 @@ static bool walk_data_blocks(struct mmh_hdf5 *h5, struct walk *walk, const struc
     for (uint64_t i = 0; i < blocks && walk->number < array->count; i++, at += h5->address_bytes)
         if (!mmh_hdf5_seek(h5, at, h5->address_bytes) ||
             !walk_data_block(h5, walk, array, mmh_hdf5_address(h5), count, map_offset,
-                             i * (count / array->page_count)))
+                             i * (count >> array->page_bits)))
             return false;
     return true;
 }
@@ -242,8 +248,8 @@ static bool walk_secondary_block(struct mmh_hdf5 *h5, struct walk *walk,
         return false;
     mmh_stream_skip(&h5->in, 1 + h5->address_bytes + array->offset_bytes);
     uint64_t at = h5->in.position, map_bytes = 0;
-    if (count > array->page_count)
-        map_bytes = blocks * mmh_divide_up(count / array->page_count, 8);
+    if (count >> array->page_bits > 1)
+        map_bytes = blocks * mmh_divide_up(count >> array->page_bits, 8);
     return walk_data_blocks(h5, walk, array, at + map_bytes, blocks, count, at);
 }
 
@@ -265,7 +271,7 @@ static bool walk_extensible_array(struct mmh_hdf5 *h5, struct walk *walk, uint64
         block_count & (block_count - 1) || pointers_min < 2 || pointers_min & (pointers_min - 1) ||
         count_bits < mmh_log2_ceil(block_count))
         return mmh_hdf5_fail(h5, "has a chunk index that cannot be");
-    array.page_count = (uint64_t)1 << page_bits;
+    array.page_bits = page_bits;
     array.offset_bytes = (count_bits + 7) / 8;
     if (!mmh_hdf5_go_signed(h5, block, "EAIB", 0))
         return false;
@@ -318,19 +324,14 @@ static bool walk_implicit(struct mmh_hdf5 *h5, struct walk *walk, uint64_t addre
 /* ---- the door ---- */
 
 /* Fills in walk->grid and the dimension without a limit, which extensible arrays count slowest. */
-static bool make_grid(struct mmh_hdf5 *h5, struct walk *walk)
+static void make_grid(struct walk *walk)
 {
     const struct mmh_hdf5_object *dataset = walk->dataset;
-    walk->slowest = 0;
     for (uint32_t d = 0; d < dataset->dimensions; d++) {
-        bool is_unlimited = dataset->shape_max[d] == UINT64_MAX;
         walk->grid[d] = mmh_divide_up(dataset->shape_max[d], dataset->chunk[d]);
-        if (is_unlimited && dataset->index == MMH_HDF5_EXTENSIBLE_ARRAY)
-            walk->slowest = (int)d;
-        if (!walk->grid[d])
-            return mmh_hdf5_fail(h5, "has a limit of nothing");
+        if (dataset->shape_max[d] == UINT64_MAX && dataset->index == MMH_HDF5_EXTENSIBLE_ARRAY)
+            walk->slowest = d;
     }
-    return true;
 }
 
 bool mmh_hdf5_chunks_walk(struct mmh_hdf5 *h5, const struct mmh_hdf5_object *dataset,
@@ -345,8 +346,7 @@ bool mmh_hdf5_chunks_walk(struct mmh_hdf5 *h5, const struct mmh_hdf5_object *dat
     };
     if (dataset->data_address == MMH_HDF5_NOWHERE) /* nothing was ever written */
         return true;
-    if (!make_grid(h5, &walk))
-        return false;
+    make_grid(&walk);
     switch (dataset->index) {
     case MMH_HDF5_BTREE_1:
         return mmh_hdf5_tree_walk(h5, dataset->data_address, 1, 8 + 8 * (dataset->dimensions + 1),

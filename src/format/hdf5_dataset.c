@@ -4,8 +4,8 @@
  * SPDX-License-Identifier: Apache-2.0
  *
  * Chunks that stand in the file as the array would are one tensor; else each is a tensor of its own,
- * called as numpy slices it: "weights[0:32,0:16]". A shuffled chunk is a storage whose rows are the
- * first, second, ... bytes of all elements. What other filters made stays as it is.
+ * called as numpy slices it: "weights[0:32,0:16]". A shuffled chunk is storages: the first bytes of all
+ * elements, the second ones, and so on. What other filters made stays as it is.
  */
 #include <stdio.h>
 
@@ -16,6 +16,7 @@ enum {
     FILTER_SHUFFLE = 2,
     FILTER_FLETCHER32 = 3,
     FLETCHER32_BYTES = 4,
+    PLANE_BYTES_MIN = 1024,
     SLICE_BYTES_MAX = 2 * 20 + 2 /* ",begin:end" */
 };
 
@@ -30,8 +31,8 @@ struct chunks {
     uint64_t run_offset;  /* of its first element, in the source */
     uint64_t coded_bytes; /* of chunks that only filters can read */
 
-    const uint64_t *shape; /* of a chunk; of a shuffled one: planes, elements */
-    const uint64_t *planes;
+    const uint64_t *shape;  /* of a chunk */
+    const uint64_t *planes; /* of a shuffled one: bytes of an element, elements */
     mmh_error *err;
     mmh_status status;
 };
@@ -93,6 +94,28 @@ static bool look(struct mmh_hdf5 *h5, void *context, const struct mmh_hdf5_chunk
     return true;
 }
 
+/* A shuffled chunk: each plane of bytes by itself, as each has statistics of its own; small ones as
+ * rows of one storage, as each extent costs a little. */
+static mmh_status add_planes(struct mmh_hdf5 *h5, const struct chunks *chunks,
+                             const struct mmh_map_tensor *tensor)
+{
+    bool is_small = chunks->planes[1] < PLANE_BYTES_MIN;
+    uint64_t plane_bytes = is_small ? tensor->bytes : chunks->planes[1];
+    struct mmh_map_tensor plane = {
+        .name = tensor->name,
+        .dtype = MMH_DTYPE_U8,
+        .role = MMH_MAP_STORAGE,
+        .dimensions = is_small ? 2 : 1,
+        .shape = is_small ? chunks->planes : chunks->planes + 1,
+        .offset = tensor->offset,
+        .bytes = plane_bytes,
+    };
+    mmh_status status = MMH_OK;
+    for (; plane.offset - tensor->offset < tensor->bytes && !status; plane.offset += plane_bytes)
+        status = mmh_extent_map_add(h5->map, &plane, chunks->err);
+    return status;
+}
+
 static bool add_chunk(struct mmh_hdf5 *h5, void *context, const struct mmh_hdf5_chunk *chunk)
 {
     struct chunks *chunks = context;
@@ -117,15 +140,12 @@ static bool add_chunk(struct mmh_hdf5 *h5, void *context, const struct mmh_hdf5_
         .offset = h5->base + chunk->address,
         .bytes = form.bytes,
     };
-    if (form.is_shuffled) {
-        tensor.role = MMH_MAP_STORAGE;
-        tensor.dtype = MMH_DTYPE_U8;
-        tensor.big_endian = false;
-        tensor.dimensions = 2;
-        tensor.shape = chunks->planes;
-    }
-    chunks->status = tensor.name ? mmh_extent_map_add(h5->map, &tensor, chunks->err)
-                                 : mmh_fail(chunks->err, MMH_E_MEMORY, "names of chunks");
+    if (!tensor.name)
+        chunks->status = mmh_fail(chunks->err, MMH_E_MEMORY, "names of chunks");
+    else if (form.is_shuffled)
+        chunks->status = add_planes(h5, chunks, &tensor);
+    else
+        chunks->status = mmh_extent_map_add(h5->map, &tensor, chunks->err);
     return !chunks->status;
 }
 

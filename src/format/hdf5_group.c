@@ -115,13 +115,13 @@ static bool visit_symbols(struct mmh_hdf5 *h5, void *context, unsigned entry_byt
     if (!mmh_hdf5_go_signed(h5, mmh_hdf5_address(h5), "SNOD", 1))
         return false;
     mmh_stream_skip(&h5->in, 1);
-    unsigned count = mmh_stream_u16(&h5->in),
-             symbol_bytes = 2 * h5->address_bytes + 8 + SCRATCH_BYTES;
+    unsigned count = mmh_stream_u16(&h5->in);
+    unsigned symbol_bytes = h5->length_bytes + h5->address_bytes + 8 + SCRATCH_BYTES;
     uint64_t at = h5->in.position;
     for (unsigned i = 0; i < count; i++, at += symbol_bytes) {
         if (!mmh_hdf5_seek(h5, at, symbol_bytes))
             return false;
-        uint64_t name_offset = mmh_hdf5_address(h5), address = mmh_hdf5_address(h5);
+        uint64_t name_offset = mmh_hdf5_length(h5), address = mmh_hdf5_address(h5);
         if (mmh_stream_u32(&h5->in) != KIND_SOFT && !add_symbol(h5, context, name_offset, address))
             return false;
     }
@@ -137,12 +137,12 @@ static void read_symbols(struct mmh_hdf5 *h5, struct mmh_hdf5_object *group)
 
 /* ---- fractal heaps ---- */
 
-/* Rows of `width` blocks each: the first two of blocks of block_bytes, then twice as large each. */
+/* Rows of 2^width_bits blocks each: the first two of blocks of 2^block_bits bytes, then twice as large
+ * each. */
 struct heap {
     struct mmh_hdf5_object *group;
     unsigned offset_bytes; /* of a place in it */
-    unsigned width;
-    uint64_t block_bytes;
+    unsigned width_bits, block_bits;
     unsigned direct_rows; /* rows further down hold blocks of blocks */
     uint64_t root;
     unsigned root_rows; /* 0: the root is the only block */
@@ -162,24 +162,67 @@ static bool read_fractal_heap(struct mmh_hdf5 *h5, struct heap *heap, uint64_t a
     mmh_stream_skip(&h5->in, 2);
     unsigned filter_bytes = mmh_stream_u16(&h5->in);
     mmh_stream_skip(&h5->in, 1 + 4 + 10 * h5->length_bytes + 2 * h5->address_bytes);
-    heap->width = mmh_stream_u16(&h5->in);
-    heap->block_bytes = mmh_hdf5_length(h5);
-    uint64_t direct_bytes_max = mmh_hdf5_length(h5);
+    unsigned width = mmh_stream_u16(&h5->in);
+    uint64_t block_bytes = mmh_hdf5_length(h5), direct_bytes_max = mmh_hdf5_length(h5);
     unsigned offset_bits = mmh_stream_u16(&h5->in);
     mmh_stream_skip(&h5->in, 2);
     heap->root = mmh_hdf5_address(h5);
     heap->root_rows = mmh_stream_u16(&h5->in);
     if (!mmh_hdf5_good(h5))
         return false;
-    heap->offset_bytes = (offset_bits + 7) / 8;
     if (filter_bytes)
         return mmh_hdf5_fail(h5, "has links in a filtered heap");
-    if (!is_power_of_two(heap->width) || !is_power_of_two(heap->block_bytes) ||
-        !is_power_of_two(direct_bytes_max) || direct_bytes_max < heap->block_bytes ||
-        heap->root_rows > HEAP_ROWS_MAX || !offset_bits || heap->offset_bytes > 8)
+    if (!is_power_of_two(width) || !is_power_of_two(block_bytes) ||
+        !is_power_of_two(direct_bytes_max) || direct_bytes_max < block_bytes ||
+        heap->root_rows > HEAP_ROWS_MAX || !offset_bits || offset_bits > 64)
         return mmh_hdf5_fail(h5, "has a heap that cannot be");
-    heap->direct_rows = mmh_log2_ceil(direct_bytes_max) - mmh_log2_ceil(heap->block_bytes) + 2;
+    heap->offset_bytes = (offset_bits + 7) / 8;
+    heap->width_bits = mmh_log2_ceil(width);
+    heap->block_bits = mmh_log2_ceil(block_bytes);
+    heap->direct_rows = mmh_log2_ceil(direct_bytes_max) - heap->block_bits + 2;
     return true;
+}
+
+/* A block of a heap: where in the heap it begins, and 2^bits bytes. */
+struct heap_block {
+    uint64_t address, begin;
+    unsigned bits;
+    unsigned rows; /* of the blocks that it is of; 0: it holds data */
+};
+
+/* From a block of blocks to the one in it that has the heap's place `offset`. */
+static bool descend(struct mmh_hdf5 *h5, const struct heap *heap, struct heap_block *block,
+                    uint64_t offset)
+{
+    uint64_t begin = block->begin;
+    unsigned row = 0, bits = heap->block_bits;
+    if (!mmh_hdf5_go_signed(h5, block->address, "FHIB", 0))
+        return false;
+    uint64_t entries = h5->in.position + h5->address_bytes + heap->offset_bytes;
+    for (; row < block->rows; row++) {
+        bits += row > 1;
+        if (bits + heap->width_bits > 63)
+            return mmh_hdf5_fail(h5, "has a heap that cannot be");
+        if (offset - begin < (uint64_t)1 << (bits + heap->width_bits))
+            break;
+        begin += (uint64_t)1 << (bits + heap->width_bits);
+    }
+    if (row == block->rows)
+        return mmh_hdf5_fail(h5, "has links outside of its heap");
+    uint64_t column = (offset - begin) >> bits;
+    uint64_t entry = ((uint64_t)row << heap->width_bits) + column;
+    if (!mmh_hdf5_seek(h5, entries + entry * h5->address_bytes, h5->address_bytes))
+        return false;
+    block->address = mmh_hdf5_address(h5);
+    block->begin = begin + (column << bits);
+    block->bits = bits;
+    block->rows = 0;
+    if (row >= heap->direct_rows) {
+        if (bits < heap->block_bits + heap->width_bits)
+            return mmh_hdf5_fail(h5, "has a heap that cannot be");
+        block->rows = bits - heap->block_bits - heap->width_bits + 1;
+    }
+    return mmh_hdf5_good(h5);
 }
 
 /*
@@ -188,47 +231,17 @@ static bool read_fractal_heap(struct mmh_hdf5 *h5, struct heap *heap, uint64_t a
  */
 static bool go_within(struct mmh_hdf5 *h5, const struct heap *heap, uint64_t offset)
 {
-    uint64_t address = heap->root, block_begin = 0, block_bytes = heap->block_bytes;
-    unsigned rows = heap->root_rows, prefix = 4 + 1 + h5->address_bytes + heap->offset_bytes;
-    for (unsigned level = 0; rows; level++) {
-        uint64_t begin = block_begin, row_bytes = heap->block_bytes;
-        unsigned row = 0;
-        if (level == HEAP_LEVELS_MAX || !mmh_hdf5_go_signed(h5, address, "FHIB", 0))
+    struct heap_block block = { heap->root, 0, heap->block_bits, heap->root_rows };
+    unsigned prefix = 4 + 1 + h5->address_bytes + heap->offset_bytes;
+    for (unsigned level = 0; block.rows; level++)
+        if (level == HEAP_LEVELS_MAX || !descend(h5, heap, &block, offset))
             return mmh_hdf5_fail(h5, "has a heap that cannot be");
-        uint64_t entries = h5->in.position + h5->address_bytes + heap->offset_bytes;
-        for (; row < rows; row++) {
-            uint64_t width_bytes;
-            row_bytes = row > 1 ? row_bytes * 2 : row_bytes; /* wraps to 0: then nothing fits */
-            if (!mmh_u64_mul(&width_bytes, row_bytes, heap->width) || !width_bytes)
-                return mmh_hdf5_fail(h5, "has a heap that cannot be");
-            if (offset - begin < width_bytes)
-                break;
-            begin += width_bytes;
-        }
-        if (row == rows)
-            return mmh_hdf5_fail(h5, "has links outside of its heap");
-        uint64_t column = (offset - begin) / row_bytes;
-        block_begin = begin + column * row_bytes;
-        block_bytes = row_bytes;
-        if (!mmh_hdf5_seek(h5, entries + (row * (uint64_t)heap->width + column) * h5->address_bytes,
-                           h5->address_bytes))
-            return false;
-        address = mmh_hdf5_address(h5);
-        rows = 0;
-        if (row >= heap->direct_rows) {
-            unsigned all = mmh_log2_ceil(row_bytes),
-                     first = mmh_log2_ceil(heap->block_bytes) + mmh_log2_ceil(heap->width);
-            if (all < first)
-                return mmh_hdf5_fail(h5, "has a heap that cannot be");
-            rows = all - first + 1;
-        }
-    }
-    if (!mmh_hdf5_go_signed(h5, address, "FHDB", 0))
+    if (!mmh_hdf5_go_signed(h5, block.address, "FHDB", 0))
         return false;
-    uint64_t begin = h5->in.position - 5, at = offset - block_begin;
-    if (at < prefix || at >= block_bytes)
+    uint64_t begin = h5->in.position - 5, at = offset - block.begin;
+    if (at < prefix || at >> block.bits)
         return mmh_hdf5_fail(h5, "has links outside of its heap");
-    uint64_t left = MMH_MIN(block_bytes - at, (uint64_t)UINT16_MAX);
+    uint64_t left = MMH_MIN(((uint64_t)1 << block.bits) - at, (uint64_t)UINT16_MAX);
     if (!mmh_hdf5_seek(h5, begin + at, 0))
         return false;
     h5->in.end = MMH_MIN(h5->in.end, begin + at + left);
@@ -238,15 +251,19 @@ static bool go_within(struct mmh_hdf5 *h5, const struct heap *heap, uint64_t off
 /* A record: the hash of a name, and where the heap has the link. */
 static bool visit_heap_link(struct mmh_hdf5 *h5, void *context, unsigned record_bytes)
 {
-    enum { HASH_BYTES = 4, KIND = 0x30, VERSION = 0xc0 };
+    enum { HASH_BYTES = 4, KIND = 0x30, TINY = 0x20, VERSION = 0xc0 };
     const struct heap *heap = context;
     if (record_bytes < HASH_BYTES + 1 + heap->offset_bytes)
         return mmh_hdf5_fail(h5, "has links outside of its heap");
     mmh_stream_skip(&h5->in, HASH_BYTES);
     unsigned first = mmh_stream_u8(&h5->in);
-    uint64_t offset = mmh_hdf5_number(h5, heap->offset_bytes);
     if (first & VERSION)
         return mmh_hdf5_fail(h5, "has a heap that cannot be");
+    if ((first & KIND) == TINY) { /* it is here */
+        mmh_hdf5_link_read(h5, heap->group);
+        return mmh_hdf5_good(h5);
+    }
+    uint64_t offset = mmh_hdf5_number(h5, heap->offset_bytes);
     if (first & KIND) /* a huge one, whose name is longer than we take */
         return true;
     if (!mmh_hdf5_good(h5) || !go_within(h5, heap, offset))

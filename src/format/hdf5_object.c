@@ -3,8 +3,6 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#include <string.h>
-
 #include "base/bits.h"
 #include "format/hdf5.h"
 
@@ -17,6 +15,7 @@ enum {
     MESSAGE_LAYOUT = 0x08,
     MESSAGE_GROUP_INFO = 0x0a,
     MESSAGE_FILTERS = 0x0b,
+    MESSAGE_ATTRIBUTE = 0x0c,
     MESSAGE_CONTINUATION = 0x10,
     MESSAGE_SYMBOL_TABLE = 0x11,
 
@@ -228,6 +227,10 @@ static void read_message(struct mmh_hdf5 *h5, struct mmh_hdf5_object *object, un
         break;
     case MESSAGE_EXTERNAL:
         object->is_external = true;
+        break;
+    case MESSAGE_ATTRIBUTE:
+        if (!*object->path) /* the root's */
+            mmh_hdf5_attribute_read(h5);
         break;
     case MESSAGE_LINK:
         mmh_hdf5_link_read(h5, object);

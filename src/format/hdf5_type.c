@@ -118,7 +118,7 @@ static void read_enum(struct mmh_hdf5 *h5, struct mmh_hdf5_type *type, const str
 static void make_complex(struct mmh_hdf5_type *type, const struct mmh_hdf5_type *part)
 {
     type->big_endian = part->big_endian;
-    if (part->bytes == type->bytes / 2)
+    if (type->bytes % 2 == 0 && part->bytes == type->bytes / 2)
         type->dtype = part->dtype == MMH_DTYPE_F32 ? MMH_DTYPE_C64
                     : part->dtype == MMH_DTYPE_F64 ? MMH_DTYPE_C128
                                                    : MMH_DTYPE_OPAQUE;

@@ -22,7 +22,7 @@ enum {
     MARKS_MAX = 1 << 16,
     MEMO_MAX = 1 << 20, /* plus a 32nd of the bytes read */
     LINE_MAX_BYTES = MMH_PICKLE_TEXT_MAX,
-    SMALL_COUNT = 256
+    SMALL_COUNT = 32
 };
 
 struct scan {
@@ -80,7 +80,7 @@ static bool make_room(struct scan *scan, void **array, size_t *room, size_t coun
         return true;
     if (count >= most)
         return fail(scan, MMH_E_UNSUPPORTED, "is deeper or larger than its size warrants");
-    size_t more = MMH_MIN(MMH_MAX(*room * 2, (size_t)256), most);
+    size_t more = MMH_MIN(MMH_MAX(*room * 2, (size_t)64), most);
     more = MMH_MAX(more, MMH_MIN(count + 1, most));
     void *larger = mmh_alloc_array(scan->arena->allocator, more, size);
     if (!larger)
@@ -353,8 +353,7 @@ static bool add_items(struct scan *scan, struct mmh_pickle_value *value, size_t 
 static bool push_items(struct scan *scan, enum mmh_pickle_kind kind, size_t from, size_t to)
 {
     struct mmh_pickle_value *value = new_value(scan, kind);
-    return value && add_items(scan, value, from, to, kind == MMH_PICKLE_DICT) &&
-           push(scan, value);
+    return value && add_items(scan, value, from, to, kind == MMH_PICKLE_DICT) && push(scan, value);
 }
 
 static bool push_marked(struct scan *scan, enum mmh_pickle_kind kind)
@@ -472,8 +471,7 @@ static bool step_line(struct scan *scan, uint8_t opcode)
             return false;
         if (!is_number || number < 0)
             return fail(scan, MMH_E_CORRUPT, "has a memo index that is no number");
-        return opcode == 'g' ? get_memo(scan, (uint64_t)number)
-                             : put_memo(scan, (uint64_t)number);
+        return opcode == 'g' ? get_memo(scan, (uint64_t)number) : put_memo(scan, (uint64_t)number);
     }
 }
 
@@ -586,20 +584,70 @@ static bool step_scalar(struct scan *scan, uint8_t opcode)
 static bool step(struct scan *scan, uint8_t opcode)
 {
     switch (opcode) {
-    case 'F': case 'I': case 'L': case 'S': case 'V': case 'P': case 'c': case 'i': case 'g':
+    case 'F':
+    case 'I':
+    case 'L':
+    case 'S':
+    case 'V':
+    case 'P':
+    case 'c':
+    case 'i':
+    case 'g':
     case 'p':
         return step_line(scan, opcode);
-    case 'U': case 'C': case 0x8c: case 'T': case 'X': case 'B': case 0x8d: case 0x8e: case 0x96:
+    case 'U':
+    case 'C':
+    case 0x8c:
+    case 'T':
+    case 'X':
+    case 'B':
+    case 0x8d:
+    case 0x8e:
+    case 0x96:
         return step_text(scan, opcode);
-    case '(': case '0': case '1': case '2': case 'h': case 'j': case 'q': case 'r': case 0x94:
+    case '(':
+    case '0':
+    case '1':
+    case '2':
+    case 'h':
+    case 'j':
+    case 'q':
+    case 'r':
+    case 0x94:
         return step_stack(scan, opcode);
-    case ']': case '}': case ')': case 'l': case 'd': case 't': case 'a': case 's': case 'e':
-    case 'u': case 0x8f: case 0x90: case 0x91: case 0x85: case 0x86: case 0x87:
+    case ']':
+    case '}':
+    case ')':
+    case 'l':
+    case 'd':
+    case 't':
+    case 'a':
+    case 's':
+    case 'e':
+    case 'u':
+    case 0x8f:
+    case 0x90:
+    case 0x91:
+    case 0x85:
+    case 0x86:
+    case 0x87:
         return step_collection(scan, opcode);
-    case 'N': case 'J': case 'K': case 'M': case 'G': case 0x82: case 0x83: case 0x84: case 0x88:
-    case 0x89: case 0x8a: case 0x8b: case 0x97:
+    case 'N':
+    case 'J':
+    case 'K':
+    case 'M':
+    case 'G':
+    case 0x82:
+    case 0x83:
+    case 0x84:
+    case 0x88:
+    case 0x89:
+    case 0x8a:
+    case 0x8b:
+    case 0x97:
         return step_scalar(scan, opcode);
-    case 'R': case 0x81:
+    case 'R':
+    case 0x81:
         return call(scan, false);
     case 0x92:
         return call(scan, true);

@@ -14,7 +14,7 @@ enum mmh_pickle_kind {
     MMH_PICKLE_INTEGER,   /* truth values too */
     MMH_PICKLE_TEXT,      /* str, bytes, bytearray */
     MMH_PICKLE_TUPLE,
-    MMH_PICKLE_LIST,      /* sets too */
+    MMH_PICKLE_LIST, /* sets too */
     MMH_PICKLE_DICT,
     MMH_PICKLE_GLOBAL,    /* a class or function */
     MMH_PICKLE_CALL,      /* what calling one would give: its arguments, state, items */
@@ -28,9 +28,9 @@ struct mmh_pickle_item {
 };
 
 struct mmh_pickle_value {
-    uint8_t kind;   /* enum mmh_pickle_kind */
-    bool is_open;   /* for who walks the graph: it is being looked at (values may hold themselves) */
-    uint16_t seen;  /* for who walks the graph: how often it was looked at */
+    uint8_t kind;  /* enum mmh_pickle_kind */
+    bool is_open;  /* for who walks the graph: it is being looked at (values may hold themselves) */
+    uint16_t seen; /* for who walks the graph: how often it was looked at */
     uint32_t count; /* items */
     union {
         int64_t integer;
@@ -42,7 +42,7 @@ struct mmh_pickle_value {
         struct {
             struct mmh_pickle_item *first, *last;
             struct mmh_pickle_value *callee, *arguments, *state; /* of a call; state may be NULL */
-            void *found; /* for who walks the graph */
+            void *found;                                         /* for who walks the graph */
         };
         struct { /* of a persistent one */
             struct mmh_pickle_value *id;

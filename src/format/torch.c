@@ -18,10 +18,10 @@
 #include "base/bits.h"
 
 enum {
-    DEPTH_MAX = 200,          /* of values in values */
-    SEEN_MAX = 64,            /* times that one value is looked at, by different names */
-    VISITS = 1 << 20,         /* of values, plus four for each that there is */
-    PATH_BYTES_MAX = 4096,    /* of a name */
+    DEPTH_MAX = 200,            /* of values in values */
+    SEEN_MAX = 1024,            /* times that one value is looked at, by different names */
+    VISITS = 1 << 20,           /* of values, plus four for each that there is */
+    PATH_BYTES_MAX = 4096,      /* of a name */
     SPENT_BYTES_MAX = 16 << 20, /* on tensors, plus SPENT_FACTOR times the source */
     SPENT_FACTOR = 2
 };
@@ -98,7 +98,7 @@ static mmh_dtype dtype_of(const struct mmh_pickle_value *value)
 {
     const char *text = value && value->kind == MMH_PICKLE_GLOBAL ? value->text : NULL;
     return text && strncmp(text, "torch ", 6) == 0 ? find_dtype(text + 6, strlen(text + 6))
-                                                    : MMH_DTYPE_OPAQUE;
+                                                   : MMH_DTYPE_OPAQUE;
 }
 
 /* ---- storages ---- */
@@ -275,7 +275,7 @@ static struct place find_place(struct walk *walk, struct mmh_pickle_value *value
     if (mmh_pickle_is_call(value, "torch.storage _load_from_bytes"))
         return find_bytes(walk, value);
     const struct mmh_pickle_value *id = value && value->kind == MMH_PICKLE_PERSISTENT ? value->id
-                                                                                     : value;
+                                                                                      : value;
     const char *kind = mmh_pickle_text(mmh_pickle_at(id, 0));
     const char *key = mmh_pickle_text(mmh_pickle_at(id, 2));
     struct mmh_pickle_value *view = mmh_pickle_at(id, 5);
@@ -489,12 +489,11 @@ static void take_sparse(struct walk *walk, const struct mmh_pickle_value *argume
 /* dtype('f4', ...) with the state (3, '<', ...). */
 static mmh_dtype numpy_dtype(const struct mmh_pickle_value *value, bool *big_endian)
 {
-    static const char kinds[][4] = { "b1", "u1", "i1", "u2", "i2", "u4", "i4", "u8",
-                                     "i8", "f2", "f4", "f8", "c8", "c16" };
-    static const uint8_t dtypes[] = { MMH_DTYPE_BOOL, MMH_DTYPE_U8,  MMH_DTYPE_I8,
-                                      MMH_DTYPE_U16,  MMH_DTYPE_I16, MMH_DTYPE_U32,
-                                      MMH_DTYPE_I32,  MMH_DTYPE_U64, MMH_DTYPE_I64,
-                                      MMH_DTYPE_F16,  MMH_DTYPE_F32, MMH_DTYPE_F64,
+    static const char kinds[][4] = { "b1", "u1", "i1", "u2", "i2", "u4", "i4",
+                                     "u8", "i8", "f2", "f4", "f8", "c8", "c16" };
+    static const uint8_t dtypes[] = { MMH_DTYPE_BOOL, MMH_DTYPE_U8,  MMH_DTYPE_I8,  MMH_DTYPE_U16,
+                                      MMH_DTYPE_I16,  MMH_DTYPE_U32, MMH_DTYPE_I32, MMH_DTYPE_U64,
+                                      MMH_DTYPE_I64,  MMH_DTYPE_F16, MMH_DTYPE_F32, MMH_DTYPE_F64,
                                       MMH_DTYPE_C64,  MMH_DTYPE_C128 };
     if (!mmh_pickle_is_call(value, "numpy dtype"))
         return MMH_DTYPE_OPAQUE;
@@ -577,9 +576,9 @@ static void visit_pairs(struct walk *walk, const struct mmh_pickle_value *value)
         if (key)
             visit_under(walk, module && is_module_level(key) ? "" : key, item->value);
         else
-            visit_number(walk, item->key && item->key->kind == MMH_PICKLE_INTEGER
-                                   ? item->key->integer
-                                   : number,
+            visit_number(walk,
+                         item->key && item->key->kind == MMH_PICKLE_INTEGER ? item->key->integer
+                                                                            : number,
                          item->value);
     }
 }
@@ -605,13 +604,15 @@ static void visit_pair_list(struct walk *walk, const struct mmh_pickle_value *li
 static void visit_object(struct walk *walk, const struct mmh_pickle_value *value)
 {
     const struct mmh_pickle_value *arguments = value->arguments;
-    const struct mmh_pickle_value *only = arguments->count == 1 ? mmh_pickle_at(arguments, 0) : NULL;
+    const struct mmh_pickle_value *only = arguments->count == 1 ? mmh_pickle_at(arguments, 0)
+                                                                : NULL;
     if (only && only->kind == MMH_PICKLE_LIST &&
         mmh_pickle_is_call(value, "collections OrderedDict"))
         visit_pair_list(walk, only);
     else if (arguments->count)
-        visit_under(walk, "", only ? (struct mmh_pickle_value *)(uintptr_t)only
-                                   : (struct mmh_pickle_value *)(uintptr_t)arguments);
+        visit_under(walk, "",
+                    only ? (struct mmh_pickle_value *)(uintptr_t)only
+                         : (struct mmh_pickle_value *)(uintptr_t)arguments);
     if (value->first && value->first->key)
         visit_pairs(walk, value);
     else
@@ -758,8 +759,9 @@ static void visit(struct walk *walk, struct mmh_pickle_value *value)
         return;
     if (!walk->visits_left || walk->depth == DEPTH_MAX) {
         if (!walk->too_deep)
-            mmh_extent_map_remark(walk->torch->map, "values of the pickle are nested too deep or too "
-                                                    "often: not all are looked at");
+            mmh_extent_map_remark(walk->torch->map,
+                                  "values of the pickle are nested too deep or too "
+                                  "often: not all are looked at");
         walk->too_deep = true;
         return;
     }
@@ -812,8 +814,8 @@ mmh_status mmh_torch_walk(struct mmh_torch *torch, const struct mmh_pickle *pick
 }
 
 mmh_status mmh_torch_tell(struct mmh_torch *torch, const char *name,
-                          struct mmh_torch_storage *storage,
-                          const struct mmh_torch_layout *layout, mmh_error *err)
+                          struct mmh_torch_storage *storage, const struct mmh_torch_layout *layout,
+                          mmh_error *err)
 {
     struct walk walk;
     struct place place = { .storage = storage };
@@ -839,7 +841,7 @@ static void find_covers(struct mmh_torch *torch)
         if (!claim->whole)
             continue;
         struct mmh_torch_claim **cover = !tensor->strides && !tensor->column_major ? &storage->cover
-                                       : !tensor->strides           ? &storage->column_cover
+                                       : !tensor->strides            ? &storage->column_cover
                                        : is_ordered(ordered, tensor) ? &storage->ordered_cover
                                                                      : NULL;
         if (cover && !*cover)
@@ -893,9 +895,9 @@ static mmh_status add_storage(struct mmh_torch *torch, const struct mmh_torch_st
     };
     if (!tensor.name)
         return mmh_fail(err, MMH_E_MEMORY, "name of a storage");
-    mmh_status status = storage->ordered_cover ? set_ordered_shape(&tensor, storage->ordered_cover,
-                                                                   arena, err)
-                                               : MMH_OK;
+    mmh_status status = storage->ordered_cover
+                          ? set_ordered_shape(&tensor, storage->ordered_cover, arena, err)
+                          : MMH_OK;
     return status ? status : mmh_extent_map_add(torch->map, &tensor, err);
 }
 

@@ -82,8 +82,8 @@ struct mmh_torch_layout {
     uint64_t shape[MMH_MAP_DIMENSIONS_MAX], strides[MMH_MAP_DIMENSIONS_MAX];
 };
 mmh_status mmh_torch_tell(struct mmh_torch *torch, const char *name,
-                          struct mmh_torch_storage *storage,
-                          const struct mmh_torch_layout *layout, mmh_error *err);
+                          struct mmh_torch_storage *storage, const struct mmh_torch_layout *layout,
+                          mmh_error *err);
 
 /* Add all to the map. Fails with MMH_E_MEMORY. */
 mmh_status mmh_torch_finish(struct mmh_torch *torch, mmh_error *err);

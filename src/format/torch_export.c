@@ -20,15 +20,12 @@ enum { CONFIG_BYTES_MAX = 64 << 20 };
 static mmh_dtype scalar_type(uint64_t number)
 {
     static const uint8_t types[] = {
-        [1] = MMH_DTYPE_U8,           [2] = MMH_DTYPE_I8,
-        [3] = MMH_DTYPE_I16,          [4] = MMH_DTYPE_I32,
-        [5] = MMH_DTYPE_I64,          [6] = MMH_DTYPE_F16,
-        [7] = MMH_DTYPE_F32,          [8] = MMH_DTYPE_F64,
-        [10] = MMH_DTYPE_C64,         [11] = MMH_DTYPE_C128,
-        [12] = MMH_DTYPE_BOOL,        [13] = MMH_DTYPE_BF16,
-        [28] = MMH_DTYPE_U16,         [29] = MMH_DTYPE_F8_E4M3,
-        [30] = MMH_DTYPE_F8_E5M2,     [31] = MMH_DTYPE_F8_E4M3FNUZ,
-        [32] = MMH_DTYPE_F8_E5M2FNUZ, [33] = MMH_DTYPE_F8_E8M0,
+        [1] = MMH_DTYPE_U8,           [2] = MMH_DTYPE_I8,           [3] = MMH_DTYPE_I16,
+        [4] = MMH_DTYPE_I32,          [5] = MMH_DTYPE_I64,          [6] = MMH_DTYPE_F16,
+        [7] = MMH_DTYPE_F32,          [8] = MMH_DTYPE_F64,          [10] = MMH_DTYPE_C64,
+        [11] = MMH_DTYPE_C128,        [12] = MMH_DTYPE_BOOL,        [13] = MMH_DTYPE_BF16,
+        [28] = MMH_DTYPE_U16,         [29] = MMH_DTYPE_F8_E4M3,     [30] = MMH_DTYPE_F8_E5M2,
+        [31] = MMH_DTYPE_F8_E4M3FNUZ, [32] = MMH_DTYPE_F8_E5M2FNUZ, [33] = MMH_DTYPE_F8_E8M0,
         [34] = MMH_DTYPE_U32,         [35] = MMH_DTYPE_U64,
     };
     return number < MMH_COUNT_OF(types) ? (mmh_dtype)types[number] : MMH_DTYPE_OPAQUE;

@@ -16,40 +16,25 @@
 #include "base/bits.h"
 
 enum {
-    END_BYTES = 22,      /* of the end record without its comment */
-    END64_BYTES = 56,    /* of the zip64 end record without extensions */
-    LOCATOR_BYTES = 20,  /* of what says where that is */
-    CENTRAL_BYTES = 46,  /* of an entry in the directory without its name, extra field, comment */
-    LOCAL_BYTES = 30,    /* of the header before an entry's data, likewise */
+    END_BYTES = 22,     /* of the end record without its comment */
+    END64_BYTES = 56,   /* of the zip64 end record without extensions */
+    LOCATOR_BYTES = 20, /* of what says where that is */
+    CENTRAL_BYTES = 46, /* of an entry in the directory without its name, extra field, comment */
+    LOCAL_BYTES = 30,   /* of the header before an entry's data, likewise */
     COMMENT_BYTES_MAX = 65535,
+    WINDOW_BYTES = 2048, /* that are searched for the end record at a time */
     ZIP64_FIELD = 1,
     FLAG_ENCRYPTED = 1,
     FLAG_UTF8 = 0x800
 };
 
-#define LOCAL_MAGIC   0x04034b50u
+#define LOCAL_MAGIC 0x04034b50u
 #define CENTRAL_MAGIC 0x02014b50u
-#define END_MAGIC     0x06054b50u
-#define END64_MAGIC   0x06064b50u
+#define END_MAGIC 0x06054b50u
+#define END64_MAGIC 0x06064b50u
 #define LOCATOR_MAGIC 0x07064b50u
 
 /* ---- the end of the archive ---- */
-
-/* The last record in tail[bytes] whose comment reaches just to its end; else the last one at all.
- * SIZE_MAX: none. */
-static size_t find_end(const uint8_t *tail, size_t bytes)
-{
-    size_t any = SIZE_MAX;
-    for (size_t at = bytes < END_BYTES ? 0 : bytes - END_BYTES + 1; at-- > 0;) {
-        if (tail[at] != 'P' || mmh_load32(tail + at) != END_MAGIC)
-            continue;
-        if (mmh_load16(tail + at + 20) == bytes - at - END_BYTES)
-            return at;
-        if (any == SIZE_MAX)
-            any = at;
-    }
-    return any;
-}
 
 /* Whether a record of that magic number lies at `offset`. */
 static bool magic_at(const struct mmh_source *source, uint64_t offset, uint32_t magic)
@@ -71,8 +56,7 @@ static mmh_status read_end64(struct claim *claim, const struct mmh_source *sourc
 {
     uint8_t bytes[END64_BYTES];
     uint64_t end = claim->record;
-    if (end < LOCATOR_BYTES + END64_BYTES ||
-        !magic_at(source, end - LOCATOR_BYTES, LOCATOR_MAGIC))
+    if (end < LOCATOR_BYTES + END64_BYTES || !magic_at(source, end - LOCATOR_BYTES, LOCATOR_MAGIC))
         return MMH_OK;
     mmh_status status = source->read(source->context, end - LOCATOR_BYTES, bytes, LOCATOR_BYTES,
                                      err);
@@ -93,19 +77,47 @@ static mmh_status read_end64(struct claim *claim, const struct mmh_source *sourc
     return MMH_OK;
 }
 
-static mmh_status read_end(struct claim *claim, const struct mmh_source *source, uint64_t end,
-                           uint8_t *tail, size_t tail_bytes, mmh_error *err)
+/* The last end record before `end` whose comment reaches just to it; else the last one at all. */
+static mmh_status find_end(uint64_t *record, const struct mmh_source *source, uint64_t end,
+                           mmh_error *err)
 {
-    mmh_status status = source->read(source->context, end - tail_bytes, tail, tail_bytes, err);
+    uint8_t window[WINDOW_BYTES + END_BYTES - 1];
+    uint64_t any = UINT64_MAX, next = end - END_BYTES + 1; /* where records have been looked for */
+    uint64_t most = END_BYTES + COMMENT_BYTES_MAX, first = end > most ? end - most : 0;
+    while (next > first) {
+        size_t places = (size_t)MMH_MIN(next - first, (uint64_t)WINDOW_BYTES);
+        uint64_t begin = next - places;
+        mmh_status status = source->read(source->context, begin, window, places + END_BYTES - 1,
+                                         err);
+        if (status)
+            return status;
+        for (size_t at = places; at-- > 0;) {
+            if (window[at] != 'P' || mmh_load32(window + at) != END_MAGIC)
+                continue;
+            *record = begin + at;
+            if (mmh_load16(window + at + 20) == end - *record - END_BYTES)
+                return MMH_OK;
+            if (any == UINT64_MAX)
+                any = *record;
+        }
+        next = begin;
+    }
+    *record = any;
+    return any == UINT64_MAX ? mmh_fail(err, MMH_E_CORRUPT, "zip has no end record") : MMH_OK;
+}
+
+static mmh_status read_end(struct claim *claim, const struct mmh_source *source, uint64_t end,
+                           mmh_error *err)
+{
+    uint8_t bytes[END_BYTES];
+    mmh_status status = find_end(&claim->record, source, end, err);
+    if (!status)
+        status = source->read(source->context, claim->record, bytes, sizeof bytes, err);
     if (status)
         return status;
-    size_t at = find_end(tail, tail_bytes);
-    if (at == SIZE_MAX)
-        return mmh_fail(err, MMH_E_CORRUPT, "zip has no end record");
-    claim->entry_count = mmh_load16(tail + at + 10);
-    claim->directory_bytes = mmh_load32(tail + at + 12);
-    claim->directory_offset = mmh_load32(tail + at + 16);
-    claim->record = end - tail_bytes + at;
+    claim->entry_count = mmh_load16(bytes + 10);
+    claim->directory_bytes = mmh_load32(bytes + 12);
+    claim->directory_offset = mmh_load32(bytes + 16);
     return read_end64(claim, source, err);
 }
 
@@ -113,19 +125,9 @@ mmh_status mmh_zip_find_directory(struct mmh_zip_directory *directory,
                                   const struct mmh_source *source, uint64_t end, mmh_error *err)
 {
     struct claim claim;
-    uint8_t small[END_BYTES];
-    mmh_status status;
     if (end < END_BYTES || end > source->bytes)
         return mmh_fail(err, MMH_E_CORRUPT, "zip of %llu bytes", (unsigned long long)end);
-    if (magic_at(source, end - END_BYTES, END_MAGIC)) { /* as nearly always: no comment */
-        status = read_end(&claim, source, end, small, sizeof small, err);
-    } else {
-        size_t bytes = (size_t)MMH_MIN(end, (uint64_t)(END_BYTES + COMMENT_BYTES_MAX));
-        uint8_t *tail = mmh_alloc(NULL, 0, bytes);
-        status = tail ? read_end(&claim, source, end, tail, bytes, err)
-                      : mmh_fail(err, MMH_E_MEMORY, "end of a zip");
-        mmh_free(NULL, tail);
-    }
+    mmh_status status = read_end(&claim, source, end, err);
     if (status)
         return status;
     if (claim.directory_bytes > claim.record)
@@ -384,11 +386,13 @@ mmh_status mmh_zip_read(struct mmh_zip *zip, struct mmh_arena *arena,
 void mmh_zip_remark(const struct mmh_zip *zip, struct mmh_extent_map *map)
 {
     if (zip->compressed_bytes)
-        mmh_extent_map_remark(map, "%llu bytes of the archive are compressed already: they stay as "
-                                   "they are",
+        mmh_extent_map_remark(map,
+                              "%llu bytes of the archive are compressed already: they stay as "
+                              "they are",
                               (unsigned long long)zip->compressed_bytes);
     if (zip->doubtful_count)
-        mmh_extent_map_remark(map, "%zu entries of the archive are encrypted, overlap others or lie "
-                                   "outside of it: kept as plain bytes",
+        mmh_extent_map_remark(map,
+                              "%zu entries of the archive are encrypted, overlap others or lie "
+                              "outside of it: kept as plain bytes",
                               zip->doubtful_count);
 }

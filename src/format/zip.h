@@ -11,11 +11,11 @@
 enum { MMH_ZIP_STORED = 0 };
 
 struct mmh_zip_entry {
-    const char *name;      /* UTF-8, or what the archive has instead; cut off at a NUL */
-    uint64_t header;       /* offset of its local header in the source */
-    uint64_t offset;       /* of its data */
-    uint64_t bytes;        /* of its data, as it lies in the file */
-    uint16_t method;       /* MMH_ZIP_STORED, or how it is compressed */
+    const char *name; /* UTF-8, or what the archive has instead; cut off at a NUL */
+    uint64_t header;  /* offset of its local header in the source */
+    uint64_t offset;  /* of its data */
+    uint64_t bytes;   /* of its data, as it lies in the file */
+    uint16_t method;  /* MMH_ZIP_STORED, or how it is compressed */
     bool encrypted;
     bool plain; /* stored, not encrypted, within the archive and not over another entry: its data
                    are the source's bytes [offset, offset + bytes) */

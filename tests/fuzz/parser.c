@@ -34,13 +34,25 @@ static mmh_status read_beside(void *context, const char *name, size_t bytes_max,
     return MMH_OK;
 }
 
+/* As long as its name, eight times. */
+static mmh_status bytes_beside(void *context, const char *name, uint64_t *bytes, mmh_error *err)
+{
+    (void)context;
+    (void)err;
+    FUZZ_REQUIRE(mmh_map_file_is_safe(name));
+    *bytes = 8 * strlen(name);
+    return MMH_OK;
+}
+
 static void parse(const struct fuzz_parser *parser, const uint8_t *data, size_t bytes)
 {
     struct mmh_arena arena;
     struct mmh_extent_map map;
     struct input input = { data, bytes };
     struct mmh_source source = mmh_source_of_memory(data, bytes, parser->name);
-    struct mmh_format_options options = { .read_beside = read_beside, .beside_context = &input };
+    struct mmh_format_options options = { .read_beside = read_beside,
+                                          .bytes_beside = bytes_beside,
+                                          .beside_context = &input };
     struct mmh_format_probe probe = { .source = &source, .options = &options };
     probe.head_bytes = MMH_MIN(bytes, sizeof probe.head);
     memcpy(probe.head, data, probe.head_bytes);
