@@ -62,17 +62,13 @@ def parse(parser):
     parser.add_argument(
         "--large", action="store_true", help="short for end-to-end, large, large-formats, finding and open"
     )
-    parser.add_argument(
-        "--runs", type=int, help="timed runs of each (default: 5; of the part bars: 2)"
-    )
+    parser.add_argument("--runs", type=int, help="timed runs of each (default: 5; of the part bars: 2)")
     parser.add_argument("--models", help="names, comma-separated, for sizes, classes, bytes and formats")
     parser.add_argument("--casts", help="comma-separated, for the same and peers")
     parser.add_argument("--levels", help="comma-separated")
     parser.add_argument("--size", help="of the generated model, as 1500M or 8G")
     parser.add_argument("--dir", help="where large models are made and removed again (default: .cache/bench)")
-    parser.add_argument(
-        "--tensors", type=int, default=100_000, help="of the container that open makes"
-    )
+    parser.add_argument("--tensors", type=int, default=100_000, help="of the container that open makes")
     parser.add_argument("--codec-args", help="what to give bench_codec instead of MiniLM's files")
     parser.add_argument("--again", action="store_true", help="measure peers again although the cache has them")
     return parser.parse_args()

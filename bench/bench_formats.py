@@ -174,9 +174,12 @@ def show(rows, levels):
         )
 
 
-def quantised_units(folder):
-    """(name, path) of MiniLM in packed quantised forms, made beneath a folder."""
-    return []
+def quantised_units():
+    """(name, path) of MiniLM's layers in packed quantised layouts, made once."""
+    import quantised
+
+    folder = weights.CACHE / "quantised"
+    return [(f"minilm {layout}", quantised.write(layout, folder)) for layout in quantised.LAYOUTS]
 
 
 def bench_formats(args):
@@ -193,7 +196,7 @@ def bench_formats(args):
             (unit.relative_to(corpus_units.CORPUS).as_posix(), unit, corpus_units.options(unit, options_folder))
             for unit in corpus_units.units()
         ]
-        made = [(name, unit, []) for name, unit in quantised_units(Path(folder))]
+        made = [(name, unit, []) for name, unit in quantised_units()]
         if wanted:
             units, made = ([u for u in group if any(part in u[0] for part in wanted)] for group in (units, made))
         files = [path for _, unit, _ in units + made for path in corpus_units.files(unit)]

@@ -2,11 +2,13 @@
 """The models of the shared corpus as units: a file by itself, or a folder whose files belong together."""
 
 import json
+import math
 import os
 import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import weights
 
 CORPUS = Path(os.environ.get("MMH_SHARED") or weights.ROOT.parent / "shared") / "corpus"
@@ -78,13 +80,30 @@ def plugin(folder):
     return target
 
 
+def browser_layout(unit, folder):
+    """A layout file of a TensorFlow.js manifest whose shard was renamed in the corpus: one tensor behind the other."""
+    manifest = next(iter(unit.glob("*weights_manifest.json")))
+    group = json.loads(manifest.read_text())[0]
+    shard = next(path.name for path in unit.iterdir() if path.name.endswith(group["paths"][0]))
+    tensors, at = [], 0
+    for weight in group["weights"]:
+        dtype = weight.get("quantization", {}).get("dtype", weight["dtype"])
+        tensors.append({"name": weight["name"], "dtype": dtype, "shape": weight["shape"], "offset": at})
+        at += math.prod(weight["shape"]) * np.dtype(dtype).itemsize
+    target = Path(folder) / "layout.json"
+    target.write_text(json.dumps({"file": shard, "tensors": tensors}))
+    return target
+
+
 def options(unit, folder):
-    """What pack and ls need besides the path of a unit whose files say nothing about themselves; a
-    plug-in is compiled in a folder."""
+    """What pack and ls need besides the path of a unit whose files say nothing about themselves; what
+    that takes (a plug-in, a layout file) is made in a folder."""
     unit, known = Path(unit), known_options()
     if unit.suffix == ".bin" and unit.parent.name == "custom_raw":
         return ["--dtype=f32", "--shape=510,1,256"]
     if unit.suffix == ".bin" and unit.parent.name == "custom_ggml" and "format-plugin" in known:
         made = plugin(folder)
         return [f"--format-plugin={made}"] if made else []
+    if unit.name == "custom_tfjs" and "layout" in known:
+        return [f"--layout={browser_layout(unit, folder)}"]
     return []
