@@ -1216,6 +1216,84 @@ static void test_storages_in_pickles_are_found(void **state)
     end(&s);
 }
 
+/* ---- memory and reads that fail ---- */
+
+static size_t allocations_left, reads_left;
+
+static void *few_allocate(void *user, size_t alignment, size_t bytes)
+{
+    void *memory;
+    (void)user;
+    if (!allocations_left)
+        return NULL;
+    allocations_left--;
+    return posix_memalign(&memory, alignment < 16 ? 16 : alignment, bytes ? bytes : 1) ? NULL
+                                                                                       : memory;
+}
+
+static void few_release(void *user, void *memory)
+{
+    (void)user;
+    free(memory);
+}
+
+static mmh_status few_read(void *context, uint64_t offset, void *dst, size_t bytes, mmh_error *err)
+{
+    if (!reads_left)
+        return mmh_fail(err, MMH_E_IO, "no more reads");
+    reads_left--;
+    memcpy(dst, (const uint8_t *)context + offset, bytes);
+    return MMH_OK;
+}
+
+/* With one allocation, or one read, more each time: told, without a leak, until it is enough. */
+static void assert_failures_are_told(const struct subject *s, bool of_memory)
+{
+    static const mmh_allocator few = { few_allocate, few_release, NULL };
+    bool enough = false;
+    for (size_t n = 0; n < 2000 && !enough; n++) {
+        struct mmh_arena arena;
+        struct mmh_extent_map map_;
+        mmh_error err = { 0 };
+        struct mmh_source source = {
+            .read = few_read, .context = s->file.data, .bytes = s->file.bytes, .name = s->name
+        };
+        allocations_left = of_memory ? n : SIZE_MAX;
+        reads_left = of_memory ? SIZE_MAX : n;
+        mmh_arena_init(&arena, &few);
+        mmh_extent_map_init(&map_, &arena, source.bytes);
+        mmh_status status = mmh_format_detect_and_map(&map_, &source, &s->options, &err);
+        assert_true(!status || status == (of_memory ? MMH_E_MEMORY : MMH_E_IO));
+        if (!status)
+            assert_null(map_problem(&map_));
+        mmh_arena_release(&arena);
+        enough = !status && (of_memory ? allocations_left : reads_left);
+    }
+    assert_true(enough);
+}
+
+static void test_failures_are_told(void **state)
+{
+    (void)state;
+    for (int kind = 0; kind < 4; kind++) {
+        struct subject s;
+        if (kind == 0) {
+            begin_archive(&s, put_views, false, 4);
+        } else if (kind == 1) {
+            begin_archive(&s, put_types, false, 4);
+        } else {
+            begin(&s, kind == 2 ? "m.pth" : "m.distcp");
+            if (kind == 2)
+                put_legacy(&s);
+            else
+                put_item(&s, 4);
+        }
+        assert_failures_are_told(&s, true);
+        assert_failures_are_told(&s, false);
+        end(&s);
+    }
+}
+
 static void test_hostile_pickles_are_refused_soon(void **state)
 {
     static const char *const hostile[] = {
@@ -1272,6 +1350,7 @@ int main(void)
         cmocka_unit_test(test_shards_are_named_by_their_metadata),
         cmocka_unit_test(test_arrays_in_pickles_are_found),
         cmocka_unit_test(test_storages_in_pickles_are_found),
+        cmocka_unit_test(test_failures_are_told),
         cmocka_unit_test(test_hostile_pickles_are_refused_soon),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

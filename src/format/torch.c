@@ -326,7 +326,7 @@ static bool is_dense(const struct mmh_map_tensor *tensor, bool columns)
  * shape in that order, slowest first. */
 static bool is_ordered(uint64_t *ordered, const struct mmh_map_tensor *tensor)
 {
-    uint32_t order[MMH_MAP_DIMENSIONS_MAX], dimensions = tensor->dimensions;
+    uint32_t order[MMH_MAP_DIMENSIONS_MAX] = { 0 }, dimensions = tensor->dimensions;
     uint64_t expected = 1;
     for (uint32_t n = 0; n < dimensions; n++) {
         uint32_t at = n;
