@@ -885,7 +885,7 @@ static void test_tf_bundles_tell_of_their_data_files(void **state)
         assert_map(&s, MMH_FORMAT_TF_BUNDLE,
                    big_endian ? "part[64:264,:] >F32 [200] variables.data-00002-of-00003 64 800\n"
                                 "layer/a >F32 [4] variables.data-00000-of-00003 0 16\n"
-                                "layer/b >I8 [4] variables.data-00001-of-00003 16 4\n"
+                                "layer/b I8 [4] variables.data-00001-of-00003 16 4\n"
                                 "layer/g >I32 [2] variables.data-00000-of-00003 32 8\n"
                               : "part[64:264,:] F32 [200] variables.data-00002-of-00003 64 800\n"
                                 "layer/a F32 [4] variables.data-00000-of-00003 0 16\n"

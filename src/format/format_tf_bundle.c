@@ -251,6 +251,7 @@ static void map_entry(struct walk *walk, const struct mmh_proto_field *value)
     claim.tensor.name = sliced ? slice_name(walk)
                                : mmh_arena_string(walk->map->arena, (const char *)walk->key,
                                                   walk->key_bytes);
+    claim.tensor.big_endian = walk->big_endian && mmh_dtype_scalar_bytes(claim.tensor.dtype) > 1;
     const char *file = shard_file(walk, claim.shard);
     if (!file || (!claim.tensor.name && !sliced))
         walk->in.status = mmh_fail(&walk->in.error, MMH_E_MEMORY, "name of a tensor");
