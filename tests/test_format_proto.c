@@ -529,6 +529,27 @@ static void test_long_shared_names_cost_little(void **state)
     end(&s);
 }
 
+/* Names that take far more memory than what says them: the file is kept as it is. */
+static void test_names_out_of_proportion_are_not_believed(void **state)
+{
+    struct message attribute = message(), graph = message(), model, node;
+    char name[MMH_PROTO_SHARED_BYTES_MAX + 1];
+    (void)state;
+    memset(name, 'n', sizeof name - 1);
+    name[sizeof name - 1] = '\0';
+    for (unsigned i = 0; i < 200000; i++)
+        put_bytes(&attribute, 10, "\x10\x02\x4a\x01x", 5);
+    node = onnx_node("o", "Custom", &attribute, name);
+    put_message(&graph, 1, &node);
+    model = onnx_model(&graph);
+    allocated_most = 0;
+    struct subject s = map(&model, "m.onnx");
+    assert_map(&s, MMH_FORMAT_OPAQUE, "");
+    assert_remark(&s, "names and shapes are far larger than the file");
+    assert_true(allocated_most < (17 << 20) + 5 * s.file.bytes);
+    end(&s);
+}
+
 /* A file that is all zeros but for its first bytes, and counts what is read of it. */
 struct huge {
     const struct mmh_buffer *head, *tail; /* the tail is at the end */
@@ -864,7 +885,7 @@ static void test_tf_bundles_tell_of_their_data_files(void **state)
         assert_map(&s, MMH_FORMAT_TF_BUNDLE,
                    big_endian ? "part[64:264,:] >F32 [200] variables.data-00002-of-00003 64 800\n"
                                 "layer/a >F32 [4] variables.data-00000-of-00003 0 16\n"
-                                "layer/b >I8 [4] variables.data-00001-of-00003 16 4\n"
+                                "layer/b I8 [4] variables.data-00001-of-00003 16 4\n"
                                 "layer/g >I32 [2] variables.data-00000-of-00003 32 8\n"
                               : "part[64:264,:] F32 [200] variables.data-00002-of-00003 64 800\n"
                                 "layer/a F32 [4] variables.data-00000-of-00003 0 16\n"
@@ -1337,6 +1358,7 @@ int main(void)
         cmocka_unit_test(test_onnx_odd_tensors_are_left_out_alone),
         cmocka_unit_test(test_onnx_depth_is_bounded),
         cmocka_unit_test(test_long_shared_names_cost_little),
+        cmocka_unit_test(test_names_out_of_proportion_are_not_believed),
         cmocka_unit_test(test_onnx_of_any_size_is_walked_without_reading_it),
         cmocka_unit_test(test_tf_constants_are_found_in_graphs_of_all_kinds),
         cmocka_unit_test(test_tf_bundles_tell_of_their_data_files),

@@ -52,6 +52,7 @@ enum quantization_field { QUANTIZATION_LINEAR = 101, QUANTIZATION_TABLE = 102 };
 struct walk {
     struct mmh_stream in;
     struct mmh_extent_map *map;
+    uint64_t memory_max;
     unsigned depth;
     uint64_t left_out; /* constants of programs without bytes of their own */
 };
@@ -83,7 +84,7 @@ static bool detect(const struct mmh_format_probe *probe)
 
 static const char *join(struct walk *walk, const char *name, const char *rest)
 {
-    return mmh_proto_join(&walk->in, walk->map->arena, name, rest);
+    return mmh_proto_join(&walk->in, walk->map->arena, name, rest, walk->memory_max);
 }
 
 /* The string of that number in a message, `otherwise` if there is none. */
@@ -272,7 +273,7 @@ static void map_floats(struct walk *walk, const struct mmh_proto_field *message,
     mmh_proto_leave(&walk->in, &outer);
     if (pieces == 1) {
         find_shape(&tensor, NULL, NULL);
-        mmh_proto_add(&walk->in, walk->map, &tensor, NULL);
+        mmh_proto_add(&walk->in, walk->map, &tensor, NULL, walk->memory_max);
     } else if (pieces) {
         mmh_extent_map_remark_tensor(walk->map, name, "lies in pieces");
     }
@@ -326,7 +327,7 @@ static void map_weight(struct walk *walk, const struct mmh_proto_field *message,
     tensor.begin = data.begin;
     tensor.end = data.end;
     find_shape(&tensor, layer, weight->terms);
-    mmh_proto_add(&walk->in, walk->map, &tensor, NULL);
+    mmh_proto_add(&walk->in, walk->map, &tensor, NULL, walk->memory_max);
 }
 
 /* The weights of a layer, or of a message in it. */
@@ -336,6 +337,7 @@ static void map_weights(struct walk *walk, const struct mmh_proto_field *message
     struct mmh_proto_field field;
     uint32_t number = layer->number == LAYER_LSTM_TWICE ? LAYER_LSTM : layer->number;
     unsigned inner = 0;
+    const char *whole = join(walk, layer->name, prefix);
     struct mmh_proto_place outer = mmh_proto_enter(&walk->in, message);
     while (mmh_proto_next(&walk->in, &field)) {
         const struct weight *found = NULL;
@@ -355,8 +357,7 @@ static void map_weights(struct walk *walk, const struct mmh_proto_field *message
                                       : ".";
             map_weights(walk, &field, layer, field.number, direction);
         } else if (found) {
-            map_weight(walk, &field, layer, found,
-                       join(walk, join(walk, layer->name, prefix), found->name));
+            map_weight(walk, &field, layer, found, join(walk, whole, found->name));
         }
     }
     mmh_proto_leave(&walk->in, &outer);
@@ -552,7 +553,7 @@ static void map_blob(struct walk *walk, const struct mmh_proto_field *message,
         mmh_extent_map_remark_tensor(walk->map, tensor->name,
                                      "has no type, shape or place that can be");
     else
-        mmh_proto_add(&walk->in, walk->map, tensor, file);
+        mmh_proto_add(&walk->in, walk->map, tensor, file, walk->memory_max);
 }
 
 /* An ImmediateValue: numbers of whole bytes one after another, in a message of their own. */
@@ -576,7 +577,7 @@ static void map_immediate(struct walk *walk, const struct mmh_proto_field *messa
         bytes != data.end - data.begin)
         walk->left_out++;
     else
-        mmh_proto_add(&walk->in, walk->map, tensor, NULL);
+        mmh_proto_add(&walk->in, walk->map, tensor, NULL, walk->memory_max);
 }
 
 /* A Value: of an attribute or an input called `key`. */
@@ -762,7 +763,7 @@ static void map_model(struct walk *walk, const struct mmh_proto_field *message)
 static mmh_status map_file(struct mmh_extent_map *map, const struct mmh_format_probe *probe,
                            mmh_error *err)
 {
-    struct walk walk = { .map = map };
+    struct walk walk = { .map = map, .memory_max = mmh_proto_memory_max(map) };
     struct mmh_proto_field whole = { .end = probe->source->bytes };
     mmh_stream_init(&walk.in, probe->source, 0, probe->source->bytes);
     map_model(&walk, &whole);

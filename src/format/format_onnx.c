@@ -53,6 +53,7 @@ enum entry_field { ENTRY_KEY = 1, ENTRY_VALUE = 2 };
 struct walk {
     struct mmh_stream in;
     struct mmh_extent_map *map;
+    uint64_t memory_max;
     unsigned depth; /* graphs around */
 };
 
@@ -244,12 +245,13 @@ static void map_tensor(struct walk *walk, const struct mmh_proto_field *message,
     if (claim.problem || !find_bytes(&claim, bytes))
         mmh_extent_map_remark_tensor(walk->map, claim.tensor.name, claim.problem);
     else
-        mmh_proto_add(&walk->in, walk->map, &claim.tensor, claim.external ? claim.file : NULL);
+        mmh_proto_add(&walk->in, walk->map, &claim.tensor, claim.external ? claim.file : NULL,
+                      walk->memory_max);
 }
 
 static const char *join(struct walk *walk, const char *name, const char *rest)
 {
-    return mmh_proto_join(&walk->in, walk->map->arena, name, rest);
+    return mmh_proto_join(&walk->in, walk->map->arena, name, rest, walk->memory_max);
 }
 
 /* Values and indices; the values have the name of the whole, the indices seldom one of their own. */
@@ -286,7 +288,7 @@ static void map_floats(struct walk *walk, const struct mmh_proto_field *field, c
                                        .shape = { (field->end - field->begin) / 4 },
                                        .begin = field->begin,
                                        .end = field->end };
-    mmh_proto_add(&walk->in, walk->map, &tensor, NULL);
+    mmh_proto_add(&walk->in, walk->map, &tensor, NULL, walk->memory_max);
 }
 
 /* Its tensors are called as the output of the node, which is what a Constant is known by; those of
@@ -441,7 +443,7 @@ static void map_metadata(struct walk *walk, const struct mmh_proto_field *entry)
 static mmh_status map_file(struct mmh_extent_map *map, const struct mmh_format_probe *probe,
                            mmh_error *err)
 {
-    struct walk walk = { .map = map };
+    struct walk walk = { .map = map, .memory_max = mmh_proto_memory_max(map) };
     struct mmh_proto_field field;
     mmh_stream_init(&walk.in, probe->source, 0, probe->source->bytes);
     while (mmh_proto_next(&walk.in, &field)) {

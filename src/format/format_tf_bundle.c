@@ -20,9 +20,6 @@ enum {
     FOOTER_BYTES = 48,
     TRAILER_BYTES = 5, /* behind a block: how it is compressed, a checksum */
     KEY_BYTES_MAX = 1 << 13,
-    /* Keys that share their beginnings are short in the file and long in memory. */
-    NAMES_BYTES_MIN = 1 << 18, /* together, and NAMES_PER_BYTE times the file */
-    NAMES_PER_BYTE = 16,
     SHARDS_MAX = 99999 /* five digits in the names of the files */
 };
 
@@ -52,14 +49,14 @@ static bool detect(const struct mmh_format_probe *probe)
 struct walk {
     struct mmh_stream index, in; /* blocks: of blocks, of entries */
     struct mmh_extent_map *map;
+    uint64_t memory_max;
     const char *stem;
     uint64_t shards;
     bool big_endian;
-    uint64_t names_left; /* bytes */
-    const char *file;    /* of the last tensor */
+    const char *file; /* of the last tensor */
     uint64_t file_shard;
     uint64_t left_out;
-    uint8_t *key; /* [KEY_BYTES_MAX] */
+    uint8_t *key; /* [KEY_BYTES_MAX], and as much for a name in it */
     size_t key_bytes;
 };
 
@@ -167,9 +164,7 @@ static char *slice_name(struct walk *walk)
     char slices[SLICE_DIMENSIONS_MAX * DIMENSION_BYTES_MAX + 1] = "";
     size_t bytes = 0, slices_bytes = 0;
     uint8_t c;
-    char *name = mmh_arena_alloc(arena, 1, walk->key_bytes + 1);
-    if (!name)
-        return NULL;
+    char *name = (char *)walk->key + KEY_BYTES_MAX; /* has at least one byte less than the key */
     mmh_stream_init(&in, &source, 1, source.bytes);
     while ((c = mmh_stream_u8(&in)) != 0 && !mmh_stream_failed(&in)) {
         name[bytes++] = (char)c;
@@ -243,27 +238,25 @@ static const char *shard_file(struct walk *walk, uint64_t shard)
 static void map_entry(struct walk *walk, const struct mmh_proto_field *value)
 {
     bool sliced = !walk->key[0];
-    uint64_t name_bytes = sliced ? 2 * (uint64_t)walk->key_bytes + 512 : walk->key_bytes;
     struct claim claim;
     read_claim(walk, value, &claim);
     if (claim.sliced || mmh_stream_failed(&walk->in))
         return;
     claim.tensor.begin = claim.offset;
     if (!mmh_tf_fits(&claim.tensor, claim.bytes) || claim.shard >= walk->shards ||
-        !mmh_u64_add(&claim.tensor.end, claim.offset, claim.bytes) ||
-        name_bytes > walk->names_left) {
+        !mmh_u64_add(&claim.tensor.end, claim.offset, claim.bytes)) {
         walk->left_out++;
         return;
     }
-    walk->names_left -= name_bytes;
     claim.tensor.name = sliced ? slice_name(walk)
                                : mmh_arena_string(walk->map->arena, (const char *)walk->key,
                                                   walk->key_bytes);
+    claim.tensor.big_endian = walk->big_endian && mmh_dtype_scalar_bytes(claim.tensor.dtype) > 1;
     const char *file = shard_file(walk, claim.shard);
     if (!file || (!claim.tensor.name && !sliced))
         walk->in.status = mmh_fail(&walk->in.error, MMH_E_MEMORY, "name of a tensor");
     else if (claim.tensor.name)
-        mmh_proto_add(&walk->in, walk->map, &claim.tensor, file);
+        mmh_proto_add(&walk->in, walk->map, &claim.tensor, file, walk->memory_max);
     else
         walk->left_out++;
 }
@@ -338,9 +331,10 @@ static mmh_status map_file(struct mmh_extent_map *map, const struct mmh_format_p
 {
     const struct mmh_source *source = probe->source;
     const mmh_allocator *allocator = map->arena->allocator;
-    struct walk walk = { .map = map, .stem = mmh_source_stem(source, map->arena) };
-    walk.names_left = NAMES_BYTES_MIN + MMH_MIN(source->bytes, UINT64_MAX >> 5) * NAMES_PER_BYTE;
-    walk.key = mmh_alloc(allocator, 0, KEY_BYTES_MAX);
+    struct walk walk = { .map = map,
+                         .memory_max = mmh_proto_memory_max(map),
+                         .stem = mmh_source_stem(source, map->arena) };
+    walk.key = mmh_alloc(allocator, 0, (size_t)2 * KEY_BYTES_MAX);
     mmh_status status = walk.key && walk.stem ? map_blocks(&walk, source, err)
                                               : mmh_fail(err, MMH_E_MEMORY, "name of a tensor");
     mmh_free(allocator, walk.key);

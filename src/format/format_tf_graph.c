@@ -43,6 +43,7 @@ enum tensor_field {
 struct walk {
     struct mmh_stream in;
     struct mmh_extent_map *map;
+    uint64_t memory_max;
     uint64_t left_out; /* constants without bytes of their own */
 };
 
@@ -189,12 +190,12 @@ static void map_tensor(struct walk *walk, const struct mmh_proto_field *message,
         !mmh_tf_fits(&tensor, data.end - data.begin) || (pieces && !takes(&data, tensor.dtype)))
         walk->left_out++;
     else
-        mmh_proto_add(&walk->in, walk->map, &tensor, NULL);
+        mmh_proto_add(&walk->in, walk->map, &tensor, NULL, walk->memory_max);
 }
 
 static const char *join(struct walk *walk, const char *name, const char *rest)
 {
-    return mmh_proto_join(&walk->in, walk->map->arena, name, rest);
+    return mmh_proto_join(&walk->in, walk->map->arena, name, rest, walk->memory_max);
 }
 
 /* A node's attribute, and what its tensors are called once that is known: NULL until then. */
@@ -346,7 +347,7 @@ static void map_saved_model(struct walk *walk)
 static mmh_status map_file(struct mmh_extent_map *map, const struct mmh_format_probe *probe,
                            mmh_error *err)
 {
-    struct walk walk = { .map = map };
+    struct walk walk = { .map = map, .memory_max = mmh_proto_memory_max(map) };
     struct mmh_proto_field whole = { .end = probe->source->bytes };
     enum kind kind = kind_of(probe->source);
     mmh_stream_init(&walk.in, probe->source, 0, probe->source->bytes);

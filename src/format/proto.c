@@ -15,7 +15,9 @@
 enum {
     WIRE_GROUP_END = 4,
     GROUPS_MAX = 64, /* one within the other; protobuf's own limit is 100 */
-    NUMBER_MAX = (1 << 29) - 1
+    NUMBER_MAX = (1 << 29) - 1,
+    MEMORY_BYTES_MIN = 16 << 20,
+    MEMORY_PER_BYTE = 4
 };
 
 static void fail_field(struct mmh_stream *in, uint64_t position, const char *problem)
@@ -134,9 +136,26 @@ char *mmh_proto_string(struct mmh_stream *in, const struct mmh_proto_field *fiel
     return text;
 }
 
-const char *mmh_proto_join(struct mmh_stream *in, struct mmh_arena *arena, const char *name,
-                           const char *rest)
+uint64_t mmh_proto_memory_max(const struct mmh_extent_map *map)
 {
+    uint64_t bytes = MMH_MIN(map->file_bytes, UINT64_MAX / 2 / MEMORY_PER_BYTE);
+    return map->arena->used + MEMORY_BYTES_MIN + bytes * MEMORY_PER_BYTE;
+}
+
+/* Whether there may be more of it. */
+static bool affords(struct mmh_stream *in, const struct mmh_arena *arena, uint64_t memory_max)
+{
+    if (arena->used > memory_max && !mmh_stream_failed(in))
+        in->status = mmh_fail(&in->error, MMH_E_UNSUPPORTED,
+                              "names and shapes are far larger than the file");
+    return !mmh_stream_failed(in);
+}
+
+const char *mmh_proto_join(struct mmh_stream *in, struct mmh_arena *arena, const char *name,
+                           const char *rest, uint64_t memory_max)
+{
+    if (!affords(in, arena, memory_max))
+        return rest;
     char *whole = mmh_arena_format(arena, "%.*s%s", MMH_PROTO_SHARED_BYTES_MAX, name, rest);
     if (!whole && !mmh_stream_failed(in))
         in->status = mmh_fail(&in->error, MMH_E_MEMORY, "name of a tensor");
@@ -215,9 +234,9 @@ bool mmh_proto_looks_like(const struct mmh_source *source, const struct mmh_prot
 /* ---- tensors ---- */
 
 void mmh_proto_add(struct mmh_stream *in, struct mmh_extent_map *map,
-                   const struct mmh_proto_tensor *tensor, const char *file)
+                   const struct mmh_proto_tensor *tensor, const char *file, uint64_t memory_max)
 {
-    if (mmh_stream_failed(in))
+    if (!affords(in, map->arena, memory_max))
         return;
     if (tensor->dimensions > MMH_MAP_DIMENSIONS_MAX) {
         mmh_extent_map_remark_tensor(map, tensor->name, "has more than 64 dimensions");

@@ -61,13 +61,19 @@ char *mmh_proto_string(struct mmh_stream *in, const struct mmh_proto_field *fiel
                        struct mmh_arena *arena);
 
 /*
- * "<name><rest>" in the arena, for a name that several tensors share: it is cut at
- * MMH_PROTO_SHARED_BYTES_MAX, so that a file cannot make it take much more memory than it has bytes.
- * Without memory the stream fails, and `rest` is what comes back.
+ * How large the map's arena may get while a file is walked: names that tensors share, and tensors of
+ * few bytes, can take many times the memory of what says them. Beyond it the stream fails with
+ * MMH_E_UNSUPPORTED.
+ */
+uint64_t mmh_proto_memory_max(const struct mmh_extent_map *map);
+
+/*
+ * "<name><rest>" in the arena, for a name that several tensors share: cut at
+ * MMH_PROTO_SHARED_BYTES_MAX. Without memory the stream fails, and `rest` is what comes back.
  */
 enum { MMH_PROTO_SHARED_BYTES_MAX = 256 };
 const char *mmh_proto_join(struct mmh_stream *in, struct mmh_arena *arena, const char *name,
-                           const char *rest);
+                           const char *rest, uint64_t memory_max);
 
 /* The first string of that number in a message; "" if there is none, NULL as above. */
 char *mmh_proto_find_string(struct mmh_stream *in, const struct mmh_proto_field *message,
@@ -118,6 +124,6 @@ struct mmh_proto_tensor {
  * file (NULL: in this one). Without memory the stream fails.
  */
 void mmh_proto_add(struct mmh_stream *in, struct mmh_extent_map *map,
-                   const struct mmh_proto_tensor *tensor, const char *file);
+                   const struct mmh_proto_tensor *tensor, const char *file, uint64_t memory_max);
 
 #endif
