@@ -16,6 +16,7 @@ static const struct mmh_codec *const codecs[MMH_CODEC_COUNT] = {
     [MMH_CODEC_SHUFFLE_ZSTD] = &mmh_codec_shuffle_zstd,
     [MMH_CODEC_BYTE_PAIRS] = &mmh_codec_byte_pairs,
     [MMH_CODEC_FIELDS] = &mmh_codec_fields,
+    [MMH_CODEC_MIXED] = &mmh_codec_mixed,
 };
 
 const struct mmh_codec *mmh_codec_at(unsigned codec_id)
@@ -53,6 +54,7 @@ void mmh_codec_workspace_destroy(mmh_codec_workspace *workspace)
     mmh_free(workspace->allocator, workspace->tables);
     mmh_model_destroy(workspace->plan.model);
     mmh_fields_plan_release(workspace);
+    mmh_mixed_plan_release(workspace);
     mmh_free(workspace->allocator, workspace);
 }
 
@@ -166,6 +168,8 @@ mmh_status mmh_encode_smallest(struct mmh_encode_job *job, unsigned *codec_id, m
     mmh_status status = MMH_OK;
     if (plan->fields) /* the first that is tried: it needs the room for trials itself */
         status = try_codec(job, codec_id, MMH_CODEC_FIELDS, err);
+    else if (plan->mixed)
+        status = try_codec(job, codec_id, MMH_CODEC_MIXED, err);
     if (!status && plan->try_zero_run)
         status = try_codec(job, codec_id, MMH_CODEC_ZERO_RUN, err);
     /* Most elements would be patched, which is slow: not for a result that is known to lose. */
@@ -180,6 +184,33 @@ mmh_status mmh_encode_smallest(struct mmh_encode_job *job, unsigned *codec_id, m
             status = try_codec(job, codec_id, MMH_CODEC_SHUFFLE_ZSTD, err);
         if (!status && plan->level == 9 && !plan->is_float && job->bytes != MMH_NO_FIT)
             status = try_codec(job, codec_id, MMH_CODEC_LZMA, err);
+    }
+    return status;
+}
+
+mmh_status mmh_encode_within(struct mmh_encode_job *part, unsigned *codec_id,
+                             const struct mmh_block_plan *plan, mmh_codec_workspace *workspace,
+                             const struct mmh_chunk *chunk, const uint8_t *src, mmh_error *err)
+{
+    *part = (struct mmh_encode_job){
+        .workspace = workspace,
+        .plan = plan,
+        .src = src,
+        .chunk = chunk,
+        .elements = chunk->bytes / plan->element_bytes,
+        .element_bytes = plan->element_bytes,
+        .room = mmh_chunk_bound(chunk->bytes),
+        .limit = chunk->bytes - 1,
+        .bytes = MMH_NO_FIT,
+    };
+    part->dst = mmh_workspace_scratch(workspace, MMH_SCRATCH_FIELD_CODED, part->room);
+    if (!part->dst)
+        return mmh_fail(err, MMH_E_MEMORY, "encoding a part of %zu bytes", chunk->bytes);
+    mmh_status status = mmh_encode_smallest(part, codec_id, err);
+    if (!status && part->bytes == MMH_NO_FIT) {
+        part->limit = chunk->bytes;
+        *codec_id = MMH_CODEC_STORE;
+        status = mmh_codec_store.encode(part, err);
     }
     return status;
 }

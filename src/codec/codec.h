@@ -27,6 +27,7 @@ enum mmh_codec_id { /* ids are on disk: never reused */
                     MMH_CODEC_MODEL = 8,
                     MMH_CODEC_BYTE_PAIRS = 9,
                     MMH_CODEC_FIELDS = 10,
+                    MMH_CODEC_MIXED = 11,
                     MMH_CODEC_COUNT
 };
 
@@ -64,11 +65,21 @@ struct mmh_block_part {
     uint64_t shape[8];     /* of the whole tensor, slowest first; only a hint */
 };
 
+/* A run of a mixed block: other bytes, and the elements behind them. */
+struct mmh_mixed_run {
+    uint32_t other_bytes, elements; /* elements >= 1 */
+};
+
 /* What the encoder knows of a block before it plans. */
 struct mmh_block_hint {
     mmh_dtype dtype;   /* scalar; OPAQUE: zstd or LZMA */
     mmh_dtype records; /* OPAQUE bytes that are records of this block type; elements
                                            and shapes of the parts count those. OPAQUE: none */
+    mmh_dtype mixed;   /* OPAQUE bytes (one chunk of them) with elements of this scalar among them,
+                                           which the parts count. OPAQUE: none */
+    bool mixed_big_endian;
+    const struct mmh_mixed_run *runs; /* [run_count] in order; behind them other bytes */
+    size_t run_count;
     const struct mmh_block_part *parts; /* [part_count] in order; together all its elements */
     size_t part_count;                  /* 0: one part without a shape */
     int level;                          /* 1..9 */

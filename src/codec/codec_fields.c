@@ -20,34 +20,6 @@ static struct mmh_chunk field_chunk(const struct mmh_chunk *chunk, const struct 
     };
 }
 
-/* The smallest coding of a field's elements: at scratch [chunk bytes, with slack]. */
-static mmh_status encode_field(struct mmh_encode_job *part, unsigned *codec_id,
-                               const struct mmh_block_plan *plan, mmh_codec_workspace *workspace,
-                               const struct mmh_chunk *chunk, const uint8_t *src, mmh_error *err)
-{
-    *part = (struct mmh_encode_job){
-        .workspace = workspace,
-        .plan = plan,
-        .src = src,
-        .chunk = chunk,
-        .elements = chunk->bytes / plan->element_bytes,
-        .element_bytes = plan->element_bytes,
-        .room = mmh_chunk_bound(chunk->bytes),
-        .limit = chunk->bytes - 1,
-        .bytes = MMH_NO_FIT,
-    };
-    part->dst = mmh_workspace_scratch(workspace, MMH_SCRATCH_FIELD_CODED, part->room);
-    if (!part->dst)
-        return mmh_fail(err, MMH_E_MEMORY, "encoding a field of %zu bytes", chunk->bytes);
-    mmh_status status = mmh_encode_smallest(part, codec_id, err);
-    if (!status && part->bytes == MMH_NO_FIT) {
-        part->limit = chunk->bytes;
-        *codec_id = MMH_CODEC_STORE;
-        status = mmh_codec_store.encode(part, err);
-    }
-    return status;
-}
-
 static mmh_status fields_encode(struct mmh_encode_job *job, mmh_error *err)
 {
     const struct mmh_fields_plan *plan = job->plan->fields;
@@ -67,7 +39,7 @@ static mmh_status fields_encode(struct mmh_encode_job *job, mmh_error *err)
         mmh_field_gather(elements, job->src, records, record_bytes, field);
         struct mmh_encode_job part;
         unsigned codec_id = MMH_CODEC_STORE;
-        mmh_status status = encode_field(&part, &codec_id, &plan->plans[f], job->workspace, &chunk,
+        mmh_status status = mmh_encode_within(&part, &codec_id, &plan->plans[f], job->workspace, &chunk,
                                          elements, err);
         if (status)
             return status;

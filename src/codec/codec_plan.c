@@ -813,7 +813,17 @@ mmh_status mmh_block_plan_make(const struct mmh_block_plan **plan, const uint8_t
     mmh_model_destroy(made->model);
     made->model = NULL;
     mmh_fields_plan_forget(workspace);
+    mmh_mixed_plan_forget(workspace);
     *plan = made;
+    if (given->mixed) {
+        plan_init(made, &hint, workspace, bytes);
+        *model = NULL;
+        *model_bytes = 0;
+        *floor_bits = 8 * (uint64_t)bytes;
+        made->try_zstd = true;
+        return mmh_mixed_plan_make(made, model, model_bytes, floor_bits, workspace, data, bytes,
+                                   given, err);
+    }
     if (!fields)
         return mmh_block_plan_scalar(made, model, model_bytes, floor_bits, workspace, data, bytes,
                                      &hint, err);

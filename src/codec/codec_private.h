@@ -50,10 +50,11 @@ enum mmh_scratch {
     MMH_SCRATCH_COUNTS,      /* planning: histograms of the bins, tables of the merge */
     MMH_SCRATCH_MODEL,       /* planning: the model payload */
     MMH_SCRATCH_JOIN,        /* joining: the tensors joined so far */
-    MMH_SCRATCH_FIELD,       /* fields: the elements of one */
-    MMH_SCRATCH_FIELD_CODED, /* fields: its payload */
+    MMH_SCRATCH_FIELD,       /* fields: the elements of one; mixed: the elements */
+    MMH_SCRATCH_FIELD_CODED, /* fields, mixed: their payload */
     MMH_SCRATCH_FIELD_PARTS, /* planning fields: the block's parts, as those of one */
-    MMH_SCRATCH_FIELD_MODEL, /* planning fields: the model payload */
+    MMH_SCRATCH_FIELD_MODEL, /* planning fields and mixed: the model payload */
+    MMH_SCRATCH_REST,        /* mixed: runs and other bytes */
     MMH_SCRATCH_COUNT
 };
 
@@ -71,7 +72,7 @@ void mmh_workspace_set_kernels(mmh_codec_workspace *workspace, const struct mmh_
 
 /* ---- models ---- */
 
-enum { MMH_MODEL_RANS = 1, MMH_MODEL_SHIFTS = 2, MMH_MODEL_PAIRS = 3, MMH_MODEL_FIELDS = 4 };
+enum { MMH_MODEL_RANS = 1, MMH_MODEL_SHIFTS = 2, MMH_MODEL_PAIRS = 3, MMH_MODEL_FIELDS = 4, MMH_MODEL_MIXED = 5 };
 
 enum { MMH_PAIR_TABLES_MAX = 8 };
 
@@ -106,12 +107,20 @@ struct mmh_model {
     bool pairs_alike;                              /* those of all tables are the same */
     struct mmh_model_field *fields;                /* kind 4 [field_count], and nothing else */
     unsigned field_count, record_bytes;
+    struct mmh_model *within; /* kind 5: of the elements, or NULL; and the rest of it: */
+    mmh_dtype within_dtype;
+    bool within_big_endian;
+    uint32_t within_elements;
 };
 
 /* Kind 4: read it into a model whose elements, of the block, are set; and free what that took. */
 mmh_status mmh_model_fields_read(struct mmh_model *model, const uint8_t *payload,
                                  size_t payload_bytes, mmh_error *err);
 void mmh_model_fields_release(struct mmh_model *model);
+
+/* Kind 5: the same. */
+mmh_status mmh_model_mixed_read(struct mmh_model *model, const uint8_t *payload,
+                                size_t payload_bytes, mmh_error *err);
 
 /* The same from the encoder's side; arrays belong to the planner. */
 struct mmh_model_draft {
@@ -176,6 +185,9 @@ struct mmh_block_plan {
     const struct mmh_fields_plan *fields; /* NULL: none */
     uint64_t bytes, whole_bits; /* of the block, and what zstd would make of it as it is */
 
+    /* elements in other bytes */
+    const struct mmh_mixed_plan *mixed; /* NULL: none */
+
     /* rANS tables or shifts */
     struct mmh_model *model; /* parsed from what was written; NULL: none */
     struct mmh_rans_encode_table *tables;
@@ -195,6 +207,16 @@ struct mmh_fields_plan {
     uint8_t header[4 + 16 * MMH_FIELDS_MAX];              /* of the model payload */
 };
 
+/* The plan of a mixed block's elements, in a workspace. */
+struct mmh_mixed_plan {
+    mmh_dtype dtype;
+    bool big_endian;
+    const struct mmh_mixed_run *runs; /* the caller's */
+    size_t run_count;
+    struct mmh_block_plan plan;
+    struct mmh_rans_encode_table *tables; /* [MMH_RANS_TABLES_MAX] or NULL */
+};
+
 struct mmh_codec_workspace {
     const mmh_allocator *allocator;
     const struct mmh_kernels *kernels;
@@ -206,6 +228,7 @@ struct mmh_codec_workspace {
     struct mmh_rans_encode_table *tables; /* [MMH_RANS_TABLES_MAX] of the plan */
     struct mmh_block_plan plan;
     struct mmh_fields_plan *fields; /* made when first needed */
+    struct mmh_mixed_plan *mixed;   /* the same */
 };
 
 /* Plan a block of scalars: mmh_block_plan_make without records, into `plan`, whose model has gone. */
@@ -222,6 +245,14 @@ mmh_status mmh_fields_plan_make(struct mmh_block_plan *plan, const uint8_t **mod
 /* Free the models of the last such plan, or all. */
 void mmh_fields_plan_forget(mmh_codec_workspace *workspace);
 void mmh_fields_plan_release(mmh_codec_workspace *workspace);
+
+/* Plan a mixed block: hint->mixed and its runs. The same. */
+mmh_status mmh_mixed_plan_make(struct mmh_block_plan *plan, const uint8_t **model,
+                               size_t *model_bytes, uint64_t *floor_bits,
+                               mmh_codec_workspace *workspace, const uint8_t *data, size_t bytes,
+                               const struct mmh_block_hint *hint, mmh_error *err);
+void mmh_mixed_plan_forget(mmh_codec_workspace *workspace);
+void mmh_mixed_plan_release(mmh_codec_workspace *workspace);
 
 /* Most tables of a block at a level, and what a block takes beside its tables and symbols. */
 unsigned mmh_plan_tables(int level, mmh_dtype dtype);
@@ -268,6 +299,15 @@ struct mmh_decode_job {
     bool inner; /* within a zero-run: the model has no classes */
 };
 
+/*
+ * Encode elements that are part of a chunk as a chunk of their own: the smallest payload, at
+ * part->dst [part->bytes] in MMH_SCRATCH_FIELD_CODED. src lies in another buffer of the workspace
+ * than those that encoders use.
+ */
+mmh_status mmh_encode_within(struct mmh_encode_job *part, unsigned *codec_id,
+                             const struct mmh_block_plan *plan, mmh_codec_workspace *workspace,
+                             const struct mmh_chunk *chunk, const uint8_t *src, mmh_error *err);
+
 struct mmh_codec {
     const char *name;
     /* Fails with MMH_E_MEMORY alone; what cannot be coded is MMH_NO_FIT. */
@@ -282,7 +322,7 @@ const struct mmh_codec *mmh_codec_at(unsigned codec_id); /* NULL if it codes no 
 
 extern const struct mmh_codec mmh_codec_store, mmh_codec_constant, mmh_codec_zstd, mmh_codec_lzma,
     mmh_codec_float, mmh_codec_bytes_rans, mmh_codec_zero_run, mmh_codec_shuffle_zstd,
-    mmh_codec_byte_pairs, mmh_codec_fields;
+    mmh_codec_byte_pairs, mmh_codec_fields, mmh_codec_mixed;
 
 /* ---- symbol sections ---- */
 

@@ -64,7 +64,7 @@ mmh_status mmh_model_fields_read(struct mmh_model *model, const uint8_t *payload
         struct mmh_model_field *field = &model->fields[f];
         field->field = layout.fields[f];
         const uint8_t *own = mmh_cursor_bytes(&in, model_bytes[f]);
-        if (!own || (model_bytes[f] && own[0] == MMH_MODEL_FIELDS))
+        if (!own || (model_bytes[f] && own[0] >= MMH_MODEL_FIELDS))
             return mmh_fail(err, MMH_E_CORRUPT, "the model of field %u is damaged", f);
         if (records > INT64_MAX / field->field.elements)
             return mmh_fail(err, MMH_E_CORRUPT, "a block has too many elements");

@@ -554,6 +554,8 @@ mmh_status mmh_model_create(mmh_model **model, const uint8_t *payload, size_t pa
         status = mmh_fail(err, MMH_E_CORRUPT, "a block has too many elements");
     else if (payload_bytes && payload[0] == MMH_MODEL_FIELDS)
         status = mmh_model_fields_read(made, payload, payload_bytes, err);
+    else if (payload_bytes && payload[0] == MMH_MODEL_MIXED)
+        status = mmh_model_mixed_read(made, payload, payload_bytes, err);
     else
         status = read_model(made, payload, payload_bytes, err);
     if (status) {
@@ -575,5 +577,6 @@ void mmh_model_destroy(mmh_model *model)
     }
     mmh_free(model->allocator, model->views);
     mmh_model_fields_release(model);
+    mmh_model_destroy(model->within);
     mmh_free(model->allocator, model);
 }

@@ -20,6 +20,7 @@ enum {
     JOINED_MAX = 4096,      /* tensors in one block */
     JOINED_RECORDS_BYTES = 1 << 20, /* of such that are small, of one block type */
     TINY_BYTES = 512,           /* typed runs below this are opaque: a chunk costs about 50 bytes */
+    MIXED_OTHER_BYTES = 1 << 20, /* of one mixed block, about */
     TINY_RECORDS_BYTES = 4096,  /* and records, as their models say what fields they have */
     OPAQUE_CHUNK_HIGH_LEVEL = 7 /* from this level on opaque chunks are as large as may be */
 };
@@ -225,14 +226,10 @@ static mmh_status list_inputs(struct mmh_plan *plan, struct mmh_arena *arena,
 
 /* Blocks and the parts of them while they are found; moved into the arena when complete. */
 struct block_list {
-    struct mmh_buffer blocks; /* struct mmh_plan_block[], hint.parts not set yet */
+    struct mmh_buffer blocks; /* struct mmh_plan_block[], hint.parts and hint.runs not set yet */
     struct mmh_buffer parts;  /* struct mmh_block_part[], of the blocks in order */
+    struct mmh_buffer mixed;  /* struct mmh_mixed_run[], the same */
 };
-
-static size_t part_count(const struct block_list *list)
-{
-    return list->parts.bytes / sizeof(struct mmh_block_part);
-}
 
 /* A run of extents that will be coded as one: at first each extent by itself. */
 struct run {
@@ -244,7 +241,14 @@ struct run {
     struct mmh_signature signature; /* of all of it */
     size_t extents;                 /* that it is made of */
     bool major;                     /* one of them is, and `survey` is of the first such */
-    struct mmh_block_part part;     /* of the first; further ones are in the list already */
+    size_t first_part, part_count;  /* in the file's list */
+    bool mixed;                     /* elements of the mixed block that it lies in */
+};
+
+/* The runs of a file, and their parts. */
+struct run_list {
+    struct mmh_buffer runs;  /* struct run[] in file order */
+    struct mmh_buffer parts; /* struct mmh_block_part[] */
 };
 
 /* Whether runs have parts: the codecs know what they are made of. */
@@ -264,7 +268,8 @@ static unsigned unit_bytes(const struct run *run)
 }
 
 /* An extent of a block type as records. Those of big-endian files are bytes to us. */
-static void take_records(struct run *run, const struct mmh_extent *extent)
+static void take_records(struct run *run, struct mmh_block_part *part,
+                         const struct mmh_extent *extent)
 {
     run->dtype = MMH_DTYPE_OPAQUE;
     if (!mmh_dtype_fields(extent->dtype) || extent->big_endian)
@@ -275,14 +280,17 @@ static void take_records(struct run *run, const struct mmh_extent *extent)
         run->records = MMH_DTYPE_OPAQUE;
         return;
     }
-    run->part.elements = extent->bytes / record_bytes;
-    run->part.dimensions = mmh_extent_hint(run->part.shape, extent);
-    if (run->part.dimensions) /* bytes of a row */
-        run->part.shape[run->part.dimensions - 1] /= record_bytes;
+    part->elements = extent->bytes / record_bytes;
+    part->dimensions = mmh_extent_hint(part->shape, extent);
+    if (part->dimensions) /* bytes of a row */
+        part->shape[part->dimensions - 1] /= record_bytes;
 }
 
-static struct run run_of_extent(const struct mmh_extent *extent, const struct mmh_survey *survey)
+/* An extent as a run, and (where codecs know what it is made of) the one part of it. */
+static struct run run_of_extent(struct mmh_block_part *part, const struct mmh_extent *extent,
+                                const struct mmh_survey *survey)
 {
+    *part = (struct mmh_block_part){ 0 };
     struct run run = { .offset = extent->offset,
                        .bytes = extent->bytes,
                        .extents = 1,
@@ -291,7 +299,7 @@ static struct run run_of_extent(const struct mmh_extent *extent, const struct mm
                        .major = extent->bytes >= MMH_SURVEY_MINOR_BYTES };
     run.dtype = extent->coded;
     if (mmh_dtype_is_block(extent->dtype)) {
-        take_records(&run, extent);
+        take_records(&run, part, extent);
         return run;
     }
     unsigned scalar_bytes = mmh_dtype_scalar_bytes(run.dtype);
@@ -300,8 +308,8 @@ static struct run run_of_extent(const struct mmh_extent *extent, const struct mm
     if (run.dtype == MMH_DTYPE_OPAQUE)
         return run;
     run.big_endian = extent->big_endian && scalar_bytes > 1;
-    run.part.elements = extent->bytes / scalar_bytes;
-    run.part.dimensions = mmh_extent_hint(run.part.shape, extent);
+    part->elements = extent->bytes / scalar_bytes;
+    part->dimensions = mmh_extent_hint(part->shape, extent);
     return run;
 }
 
@@ -322,6 +330,8 @@ static bool runs_join(struct run *run, const struct run *next, int level)
         (run->extents == 1 && run->bytes >= small) ||
         run->bytes + next->bytes > MMH_BLOCK_BYTES_MAX || run->extents >= JOINED_MAX)
         return false;
+    if ((run->major && run->survey->repeated) || (next->major && next->survey->repeated))
+        return false;
     if (run->major && next->major)
         return !run->survey->alone && !next->survey->alone && next->survey->joins;
     unsigned scalar_bytes = mmh_dtype_scalar_bytes(run->dtype);
@@ -331,7 +341,7 @@ static bool runs_join(struct run *run, const struct run *next, int level)
 
 /* Cut a run into blocks of whole chunks. */
 static void add_run(struct block_list *list, const struct run *run, size_t file, int level,
-                    size_t first_part)
+                    const struct mmh_block_part *parts)
 {
     unsigned unit = unit_bytes(run);
     uint64_t chunk_bytes = run->records != MMH_DTYPE_OPAQUE ? mmh_records_chunk_bytes(run->records)
@@ -352,71 +362,189 @@ static void add_run(struct block_list *list, const struct run *run, size_t file,
         if (block.bytes < chunk_bytes)
             block.chunk_bytes = (uint32_t)block.bytes;
         if (run->extents == 1 && has_parts(run)) { /* maybe a part of a tensor */
-            struct mmh_block_part part = run->part;
+            struct mmh_block_part part = parts[run->first_part];
             part.tensor_first = done / unit;
             part.elements = block.bytes / unit;
             mmh_buffer_bytes(&list->parts, &part, sizeof part);
             block.hint.part_count = 1;
         } else if (has_parts(run)) { /* joined: it is one block */
-            block.hint.part_count = part_count(list) - first_part;
+            mmh_buffer_bytes(&list->parts, &parts[run->first_part],
+                             run->part_count * sizeof *parts);
+            block.hint.part_count = run->part_count;
         }
         mmh_buffer_bytes(&list->blocks, &block, sizeof block);
         done += block.bytes;
     }
 }
 
-/* End a run. One that is too small for a chunk of its own is opaque, and may join what is. */
-static void end_run(struct block_list *list, struct run *run, struct run *pending, size_t file,
-                    int level, size_t first_part)
+/* Add what is pending: opaque bytes before the next run. */
+static void flush(struct block_list *list, struct run *pending, size_t file, int level)
 {
-    if (run->bytes < (run->records ? TINY_RECORDS_BYTES : TINY_BYTES) && has_parts(run)) {
-        run->dtype = run->records = MMH_DTYPE_OPAQUE;
-        run->big_endian = false;
-        list->parts.bytes = first_part * sizeof(struct mmh_block_part);
-    }
-    if (!has_parts(run)) {
-        if (pending->bytes)
-            pending->bytes += run->bytes;
-        else
-            *pending = *run;
-        return;
-    }
     if (pending->bytes)
-        add_run(list, pending, file, level, first_part);
+        add_run(list, pending, file, level, NULL);
     pending->bytes = 0;
-    add_run(list, run, file, level, first_part);
+}
+
+/* A run by itself. One that is too small for a chunk of its own is opaque, and may join what is. */
+static void end_run(struct block_list *list, struct run run, struct run *pending, size_t file,
+                    int level, const struct mmh_block_part *parts)
+{
+    if (run.bytes < (run.records ? TINY_RECORDS_BYTES : TINY_BYTES)) {
+        run.dtype = run.records = MMH_DTYPE_OPAQUE;
+        run.big_endian = false;
+    }
+    if (has_parts(&run)) {
+        flush(list, pending, file, level);
+        add_run(list, &run, file, level, parts);
+    } else if (pending->bytes) {
+        pending->bytes += run.bytes;
+    } else {
+        *pending = run;
+    }
+}
+
+/* ---- elements among other bytes ---- */
+
+/* Whether a run may be part of a mixed block, by its own size. */
+static bool may_mix(const struct run *run)
+{
+    return run->dtype != MMH_DTYPE_OPAQUE && run->survey->seen &&
+           run->bytes / unit_bytes(run) <= MMH_CHUNK_ELEMENTS &&
+           !(run->major && run->survey->alone);
+}
+
+/* Whether a run is little enough to be other bytes within one. */
+static bool is_gap(const struct run *run)
+{
+    return run->bytes <= (has_parts(run) ? (uint64_t)MMH_SURVEY_MINOR_BYTES
+                                         : (uint64_t)MMH_SURVEY_GAP_BYTES);
+}
+
+/* The end of the runs from `first` on that are better one mixed block: first + 1 if none is. Those
+ * that are its elements are marked. */
+static size_t mixed_end(struct run *runs, size_t count, size_t first, int level)
+{
+    struct run all = runs[first];
+    uint64_t elements = all.bytes / unit_bytes(&all), gap = 0, other = 0;
+    size_t end = first + 1;
+    if (!may_mix(&all))
+        return end;
+    for (size_t i = first + 1; i < count; i++) {
+        struct run *next = &runs[i];
+        if (may_mix(next) && elements + next->bytes / unit_bytes(next) <= MMH_CHUNK_ELEMENTS &&
+            other + gap <= MIXED_OTHER_BYTES && runs_join(&all, next, level)) {
+            elements += next->bytes / unit_bytes(next);
+            other += gap;
+            gap = 0;
+            if (!all.major)
+                all.survey = next->survey;
+            all.major = all.major || next->major;
+            all.bytes += next->bytes;
+            all.extents += next->extents;
+            next->mixed = true;
+            end = i + 1;
+            continue;
+        }
+        gap += next->bytes;
+        if (!is_gap(next) || gap > MMH_SURVEY_GAP_BYTES)
+            break;
+    }
+    bool worth = all.bytes >= TINY_BYTES;
+    for (size_t i = first; i < end; i++)
+        runs[i].mixed = worth && (i == first || runs[i].mixed);
+    return worth ? end : first + 1;
+}
+
+/* Runs [first, end) as one mixed block: what is marked is its elements. */
+static void add_mixed(struct block_list *list, const struct run *runs, size_t first, size_t end,
+                      size_t file, int level, const struct mmh_block_part *parts)
+{
+    const struct run *head = &runs[first], *last = &runs[end - 1];
+    uint64_t bytes = last->offset + last->bytes - head->offset, other = 0;
+    struct mmh_plan_block block = {
+        .file = file,
+        .offset = head->offset,
+        .bytes = bytes,
+        .chunk_bytes = (uint32_t)bytes,
+        .hint = { .dtype = MMH_DTYPE_OPAQUE,
+                  .mixed = head->dtype,
+                  .mixed_big_endian = head->big_endian,
+                  .level = level },
+    };
+    for (size_t i = first; i < end; i++) {
+        if (!runs[i].mixed) {
+            other += runs[i].bytes;
+            continue;
+        }
+        struct mmh_mixed_run mixed = { (uint32_t)other,
+                                       (uint32_t)(runs[i].bytes / unit_bytes(&runs[i])) };
+        mmh_buffer_bytes(&list->mixed, &mixed, sizeof mixed);
+        mmh_buffer_bytes(&list->parts, &parts[runs[i].first_part],
+                         runs[i].part_count * sizeof *parts);
+        block.hint.part_count += runs[i].part_count;
+        block.hint.run_count++;
+        other = 0;
+    }
+    mmh_buffer_bytes(&list->blocks, &block, sizeof block);
+}
+
+/* ---- from extents to blocks ---- */
+
+/* Extents side by side that are better coded as one. */
+static void find_runs(struct run_list *found, const struct mmh_extent_map *map,
+                      const struct mmh_survey *survey, int level)
+{
+    struct run run = { 0 };
+    for (size_t i = 0; i < map->extent_count; i++) {
+        struct mmh_block_part part;
+        struct run next = run_of_extent(&part, &map->extents[i], &survey[i]);
+        if (run.bytes && runs_join(&run, &next, level)) {
+            if (!run.major)
+                run.survey = next.survey;
+            run.major = run.major || next.major;
+            run.bytes += next.bytes;
+            run.extents++;
+        } else {
+            if (run.bytes)
+                mmh_buffer_bytes(&found->runs, &run, sizeof run);
+            run = next;
+            run.first_part = found->parts.bytes / sizeof part;
+        }
+        if (has_parts(&run)) {
+            mmh_buffer_bytes(&found->parts, &part, sizeof part);
+            run.part_count++;
+        }
+    }
+    if (run.bytes)
+        mmh_buffer_bytes(&found->runs, &run, sizeof run);
 }
 
 static mmh_status plan_blocks(struct block_list *list, const struct mmh_extent_map *map,
                               const struct mmh_survey *survey, size_t file, int level,
                               mmh_error *err)
 {
-    struct run run = { 0 }, pending = { 0 }; /* pending: opaque bytes before the run */
-    size_t first_part = part_count(list);
-    for (size_t i = 0; i < map->extent_count; i++) {
-        struct run next = run_of_extent(&map->extents[i], &survey[i]);
-        if (run.bytes && runs_join(&run, &next, level)) {
-            if (run.extents == 1 && has_parts(&run))
-                mmh_buffer_bytes(&list->parts, &run.part, sizeof run.part);
-            if (has_parts(&run))
-                mmh_buffer_bytes(&list->parts, &next.part, sizeof next.part);
-            if (!run.major)
-                run.survey = next.survey;
-            run.major = run.major || next.major;
-            run.bytes += next.bytes;
-            run.extents++;
+    struct run_list found;
+    struct run pending = { 0 };
+    mmh_buffer_init(&found.runs, list->blocks.allocator);
+    mmh_buffer_init(&found.parts, list->blocks.allocator);
+    find_runs(&found, map, survey, level);
+    bool good = !found.runs.failed && !found.parts.failed;
+    struct run *runs = (void *)found.runs.data;
+    const struct mmh_block_part *parts = (const void *)found.parts.data;
+    size_t count = found.runs.bytes / sizeof *runs;
+    for (size_t i = 0, end; good && i < count; i = end) {
+        end = mixed_end(runs, count, i, level);
+        if (end == i + 1) {
+            end_run(list, runs[i], &pending, file, level, parts);
             continue;
         }
-        if (run.bytes)
-            end_run(list, &run, &pending, file, level, first_part);
-        run = next;
-        first_part = part_count(list);
+        flush(list, &pending, file, level);
+        add_mixed(list, runs, i, end, file, level, parts);
     }
-    if (run.bytes)
-        end_run(list, &run, &pending, file, level, first_part);
-    if (pending.bytes)
-        add_run(list, &pending, file, level, part_count(list));
-    if (list->blocks.failed || list->parts.failed)
+    flush(list, &pending, file, level);
+    mmh_buffer_release(&found.runs);
+    mmh_buffer_release(&found.parts);
+    if (!good || list->blocks.failed || list->parts.failed || list->mixed.failed)
         return mmh_fail(err, MMH_E_MEMORY, "no memory to plan the blocks of a file");
     return MMH_OK;
 }
@@ -425,19 +553,25 @@ static mmh_status plan_blocks(struct block_list *list, const struct mmh_extent_m
 static mmh_status keep_blocks(struct mmh_plan *plan, struct mmh_arena *arena,
                               const struct block_list *list, mmh_error *err)
 {
-    size_t parts = part_count(list);
+    size_t parts = list->parts.bytes / sizeof(struct mmh_block_part);
     plan->block_count = list->blocks.bytes / sizeof *plan->blocks;
     plan->blocks = mmh_arena_array(arena, plan->block_count, sizeof *plan->blocks);
     struct mmh_block_part *part = mmh_arena_array(arena, parts, sizeof *part);
-    if (!plan->blocks || !part)
+    struct mmh_mixed_run *mixed = mmh_arena_array(arena, list->mixed.bytes / sizeof *mixed,
+                                                  sizeof *mixed);
+    if (!plan->blocks || !part || !mixed)
         return mmh_fail(err, MMH_E_MEMORY, "no memory to plan %zu blocks", plan->block_count);
     if (list->blocks.bytes)
         memcpy(plan->blocks, list->blocks.data, list->blocks.bytes);
     if (list->parts.bytes)
         memcpy(part, list->parts.data, list->parts.bytes);
+    if (list->mixed.bytes)
+        memcpy(mixed, list->mixed.data, list->mixed.bytes);
     for (size_t i = 0; i < plan->block_count; i++) {
         plan->blocks[i].hint.parts = part;
+        plan->blocks[i].hint.runs = mixed;
         part += plan->blocks[i].hint.part_count;
+        mixed += plan->blocks[i].hint.run_count;
     }
     return MMH_OK;
 }
@@ -738,6 +872,7 @@ mmh_status mmh_plan_make(struct mmh_plan *plan, mmh_context *context, struct mmh
     struct block_list list;
     mmh_buffer_init(&list.blocks, context->allocator);
     mmh_buffer_init(&list.parts, context->allocator);
+    mmh_buffer_init(&list.mixed, context->allocator);
     mmh_status status = mmh_plan_files(plan, context, arena, inputs, input_count, output, options,
                                        err);
     if (status == MMH_OK)
@@ -746,5 +881,6 @@ mmh_status mmh_plan_make(struct mmh_plan *plan, mmh_context *context, struct mmh
         status = keep_blocks(plan, arena, &list, err);
     mmh_buffer_release(&list.blocks);
     mmh_buffer_release(&list.parts);
+    mmh_buffer_release(&list.mixed);
     return status;
 }

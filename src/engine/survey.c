@@ -143,7 +143,8 @@ bool mmh_survey_minor_joins(struct mmh_signature *run, uint64_t run_elements,
 
 /* Extents that are coded together, as far as they are known. */
 struct run {
-    const struct mmh_survey *first; /* major one of them, or their first; NULL: none */
+    const struct mmh_survey *first;  /* major one of them, or their first; NULL: none */
+    const struct mmh_extent *extent; /* the same */
     struct mmh_signature signature;
     uint64_t elements;
 };
@@ -160,9 +161,8 @@ static mmh_status compare(struct run *run, struct surveying *surveying, struct m
     if (extent->bytes < MMH_SURVEY_MINOR_BYTES) {
         survey->compared = run->first && mmh_survey_minor_joins(&run->signature, run->elements,
                                                                 &survey->signature, part.elements);
-        if (!survey->compared)
-            run->first = NULL; /* and what comes next is compared with nothing */
-        run->elements += part.elements;
+        if (survey->compared) /* else it is but a gap to what comes next */
+            run->elements += part.elements;
         return MMH_OK;
     }
     survey->compared = run->first && !survey->alone && !run->first->alone &&
@@ -172,9 +172,16 @@ static mmh_status compare(struct run *run, struct surveying *surveying, struct m
     status = mmh_join_next(&survey->joins, worker->codec, worker->stored, scalar, &part,
                            surveying->level, !survey->compared, err);
     if (!survey->joins)
-        *run = (struct run){ .first = survey, .signature = survey->signature };
+        *run = (struct run){ .first = survey,
+                             .extent = extent,
+                             .signature = survey->signature };
     run->elements += part.elements;
     return status;
+}
+
+static bool one_type(const struct mmh_extent *a, const struct mmh_extent *b)
+{
+    return a->coded == b->coded && a->big_endian == b->big_endian;
 }
 
 /* Find the neighbours that might join, and settle what they do. */
@@ -183,15 +190,20 @@ static mmh_status try_batch(struct surveying *surveying, struct mmh_worker *work
 {
     const struct mmh_extent *extents = surveying->map->extents;
     size_t end = batch->first + batch->count, first = batch->first;
+    struct mmh_survey *survey = surveying->survey;
     mmh_status status = MMH_OK;
     while (first < end && status == MMH_OK) {
-        size_t next = first, majors = 0;
-        do
-            majors += extents[next].bytes >= MMH_SURVEY_MINOR_BYTES;
-        while (++next < end && surveying->survey[next].compared);
-        if (majors > 1)
-            status = mmh_survey_settle(&surveying->survey[first], surveying->context, worker, input,
+        size_t next = first, majors = 0, major = first;
+        do {
+            if (extents[next].bytes >= MMH_SURVEY_MINOR_BYTES && !majors++)
+                major = next;
+        } while (++next < end && survey[next].compared && one_type(&extents[first], &extents[next]));
+        if (majors > 1 && survey[first].seen) {
+            bool joins = survey[first].compared && survey[major].joins; /* those before a gap */
+            status = mmh_survey_settle(&survey[first], surveying->context, worker, input,
                                        &extents[first], next - first, surveying->level, err);
+            survey[major].joins = joins;
+        }
         first = next;
     }
     return status;
@@ -210,13 +222,11 @@ static mmh_status survey_batch(void *context, size_t job, unsigned worker_index,
     for (size_t i = batch->first; i < batch->first + batch->count && status == MMH_OK; i++) {
         const struct mmh_extent *extent = &surveying->map->extents[i];
         struct mmh_survey *survey = &surveying->survey[i];
-        if (i > batch->first &&
-            (extent->coded != extent[-1].coded || extent->big_endian != extent[-1].big_endian))
-            run.first = NULL;
-        if (!survey->seen) {
-            run.first = NULL;
+        bool other = !survey->seen || (run.first && !one_type(run.extent, extent));
+        if (other && extent->bytes > (survey->seen ? MMH_SURVEY_MINOR_BYTES : MMH_SURVEY_GAP_BYTES))
+            run.first = NULL; /* else a gap, across which tensors may join */
+        if (!survey->seen)
             continue;
-        }
         status = mmh_worker_room(surveying->context, worker, (size_t)extent->bytes, 0, err);
         if (status == MMH_OK)
             status = mmh_input_read(input, worker->stored, extent->offset, (size_t)extent->bytes,
@@ -230,7 +240,8 @@ static mmh_status survey_batch(void *context, size_t job, unsigned worker_index,
         survey->fingerprint[0] = mmh_load64(digest);
         survey->fingerprint[1] = mmh_load64(digest + 8);
         look(survey, extent, worker->stored);
-        status = compare(&run, surveying, worker, i, err);
+        if (!run.first || !other)
+            status = compare(&run, surveying, worker, i, err);
     }
     if (status == MMH_OK && surveying->level >= MMH_SURVEY_TRIAL_LEVEL)
         status = try_batch(surveying, worker, input, batch, err);
@@ -308,7 +319,8 @@ mmh_status mmh_survey_equal(struct mmh_survey *const *surveys, const size_t *cou
     qsort(sorted, at, sizeof *sorted, by_fingerprint);
     for (size_t i = 1; i < at; i++)
         if (by_fingerprint(&sorted[i - 1], &sorted[i]) == 0)
-            sorted[i - 1]->alone = sorted[i]->alone = true;
+            sorted[i - 1]->alone = sorted[i]->alone = sorted[i - 1]->repeated =
+                sorted[i]->repeated = true;
     mmh_free(allocator, sorted);
     return MMH_OK;
 }

@@ -10,6 +10,7 @@
 #include "tensor/extent.h"
 
 enum {
+    MMH_SURVEY_GAP_BYTES = 4096,   /* between tensors that may be coded together, at the most */
     MMH_SURVEY_MINOR_BYTES = 2048, /* extents below this join what loses little by that */
     MMH_SURVEY_BATCH = 256,        /* extents that are compared with each other, at the most */
     MMH_SURVEY_TRIAL_LEVEL = 9     /* from this level on they are coded to compare them */
@@ -25,6 +26,7 @@ struct mmh_signature {
 /* What was seen of one extent. But for minor ones only those with the same signature join. */
 struct mmh_survey {
     bool seen;     /* it is small enough to be looked at */
+    bool repeated; /* equal to another one: coded by itself, and stored once */
     bool alone;    /* equal to another one (stored once), or better coded by itself */
     bool compared; /* it might join those before it */
     bool joins;    /* and is better coded with them; minor ones are not asked */
