@@ -5,6 +5,7 @@
  */
 #include "engine/plan.h"
 
+#include "base/bits.h"
 #include "base/cursor.h"
 #include "engine/survey.h"
 #include "format/layout_file.h"
@@ -432,7 +433,8 @@ static size_t mixed_end(struct run *runs, size_t count, size_t first, int level)
     for (size_t i = first + 1; i < count; i++) {
         struct run *next = &runs[i];
         if (may_mix(next) && elements + next->bytes / unit_bytes(next) <= MMH_CHUNK_ELEMENTS &&
-            other + gap <= MIXED_OTHER_BYTES && runs_join(&all, next, level)) {
+            other + gap <= MMH_MIN(all.bytes + next->bytes, (uint64_t)MIXED_OTHER_BYTES) &&
+            runs_join(&all, next, level)) {
             elements += next->bytes / unit_bytes(next);
             other += gap;
             gap = 0;
