@@ -193,7 +193,8 @@ static void encode_hinted(struct coded *coded, mmh_codec_workspace *workspace, s
     assert_true(floor_bits <= 8 * (uint64_t)coded->bytes + 64);
     if (coded->model_bytes)
         coded->model = copy_of(model, coded->model_bytes);
-    size_t step = dtype == MMH_DTYPE_OPAQUE ? (size_t)MMH_OPAQUE_CHUNK_BYTES
+    size_t step = hint->records             ? mmh_records_chunk_bytes(hint->records)
+                : dtype == MMH_DTYPE_OPAQUE ? (size_t)MMH_OPAQUE_CHUNK_BYTES
                                             : (size_t)MMH_CHUNK_ELEMENTS * unit;
     for (size_t at = 0; at < coded->bytes || !coded->chunks; at += step) {
         size_t c = coded->chunks++;
@@ -225,6 +226,28 @@ static void encode_block(struct coded *coded, mmh_codec_workspace *workspace, mm
         .dtype = dtype, .parts = &part, .part_count = 1, .level = level
     };
     encode_hinted(coded, workspace, elements, content, &hint, check);
+}
+
+static unsigned record_bytes_of(mmh_dtype records)
+{
+    unsigned bytes;
+    assert_int_not_equal(mmh_dtype_block(records, &bytes), 0);
+    return bytes;
+}
+
+/* Records of a block type, nine to a row. */
+static void encode_records(struct coded *coded, mmh_codec_workspace *workspace, mmh_dtype records,
+                           size_t count, enum content content, int level, uint64_t first,
+                           bool check)
+{
+    const struct mmh_block_part part = { .elements = count,
+                                         .tensor_first = first,
+                                         .dimensions = 2,
+                                         .shape = { (first + count) / 9 + 1, 9 } };
+    struct mmh_block_hint hint = {
+        .records = records, .parts = &part, .part_count = count != 0, .level = level
+    };
+    encode_hinted(coded, workspace, count * record_bytes_of(records), content, &hint, check);
 }
 
 static void release_block(struct coded *coded)
@@ -300,7 +323,8 @@ static void test_codec_returns_every_bit(void **state)
                     release_block(&coded);
                 }
     for (unsigned id = 0; id < MMH_CODEC_COUNT; id++)
-        if (id != MMH_CODEC_MODEL && id != MMH_CODEC_LZMA && !seen[id] && !left_out(id))
+        if (id != MMH_CODEC_MODEL && id != MMH_CODEC_LZMA && id != MMH_CODEC_FIELDS && !seen[id] &&
+            !left_out(id))
             fail_msg("codec %s was never chosen", mmh_codec_name(id));
     mmh_codec_workspace_destroy(workspace);
 }
@@ -974,6 +998,69 @@ static void assert_harmless(const struct coded *coded, const mmh_model *model, s
     guard_release(&dst);
 }
 
+/* Every codec returns every record, of each block type, at the awkward lengths. */
+static void test_codec_returns_every_record(void **state)
+{
+    static const size_t lengths[] = { 0, 1, 2, 7, 63, 129, 1023, 1024, 1025, 8193, 20000 };
+    static const int levels[] = { 1, 4, 5, 6 };
+    bool seen[MMH_CODEC_COUNT] = { false };
+    unsigned types = 0;
+    (void)state;
+    mmh_codec_workspace *workspace = new_workspace();
+    for (unsigned d = 0; d < MMH_DTYPE_COUNT; d++)
+        for (size_t l = 0; mmh_dtype_fields((mmh_dtype)d) && l < MMH_COUNT_OF(levels); l++) {
+            types += !l;
+            for (int content = 0; content < CONTENT_COUNT; content++)
+                for (size_t i = 0; i < MMH_COUNT_OF(lengths); i++) {
+                    struct coded coded;
+                    if ((i + l + d + (size_t)content) % (lengths[i] > 2000 ? 29 : 5) ||
+                        lengths[i] * record_bytes_of((mmh_dtype)d) >
+                            CHUNKS_MAX * mmh_records_chunk_bytes((mmh_dtype)d))
+                        continue; /* in turn */
+                    encode_records(&coded, workspace, (mmh_dtype)d, lengths[i],
+                                   (enum content)content, levels[l], i % 2 ? 0 : 77, i % 2);
+                    for (size_t c = 0; c < coded.chunks; c++)
+                        seen[coded.codec[c]] = true;
+                    assert_decodes(&coded, workspace, i % 2 == 0);
+                    release_block(&coded);
+                }
+        }
+    assert_int_equal(types, MMH_DTYPE_COUNT - MMH_DTYPE_Q4_0);
+    assert_true(seen[MMH_CODEC_FIELDS] && seen[MMH_CODEC_STORE] && seen[MMH_CODEC_CONSTANT]);
+    assert_true(seen[MMH_CODEC_ZSTD] || left_out(MMH_CODEC_ZSTD)); /* matches between fields */
+    mmh_codec_workspace_destroy(workspace);
+}
+
+/* Fields are worth it where bits of one weight lie apart: no coder of bytes sees how they belong. */
+static void test_codec_sees_weights_whose_bits_lie_apart(void **state)
+{
+    enum { RECORDS = 1024, WEIGHTS_OF = 256, LOW = 128, Q6_K_BYTES = 210 };
+    static uint8_t data[RECORDS * Q6_K_BYTES], dst[sizeof data + MMH_CHUNK_BOUND_EXTRA];
+    mmh_codec_workspace *workspace = new_workspace();
+    uint64_t seed = 7;
+    (void)state;
+    for (size_t r = 0; r < RECORDS; r++)
+        for (size_t i = 0; i < WEIGHTS_OF; i++) { /* six bits, of which few values are likely */
+            uint8_t *record = data + r * Q6_K_BYTES;
+            unsigned q = 24 + (unsigned)(guard_random(&seed) % 16);
+            record[i / 128 * 64 + i % 64] |= (uint8_t)((q & 15) << (i % 128 / 64 * 4));
+            record[LOW + i / 128 * 32 + i % 32] |= (uint8_t)(q >> 4 << (i % 128 / 32 * 2));
+        }
+    const struct mmh_block_plan *plan;
+    const uint8_t *model;
+    size_t model_bytes, bytes;
+    uint64_t floor_bits;
+    unsigned codec;
+    struct mmh_block_hint hint = { .records = MMH_DTYPE_Q6_K, .level = 5 };
+    const struct mmh_chunk chunk = { .bytes = sizeof data };
+    assert_ok(mmh_block_plan_make(&plan, &model, &model_bytes, &floor_bits, workspace, data,
+                                  sizeof data, &hint, NULL));
+    assert_ok(mmh_chunk_encode(dst, &bytes, &codec, workspace, plan, data, &chunk, true, NULL));
+    assert_int_equal(codec, MMH_CODEC_FIELDS);
+    assert_true(bytes + model_bytes < sizeof data * 7 / 10); /* the weights' entropy is 2/3 */
+    mmh_codec_workspace_destroy(workspace);
+}
+
 static void test_codec_survives_hostile_payloads(void **state)
 {
     static const struct {
@@ -989,8 +1076,11 @@ static void test_codec_survives_hostile_payloads(void **state)
         { MMH_DTYPE_I8, WEIGHTS, 5 },     { MMH_DTYPE_I8, BELL, 5 },
         { MMH_DTYPE_U8, STRIPES, 5 },     { MMH_DTYPE_I32, FEW, 5 },
         { MMH_DTYPE_OPAQUE, TEXT, 9 },    { MMH_DTYPE_BF16, CONSTANT, 5 },
-        { MMH_DTYPE_F32, POSITIVE, 6 },
+        { MMH_DTYPE_F32, POSITIVE, 6 },   { MMH_DTYPE_Q4_K, BELL, 5 },
+        { MMH_DTYPE_Q5_0, BELL, 6 },      { MMH_DTYPE_Q6_K, SPARSE, 5 },
+        { MMH_DTYPE_Q8_0, WEIGHTS, 5 },
     };
+    enum { RECORDS_SHARE = 32 };
     static const size_t lengths[] = { 70, 3000, 20011 };
     (void)state;
     mmh_codec_workspace *workspace = new_workspace();
@@ -1000,8 +1090,12 @@ static void test_codec_survives_hostile_payloads(void **state)
             for (size_t k = 0; mmh_kernels_at(k); k++) {
                 struct coded coded;
                 mmh_workspace_set_kernels(workspace, mmh_kernels_at(k));
-                encode_block(&coded, workspace, cases[i].dtype, lengths[l], cases[i].content,
-                             cases[i].level, 3, true);
+                if (mmh_dtype_fields(cases[i].dtype))
+                    encode_records(&coded, workspace, cases[i].dtype, lengths[l] / RECORDS_SHARE,
+                                   cases[i].content, cases[i].level, 3, true);
+                else
+                    encode_block(&coded, workspace, cases[i].dtype, lengths[l], cases[i].content,
+                                 cases[i].level, 3, true);
                 mmh_model *model = NULL;
                 if (coded.model_bytes)
                     assert_ok(mmh_model_create(&model, coded.model, coded.model_bytes,
@@ -1164,7 +1258,7 @@ static void test_codec_survives_lack_of_memory(void **state)
     } cases[] = { { MMH_DTYPE_F32, CLEAN_ROWS, 6 }, { MMH_DTYPE_BF16, WEIGHTS, 3 },
                   { MMH_DTYPE_F16, SPARSE, 5 },     { MMH_DTYPE_I8, WEIGHTS, 5 },
                   { MMH_DTYPE_I8, BELL, 5 },        { MMH_DTYPE_I32, FEW, 5 },
-                  { MMH_DTYPE_OPAQUE, TEXT, 9 } };
+                  { MMH_DTYPE_OPAQUE, TEXT, 9 },    { MMH_DTYPE_Q4_1, BELL, 5 } };
     (void)state;
     for (size_t i = 0; i < MMH_COUNT_OF(cases); i++) {
         bool done = false;
@@ -1172,18 +1266,24 @@ static void test_codec_survives_lack_of_memory(void **state)
             struct failing failing = { .left = n };
             failing.allocator = (mmh_allocator){ failing_allocate, failing_release, &failing };
             mmh_codec_workspace *workspace = NULL;
-            size_t elements = 20000, unit = mmh_dtype_scalar_bytes(cases[i].dtype);
+            mmh_dtype records = mmh_dtype_fields(cases[i].dtype) ? cases[i].dtype
+                                                                 : MMH_DTYPE_OPAQUE;
+            mmh_dtype dtype = records ? MMH_DTYPE_OPAQUE : cases[i].dtype;
+            size_t elements = 20000, unit = mmh_dtype_scalar_bytes(dtype);
             uint8_t *data = malloc(elements * unit);
             uint8_t *dst = malloc(mmh_chunk_bound(elements * unit));
             uint8_t *back = malloc(elements * unit);
-            fill(data, elements, cases[i].dtype, cases[i].content, 1);
-            const struct mmh_block_part part = { .elements = elements,
+            fill(data, elements, dtype, cases[i].content, 1);
+            size_t of_part = elements / (records ? record_bytes_of(records) : 1);
+            const struct mmh_block_part part = { .elements = of_part,
                                                  .dimensions = 2,
-                                                 .shape = { elements / COLUMNS + 1, COLUMNS } };
-            struct mmh_block_hint hint = {
-                .dtype = cases[i].dtype, .parts = &part, .part_count = 1, .level = cases[i].level
-            };
-            struct mmh_chunk chunk = { .dtype = cases[i].dtype, .bytes = elements * unit };
+                                                 .shape = { of_part / COLUMNS + 1, COLUMNS } };
+            struct mmh_block_hint hint = { .dtype = dtype,
+                                           .records = records,
+                                           .parts = &part,
+                                           .part_count = 1,
+                                           .level = cases[i].level };
+            struct mmh_chunk chunk = { .dtype = dtype, .bytes = elements * unit };
             const struct mmh_block_plan *plan;
             const uint8_t *payload;
             size_t payload_bytes = 0, dst_bytes = 0;
@@ -1223,6 +1323,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_codec_returns_every_bit),
+        cmocka_unit_test(test_codec_returns_every_record),
+        cmocka_unit_test(test_codec_sees_weights_whose_bits_lie_apart),
         cmocka_unit_test(test_codec_chunks_share_a_model),
         cmocka_unit_test(test_codec_survives_any_hint),
         cmocka_unit_test(test_codec_decodes_floats_anywhere),

@@ -732,6 +732,40 @@ static void test_values_that_are_shared_are_not_looked_at_without_end(void **sta
     end(&s);
 }
 
+/* 200 lists that each hold all of them. */
+static void put_tangle(struct mmh_buffer *out)
+{
+    floats(out, "0", 10);
+    for (uint8_t i = 0; i < 200; i++) {
+        op(out, "]q");
+        mmh_buffer_u8(out, i);
+        op(out, "0");
+    }
+    for (uint8_t i = 0; i < 200; i++) {
+        op(out, "h");
+        mmh_buffer_u8(out, i);
+        op(out, "(");
+        for (uint8_t k = 0; k < 200; k++) {
+            op(out, "h");
+            mmh_buffer_u8(out, k);
+        }
+        op(out, "e0");
+    }
+    op(out, "0h");
+    mmh_buffer_u8(out, 0);
+}
+
+static void test_values_that_hold_one_another_are_left_soon(void **state)
+{
+    struct subject s;
+    (void)state;
+    begin_archive(&s, put_tangle, false, 1);
+    map(&s);
+    assert_int_equal(s.map.tensor_count, 0);
+    assert_remark(&s, "nested too deep or too often");
+    end(&s);
+}
+
 /* A list that holds itself. */
 static void put_cycle(struct mmh_buffer *out)
 {
@@ -1029,6 +1063,7 @@ static void test_shards_are_named_by_their_metadata(void **state)
     (void)state;
     begin(&s, "folder/__0_0.distcp");
     size_t first = put_item(&s, 4), second = put_item(&s, 3), third = put_item(&s, 2);
+    mmh_buffer_zeros(&s.file, 40);
     mmh_buffer_init(&metadata, NULL);
     begin_pickle(&metadata);
     metadata_object("Metadata");
@@ -1057,8 +1092,9 @@ static void test_shards_are_named_by_their_metadata(void **state)
     metadata_place("whole.weight", "0", 0, first);
     metadata_place("parted", "3", first, second);
     metadata_place("other", NULL, first + second, third);
-    metadata_place("outside", NULL, first + second, third + 1);
-    metadata_place("no archive", NULL, 1, third);
+    metadata_place("outside", NULL, first + second, third + 41);
+    metadata_place("no archive", NULL, first + second + third, 40);
+    metadata_place("again", NULL, 0, first);
     op(&metadata, "uub.");
     s.options.read_beside = read_beside;
     map(&s);
@@ -1068,6 +1104,7 @@ static void test_shards_are_named_by_their_metadata(void **state)
     assert_string_equal(s.map.tensors[2].name, "other");
     assert_remark(&s, "\"outside\" lies outside of the file");
     assert_remark(&s, "\"no archive\" is no archive");
+    assert_remark(&s, "\"again\" has no bytes of its own");
     for (size_t i = 0; i < metadata.bytes; i++) { /* damaged metadata do no harm */
         struct subject again;
         begin(&again, s.name);
@@ -1226,6 +1263,7 @@ int main(void)
         cmocka_unit_test(test_odd_tensors_are_left_out_alone),
         cmocka_unit_test(test_damaged_torch_files_do_no_harm),
         cmocka_unit_test(test_values_that_are_shared_are_not_looked_at_without_end),
+        cmocka_unit_test(test_values_that_hold_one_another_are_left_soon),
         cmocka_unit_test(test_values_that_hold_themselves_are_looked_at_once),
         cmocka_unit_test(test_exported_weights_are_named_by_their_configuration),
         cmocka_unit_test(test_legacy_streams_are_mapped_storage_by_storage),

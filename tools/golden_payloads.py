@@ -589,7 +589,7 @@ def fields_cases():
     yield one("model-cut", cut=1)
     yield one("model-past-the-end", fields=(whole, dataclasses.replace(bits, model_bytes=2**32 - 1)))
     yield one("model-of-fields", fields=(whole, dataclasses.replace(bits, model=fields_model((whole, bits)))))
-    yield one("model-of-noise", fields=(whole, dataclasses.replace(bits, model=bytes(8))))
+    yield one("model-of-noise", fields=(whole, dataclasses.replace(bits, model=b"\1" + bytes(7))))
     yield one("model-alone", made=b"\4")
     yield one("pieces-none", fields=(whole, dataclasses.replace(bits, piece_count=0)))
     yield one("pieces-three", fields=(whole, dataclasses.replace(bits, piece_count=3)))

@@ -12,6 +12,7 @@
 #include "format/format_table.h"
 #include "format/layout_file.h"
 #include "format/plugin.h"
+#include "format/quantised.h"
 
 /* Asked in this order: the numbers are on disk, so order and number differ. First those that know
  * their files by their first bytes, then those that need a look at more. */
@@ -125,7 +126,8 @@ mmh_status mmh_format_detect_and_map(struct mmh_extent_map *map, const struct mm
     if (status)
         return status;
     map->format = (uint8_t)format_id;
-    return mmh_extent_map_finish(map, err);
+    status = mmh_extent_map_finish(map, err);
+    return status ? status : mmh_quantised_look(map, &probe, err);
 }
 
 mmh_status mmh_format_map_part(struct mmh_extent_map *map, unsigned *format_id,

@@ -151,12 +151,14 @@ mmh_status mmh_torch_read_bytes(struct mmh_torch_storage *storage, struct mmh_to
     const struct mmh_pickle_value *id = root->kind == MMH_PICKLE_PERSISTENT ? root->id : NULL;
     storage->dtype = mmh_torch_storage_dtype(mmh_pickle_at(id, 1));
     uint64_t count = mmh_stream_u64(&in);
+    if (mmh_stream_failed(&in))
+        return mmh_stream_finish(&in, "storage", err);
     unsigned width = mmh_dtype_bits(storage->dtype) / 8;
     if (storage->dtype == MMH_DTYPE_OPAQUE || !width || keys.root->count != 1 ||
         !mmh_u64_mul(&storage->bytes, count, width) || storage->bytes > mmh_stream_left(&in))
         return mmh_fail(err, MMH_E_CORRUPT, "bytes of a storage are not one storage");
     storage->offset = in.position;
-    return mmh_stream_finish(&in, "storage", err);
+    return MMH_OK;
 }
 
 const struct mmh_format mmh_format_torch_legacy = {

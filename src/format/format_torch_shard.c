@@ -76,6 +76,7 @@ struct index {
     struct whole *wholes; /* sorted by name */
     size_t whole_count;
     size_t chunk_steps; /* taken so far */
+    uint64_t left;      /* bytes of the file that no item has been mapped for */
 };
 
 static int compare_wholes(const void *left, const void *right)
@@ -172,8 +173,12 @@ static mmh_status map_item(struct mmh_extent_map *map, const struct mmh_format_p
         mmh_extent_map_remark_tensor(map, tensor, "lies outside of the file");
         return MMH_OK;
     }
-    if (++*count > ITEMS_MAX)
+    if (bytes > index->left || *count == ITEMS_MAX) {
+        mmh_extent_map_remark_tensor(map, tensor, "has no bytes of its own");
         return MMH_OK;
+    }
+    index->left -= bytes;
+    ++*count;
     name_item(name, index, tensor, item->key);
     return map_archive(map, probe, offset, bytes, name, err);
 }
@@ -187,6 +192,7 @@ static mmh_status map_by_metadata(struct mmh_extent_map *map, const struct mmh_f
     if (!places || places->kind != MMH_PICKLE_DICT)
         return MMH_OK;
     mmh_status status = index_wholes(&index, attribute(root, "state_dict_metadata"), scratch, err);
+    index.left = probe->source->bytes;
     for (const struct mmh_pickle_item *item = places->first; item && !status; item = item->next)
         status = map_item(map, probe, &index, item, count, err);
     return status;

@@ -176,6 +176,8 @@ static mmh_status read_storages(struct mmh_torch *torch, struct mmh_stream *in, 
         storage->key = key_of(mmh_pickle_at(pickle.root, 0), torch->scratch);
         storage->dtype = mmh_torch_storage_dtype(mmh_pickle_at(pickle.root, 2));
         uint64_t elements = mmh_stream_u64(in);
+        if (mmh_stream_failed(in))
+            return mmh_stream_finish(in, "storages", err);
         unsigned width = mmh_dtype_bits(storage->dtype) / 8;
         if (!storage->key || storage->dtype == MMH_DTYPE_OPAQUE || !width ||
             !mmh_u64_mul(&storage->bytes, elements, width) || storage->bytes > mmh_stream_left(in))

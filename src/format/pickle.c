@@ -43,7 +43,7 @@ struct scan {
 
 static bool fail(struct scan *scan, mmh_status status, const char *what)
 {
-    if (!scan->status)
+    if (!scan->status && !mmh_stream_failed(scan->in)) /* whose own failure came first */
         scan->status = mmh_fail(scan->err, status, "pickle %s, near 0x%llx", what,
                                 (unsigned long long)scan->in->position);
     return false;

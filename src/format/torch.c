@@ -20,7 +20,7 @@
 enum {
     DEPTH_MAX = 200,            /* of values in values */
     SEEN_MAX = 1024,            /* times that one value is looked at, by different names */
-    VISITS = 1 << 20,           /* of values, plus four for each that there is */
+    VISITS = 1 << 22,           /* of values and their items, plus four for each value there is */
     PATH_BYTES_MAX = 4096,      /* of a name */
     SPENT_BYTES_MAX = 16 << 20, /* on tensors, plus SPENT_FACTOR times the source */
     SPENT_FACTOR = 2
@@ -167,12 +167,19 @@ static void out_of_memory(struct walk *walk)
 
 static void visit(struct walk *walk, struct mmh_pickle_value *value);
 
+/* Whether there is anything to find in a value, now. */
+static bool is_worth_a_visit(const struct mmh_pickle_value *value)
+{
+    return value && value->kind >= MMH_PICKLE_TUPLE && value->kind != MMH_PICKLE_GLOBAL &&
+           !value->is_open && value->seen < SEEN_MAX;
+}
+
 /* Look at a value whose name goes on with `key`; "": with nothing. */
 static void visit_under(struct walk *walk, const char *key, struct mmh_pickle_value *value)
 {
+    if (!is_worth_a_visit(value))
+        return;
     size_t before = walk->path_bytes, bytes = strlen(key), dot = before && bytes;
-    if (!value || value->kind < MMH_PICKLE_TUPLE || value->kind == MMH_PICKLE_GLOBAL)
-        return; /* nothing in it */
     if (before + dot + bytes > PATH_BYTES_MAX) {
         mmh_extent_map_remark_tensor(walk->torch->map, key, "has too long a name");
         return;
@@ -190,6 +197,8 @@ static void visit_under(struct walk *walk, const char *key, struct mmh_pickle_va
 static void visit_number(struct walk *walk, int64_t number, struct mmh_pickle_value *value)
 {
     char key[24];
+    if (!is_worth_a_visit(value))
+        return;
     (void)snprintf(key, sizeof key, "%lld", (long long)number);
     visit_under(walk, key, value);
 }
@@ -411,7 +420,7 @@ static void keep_tensor(struct walk *walk, const struct place *place, mmh_dtype 
 
 static void leave_out(struct walk *walk, const char *problem)
 {
-    const char *name = name_here(walk);
+    const char *name = may_spend(walk, 0) ? name_here(walk) : NULL;
     if (name)
         mmh_extent_map_remark_tensor(walk->torch->map, name, problem);
 }
@@ -600,29 +609,32 @@ static void visit_pair_list(struct walk *walk, const struct mmh_pickle_value *li
     }
 }
 
+/* What BUILD gives an object: its attributes, or a pair of these and its slots. */
+static void visit_state(struct walk *walk, struct mmh_pickle_value *state)
+{
+    if (state && state->kind == MMH_PICKLE_TUPLE) {
+        visit_under(walk, "", mmh_pickle_at(state, 0));
+        visit_under(walk, "", mmh_pickle_at(state, 1));
+    } else {
+        visit_under(walk, "", state);
+    }
+}
+
 /* Items, attributes and arguments of any other object, by what it would call them. */
 static void visit_object(struct walk *walk, const struct mmh_pickle_value *value)
 {
-    const struct mmh_pickle_value *arguments = value->arguments;
-    const struct mmh_pickle_value *only = arguments->count == 1 ? mmh_pickle_at(arguments, 0)
-                                                                : NULL;
+    struct mmh_pickle_value *arguments = value->arguments;
+    struct mmh_pickle_value *only = arguments->count == 1 ? mmh_pickle_at(arguments, 0) : NULL;
     if (only && only->kind == MMH_PICKLE_LIST &&
         mmh_pickle_is_call(value, "collections OrderedDict"))
         visit_pair_list(walk, only);
     else if (arguments->count)
-        visit_under(walk, "",
-                    only ? (struct mmh_pickle_value *)(uintptr_t)only
-                         : (struct mmh_pickle_value *)(uintptr_t)arguments);
+        visit_under(walk, "", only ? only : arguments);
     if (value->first && value->first->key)
         visit_pairs(walk, value);
     else
         visit_sequence(walk, value);
-    if (value->state && value->state->kind == MMH_PICKLE_TUPLE) { /* attributes, and slots */
-        visit_under(walk, "", mmh_pickle_at(value->state, 0));
-        visit_under(walk, "", mmh_pickle_at(value->state, 1));
-    } else {
-        visit_under(walk, "", value->state);
-    }
+    visit_state(walk, value->state);
 }
 
 enum call {
@@ -701,7 +713,7 @@ static void visit_call(struct walk *walk, const struct mmh_pickle_value *callee,
         if (find_call(mmh_pickle_at(arguments, 0)) == CALL_TYPED) /* no wrappers in wrappers */
             break;
         visit_call(walk, mmh_pickle_at(arguments, 0), mmh_pickle_at(arguments, 2), NULL);
-        visit_under(walk, "", mmh_pickle_at(arguments, 3)); /* what else it holds */
+        visit_state(walk, mmh_pickle_at(arguments, 3)); /* what else it holds */
         break;
     case CALL_ARRAY:
         if (value)
@@ -755,9 +767,9 @@ static void visit_persistent(struct walk *walk, struct mmh_pickle_value *value)
 
 static void visit(struct walk *walk, struct mmh_pickle_value *value)
 {
-    if (walk->status || value->is_open || value->seen >= SEEN_MAX)
+    if (walk->status)
         return;
-    if (!walk->visits_left || walk->depth == DEPTH_MAX) {
+    if (walk->visits_left <= value->count || walk->depth == DEPTH_MAX) {
         if (!walk->too_deep)
             mmh_extent_map_remark(walk->torch->map,
                                   "values of the pickle are nested too deep or too "
@@ -765,7 +777,7 @@ static void visit(struct walk *walk, struct mmh_pickle_value *value)
         walk->too_deep = true;
         return;
     }
-    walk->visits_left--;
+    walk->visits_left -= 1 + value->count;
     walk->depth++;
     value->is_open = true;
     value->seen++;

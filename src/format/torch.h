@@ -18,7 +18,7 @@ struct mmh_torch_storage {
     const char *key;
     uint64_t offset, bytes; /* in the source */
     mmh_dtype dtype;        /* as the pickle has it; OPAQUE: not known, or bytes alone */
-    bool part;              /* of another storage: its tensors are views of that one */
+    bool part; /* its bytes are told of elsewhere: a part of another storage, an archive */
     /* private */
     struct mmh_torch_storage *next;        /* of those that lie within a pickle */
     struct mmh_torch_claim *cover;         /* the first tensor that is just this, row by row */

@@ -145,7 +145,7 @@ struct folder {
 };
 
 /* A tensor that torch.save wrote, in an entry of its own. */
-static mmh_status map_pickled(struct folder *folder, const struct mmh_torch_storage *entry,
+static mmh_status map_pickled(struct folder *folder, struct mmh_torch_storage *entry,
                               const char *name, mmh_error *err)
 {
     struct mmh_extent_map *map = folder->torch.map;
@@ -157,8 +157,9 @@ static mmh_status map_pickled(struct folder *folder, const struct mmh_torch_stor
                                      .depth = folder->probe->depth + 1 };
     struct mmh_map_mark outside, before = mmh_extent_map_mark(map);
     mmh_error problem = { 0 };
-    if (part.depth > MMH_FORMAT_DEPTH_MAX)
+    if (part.depth > MMH_FORMAT_DEPTH_MAX || entry->part)
         return MMH_OK;
+    entry->part = true;
     mmh_status status = mmh_extent_map_enter(&outside, map, entry->offset, entry->bytes, NULL, err);
     if (status)
         return status;

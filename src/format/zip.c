@@ -62,9 +62,10 @@ static mmh_status read_end64(struct claim *claim, const struct mmh_source *sourc
                                      err);
     if (status)
         return status;
-    uint64_t at = mmh_load64(bytes + 8); /* counts from the archive's begin, where that may be */
-    if (at > end - LOCATOR_BYTES - END64_BYTES || !magic_at(source, at, END64_MAGIC))
-        at = end - LOCATOR_BYTES - END64_BYTES;
+    uint64_t told = mmh_load64(bytes + 8); /* counts from the archive's begin, where that may be */
+    uint64_t at = end - LOCATOR_BYTES - END64_BYTES; /* nothing lies between them, as a rule */
+    if (!magic_at(source, at, END64_MAGIC) && told < at)
+        at = told;
     if (!magic_at(source, at, END64_MAGIC))
         return MMH_OK;
     status = source->read(source->context, at, bytes, sizeof bytes, err);
@@ -370,7 +371,7 @@ mmh_status mmh_zip_read(struct mmh_zip *zip, struct mmh_arena *arena,
         return status;
     uint64_t most = MMH_MIN(directory.entry_count,
                             (directory.end - directory.offset) / CENTRAL_BYTES);
-    *zip = (struct mmh_zip){ .begin = directory.shift };
+    *zip = (struct mmh_zip){ 0 };
     zip->entries = mmh_arena_array(arena, (size_t)most, sizeof *zip->entries);
     if (!zip->entries)
         return mmh_fail(err, MMH_E_MEMORY, "zip of %llu entries", (unsigned long long)most);

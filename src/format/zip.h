@@ -24,7 +24,6 @@ struct mmh_zip_entry {
 struct mmh_zip {
     struct mmh_zip_entry *entries; /* in the order of the directory */
     size_t entry_count;
-    uint64_t begin;            /* where the archive begins in the source: junk may lie before it */
     uint64_t compressed_bytes; /* of entries that are compressed */
     size_t doubtful_count;     /* entries that are not plain though they are stored */
 };

@@ -397,6 +397,13 @@ static mmh_status finish_metadata(struct mmh_extent_map *map, mmh_error *err)
     return MMH_OK;
 }
 
+void mmh_extent_map_see_bytes(struct mmh_extent_map *map, size_t extent)
+{
+    struct mmh_extent *changed = (struct mmh_extent *)(uintptr_t)&map->extents[extent]; /* ours */
+    if (changed->coded != MMH_DTYPE_OPAQUE)
+        changed->coded = MMH_DTYPE_U8;
+}
+
 mmh_status mmh_extent_map_finish(struct mmh_extent_map *map, mmh_error *err)
 {
     const mmh_allocator *allocator = map->arena->allocator;

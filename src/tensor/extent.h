@@ -166,6 +166,10 @@ void mmh_extent_map_leave(struct mmh_extent_map *map, const struct mmh_map_mark 
  */
 mmh_status mmh_extent_map_finish(struct mmh_extent_map *map, mmh_error *err);
 
+/* Have codecs see the bytes of an extent of a finished map, and not what its type says. Opaque ones
+ * stay opaque. */
+void mmh_extent_map_see_bytes(struct mmh_extent_map *map, size_t extent);
+
 /* Bytes of a tensor, sub-byte types rounded up to whole bytes. False if dtype is none, if elements
  * of a block type are no whole blocks, or if that does not fit in 64 bits; shape [dimensions] may be
  * NULL for a scalar. */

@@ -16,6 +16,7 @@ enum {
     ELEMENTS_MAX = 300000,
     ELEMENTS_USUAL = 1 << 11,
     ELEMENTS_MORE = 1 << 14,
+    RECORDS_SHARE = 32,
     KERNELS_MAX = 8
 };
 
@@ -37,7 +38,9 @@ struct coded {
 
 static void read_block(struct block *block, struct fuzz_input *in)
 {
-    block->hint.dtype = mmh_dtype_scalar((mmh_dtype)fuzz_below(in, MMH_DTYPE_COUNT));
+    mmh_dtype dtype = (mmh_dtype)fuzz_below(in, MMH_DTYPE_COUNT);
+    block->hint.records = mmh_dtype_fields(dtype) ? dtype : MMH_DTYPE_OPAQUE;
+    block->hint.dtype = block->hint.records ? MMH_DTYPE_OPAQUE : mmh_dtype_scalar(dtype);
     block->unit = mmh_dtype_scalar_bytes(block->hint.dtype);
     block->hint.level = 1 + (int)fuzz_below(in, 9);
     size_t parts = fuzz_below(in, PARTS_MAX + 1);
@@ -46,6 +49,8 @@ static void read_block(struct block *block, struct fuzz_input *in)
     elements = 1 + elements % (elements >> 20 == 15  ? ELEMENTS_MAX
                                : elements >> 22 == 2 ? ELEMENTS_MORE
                                                      : ELEMENTS_USUAL);
+    if (block->hint.records)
+        elements = 1 + elements / RECORDS_SHARE;
     parts = MMH_MIN(parts, elements);
     size_t left = elements;
     for (size_t p = 0; p < parts; p++) {
@@ -61,13 +66,16 @@ static void read_block(struct block *block, struct fuzz_input *in)
     block->hint.parts = parts ? block->parts : NULL;
     block->hint.part_count = parts;
     block->bytes = elements * block->unit;
+    if (block->hint.records)
+        block->bytes = elements * mmh_dtype_fields(block->hint.records)->record_bytes;
     block->data = fuzz_memory(block->bytes);
     fuzz_fill(block->data, block->bytes, block->unit, in);
 }
 
 static size_t chunk_bytes(const struct block *block)
 {
-    return block->hint.dtype == MMH_DTYPE_OPAQUE ? (size_t)MMH_OPAQUE_CHUNK_BYTES
+    return block->hint.records                   ? mmh_records_chunk_bytes(block->hint.records)
+         : block->hint.dtype == MMH_DTYPE_OPAQUE ? (size_t)MMH_OPAQUE_CHUNK_BYTES
                                                  : (size_t)MMH_CHUNK_ELEMENTS * block->unit;
 }
 
