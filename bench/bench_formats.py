@@ -213,7 +213,7 @@ def bench_formats(args):
             results[part] = rows
             show(rows, levels)
             if rows:
-                total = {key: sum(row[key] for row in rows) for key in ("bytes", "weights", "found", "zstd", "xz")}
+                whole = {key: sum(row[key] for row in rows) for key in ("bytes", "weights", "found", "zstd", "xz")}
                 whole |= {
                     "unit": f"all of {part}",
                     "levels": {str(level): sum(row["levels"][str(level)] for row in rows) for level in levels},
