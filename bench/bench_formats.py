@@ -139,7 +139,7 @@ def reason(row, level, peer, folder):
     return "; ".join(words)
 
 
-def judge(rows, levels, folder):
+def judge(rows, levels, folder, total):
     for row in rows:
         if row["bytes"] <= SMALL or row["weights"] < WEIGHTS_SHARE * row["bytes"]:
             continue
@@ -154,7 +154,7 @@ def judge(rows, levels, folder):
             ):
                 row.setdefault("losses", {})[str(level)] = reason(row, level, peer, folder)
                 print(f"          {row['losses'][str(level)]}")
-    if 5 in levels and len(rows) > 1:
+    if total and 5 in levels:
         ours, theirs = (sum(values) for values in zip(*((r["levels"]["5"], r["zstd"]) for r in rows)))
         verdict(
             "all models together, -5",
@@ -213,13 +213,13 @@ def bench_formats(args):
             results[part] = rows
             show(rows, levels)
             if rows:
-                total = {key: sum(row[key] for row in rows) for key in ("bytes", "weights", "found", "zstd", "xz")}
-                total |= {
+                whole = {key: sum(row[key] for row in rows) for key in ("bytes", "weights", "found", "zstd", "xz")}
+                whole |= {
                     "unit": f"all of {part}",
                     "levels": {str(level): sum(row["levels"][str(level)] for row in rows) for level in levels},
                 }
-                show([total], levels)
-                judge(rows, levels, Path(folder))
+                show([whole], levels)
+                judge(rows, levels, Path(folder), total=part == "formats" and not wanted)
         if not wanted:
             common.save(
                 "formats",
