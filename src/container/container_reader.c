@@ -555,77 +555,152 @@ static mmh_status read_files(mmh_container_reader *reader, struct mmh_cursor *in
     return status;
 }
 
-static mmh_status read_tensors(mmh_container_reader *reader, struct mmh_cursor *in, mmh_error *err)
+/* ---- the tensor table, column by column ---- */
+
+static mmh_status read_tensor_files(mmh_container_reader *reader, struct mmh_cursor *in,
+                                    mmh_error *err)
 {
     struct mmh_index *index = &reader->index;
-    struct mmh_arena *arena = &reader->arena;
-    mmh_status status = read_count(&index->tensor_count, in, 7, "tensors", err);
-    if (status != MMH_OK)
-        return status;
-    size_t count = (size_t)index->tensor_count;
-    index->tensors = mmh_arena_array(arena, count, sizeof *index->tensors);
-    if (count && !index->tensors)
-        return mmh_fail(err, MMH_E_MEMORY, "index of %zu tensors", count);
     uint64_t number = 0;
-    for (size_t i = 0; i < count; i++) {
-        struct mmh_tensor_record *tensor = &index->tensors[i];
+    for (size_t i = 0; i < index->tensor_count; i++) {
         uint64_t step = mmh_cursor_varint(in);
         if (step >= index->file_count || number + step >= index->file_count)
             return mmh_fail(err, MMH_E_CORRUPT, "tensor %zu belongs to no file", i);
         number += step;
         struct mmh_file_entry *file = &index->files[number];
-        tensor->file = number;
-        tensor->name = read_string(in, arena, err);
-        if (!tensor->name)
-            return err ? err->status : MMH_E_CORRUPT;
-        tensor->dtype = mmh_cursor_u8(in);
-        unsigned flags = mmh_cursor_u8(in);
-        tensor->dimensions = mmh_cursor_u8(in);
-        if (flags & ~(unsigned)MMH_TENSOR_FLAGS)
-            return mmh_fail(err, MMH_E_UNSUPPORTED, "tensor \"%s\" has unknown flags 0x%x",
-                            tensor->name, flags);
-        tensor->big_endian = flags & MMH_TENSOR_BIG_ENDIAN;
-        tensor->column_major = flags & MMH_TENSOR_COLUMN_MAJOR;
-        if (!mmh_dtype_known(tensor->dtype))
-            return mmh_fail(err, MMH_E_UNSUPPORTED, "tensor \"%s\" has unknown element type %u",
-                            tensor->name, (unsigned)tensor->dtype);
-        if (tensor->dimensions > MMH_DIMENSIONS_MAX || tensor->dimensions > mmh_cursor_left(in))
-            return mmh_fail(err, MMH_E_CORRUPT, "tensor \"%s\" has an impossible shape",
-                            tensor->name);
-        uint64_t *shape = mmh_arena_array(arena, tensor->dimensions, sizeof *shape);
-        if (tensor->dimensions && !shape)
-            return mmh_fail(err, MMH_E_MEMORY, "index of %zu tensors", count);
-        for (uint32_t d = 0; d < tensor->dimensions; d++)
-            shape[d] = mmh_cursor_varint(in);
-        tensor->shape = shape;
-        if (flags & MMH_TENSOR_STRIDES) {
-            uint64_t *strides = mmh_arena_array(arena, tensor->dimensions, sizeof *strides);
-            if (!strides)
-                return mmh_fail(err, MMH_E_MEMORY, "index of %zu tensors", count);
-            for (uint32_t d = 0; d < tensor->dimensions; d++)
-                strides[d] = mmh_cursor_varint(in);
-            tensor->strides = strides;
-        }
-        tensor->offset = mmh_cursor_varint(in);
-        tensor->bytes = mmh_cursor_varint(in);
-        if (mmh_cursor_failed(in))
-            break;
-        uint64_t bytes;
-        if (file->record.kind != MMH_FILE_REGULAR || tensor->offset > file->record.bytes ||
-            tensor->bytes > file->record.bytes - tensor->offset ||
-            (tensor->strides && (tensor->column_major ||
-                                 !mmh_strides_bytes(&bytes, tensor->dtype, tensor->dimensions,
-                                                    shape, tensor->strides) ||
-                                 bytes != tensor->bytes)) ||
-            (tensor->dtype != MMH_DTYPE_OPAQUE &&
-             (!mmh_shape_bytes(&bytes, tensor->dtype, tensor->dimensions, shape) ||
-              (bytes != tensor->bytes && !tensor->strides))))
-            return mmh_fail(err, MMH_E_CORRUPT, "tensor \"%s\" does not fit its file",
-                            tensor->name);
+        index->tensors[i].file = number;
         if (!file->tensor_count++)
             file->first_tensor = i;
     }
-    return mmh_cursor_finish_prefix(in, "tensor table", err);
+    return MMH_OK;
+}
+
+static mmh_status read_tensor_names(mmh_container_reader *reader, struct mmh_cursor *in,
+                                    mmh_error *err)
+{
+    struct mmh_index *index = &reader->index;
+    for (size_t i = 0; i < index->tensor_count; i++) {
+        index->tensors[i].name = read_string(in, &reader->arena, err);
+        if (!index->tensors[i].name)
+            return err ? err->status : MMH_E_CORRUPT;
+    }
+    return MMH_OK;
+}
+
+/* Element types, flags, and how many dimensions. `strided` gets who has strides. */
+static mmh_status read_tensor_types(mmh_container_reader *reader, const uint8_t **strided,
+                                    struct mmh_cursor *in, mmh_error *err)
+{
+    struct mmh_index *index = &reader->index;
+    size_t count = (size_t)index->tensor_count;
+    const uint8_t *types = mmh_cursor_bytes(in, count), *flags = mmh_cursor_bytes(in, count);
+    const uint8_t *dimensions = mmh_cursor_bytes(in, count);
+    if (!dimensions || !flags || !types)
+        return mmh_cursor_finish_prefix(in, "tensor table", err);
+    for (size_t i = 0; i < count; i++) {
+        struct mmh_tensor_record *tensor = &index->tensors[i];
+        if (flags[i] & ~(unsigned)MMH_TENSOR_FLAGS)
+            return mmh_fail(err, MMH_E_UNSUPPORTED, "tensor \"%s\" has unknown flags 0x%x",
+                            tensor->name, flags[i]);
+        tensor->dtype = types[i];
+        tensor->big_endian = flags[i] & MMH_TENSOR_BIG_ENDIAN;
+        tensor->column_major = flags[i] & MMH_TENSOR_COLUMN_MAJOR;
+        tensor->dimensions = dimensions[i];
+        if (!mmh_dtype_known(tensor->dtype))
+            return mmh_fail(err, MMH_E_UNSUPPORTED, "tensor \"%s\" has unknown element type %u",
+                            tensor->name, (unsigned)tensor->dtype);
+        if (tensor->dimensions > MMH_DIMENSIONS_MAX)
+            return mmh_fail(err, MMH_E_CORRUPT, "tensor \"%s\" has an impossible shape",
+                            tensor->name);
+    }
+    *strided = flags;
+    return MMH_OK;
+}
+
+/* One varint for each dimension of a tensor, in the arena; NULL: too few, or (as *status) no memory. */
+static const uint64_t *read_sizes(mmh_container_reader *reader, uint32_t dimensions,
+                                  struct mmh_cursor *in, mmh_status *status, mmh_error *err)
+{
+    uint64_t *sizes = NULL;
+    if (dimensions > mmh_cursor_left(in))
+        *status = mmh_fail(err, MMH_E_CORRUPT, "the tensor table ends too early");
+    else if (!(sizes = mmh_arena_array(&reader->arena, dimensions, sizeof *sizes)))
+        *status = mmh_fail(err, MMH_E_MEMORY, "no memory for the index");
+    for (uint32_t d = 0; d < dimensions && *status == MMH_OK; d++)
+        sizes[d] = mmh_cursor_varint(in);
+    return sizes;
+}
+
+/* Bytes from its first to its last element; false if its shape is none. */
+static bool tensor_bytes(uint64_t *bytes, const struct mmh_tensor_record *tensor)
+{
+    if (!tensor->strides)
+        return mmh_shape_bytes(bytes, tensor->dtype, tensor->dimensions, tensor->shape);
+    return !tensor->column_major &&
+           mmh_shape_bytes(bytes, tensor->dtype, tensor->dimensions, tensor->shape) &&
+           mmh_strides_bytes(bytes, tensor->dtype, tensor->dimensions, tensor->shape,
+                             tensor->strides);
+}
+
+static mmh_status read_tensor_places(mmh_container_reader *reader, struct mmh_cursor *in,
+                                     mmh_error *err)
+{
+    struct mmh_index *index = &reader->index;
+    uint64_t end = 0;
+    for (size_t i = 0; i < index->tensor_count; i++) {
+        struct mmh_tensor_record *tensor = &index->tensors[i];
+        uint64_t step = mmh_cursor_varint(in);
+        if (i && tensor->file != tensor[-1].file)
+            end = 0;
+        tensor->offset = end + ((step >> 1) ^ (0 - (step & 1)));
+        end = tensor->offset + tensor->bytes;
+        const struct mmh_file_record *file = &index->files[tensor->file].record;
+        if (file->kind != MMH_FILE_REGULAR || tensor->offset > file->bytes ||
+            tensor->bytes > file->bytes - tensor->offset)
+            return mmh_fail(err, MMH_E_CORRUPT, "tensor \"%s\" does not fit its file",
+                            tensor->name);
+    }
+    return MMH_OK;
+}
+
+static mmh_status read_tensors(mmh_container_reader *reader, struct mmh_cursor *in, mmh_error *err)
+{
+    struct mmh_index *index = &reader->index;
+    const uint8_t *flags = NULL;
+    mmh_status status = read_count(&index->tensor_count, in, 6, "tensors", err);
+    if (status != MMH_OK)
+        return status;
+    size_t count = (size_t)index->tensor_count;
+    index->tensors = mmh_arena_array(&reader->arena, count, sizeof *index->tensors);
+    if (count && !index->tensors)
+        return mmh_fail(err, MMH_E_MEMORY, "index of %zu tensors", count);
+    status = read_tensor_files(reader, in, err);
+    if (status == MMH_OK)
+        status = read_tensor_names(reader, in, err);
+    if (status == MMH_OK)
+        status = read_tensor_types(reader, &flags, in, err);
+    for (size_t i = 0; i < count && status == MMH_OK; i++)
+        index->tensors[i].shape = read_sizes(reader, index->tensors[i].dimensions, in, &status,
+                                             err);
+    for (size_t i = 0; i < count && status == MMH_OK; i++)
+        if (flags[i] & MMH_TENSOR_STRIDES)
+            index->tensors[i].strides = read_sizes(reader, index->tensors[i].dimensions, in,
+                                                   &status, err);
+    for (size_t i = 0; i < count && status == MMH_OK; i++) {
+        struct mmh_tensor_record *tensor = &index->tensors[i];
+        if (tensor->dtype == MMH_DTYPE_OPAQUE)
+            tensor->bytes = mmh_cursor_varint(in);
+        uint64_t bytes = tensor->bytes;
+        bool shaped = tensor->dtype != MMH_DTYPE_OPAQUE || tensor->strides;
+        if (shaped && (!tensor_bytes(&bytes, tensor) ||
+                       (tensor->dtype == MMH_DTYPE_OPAQUE && bytes != tensor->bytes)))
+            status = mmh_fail(err, MMH_E_CORRUPT, "tensor \"%s\" has an impossible shape",
+                              tensor->name);
+        tensor->bytes = bytes;
+    }
+    if (status == MMH_OK)
+        status = read_tensor_places(reader, in, err);
+    return status != MMH_OK ? status : mmh_cursor_finish_prefix(in, "tensor table", err);
 }
 
 static mmh_status read_extensions(struct mmh_cursor *in, mmh_error *err)

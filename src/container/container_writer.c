@@ -11,12 +11,26 @@
 #include "container/layout.h"
 
 /* Small appends are gathered here, so that padding and small chunks do not each cost a call. */
-enum { GATHER_BYTES = 1 << 20 };
+enum { GATHER_BYTES = 1 << 20, SMALL_INDEX_PAGES = 4 };
 
 /* What is remembered of a stored chunk, to find equal ones. */
 struct chunk_note {
     uint32_t bytes;
     uint8_t codec_id;
+};
+
+/* The tensor table, docs/format.md section 5, column by column. */
+enum {
+    COLUMN_FILE,
+    COLUMN_NAME,
+    COLUMN_TYPE,
+    COLUMN_FLAGS,
+    COLUMN_DIMENSIONS,
+    COLUMN_SHAPE,
+    COLUMN_STRIDES,
+    COLUMN_BYTES,
+    COLUMN_PLACE,
+    TENSOR_COLUMNS
 };
 
 struct mmh_container_writer {
@@ -32,11 +46,13 @@ struct mmh_container_writer {
     uint64_t chunk_end; /* end of the last chunk */
 
     struct mmh_buffer codecs, sizes, gaps, hashes; /* the chunk table, column by column */
-    struct mmh_buffer blocks, files, tensors;
+    struct mmh_buffer blocks, files;
+    struct mmh_buffer tensors[TENSOR_COLUMNS];
     struct mmh_buffer notes; /* struct chunk_note[] */
     uint64_t chunk_count, block_count, file_count, tensor_count;
     uint64_t next_chunk; /* docs/format.md section 5, `next` */
-    uint64_t last_file;
+    uint64_t last_file;  /* of the tensors */
+    uint64_t tensor_end; /* of the last one, in it */
     uint64_t shared_chunks, shared_bytes, floor_bytes;
 
     uint32_t *table;   /* open addressing: chunk number + 1, by hash */
@@ -103,9 +119,11 @@ mmh_status mmh_container_writer_create(mmh_container_writer **out,
     writer->options = *options;
     struct mmh_buffer *buffers[] = { &writer->codecs,  &writer->sizes,  &writer->gaps,
                                      &writer->hashes,  &writer->blocks, &writer->files,
-                                     &writer->tensors, &writer->notes };
+                                     &writer->notes };
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++)
         mmh_buffer_init(buffers[i], allocator);
+    for (size_t i = 0; i < TENSOR_COLUMNS; i++)
+        mmh_buffer_init(&writer->tensors[i], allocator);
     writer->gathered = mmh_alloc(allocator, 0, GATHER_BYTES);
     if (!writer->gathered) {
         mmh_container_writer_destroy(writer);
@@ -132,7 +150,8 @@ void mmh_container_writer_destroy(mmh_container_writer *writer)
     mmh_buffer_release(&writer->hashes);
     mmh_buffer_release(&writer->blocks);
     mmh_buffer_release(&writer->files);
-    mmh_buffer_release(&writer->tensors);
+    for (size_t i = 0; i < TENSOR_COLUMNS; i++)
+        mmh_buffer_release(&writer->tensors[i]);
     mmh_buffer_release(&writer->notes);
     mmh_free(writer->allocator, writer->table);
     mmh_free(writer->allocator, writer->gathered);
@@ -281,23 +300,31 @@ mmh_status mmh_container_write_file(mmh_container_writer *writer,
 mmh_status mmh_container_write_tensor(mmh_container_writer *writer,
                                       const struct mmh_tensor_record *tensor, mmh_error *err)
 {
-    struct mmh_buffer *out = &writer->tensors;
-    mmh_buffer_varint(out, tensor->file - writer->last_file);
+    struct mmh_buffer *columns = writer->tensors;
+    if (tensor->file != writer->last_file)
+        writer->tensor_end = 0;
+    mmh_buffer_varint(&columns[COLUMN_FILE], tensor->file - writer->last_file);
     writer->last_file = tensor->file;
-    buffer_string(out, tensor->name);
-    mmh_buffer_u8(out, (uint8_t)tensor->dtype);
-    mmh_buffer_u8(out, (uint8_t)((tensor->big_endian ? MMH_TENSOR_BIG_ENDIAN : 0) |
-                                 (tensor->column_major ? MMH_TENSOR_COLUMN_MAJOR : 0) |
-                                 (tensor->strides ? MMH_TENSOR_STRIDES : 0)));
-    mmh_buffer_u8(out, (uint8_t)tensor->dimensions);
+    buffer_string(&columns[COLUMN_NAME], tensor->name);
+    mmh_buffer_u8(&columns[COLUMN_TYPE], (uint8_t)tensor->dtype);
+    mmh_buffer_u8(&columns[COLUMN_FLAGS],
+                  (uint8_t)((tensor->big_endian ? MMH_TENSOR_BIG_ENDIAN : 0) |
+                            (tensor->column_major ? MMH_TENSOR_COLUMN_MAJOR : 0) |
+                            (tensor->strides ? MMH_TENSOR_STRIDES : 0)));
+    mmh_buffer_u8(&columns[COLUMN_DIMENSIONS], (uint8_t)tensor->dimensions);
     for (uint32_t i = 0; i < tensor->dimensions; i++)
-        mmh_buffer_varint(out, tensor->shape[i]);
+        mmh_buffer_varint(&columns[COLUMN_SHAPE], tensor->shape[i]);
     for (uint32_t i = 0; i < tensor->dimensions && tensor->strides; i++)
-        mmh_buffer_varint(out, tensor->strides[i]);
-    mmh_buffer_varint(out, tensor->offset);
-    mmh_buffer_varint(out, tensor->bytes);
+        mmh_buffer_varint(&columns[COLUMN_STRIDES], tensor->strides[i]);
+    buffer_svarint(&columns[COLUMN_PLACE], (int64_t)(tensor->offset - writer->tensor_end));
+    writer->tensor_end = tensor->offset + tensor->bytes;
+    if (tensor->dtype == MMH_DTYPE_OPAQUE) /* others have what their shape says */
+        mmh_buffer_varint(&columns[COLUMN_BYTES], tensor->bytes);
     writer->tensor_count++;
-    return mmh_buffer_finish(out, "the tensor table", err);
+    mmh_status status = MMH_OK;
+    for (size_t i = 0; i < TENSOR_COLUMNS && status == MMH_OK; i++)
+        status = mmh_buffer_finish(&columns[i], "the tensor table", err);
+    return status;
 }
 
 /* Cut the index into pages; table and pages go to `out`, *table_bytes says where pages begin. A page
@@ -310,6 +337,7 @@ static mmh_status build_pages(mmh_container_writer *writer, struct mmh_buffer *o
     size_t page_count = (size_t)mmh_divide_up(index->bytes, MMH_PAGE_BYTES);
     size_t table_bytes = page_count * MMH_PAGE_ENTRY_BYTES;
     size_t bound = ZSTD_compressBound(MMH_PAGE_BYTES);
+    int level = page_count <= SMALL_INDEX_PAGES ? 19 : 9; /* where it is much of a container */
     uint8_t *packed = mmh_alloc(writer->allocator, 0, bound);
     ZSTD_CCtx *zstd = ZSTD_createCCtx();
     mmh_status status = MMH_OK;
@@ -320,7 +348,7 @@ static mmh_status build_pages(mmh_container_writer *writer, struct mmh_buffer *o
         const uint8_t *page = index->data + i * MMH_PAGE_BYTES;
         size_t left = index->bytes - i * MMH_PAGE_BYTES;
         size_t bytes = left < MMH_PAGE_BYTES ? left : MMH_PAGE_BYTES;
-        size_t stored = ZSTD_compressCCtx(zstd, packed, bound, page, bytes, 9);
+        size_t stored = ZSTD_compressCCtx(zstd, packed, bound, page, bytes, level);
         const uint8_t *data = packed;
         if (ZSTD_isError(stored)) { /* there is room, so it is memory */
             status = mmh_fail(err, MMH_E_MEMORY, "no memory for the index");
@@ -369,7 +397,8 @@ mmh_status mmh_container_finish(mmh_container_writer *writer, struct mmh_contain
     mmh_buffer_varint(&index, writer->file_count);
     mmh_buffer_bytes(&index, writer->files.data, writer->files.bytes);
     mmh_buffer_varint(&index, writer->tensor_count);
-    mmh_buffer_bytes(&index, writer->tensors.data, writer->tensors.bytes);
+    for (size_t i = 0; i < TENSOR_COLUMNS; i++)
+        mmh_buffer_bytes(&index, writer->tensors[i].data, writer->tensors[i].bytes);
     mmh_buffer_varint(&index, 0); /* extensions */
 
     struct mmh_footer footer = { 0 };
