@@ -174,5 +174,26 @@ def test_tensors_of_two_files_may_share_a_name(tmp_path):
     assert mmh("cat", tmp_path / "x.mmh", "1.data:w", code=OK).raw == struct.pack("<f", 1) * 600
 
 
+def test_what_was_saved_over_again_is_stored_once(tmp_path):
+    """ONNX's tools append to a data file that is there: the old tensors stay before the new ones."""
+    model = tmp_path / "m"
+    model.mkdir()
+    data = two_tensors(model)
+    once = mmh("pack", model, "-o", tmp_path / "once.mmh", code=OK)
+    (model / "w.data").write_bytes(b"odd" + data + data)
+    (model / "model.onnx").write_bytes(
+        onnx(
+            external("a", (64, 32), "w.data", 3 + len(data), 8192),
+            external("b", (128,), "w.data", 3 + len(data) + 8192, 512),
+        )
+    )
+    twice = mmh("pack", model, "-o", tmp_path / "twice.mmh", code=OK)
+    assert once.code == twice.code == OK
+    more = (tmp_path / "twice.mmh").stat().st_size - (tmp_path / "once.mmh").stat().st_size
+    assert more < 1500, more
+    mmh("unpack", tmp_path / "twice.mmh", "-o", tmp_path / "out", code=OK)
+    assert tree(tmp_path / "out") == tree(model)
+
+
 if __name__ == "__main__":
     main(globals())

@@ -41,7 +41,8 @@ static size_t put_varint(uint8_t *dst, uint32_t value)
 static size_t gather_rest(uint8_t *rest, const uint8_t *src, size_t bytes,
                           const struct mmh_mixed_plan *mixed)
 {
-    size_t width = mmh_dtype_scalar_bytes(mixed->dtype), used = 0, at = 0, most = REST_RATIO * bytes;
+    size_t width = mmh_dtype_scalar_bytes(mixed->dtype), used = 0, at = 0,
+           most = REST_RATIO * bytes;
     for (size_t r = 0; r < mixed->run_count; r++) {
         if (used + (size_t)2 * MMH_VARINT_MAX > most)
             return 0;
@@ -76,7 +77,8 @@ static mmh_status encode_rest(size_t *used, unsigned *codec_id, uint8_t *dst, si
         trial.src = rest;
         trial.chunk = &chunk;
         trial.elements = bytes;
-        trial.dst = mmh_workspace_scratch(job->workspace, MMH_SCRATCH_TRIAL, mmh_chunk_bound(bytes));
+        trial.dst = mmh_workspace_scratch(job->workspace, MMH_SCRATCH_TRIAL,
+                                          mmh_chunk_bound(bytes));
         if (!trial.dst)
             return mmh_fail(err, MMH_E_MEMORY, "encoding a part of %zu bytes", bytes);
         trial.room = mmh_chunk_bound(bytes);

@@ -7,6 +7,7 @@
 
 #include "base/bits.h"
 #include "base/cursor.h"
+#include "engine/copies.h"
 #include "engine/survey.h"
 #include "format/layout_file.h"
 
@@ -20,10 +21,10 @@ enum {
     SMALL_BYTES = 1 << 16,  /* tensors are stored once. Below that level: below this. */
     JOINED_MAX = 4096,      /* tensors in one block */
     JOINED_RECORDS_BYTES = 1 << 20, /* of such that are small, of one block type */
-    TINY_BYTES = 512,           /* typed runs below this are opaque: a chunk costs about 50 bytes */
+    TINY_BYTES = 512, /* typed runs below this are opaque: a chunk costs about 50 bytes */
     MIXED_OTHER_BYTES = 1 << 20, /* of one mixed block, about */
-    TINY_RECORDS_BYTES = 4096,  /* and records, as their models say what fields they have */
-    OPAQUE_CHUNK_HIGH_LEVEL = 7 /* from this level on opaque chunks are as large as may be */
+    TINY_RECORDS_BYTES = 4096,   /* and records, as their models say what fields they have */
+    OPAQUE_CHUNK_HIGH_LEVEL = 7  /* from this level on opaque chunks are as large as may be */
 };
 
 /* ---- files ---- */
@@ -417,8 +418,8 @@ static bool may_mix(const struct run *run)
 /* Whether a run is little enough to be other bytes within one. */
 static bool is_gap(const struct run *run)
 {
-    return run->bytes <= (has_parts(run) ? (uint64_t)MMH_SURVEY_MINOR_BYTES
-                                         : (uint64_t)MMH_SURVEY_GAP_BYTES);
+    return run->bytes <=
+           (has_parts(run) ? (uint64_t)MMH_SURVEY_MINOR_BYTES : (uint64_t)MMH_SURVEY_GAP_BYTES);
 }
 
 /* The end of the runs from `first` on that are better one mixed block: first + 1 if none is. Those
@@ -808,6 +809,18 @@ static mmh_status map_told_files(struct mmh_plan *plan, struct mmh_arena *arena,
     return status;
 }
 
+static mmh_status find_copies(struct mmh_plan_file *file, const mmh_allocator *allocator,
+                              mmh_error *err)
+{
+    mmh_input *input;
+    mmh_status status = mmh_plan_open(&input, file, allocator, err);
+    if (status != MMH_OK)
+        return status;
+    status = mmh_copies_find(&file->map, input, allocator, err);
+    mmh_input_close(input);
+    return status;
+}
+
 /* Survey the files, and cut them into blocks. */
 static mmh_status cut_files(struct mmh_plan *plan, struct mmh_arena *arena, struct block_list *list,
                             mmh_context *context, int level, mmh_error *err)
@@ -822,6 +835,9 @@ static mmh_status cut_files(struct mmh_plan *plan, struct mmh_arena *arena, stru
         struct mmh_plan_file *file = &plan->files[i];
         if (file->info.kind != MMH_PATH_FILE)
             continue;
+        status = find_copies(file, context->allocator, err);
+        if (status != MMH_OK)
+            return status;
         counts[i] = file->map.extent_count;
         surveys[i] = mmh_arena_array(arena, counts[i], sizeof **surveys);
         if (!surveys[i])
