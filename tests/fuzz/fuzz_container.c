@@ -8,6 +8,7 @@
  * Any other is the parts of one (sealed_parts), so that nothing stops at hashes.
  */
 #include "sealed.h"
+#include "tensor/extent.h"
 
 #include <dirent.h>
 #include <ftw.h>
@@ -41,8 +42,12 @@ static bool load_tensor(mmh_reader *reader, uint64_t number)
     }
     mmh_status one = mmh_load_slice(reader, number, last, tensor.shape, element, sizeof element,
                                     NULL);
-    if (status == MMH_OK && mmh_dtype_bit_count(tensor.dtype) % 8 == 0 &&
-        tensor.dtype != MMH_DTYPE_OPAQUE) { /* whose shape may say anything */
+    unsigned bits = mmh_dtype_bit_count(tensor.dtype);
+    uint64_t bytes;
+    if (status == MMH_OK && bits && bits % 8 == 0 &&
+        tensor.dtype != MMH_DTYPE_OPAQUE && /* whose shape may say anything */
+        mmh_shape_bytes(&bytes, tensor.dtype, tensor.dimensions, tensor.shape) &&
+        bytes <= tensor.bytes) { /* unless elements share bytes */
         status = mmh_load_slice(reader, number, begin, end, memory, (size_t)tensor.bytes, NULL);
         FUZZ_REQUIRE(empty || !one);
     }
