@@ -66,11 +66,12 @@ mmh_status mmh_model_fields_read(struct mmh_model *model, const uint8_t *payload
         const uint8_t *own = mmh_cursor_bytes(&in, model_bytes[f]);
         if (!own || (model_bytes[f] && own[0] >= MMH_MODEL_FIELDS))
             return mmh_fail(err, MMH_E_CORRUPT, "the model of field %u is damaged", f);
-        if (records > INT64_MAX / field->field.elements)
+        uint64_t elements;
+        if (!mmh_u64_mul(&elements, records, field->field.elements))
             return mmh_fail(err, MMH_E_CORRUPT, "a block has too many elements");
         if (model_bytes[f])
-            status = mmh_model_create(&field->model, own, model_bytes[f],
-                                      records * field->field.elements, model->allocator, err);
+            status = mmh_model_create(&field->model, own, model_bytes[f], elements,
+                                      model->allocator, err);
     }
     return status ? status : mmh_cursor_finish(&in, "model", err);
 }

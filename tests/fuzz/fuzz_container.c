@@ -8,6 +8,7 @@
  * Any other is the parts of one (sealed_parts), so that nothing stops at hashes.
  */
 #include "sealed.h"
+#include "tensor/extent.h"
 
 #include <dirent.h>
 #include <ftw.h>
@@ -43,8 +44,11 @@ static bool load_tensor(mmh_reader *reader, uint64_t number)
     }
     mmh_status one = mmh_load_slice(reader, number, last, tensor.shape, element, sizeof element,
                                     NULL);
+    uint64_t bytes;
     if (status == MMH_OK && block &&
-        tensor.dtype != MMH_DTYPE_OPAQUE) { /* whose shape may say anything */
+        tensor.dtype != MMH_DTYPE_OPAQUE && /* whose shape may say anything */
+        mmh_shape_bytes(&bytes, tensor.dtype, tensor.dimensions, tensor.shape) &&
+        bytes <= tensor.bytes) { /* unless elements share bytes */
         mmh_status part = mmh_load_slice(reader, number, begin, end, memory, (size_t)tensor.bytes,
                                          NULL);
         if (block == 1 || part != MMH_E_UNSUPPORTED) /* rows may be of no whole blocks */

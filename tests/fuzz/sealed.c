@@ -208,14 +208,11 @@ const char *index_problem(const mmh_container_reader *reader)
         uint64_t room = index->files[tensor->file].record.bytes;
         if (tensor->offset > room || tensor->bytes > room - tensor->offset)
             return "a tensor reaches past its file";
-        if (tensor->strides) {
-            if (!mmh_strides_bytes(&bytes, tensor->dtype, tensor->dimensions, tensor->shape,
-                                   tensor->strides) ||
-                bytes != tensor->bytes)
-                return "a tensor's strides and bytes disagree";
-            continue;
-        }
-        if (tensor->dtype != MMH_DTYPE_OPAQUE &&
+        if (tensor->strides && (!mmh_strides_bytes(&bytes, tensor->dtype, tensor->dimensions,
+                                                   tensor->shape, tensor->strides) ||
+                                bytes != tensor->bytes))
+            return "a tensor's strides and bytes disagree";
+        if (tensor->dtype != MMH_DTYPE_OPAQUE && !tensor->strides &&
             (!mmh_shape_bytes(&bytes, tensor->dtype, tensor->dimensions, tensor->shape) ||
              bytes != tensor->bytes))
             return "a tensor's shape and bytes disagree";

@@ -608,6 +608,7 @@ def read_tensor_table(cursor, files):
         if strides is not None:
             need(not flags & 2, "a tensor with strides that is column-major")
             need(strided_bytes(kind, shape, strides) == size, "a tensor's strides and bytes do not agree")
+            need(not kind or plain_bytes(kind, shape) < 1 << 64, "a tensor of too many elements")
         elif kind:
             need(plain_bytes(kind, shape) == size, "a tensor's type, shape and bytes do not agree")
         tensors.append(Tensor(file.name, name, kind, flags, shape, strides, offset, size))
