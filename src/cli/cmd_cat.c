@@ -489,12 +489,16 @@ static mmh_status put_bytes(struct cat *cat, uint64_t file, uint64_t offset, uin
 static mmh_status cat_tensor(struct cat *cat, const char *name, bool text)
 {
     mmh_dtype dtype = cat->tensor.dtype;
-    bool npy = cat->options->npy && !text, packed = mmh_dtype_bit_count(dtype) % 8 != 0;
+    unsigned bits = mmh_dtype_bit_count(dtype);
+    bool npy = cat->options->npy && !text, packed = !bits || bits % 8 != 0;
+    if (!bits && (npy || text))
+        return fail(cat, MMH_E_UNSUPPORTED, "\"%s\" is blocks of %s: it has only its bytes",
+                    cat->tensor.name, mmh_dtype_text(dtype));
     uint64_t count = mmh_selection_count(&cat->selection);
     mmh_status status = MMH_OK;
     cat->total_bytes = packed && !npy && !text
                          ? cat->tensor.bytes
-                         : count * mmh_dtype_bit_count(npy ? npy_type(dtype).written : dtype) / 8;
+                         : count * (npy ? mmh_dtype_bit_count(npy_type(dtype).written) : bits) / 8;
     cat->done_bytes = 0;
     if (too_much(cat))
         return cat->err->status;
