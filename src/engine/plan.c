@@ -458,15 +458,24 @@ static size_t mixed_end(struct run *runs, size_t count, size_t first, int level)
     return worth ? end : first + 1;
 }
 
-/* Runs [first, end) as one mixed block: what is marked is its elements. */
+/* Whether a run that joins no other is small enough to be coded with the few bytes before it: those
+ * would be a block of their own. */
+static bool takes_lead(const struct run *run)
+{
+    return run->dtype != MMH_DTYPE_OPAQUE && run->bytes >= TINY_BYTES && run->bytes < SMALL_BYTES &&
+           run->survey->seen && !(run->major && run->survey->repeated);
+}
+
+/* Runs [first, end) as one mixed block, with `lead` other bytes before them: what is marked is its
+ * elements. */
 static void add_mixed(struct block_list *list, const struct run *runs, size_t first, size_t end,
-                      size_t file, int level, const struct mmh_block_part *parts)
+                      uint64_t lead, size_t file, int level, const struct mmh_block_part *parts)
 {
     const struct run *head = &runs[first], *last = &runs[end - 1];
-    uint64_t bytes = last->offset + last->bytes - head->offset, other = 0;
+    uint64_t bytes = lead + last->offset + last->bytes - head->offset, other = lead;
     struct mmh_plan_block block = {
         .file = file,
-        .offset = head->offset,
+        .offset = head->offset - lead,
         .bytes = bytes,
         .chunk_bytes = (uint32_t)bytes,
         .hint = { .dtype = MMH_DTYPE_OPAQUE,
@@ -537,12 +546,16 @@ static mmh_status plan_blocks(struct block_list *list, const struct mmh_extent_m
     size_t count = found.runs.bytes / sizeof *runs;
     for (size_t i = 0, end; good && i < count; i = end) {
         end = mixed_end(runs, count, i, level);
-        if (end == i + 1) {
+        uint64_t lead = pending.bytes <= MMH_SURVEY_GAP_BYTES ? pending.bytes : 0;
+        if (end == i + 1 && !(lead && takes_lead(&runs[i]))) {
             end_run(list, runs[i], &pending, file, level, parts);
             continue;
         }
+        if (lead)
+            pending.bytes = 0;
         flush(list, &pending, file, level);
-        add_mixed(list, runs, i, end, file, level, parts);
+        runs[i].mixed = true;
+        add_mixed(list, runs, i, end, lead, file, level, parts);
     }
     flush(list, &pending, file, level);
     mmh_buffer_release(&found.runs);
