@@ -117,8 +117,8 @@ mmh_status mmh_container_writer_create(mmh_container_writer **out,
     writer->sink = sink;
     writer->sink_context = sink_context;
     writer->options = *options;
-    struct mmh_buffer *buffers[] = { &writer->codecs,  &writer->sizes,  &writer->gaps,
-                                     &writer->hashes,  &writer->blocks, &writer->files,
+    struct mmh_buffer *buffers[] = { &writer->codecs, &writer->sizes,  &writer->gaps,
+                                     &writer->hashes, &writer->blocks, &writer->files,
                                      &writer->notes };
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++)
         mmh_buffer_init(buffers[i], allocator);

@@ -20,10 +20,10 @@ enum {
     SMALL_BYTES = 1 << 16,  /* tensors are stored once. Below that level: below this. */
     JOINED_MAX = 4096,      /* tensors in one block */
     JOINED_RECORDS_BYTES = 1 << 20, /* of such that are small, of one block type */
-    TINY_BYTES = 512,           /* typed runs below this are opaque: a chunk costs about 50 bytes */
+    TINY_BYTES = 512, /* typed runs below this are opaque: a chunk costs about 50 bytes */
     MIXED_OTHER_BYTES = 1 << 20, /* of one mixed block, about */
-    TINY_RECORDS_BYTES = 4096,  /* and records, as their models say what fields they have */
-    OPAQUE_CHUNK_HIGH_LEVEL = 7 /* from this level on opaque chunks are as large as may be */
+    TINY_RECORDS_BYTES = 4096,   /* and records, as their models say what fields they have */
+    OPAQUE_CHUNK_HIGH_LEVEL = 7  /* from this level on opaque chunks are as large as may be */
 };
 
 /* ---- files ---- */
@@ -417,8 +417,8 @@ static bool may_mix(const struct run *run)
 /* Whether a run is little enough to be other bytes within one. */
 static bool is_gap(const struct run *run)
 {
-    return run->bytes <= (has_parts(run) ? (uint64_t)MMH_SURVEY_MINOR_BYTES
-                                         : (uint64_t)MMH_SURVEY_GAP_BYTES);
+    return run->bytes <=
+           (has_parts(run) ? (uint64_t)MMH_SURVEY_MINOR_BYTES : (uint64_t)MMH_SURVEY_GAP_BYTES);
 }
 
 /* The end of the runs from `first` on that are better one mixed block: first + 1 if none is. Those

@@ -172,9 +172,7 @@ static mmh_status compare(struct run *run, struct surveying *surveying, struct m
     status = mmh_join_next(&survey->joins, worker->codec, worker->stored, scalar, &part,
                            surveying->level, !survey->compared, err);
     if (!survey->joins)
-        *run = (struct run){ .first = survey,
-                             .extent = extent,
-                             .signature = survey->signature };
+        *run = (struct run){ .first = survey, .extent = extent, .signature = survey->signature };
     run->elements += part.elements;
     return status;
 }
@@ -197,7 +195,8 @@ static mmh_status try_batch(struct surveying *surveying, struct mmh_worker *work
         do {
             if (extents[next].bytes >= MMH_SURVEY_MINOR_BYTES && !majors++)
                 major = next;
-        } while (++next < end && survey[next].compared && one_type(&extents[first], &extents[next]));
+        } while (++next < end && survey[next].compared &&
+                 one_type(&extents[first], &extents[next]));
         if (majors > 1 && survey[first].seen) {
             bool joins = survey[first].compared && survey[major].joins; /* those before a gap */
             status = mmh_survey_settle(&survey[first], surveying->context, worker, input,
