@@ -42,12 +42,24 @@ static void say_float(const uint8_t *payload, const char *where)
                                  : "plain");
 }
 
+/* The codecs of a mixed chunk's two parts. */
+static void say_mixed(const uint8_t *payload)
+{
+    printf("mixed of %s\n", mmh_codec_name(payload[0]));
+    printf("mixed rest %s\n", mmh_codec_name(payload[1]));
+    if (payload[0] == MMH_CODEC_FLOAT && mmh_load32(payload + 4) > 24)
+        say_float(payload + 16, " in mixed");
+}
+
 static void say_chunk(unsigned codec_id, const uint8_t *payload, size_t bytes)
 {
     const char *name = mmh_codec_name(codec_id);
     printf("codec %s\n", name ? name : "unknown");
     if (codec_id == MMH_CODEC_FLOAT && bytes > 24)
         say_float(payload, "");
+    if (codec_id == MMH_CODEC_MIXED && bytes > 16 && payload[0] < MMH_CODEC_COUNT &&
+        payload[1] < MMH_CODEC_COUNT)
+        say_mixed(payload);
     if (codec_id == MMH_CODEC_ZERO_RUN && bytes > 12) {
         size_t inner = mmh_round_up(12 + mmh_load32(payload + 8), 8);
         printf("zero-run mask %s\n", payload[5] ? "zstd" : "plain");
@@ -68,9 +80,13 @@ static void say_model(const uint8_t *payload, size_t bytes, uint64_t elements)
         printf("model pairs\n");
     else if (model->kind == MMH_MODEL_FIELDS)
         printf("model fields\n");
+    else if (model->kind == MMH_MODEL_MIXED)
+        printf("model mixed%s\n", model->within ? "" : " without one of its own");
     else
         printf("model %s, %s\n", model->table_count > 1 ? "several tables" : "one table",
                model->view_count ? "classes" : "no classes");
+    if (model->within_big_endian)
+        printf("mixed big endian\n");
     for (unsigned i = 0; i < model->field_count; i++)
         printf("fields %s\n", model->fields[i].field.pieces[0].group ? "bits" : "whole elements");
     for (size_t i = 0; i < model->view_count; i++)

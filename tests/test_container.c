@@ -15,6 +15,7 @@
 
 #include "base/bits.h"
 #include "container/layout.h"
+#include "tensor/extent.h"
 
 /* A container in memory. */
 struct image {
@@ -170,6 +171,115 @@ static void test_container_gives_back_what_was_written(void **state)
     free(image.data);
 }
 
+static uint64_t next_random(uint64_t *state)
+{
+    *state = *state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    return *state >> 33;
+}
+
+/* The bytes that a tensor's type, shape and strides say; an opaque one's without strides stay. */
+static bool set_bytes(struct mmh_tensor_record *tensor)
+{
+    if (tensor->dtype == MMH_DTYPE_OPAQUE && !tensor->strides)
+        return true;
+    return mmh_shape_bytes(&tensor->bytes, tensor->dtype, tensor->dimensions, tensor->shape) &&
+           (!tensor->strides || mmh_strides_bytes(&tensor->bytes, tensor->dtype, tensor->dimensions,
+                                                  tensor->shape, tensor->strides));
+}
+
+/* A tensor of any kind that lies within a file of so many bytes. */
+static void any_tensor(struct mmh_tensor_record *tensor, uint64_t *shape, uint64_t *strides,
+                       uint64_t file_bytes, uint64_t *random)
+{
+    do {
+        *tensor = (struct mmh_tensor_record){
+            .name = next_random(random) % 8 ? "w" : "",
+            .dtype = (mmh_dtype)(next_random(random) % MMH_DTYPE_COUNT),
+            .dimensions = (uint32_t)next_random(random) % 4,
+            .big_endian = next_random(random) % 4 == 0,
+            .column_major = next_random(random) % 4 == 0,
+            .shape = shape,
+            .bytes = next_random(random) % 300,
+        };
+        unsigned bytes, unit = mmh_dtype_block(tensor->dtype, &bytes);
+        for (uint32_t d = 0; d < tensor->dimensions; d++) {
+            shape[d] = next_random(random) % 6;
+            strides[d] = next_random(random) % 40;
+        }
+        if (tensor->dimensions && unit)
+            shape[tensor->dimensions - 1] *= unit;
+        if (next_random(random) % 3 == 0 && !tensor->column_major)
+            tensor->strides = strides;
+    } while (!set_bytes(tensor) || tensor->bytes > file_bytes);
+    tensor->offset = next_random(random) % (file_bytes - tensor->bytes + 1);
+}
+
+/* Tensors of all types, with and without strides, in any order in their files, come back alike. */
+static void test_tensors_come_back_in_every_column(void **state)
+{
+    enum { TENSORS = 3000, DIMENSIONS = 4, FILES = 3 };
+    static struct mmh_tensor_record tensors[TENSORS];
+    static uint64_t shapes[TENSORS][DIMENSIONS], strides[TENSORS][DIMENSIONS];
+    static uint8_t data[BLOCK];
+    struct mmh_container_options options = { .hash_suite = mmh_hash_suite_default(),
+                                             .level = 5,
+                                             .writer = "test" };
+    struct image image = { 0 };
+    mmh_container_writer *writer;
+    mmh_container_reader reader;
+    uint64_t random = 12;
+    unsigned strided = 0;
+    (void)state;
+    assert_int_equal(mmh_container_writer_create(&writer, &options, image_sink, &image, NULL, NULL),
+                     MMH_OK);
+    for (unsigned f = 0; f < FILES; f++) {
+        struct mmh_stored_chunk chunk;
+        chunk_set(&chunk, data, BLOCK);
+        struct mmh_block_record block = { .bytes = BLOCK, .chunk_bytes = BLOCK, .chunks = &chunk };
+        assert_int_equal(mmh_container_write_block(writer, &block, NULL), MMH_OK);
+        const char *const names[FILES] = { "a", "b", "c" };
+        struct mmh_file_record file = {
+            .name = names[f], .kind = MMH_FILE_REGULAR, .bytes = BLOCK, .block_count = 1
+        };
+        assert_int_equal(mmh_container_write_file(writer, &file, NULL), MMH_OK);
+    }
+    for (size_t i = 0; i < TENSORS; i++) {
+        any_tensor(&tensors[i], shapes[i], strides[i], BLOCK, &random);
+        tensors[i].file = i * FILES / TENSORS / 2 * 2; /* "b" has none */
+        strided += tensors[i].strides != NULL;
+        assert_int_equal(mmh_container_write_tensor(writer, &tensors[i], NULL), MMH_OK);
+    }
+    struct mmh_container_totals totals;
+    assert_int_equal(mmh_container_finish(writer, &totals, NULL), MMH_OK);
+    mmh_container_writer_destroy(writer);
+    assert_int_equal(image_open(&reader, &image, true, NULL), MMH_OK);
+    assert_int_equal(reader.index.tensor_count, TENSORS);
+    assert_in_range(strided, TENSORS / 10, TENSORS / 2);
+    for (size_t i = 0; i < TENSORS; i++) {
+        const struct mmh_tensor_record *was = &tensors[i], *is = &reader.index.tensors[i];
+        assert_int_equal(is->file, was->file);
+        assert_string_equal(is->name, was->name);
+        assert_int_equal(is->dtype, was->dtype);
+        assert_int_equal(is->big_endian, was->big_endian);
+        assert_int_equal(is->column_major, was->column_major);
+        assert_int_equal(is->offset, was->offset);
+        assert_int_equal(is->bytes, was->bytes);
+        assert_int_equal(is->dimensions, was->dimensions);
+        assert_int_equal(is->strides != NULL, was->strides != NULL);
+        size_t bytes = was->dimensions * sizeof *was->shape;
+        if (bytes)
+            assert_memory_equal(is->shape, was->shape, bytes);
+        if (bytes && was->strides)
+            assert_memory_equal(is->strides, was->strides, bytes);
+    }
+    for (unsigned f = 0; f < FILES; f++)
+        assert_int_equal(reader.index.files[f].tensor_count, f == 1   ? 0
+                                                             : f == 0 ? TENSORS * 2 / FILES
+                                                                      : TENSORS / FILES);
+    mmh_container_close(&reader);
+    free(image.data);
+}
+
 /* Every byte outside the chunks, damaged: noticed when spares are checked, and never believed. */
 static void test_container_finds_every_damaged_byte(void **state)
 {
@@ -264,12 +374,6 @@ static void image_seal(struct image *image, const uint8_t *index, size_t index_b
         image_sink(image, foot, sizeof foot, NULL);
     }
     free(pages);
-}
-
-static uint64_t next_random(uint64_t *state)
-{
-    *state = *state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-    return *state >> 33;
 }
 
 /* Read all that an accepted index offers, as the engine would. */
@@ -383,7 +487,7 @@ enum emptiness { METADATA, TENSORS, EXTENSIONS, EMPTINESS_COUNT };
 /* An index of about `bytes` that says next to nothing, many times. */
 static void empty_index(struct mmh_buffer *out, enum emptiness emptiness, size_t bytes)
 {
-    static const uint8_t tensor[] = { 0, 0, 0, 0, 1, 0, 0, 0 }; /* no name, of the shape [0] */
+    enum { TENSOR_BYTES = 8, BEFORE_DIMENSIONS = 4 }; /* opaque, without a name, of the shape [0] */
     mmh_buffer_u32(out, MMH_INDEX_VERSION);
     mmh_buffer_zeros(out, 2); /* writer, level */
     mmh_buffer_zeros(out, 2); /* chunks, blocks */
@@ -399,9 +503,12 @@ static void empty_index(struct mmh_buffer *out, enum emptiness emptiness, size_t
         mmh_buffer_bytes(out, "\1a\0\0\0", 5);
         mmh_buffer_zeros(out,
                          1 + 1 + MMH_HASH_BYTES + 2); /* time, size, digest, blocks, metadata */
-        mmh_buffer_varint(out, bytes / sizeof tensor);
-        for (size_t i = 0; i < bytes / sizeof tensor; i++)
-            mmh_buffer_bytes(out, tensor, sizeof tensor);
+        size_t count = bytes / TENSOR_BYTES;
+        mmh_buffer_varint(out, count);
+        mmh_buffer_zeros(out, BEFORE_DIMENSIONS * count);
+        for (size_t i = 0; i < count; i++)
+            mmh_buffer_u8(out, 1);
+        mmh_buffer_zeros(out, (TENSOR_BYTES - BEFORE_DIMENSIONS - 1) * count);
         mmh_buffer_u8(out, 0);
     } else {
         mmh_buffer_zeros(out, 2); /* files, tensors */
@@ -493,6 +600,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_container_gives_back_what_was_written),
+        cmocka_unit_test(test_tensors_come_back_in_every_column),
         cmocka_unit_test(test_container_finds_every_damaged_byte),
         cmocka_unit_test(test_container_refuses_every_truncation_that_loses_the_index),
         cmocka_unit_test(test_hostile_indexes_are_refused_or_consistent),

@@ -103,14 +103,13 @@ def test_damage_counts_more_than_what_is_unknown(tmp_path):
 
 def test_listing_takes_no_time(tmp_path):
     count, tensors = 400_000, 30_000  # each tensor is all of one chunk, many times
-    whole = golden.varint(count)
     packed = golden.Handmade(
         data=b"x",
         size=count,
         chunk_bytes=1,
         references=b"\0" + b"\1" * (count - 1),
         tensor_count=tensors,
-        tensors=(b"\0\1t\0\0\1" + whole + b"\0" + whole) * tensors,
+        tensors=golden.columns(*[golden.Tensor(dtype=0, shape=(count,), size=count)] * tensors),
     ).bytes()
     (tmp_path / "x.mmh").write_bytes(packed)
     result = mmh("ls", tmp_path / "x.mmh", code=OK)

@@ -11,7 +11,9 @@ draft number rises, and commit what it writes; the folders of older drafts, whic
 more, go.
 """
 
+import dataclasses
 import hashlib
+import io
 import json
 import lzma
 import os
@@ -21,6 +23,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import zipfile
 import zlib
 from pathlib import Path
 
@@ -28,7 +31,7 @@ import golden_payloads
 
 ROOT = Path(__file__).resolve().parents[1]
 GOLDEN = ROOT / "tests" / "golden"
-BYTES_MAX = 900_000
+BYTES_MAX = 1_200_000
 
 # What all golden files together must make use of, as build/tests/golden_features calls it, besides
 # what that says without an argument: every codec, element type, format, level and hash suite.
@@ -61,6 +64,11 @@ FEATURES = {
     "model pairs",
     "model fields",
     "fields bits",
+    "model mixed",
+    "model mixed without one of its own",
+    "mixed big endian",
+    *(f"mixed of {codec}" for codec in ("float", "bytes-rans", "shuffle-zstd")),
+    *(f"mixed rest {codec}" for codec in ("store", "zstd", "lzma")),
     "model view with rows columns",
     "model of several views",
     "block big endian",
@@ -69,6 +77,7 @@ FEATURES = {
     "tensor big endian",
     "tensor column-major",
     "tensor empty",
+    "tensor with strides",
     "file regular",
     "file folder",
     "file symlink",
@@ -173,6 +182,29 @@ def npy(descr, shape, data, fortran=False):
     header = f"{{'descr': '{descr}', 'fortran_order': {fortran}, 'shape': {shape!r}, }}".encode()
     header += b" " * (-(len(header) + 11) % 64) + b"\n"
     return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + data
+
+
+def stored_zip(members):
+    """A zip of (name, bytes) that are stored as they are, as an .npz has its arrays."""
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as out:
+        for name, data in members:
+            out.writestr(zipfile.ZipInfo(name), data)
+    return made.getvalue()
+
+
+def ustar(members):
+    """A tar of (name, bytes)."""
+    out = b""
+    for name, data in members:
+        block = bytearray(512)
+        block[: len(name)] = name
+        block[124:135] = b"%011o" % len(data)
+        block[148:156] = b" " * 8
+        block[156] = ord("0")
+        block[148:155] = b"%06o\0" % sum(block)
+        out += block + data + bytes(-len(data) % 512)
+    return out
 
 
 def gguf(tensors):
@@ -299,10 +331,6 @@ def integer_tensors():
     packed = {"U16": "H", "I16": "h", "U32": "I", "I32": "i", "U64": "Q", "I64": "q"}
     tensors = [
         ("u8", "U8", [1024], bytes(numbers.below(24) * 9 for _ in range(1024))),
-        ("patches i8", "I8", [6144], patches_of(numbers, 6144, lambda: (numbers.bell() >> 14) % 256)),
-        ("scales", "F8_E8M0", [512], bytes(120 + numbers.below(6) for _ in range(512))),
-        ("patches u8", "U8", [2048], patches_of(numbers, 2048, lambda: 1 + numbers.below(255))),
-        ("mask", "BOOL", [1024], bytes(int(i % 7 == 0) for i in range(1024))),
         ("i8", "I8", [16, 64], small_integers(1024, 31)),
         matrix("e4m3", "F8_E4M3", 16, 64, 32),
         matrix("e5m2", "F8_E5M2", 16, 64, 33),
@@ -325,6 +353,17 @@ def integer_tensors():
             )
         )
     return tensors
+
+
+def zero_tensors():
+    """Bytes most of which are zero, or few; no two of one type, which would be coded together."""
+    numbers = Numbers(30)
+    return [
+        ("patches i8", "I8", [6144], patches_of(numbers, 6144, lambda: (numbers.bell() >> 14) % 256)),
+        ("scales", "F8_E8M0", [512], bytes(120 + numbers.below(6) for _ in range(512))),
+        ("patches u8", "U8", [2048], patches_of(numbers, 2048, lambda: 1 + numbers.below(255))),
+        ("mask", "BOOL", [1024], bytes(int(i % 7 == 0) for i in range(1024))),
+    ]
 
 
 def pair_tensors():
@@ -377,6 +416,99 @@ def classes_tensors(level):
     if level == 3:
         return [matrix("classes", "BF16", 64, 128, 50)]
     return [matrix("classes", "BF16", 64, 32, 50), matrix("more", "BF16", 64, 32, 51)]
+
+
+def small_arrays(descr, count, seed, name="layer"):
+    """The members of an .npz: small arrays of one type between the headers of their formats, some of them equal."""
+    dtype = {"f4": "F32", "f8": "F64", "f2": "F16"}.get(descr[1:])
+    members = []
+    for number in range(count):
+        columns = 24 + number % 5 * 8
+        if dtype:
+            data = pack_floats(weights(8, columns, seed + number), dtype)
+        else:  # integers of a few values
+            data = b"".join(
+                value.to_bytes(int(descr[2:]), "little")
+                for value in small_integers(8 * columns, seed + number, 11 if descr[2:] == "1" else 14)
+            )
+        if descr[0] == ">":
+            width = int(descr[2:])
+            data = b"".join(data[at : at + width][::-1] for at in range(0, len(data), width))
+        members.append((f"{name}{number}/weight.npy", npy(descr, (8, columns), data)))
+    return members
+
+
+def mixed_arrays():
+    """An .npz whose small arrays are coded together, but for two that are equal and large enough to be stored once."""
+    large = npy("<f4", (16, 64), pack_floats(weights(16, 64, 500), "F32"))
+    members = small_arrays("<f4", 12, 501)
+    return [*members[:4], ("tied.npy", large), *members[4:], ("again.npy", large)]
+
+
+def gap_tensors():
+    """Small weights with noise between them."""
+    return [
+        matrix("a", "F32", 8, 24, 660),
+        ("noise", "U8", [40], Numbers(661).bytes(40)),
+        matrix("b", "F32", 8, 32, 662),
+    ]
+
+
+def tar_of_old():
+    """torch.save before 0.2: storages, tensors, and their names."""
+
+    def pickled(text):
+        return b"\x80\2" + text + b"."
+
+    storage = pickled(b"(K\7X\3\0\0\0cpuctorch\nFloatStorage\nt") + struct.pack("<Q", 6)
+    storages = pickled(b"K\1") + storage + pack_floats(weights(2, 3, 510), "F32") + pickled(b"]")
+    tensors = pickled(b"K\1") + pickled(b"(K\nK\7ctorch\nFloatTensor\nt") + struct.pack("<5Q", 2, 2, 3, 1, 2)
+    tensors += struct.pack("<Q", 0)
+    names = pickled(b"}(X\1\0\0\0wK\nQu")
+    return ustar([(b"storages", storages), (b"tensors", tensors), (b"pickle", names)])
+
+
+LAYOUT = {"tensors": [{"name": "w", "dtype": "f32", "shape": [8, 64], "offset": 16}]}
+
+# Models of other formats are the seeds of fuzz_format.c, made by hand: what they are called there, and as models.
+SEEDS = {
+    "coreml-network.bin": "network.mlmodel",
+    "coreml-program.bin": "program.mlmodel",
+    "coreml_weights-four.bin": "alone/weight.bin",
+    "gguf-v3-big.bin": "big.gguf",
+    "hdf5-earliest.bin": "earliest.h5",
+    "hdf5-latest.bin": "latest.h5",
+    "onnx-everything.bin": "everything.onnx",
+    "onnx-external.bin": "external.onnx",
+    "pickle-numpy5.bin": "numpy.pkl",
+    "tf_bundle-index.bin": "variables.index",
+    "tf_graph-saved_model.bin": "saved_model.pb",
+    "tflite-two-graphs.bin": "graphs.tflite",
+    "torch-views.bin": "views.pt",
+    "torch-export.bin": "export.pt2",
+    "torch_legacy-types.bin": "legacy.pt",
+    "torch_metadata-dcp.bin": "checkpoint/.metadata",
+    "torch_shard-two.bin": "checkpoint/__0_0.distcp",
+    "zip-nested.bin": "nested.zip",
+}
+
+
+def formats(base):
+    """A model of every format that is not made by itself elsewhere."""
+    corpus = ROOT / "tests" / "fuzz" / "corpus"
+    files = {name: (corpus / "format" / seed).read_bytes() for seed, name in SEEDS.items()}
+    files["x.data"] = Numbers(520).bytes(256)
+    files["web/weights_manifest.json"] = (corpus / "tfjs" / "one.json").read_bytes()
+    files["web/group1-shard1of1"] = Numbers(521).bytes(65)
+    files["old.tar"] = tar_of_old()
+    for name, data in files.items():
+        path = base / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+        path.chmod(0o644)
+    for path in (base, *base.rglob("*")):
+        if path.is_dir():
+            path.chmod(0o755)
 
 
 def type_tensors(level):
@@ -459,6 +591,9 @@ def good_files(build, target, work):
     for level in (3, 9):
         name = f"classes-{level}.safetensors"
         add(f"classes-{level}", file(name, safetensors(classes_tensors(level))), f"-{level}")
+    zeros = file("zeros.safetensors", safetensors(zero_tensors()))
+    for level in (1, 9):
+        add(f"zeros-{level}", zeros, f"-{level}")
     add("chunks-5", file("chunks.safetensors", safetensors(chunks_tensors())), "-5")
     add("pairs-5", file("pairs.safetensors", safetensors(pair_tensors())), "-5")
     add("noise-5", file("noise.bin", Numbers(60).bytes(600)), "-5")
@@ -481,6 +616,23 @@ def good_files(build, target, work):
     add("raw-u2-1", file("u2.bin", small_integers(200, 25)), "-1", "--dtype=u2", "--shape=20,40")
     add("raw-i2-1", file("i2.bin", small_integers(200, 26)), "-1", "--dtype=i2", "--shape=20,40")
     add("blocks-5", file("blocks.gguf", gguf(block_tensors())), "-5")
+    add("mixed-5", file("mixed.npz", stored_zip(mixed_arrays())), "-5")
+    add("mixed-9", file("big.npz", stored_zip(small_arrays(">f4", 100, 530))), "-9")
+    add("mixed-1", file("halves.npz", stored_zip(small_arrays("<f2", 3, 580))), "-1", "--hash=sha256")
+    bytes_and_words = small_arrays("|i1", 40, 600) + small_arrays(">i8", 4, 650, "position")
+    add("mixed-6", file("integers.npz", stored_zip(bytes_and_words)), "-6")
+    add("mixed-4", file("gaps.safetensors", safetensors(gap_tensors())), "-4")
+    models = work / "models"
+    models.mkdir()
+    formats(models)
+    add("formats-5", models, "-5")
+    layout = file("layout.json", json.dumps(LAYOUT).encode())
+    add(
+        "layout-5",
+        file("own.weights", Numbers(91).bytes(16) + pack_floats(weights(8, 64, 92), "F32")),
+        "-5",
+        f"--layout={layout}",
+    )
     numbers = Numbers(90)
     values = bytearray(near_powers(numbers, 2048, lambda: True))
     for at in range(0, len(values), 128):  # elements that no window of the others holds
@@ -535,7 +687,7 @@ class Handmade:
         self.gap, self.references, self.size = 0, b"\0", None
         self.name, self.kind, self.mode, self.link = b"file", 0, 0o644, b""
         self.digest = self.content = self.model = self.second = None
-        self.second_codec = 8
+        self.second_codec, self.more_references = 8, b""
         self.more_files = self.extensions = b""
         self.tensors = b""
         self.file_count, self.tensor_count, self.extension_count = 1, 0, 0
@@ -551,7 +703,7 @@ class Handmade:
         if self.content is not None and self.size is None:
             self.size = len(self.content)
         if self.model is not None:  # chunk 1, which the block names first
-            self.second, self.flags, self.references = self.model, 2, b"\2\3"
+            self.second, self.flags, self.references = self.model, 2, b"\2\3" + self.more_references
         if self.second is not None:
             self.chunk_count = 2
 
@@ -656,7 +808,7 @@ def hostile_parts():
     for group in (hostile_tables, hostile_names, hostile_tensors):
         group(note)
     # A slice of what has no bytes: an opaque tensor's shape may say anything.
-    note("opaque-shape", OK, tensor_count=1, tensors=tensor(dtype=0, shape=(1 << 40,)))
+    note("opaque-shape", OK, tensor_count=1, tensors=columns(Tensor(dtype=0, shape=(1 << 40,))))
     return made
 
 
@@ -911,61 +1063,112 @@ def hostile_names(made):
     made("backslash", OK, name=b"..\\..\\x")
 
 
-def tensor(name=b"t", dtype=2, flags=0, shape=(16,), offset=0, size=16, file=0, dimensions=None, strides=()):
-    return (
-        varint(file)
-        + string(name)
-        + bytes([dtype, flags, len(shape) if dimensions is None else dimensions])
-        + b"".join(map(varint, shape))
-        + b"".join(map(varint, strides))
-        + varint(offset)
-        + varint(size)
+def svarint(value):
+    """The zigzag form of a 64-bit number."""
+    return varint(value << 1 if value >= 0 else -2 * value - 1)
+
+
+@dataclasses.dataclass
+class Tensor:
+    """A row of the tensor table. size: bytes, said of opaque ones alone. place: instead of the step to its offset."""
+
+    name: bytes = b"t"
+    dtype: int = 2
+    flags: int = 0
+    shape: tuple = (16,)
+    offset: int = 0
+    size: int = 16
+    file: int = 0
+    dimensions: int = None
+    strides: tuple = ()
+    place: int = None
+
+
+def columns(*tensors):
+    """The tensor table behind its count, from tensors by file."""
+    places, end = [], 0
+    for number, one in enumerate(tensors):
+        end = 0 if number and one.file else end
+        places.append(one.offset - end if one.place is None else one.place)
+        end = one.offset + one.size
+    return b"".join(
+        (
+            *(varint(one.file) for one in tensors),
+            *(string(one.name) for one in tensors),
+            bytes(one.dtype for one in tensors),
+            bytes(one.flags for one in tensors),
+            bytes(len(one.shape) if one.dimensions is None else one.dimensions for one in tensors),
+            *(varint(size) for one in tensors for size in one.shape),
+            *(varint(stride) for one in tensors for stride in one.strides),
+            *(varint(one.size) for one in tensors if one.dtype == 0),
+            *map(svarint, places),
+        )
     )
 
 
 def hostile_tensors(made):
     """Tensors that do not fit; overlapping ones do."""
 
+    def several(case, status, *tensors, **changes):
+        made(case, status, tensor_count=len(tensors), tensors=columns(*tensors), **changes)
+
     def one(case, status, **changes):
-        made(f"tensor-{case}", status, tensor_count=1, tensors=tensor(**changes))
+        several(f"tensor-{case}", status, Tensor(**changes))
 
     one("sound", OK)
     one("of-no-file", LOST, file=1)
     one("of-the-last-file", LOST, file=2**64 - 1)
     one("type", UNSUPPORTED, dtype=54)
     one("flags", UNSUPPORTED, flags=8)
-    one("strides", OK, flags=4, shape=(3, 3), strides=(5, 1), size=13)
-    one("strides-of-words", OK, flags=4, shape=(2, 3), strides=(0, 3), size=14, dtype=4)
+    one("strides", OK, flags=4, shape=(3, 3), strides=(5, 1))
+    one("strides-of-words", OK, flags=4, shape=(2, 3), strides=(0, 3), dtype=4)
+    one("strides-to-the-end", OK, flags=4, shape=(3, 4), strides=(6, 1))
+    one("strides-past-the-end", LOST, flags=4, shape=(3, 5), strides=(6, 1))
     one("strides-of-opaque", OK, flags=4, shape=(2, 2), strides=(3, 12), dtype=0)
-    one("strides-of-nothing", OK, flags=4, shape=(3, 0), strides=(1, 5), size=0)
-    one("strides-of-a-scalar", OK, flags=4, shape=(), size=1)
-    one("strides-less", LOST, flags=4, shape=(3, 3), strides=(5, 1), size=12)
-    one("strides-more", LOST, flags=4, shape=(3, 3), strides=(5, 1), size=14)
+    one("strides-of-opaque-less", LOST, flags=4, shape=(2, 2), strides=(3, 12), dtype=0, size=15)
+    one("strides-of-opaque-more", LOST, flags=4, shape=(2, 2), strides=(3, 11), dtype=0)
+    one("strides-of-nothing", OK, flags=4, shape=(3, 0), strides=(1, 5))
+    one("strides-of-a-scalar", OK, flags=4, shape=())
     one("strides-wrap", LOST, flags=4, shape=(2**32 + 1, 2), strides=(2**32, 15))
     one("strides-cut", LOST, flags=4, shape=(16,))
-    one("strides-of-nibbles", LOST, flags=4, shape=(4,), strides=(1,), size=2, dtype=24)
-    one("strides-of-blocks", LOST, flags=4, shape=(32,), strides=(1,), size=18, dtype=28)
+    one("strides-unasked", LOST, shape=(16,), strides=(1,))
+    one("strides-of-nibbles", LOST, flags=4, shape=(4,), strides=(1,), dtype=24)
+    one("strides-of-blocks", LOST, flags=4, shape=(32,), strides=(1,), dtype=28)
     one("strides-column-major", LOST, flags=6, shape=(2, 8), strides=(8, 1))
-    one("blocks", OK, dtype=42, shape=(16, 0), size=0)
+    one("blocks", OK, dtype=42, shape=(16, 0))
     one("blocks-cut", LOST, dtype=51, shape=(16,))
     one("past-the-file", LOST, offset=1)
-    one("far-past-the-file", LOST, offset=2**64 - 16)
-    one("too-long", LOST, size=17, shape=(17,))
-    one("bytes-differ", LOST, shape=(15,))
+    one("far-past-the-file", LOST, offset=2**63 - 1)
+    one("before-the-file", LOST, place=-1, shape=(0,))
+    one("far-before-the-file", LOST, place=-(2**63))
+    one("too-long", LOST, shape=(17,))
     one("shape-wraps", LOST, shape=(2**32, 2**32, 16))
     one("shape-wraps-to-it", LOST, shape=(2**60 + 1, 16))
     one("dimensions", LOST, shape=(1,) * 64 + (16,))
     one("dimensions-cut", LOST, shape=(16,), dimensions=60)
     one("opaque", OK, dtype=0, shape=(3, 5))
+    one("opaque-too-long", LOST, dtype=0, shape=(3, 5), size=17)
     one("no-name", OK, name=b"")
-    made(
-        "tensors-overlap",
-        OK,
-        tensor_count=3,
-        tensors=tensor() + tensor(b"u", shape=(8,), offset=4, size=8) + tensor(b"v", 12, shape=(4,)),
+    over = (Tensor(), Tensor(b"u", shape=(8,), offset=4, size=8), Tensor(b"v", 12, shape=(4,)))
+    several("tensors-overlap", OK, *over)
+    several("tensors-of-one-name", OK, Tensor(), Tensor())
+    several("tensor-after-the-end", LOST, Tensor(), Tensor(b"u", shape=(1,), offset=16, size=1))
+    several("tensor-before-the-beginning", LOST, Tensor(), Tensor(b"u", shape=(1,), offset=-1, size=1))
+    several(
+        "tensor-relative-to-another-file",
+        LOST,
+        Tensor(),
+        Tensor(b"u", shape=(0,), file=1, place=-16),
+        file_count=2,
+        more_files=entry(b"z"),
     )
-    made("tensors-of-one-name", OK, tensor_count=2, tensors=tensor() + tensor())
-    made("tensor-of-a-folder", LOST, kind=1, tensor_count=1, tensors=tensor(size=0, shape=(0,)))
+    several("tensor-of-a-folder", LOST, Tensor(size=0, shape=(0,)), kind=1)
+    view = Tensor(b"s", flags=4, shape=(2, 2), strides=(3, 1), offset=1)
+    table = columns(Tensor(b"abc", 0, shape=(2,)), view)
+    whole = Handmade(tensor_count=2, tensors=table).index()
+    made("columns", OK, raw_index=whole)
+    for cut in range(1, len(table) + 1):
+        made(f"columns-cut-by-{cut}", LOST, raw_index=whole[: -1 - cut])
 
 
 def hostile_payloads(made):
@@ -986,7 +1189,13 @@ def hostile_payloads(made):
                 data=(b"\0\0" if seed else b"") + Numbers(100 * codec + seed).bytes(64),
             )
     for case, sound, payload in golden_payloads.cases():
-        made(case, OK if sound else LOST, **vars(payload))
+        made(case, {True: OK, False: LOST, None: UNSUPPORTED}[sound], **vars(payload))
+    two = golden_payloads.mixed_block()
+    made(
+        "mixed-of-two-chunks",
+        LOST,
+        **vars(two) | {"content": two.content * 2, "chunk_bytes": len(two.content), "more_references": b"\1"},
+    )
     made("store-of-more", LOST, size=15)
     made("constant-of-three", LOST, codec=1, data=b"abc", size=15)
     made("constant-that-does-not-divide", LOST, codec=1, data=b"abcd", size=17)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Chunks and models written by hand, field by field (docs/format.md sections 7 to 13), for golden.py.
+"""Chunks and models written by hand, field by field (docs/format.md sections 7 to 14), for golden.py.
 
 Each payload is made sound first and then with one field otherwise, so that a reader which leaves out the
-check of that field is found out. cases() gives (name, whether it is sound, Payload).
+check of that field is found out. cases() gives (name, whether it is sound, Payload); None: a newer reader may know it.
 """
 
 import dataclasses
@@ -10,6 +10,7 @@ import struct
 
 OPAQUE, BF16, F32, U8, U16, F16 = 0, 11, 12, 2, 4, 10
 STORE, CONSTANT, ZSTD, FLOAT, BYTES_RANS, ZERO_RUN, SHUFFLE, MODEL, PAIRS, FIELDS = 0, 1, 2, 4, 5, 6, 7, 8, 9, 10
+MIXED = 11
 TIERS, RANS, ONE_SYMBOL = 0, 1, 2
 
 
@@ -570,7 +571,8 @@ def fields_cases():
     yield one("header-cut", parts=parts[:1])
     yield one("in-fields", parts=(parts[0], (FIELDS, fields_chunk(*parts))))
     yield one("of-a-model", parts=(parts[0], (MODEL, model())))
-    yield one("of-an-unknown-codec", parts=(parts[0], (11, values)))
+    yield one("of-mixed", parts=(parts[0], (MIXED, mixed_chunk((STORE, values), rest_of(((0, 12),), b"")))))
+    yield one("of-an-unknown-codec", parts=(parts[0], (12, values)))
     yield one("stored-cut", parts=((STORE, scales[:-1]), parts[1]))
     yield one("without-a-field-model", fields=(whole, stored))
     yield one("of-bytes", dtype=U8)
@@ -589,12 +591,14 @@ def fields_cases():
     yield one("model-cut", cut=1)
     yield one("model-past-the-end", fields=(whole, dataclasses.replace(bits, model_bytes=2**32 - 1)))
     yield one("model-of-fields", fields=(whole, dataclasses.replace(bits, model=fields_model((whole, bits)))))
+    yield one("model-of-mixed", fields=(whole, dataclasses.replace(bits, model=mixed_model(U8, 12, model()))))
     yield one("model-of-noise", fields=(whole, dataclasses.replace(bits, model=b"\1" + bytes(7))))
     yield one("model-alone", made=b"\4")
     yield one("pieces-none", fields=(whole, dataclasses.replace(bits, piece_count=0)))
     yield one("pieces-three", fields=(whole, dataclasses.replace(bits, piece_count=3)))
     yield one("piece-unused", fields=(whole, dataclasses.replace(bits, piece_count=1)))
-    yield piece("of-no-type", low, high, dtype=26)
+    yield piece("of-half-bytes", low, high, dtype=26)
+    yield piece("of-no-type", low, high, dtype=200, sound=None)
     yield piece("of-opaque", low, high, dtype=OPAQUE)
     yield piece("of-complex", (2, 64, 0), dtype=20, elements=1, record_bytes=10)
     yield piece("without-elements", low, high, elements=0)
@@ -619,9 +623,179 @@ def fields_cases():
     )
 
 
+# ---- mixed ----
+
+
+def mixed_model(dtype, elements, own=b"", kind=5, flags=0, zero=0):
+    return struct.pack("<BBBBI", kind, dtype, flags, zero, elements) + own
+
+
+def short_varint(value):
+    """At most two bytes."""
+    return bytes([value]) if value < 128 else bytes([value & 127 | 128, value >> 7])
+
+
+def rest_of(runs, others):
+    """The rest of a mixed chunk: (other bytes, elements) of each run, then the other bytes."""
+    return b"".join(short_varint(other) + short_varint(count) for other, count in runs) + others
+
+
+def mixed_chunk(elements, rest, **changes):
+    """elements: (inner codec, payload). Other: rest_codec, rest_bytes, reserved, more (elements' bytes), fill, tail."""
+    data = struct.pack(
+        "<BBHIII",
+        elements[0],
+        changes.get("rest_codec", STORE),
+        changes.get("reserved", 0),
+        (len(elements[1]) + changes.get("more", 0)) & 0xFFFFFFFF,
+        changes.get("rest_bytes", len(rest)),
+        changes.get("more_reserved", 0),
+    )
+    return (
+        padded(data + elements[1], 8, 0, changes.get("fill", b"\0"))
+        + changes.get("rest", rest)
+        + changes.get("tail", b"")
+    )
+
+
+MIXED_RUNS = ((3, 4), (0, 1), (2, 5))  # all of EXPONENTS
+MIXED_OTHERS = b"abcdefgh"  # three, none, two, and three behind the last
+
+
+def lay_out(elements, runs=MIXED_RUNS, others=MIXED_OTHERS):
+    """The chunk itself: elements is a list of bytes."""
+    content, at, done = b"", 0, 0
+    for other, count in runs:
+        content += others[at : at + other] + b"".join(elements[done : done + count])
+        at, done = at + other, done + count
+    return content + others[at:]
+
+
+def mixed_block():
+    """A sound one, whose elements have a model."""
+    made = mixed_chunk((BYTES_RANS, rans(EXPONENTS)), rest_of(MIXED_RUNS, MIXED_OTHERS))
+    content = lay_out([bytes([value]) for value in EXPONENTS])
+    return Payload(MIXED, OPAQUE, made, content, mixed_model(U8, len(EXPONENTS), model()))
+
+
+def mixed_cases():
+    """(name, sound, Payload) of ten elements in three runs among eight other bytes."""
+    sound = mixed_block()
+    listed = rest_of(MIXED_RUNS, b"")
+
+    def one(
+        name,
+        good=False,
+        elements=None,
+        rest=None,
+        content=None,
+        dtype=OPAQUE,
+        made=None,
+        **changes,
+    ):
+        elements = elements or (BYTES_RANS, rans(EXPONENTS))
+        chunk = mixed_chunk(elements, rest_of(MIXED_RUNS, MIXED_OTHERS) if rest is None else rest, **changes)
+        made = sound.model if made is None else made
+        return f"mixed-{name}", good, Payload(MIXED, dtype, chunk, sound.content if content is None else content, made)
+
+    def modelled(name, good=False, elements=(STORE, EXPONENTS), count=10, dtype=U8, own=b"", **changes):
+        return one(f"model-{name}", good, elements, made=mixed_model(dtype, count, own, **changes))
+
+    yield "mixed-bytes", True, sound
+    yield modelled("none", True)
+    words = [struct.pack(">H", 0x1200 + 3 * i) for i in range(10)]
+    turned = b"".join(word[::-1] for word in words)
+    yield one("big-endian", True, (STORE, turned), content=lay_out(words), made=mixed_model(U16, 10, flags=1))
+    yield one("little-endian", True, (STORE, b"".join(words)), content=lay_out(words), made=mixed_model(U16, 10))
+    near = [floats()[i : i + 2] for i in range(0, 20, 2)]
+    coded = (FLOAT, float_chunk(rans(EXPONENTS), RANS))
+    yield one("floats", True, coded, content=lay_out(near), made=mixed_model(BF16, 10, model()))
+    runs = ((0, 10),)
+    yield one("one-run", True, rest=rest_of(runs, b"xyz"), content=EXPONENTS + b"xyz")
+    yield one("elements-alone", True, rest=rest_of(runs, b""), content=EXPONENTS)
+    yield one("nothing-behind", True, rest=rest_of(((8, 10),), MIXED_OTHERS), content=MIXED_OTHERS + EXPONENTS)
+    single = ((1, 1),) * 8 + ((0, 1),) * 2
+    each = [bytes([value]) for value in EXPONENTS]
+    yield one("runs-of-one", True, rest=rest_of(single, MIXED_OTHERS), content=lay_out(each, single))
+    yield one(
+        "pairs",
+        True,
+        (PAIRS, pairs_chunk(EXPONENTS, table=NEAR_TABLE)),
+        made=mixed_model(U8, 10, NEAR_MODEL),
+    )
+    # The runs.
+    yield one("run-of-none", rest=rest_of(((3, 0), (0, 4), *MIXED_RUNS[1:]), MIXED_OTHERS))
+    yield one("runs-more", rest=rest_of(((3, 4), (0, 1), (2, 6)), MIXED_OTHERS))
+    yield one("runs-fewer", rest=rest_of(MIXED_RUNS[:2], MIXED_OTHERS))
+    yield one("runs-none", rest=MIXED_OTHERS)
+    yield one("run-behind-the-last", rest=listed + b"\1\1" + MIXED_OTHERS)
+    yield one("other-bytes-more", rest=rest_of(((9, 4), (0, 1), (0, 5)), MIXED_OTHERS))
+    yield one("other-bytes-far-more", rest=b"\xff" * 9 + b"\1\4" + listed[2:] + MIXED_OTHERS)
+    yield one("run-of-most", rest=b"\3" + b"\xff" * 9 + b"\1" + listed[2:] + MIXED_OTHERS)
+    yield one("varint-not-shortest", rest=b"\x83\0\4" + listed[2:] + MIXED_OTHERS)
+    yield one("varint-cut", rest=listed[:-1] + b"\x85")
+    yield one("rest-longer", rest=rest_of(MIXED_RUNS, MIXED_OTHERS + b"\0"))
+    yield one("rest-shorter", rest=rest_of(MIXED_RUNS, MIXED_OTHERS[:-1]))
+    yield one("rest-of-nothing", rest=b"")
+    # The payload.
+    yield one("rest-bytes-less", rest_bytes=len(listed) + len(MIXED_OTHERS) - 1)
+    yield one("rest-bytes-more", rest_bytes=len(listed) + len(MIXED_OTHERS) + 1)
+    yield one("rest-bytes-most", rest_bytes=2**32 - 1)
+    yield one("rest-too-long", rest=rest_of(MIXED_RUNS, MIXED_OTHERS) + bytes(60))
+    yield one("rest-constant", rest_codec=CONSTANT)
+    yield one("rest-zstd-of-noise", rest_codec=ZSTD)
+    yield one("rest-of-a-model", rest_codec=MODEL)
+    yield one("rest-of-mixed", rest_codec=MIXED)
+    yield one("rest-of-an-unknown-codec", rest_codec=200)
+    yield one("reserved", reserved=1)
+    yield one("reserved-more", more_reserved=1)
+    yield one("padding", elements=(STORE, EXPONENTS), fill=b"\1", made=mixed_model(U8, 10))
+    yield one("past-the-end", more=2**32 - 200)
+    yield one("elements-longer", more=4)
+    yield one("elements-cut", elements=(STORE, EXPONENTS[:-1]))
+    yield one("in-mixed", elements=(MIXED, mixed_chunk((STORE, EXPONENTS), rest_of(runs, b""))))
+    yield one("of-fields", elements=(FIELDS, fields_chunk((STORE, EXPONENTS))))
+    yield one("of-a-model", elements=(MODEL, model()))
+    yield one("of-an-unknown-codec", elements=(12, EXPONENTS))
+    yield "mixed-header-cut", False, dataclasses.replace(sound, data=sound.data[:15])
+    yield one("of-bytes", dtype=U8)
+    yield "mixed-without-a-model", False, dataclasses.replace(sound, model=None)
+    yield "mixed-of-tables", False, dataclasses.replace(sound, model=model())
+    yield "mixed-of-shifts", False, dataclasses.replace(sound, model=model(2, 0, ()))
+    yield "mixed-of-bytes-rans", False, dataclasses.replace(sound, codec=BYTES_RANS, data=rans(EXPONENTS))
+    whole = fields_model((Field(U8, 6, ((0, 8, 0),)),))
+    yield "mixed-of-fields-model", False, dataclasses.replace(sound, model=whole)
+    records = Payload(FIELDS, OPAQUE, fields_chunk((STORE, EXPONENTS[:6])), EXPONENTS[:6], mixed_model(U8, 6))
+    yield "fields-of-mixed-model", False, records
+    # The model.
+    yield modelled("kind", None, kind=6)
+    yield modelled("flags", flags=2)
+    yield modelled("reserved", zero=1)
+    yield modelled("without-elements", count=0)
+    yield modelled("elements-more-than-the-block", count=19)
+    yield modelled("elements-wider-than-the-block", dtype=U16)
+    yield modelled("elements-most", count=2**32 - 1)
+    many = (1 << 18) + 1
+    yield one("model-elements-too-many", content=bytes(many), made=mixed_model(U8, many))
+    yield modelled("of-opaque", dtype=OPAQUE)
+    yield modelled("of-complex", dtype=20)
+    yield modelled("of-nibbles", dtype=24)
+    yield modelled("of-no-type", None, dtype=200)
+    yield modelled("of-fields", own=fields_model((Field(U8, 1, ((0, 8, 0),)),), 1))
+    yield modelled("of-mixed", own=mixed_model(U8, 10))
+    yield modelled("of-an-unknown-kind", None, own=b"\6" + bytes(7))
+    yield modelled("longer", own=model(tail=b"\0"))
+    yield modelled("cut", own=model(cut=1))
+    two = {"tables": (TABLE, TABLE), "bounds": (32,)}
+    yield modelled("view-past-the-elements", own=model(**two, views=(View(11, 5, 0, (), (1, 0, 0)),)))
+    yield modelled("view", True, own=model(**two, views=(View(10, 5, 0, (), (1, 0)),)))
+    yield "mixed-model-cut", False, dataclasses.replace(sound, model=sound.model[:7])
+
+
 def cases():
     yield from float_cases()
     yield from rans_cases()
     yield from zero_run_cases()
     yield from pairs_cases()
     yield from fields_cases()
+    yield from mixed_cases()

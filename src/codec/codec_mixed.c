@@ -253,12 +253,14 @@ mmh_status mmh_model_mixed_read(struct mmh_model *model, const uint8_t *payload,
     unsigned width = mmh_dtype_scalar_bytes(model->within_dtype);
     size_t own_bytes = mmh_cursor_left(&in);
     const uint8_t *own = mmh_cursor_bytes(&in, own_bytes);
-    if (flags > 1 || !mmh_dtype_known(model->within_dtype) ||
-        model->within_dtype == MMH_DTYPE_OPAQUE ||
+    if (!mmh_dtype_known(model->within_dtype))
+        return mmh_fail(err, MMH_E_UNSUPPORTED, "a mixed block of unknown element type %u",
+                        (unsigned)model->within_dtype);
+    if (flags > 1 || model->within_dtype == MMH_DTYPE_OPAQUE ||
         mmh_dtype_scalar(model->within_dtype) != model->within_dtype || !model->within_elements ||
         model->within_elements > MMH_CHUNK_ELEMENTS ||
         (uint64_t)model->within_elements * width > model->elements ||
-        (own_bytes && own[0] >= MMH_MODEL_FIELDS))
+        (own_bytes && mmh_model_holds_models(own[0])))
         return mmh_fail(err, MMH_E_CORRUPT, "the model of a mixed block is damaged");
     model->kind = MMH_MODEL_MIXED;
     model->within_big_endian = flags & 1;

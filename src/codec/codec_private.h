@@ -72,7 +72,13 @@ void mmh_workspace_set_kernels(mmh_codec_workspace *workspace, const struct mmh_
 
 /* ---- models ---- */
 
-enum { MMH_MODEL_RANS = 1, MMH_MODEL_SHIFTS = 2, MMH_MODEL_PAIRS = 3, MMH_MODEL_FIELDS = 4, MMH_MODEL_MIXED = 5 };
+enum {
+    MMH_MODEL_RANS = 1,
+    MMH_MODEL_SHIFTS = 2,
+    MMH_MODEL_PAIRS = 3,
+    MMH_MODEL_FIELDS = 4,
+    MMH_MODEL_MIXED = 5
+};
 
 enum { MMH_PAIR_TABLES_MAX = 8 };
 
@@ -112,6 +118,12 @@ struct mmh_model {
     bool within_big_endian;
     uint32_t within_elements;
 };
+
+/* Whether models of a kind hold others, which then are of kinds that do not. */
+static inline bool mmh_model_holds_models(unsigned kind)
+{
+    return kind == MMH_MODEL_FIELDS || kind == MMH_MODEL_MIXED;
+}
 
 /* Kind 4: read it into a model whose elements, of the block, are set; and free what that took. */
 mmh_status mmh_model_fields_read(struct mmh_model *model, const uint8_t *payload,

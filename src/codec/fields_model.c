@@ -35,6 +35,10 @@ static mmh_status read_layout(struct mmh_fields *layout, struct mmh_cursor *in,
     }
     if (mmh_cursor_failed(in))
         return mmh_cursor_finish(in, "model", err);
+    for (unsigned f = 0; f < layout->count && zeros; f++)
+        if (!mmh_dtype_known((mmh_dtype)layout->fields[f].dtype))
+            return mmh_fail(err, MMH_E_UNSUPPORTED, "a field of unknown element type %u",
+                            layout->fields[f].dtype);
     if (!zeros || !mmh_fields_valid(layout))
         return mmh_fail(err, MMH_E_CORRUPT, "the fields of a model are damaged");
     return MMH_OK;
@@ -64,7 +68,7 @@ mmh_status mmh_model_fields_read(struct mmh_model *model, const uint8_t *payload
         struct mmh_model_field *field = &model->fields[f];
         field->field = layout.fields[f];
         const uint8_t *own = mmh_cursor_bytes(&in, model_bytes[f]);
-        if (!own || (model_bytes[f] && own[0] >= MMH_MODEL_FIELDS))
+        if (!own || (model_bytes[f] && mmh_model_holds_models(own[0])))
             return mmh_fail(err, MMH_E_CORRUPT, "the model of field %u is damaged", f);
         uint64_t elements;
         if (!mmh_u64_mul(&elements, records, field->field.elements))

@@ -88,6 +88,9 @@ static void put_chunks(const char *folder, const char *name, const struct mmh_in
                     (uint64_t)mmh_load32(payload) << 32;
         if (chunk->codec_id == MMH_CODEC_ZERO_RUN)
             kind |= (uint64_t)mmh_load16(payload + 4) << 32;
+        if (chunk->codec_id == MMH_CODEC_MIXED) /* element type, and the codecs of both parts */
+            kind |= (uint64_t)mmh_load16(payload) << 32 |
+                    (uint64_t)mmh_load16(container + model->offset + 1) << 48;
         bool known = false;
         for (unsigned i = 0; i < count; i++)
             known = known || kinds[i] == kind;

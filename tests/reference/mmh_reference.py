@@ -34,9 +34,9 @@ XZ_MEMORY_LIMIT = (64 << 20) + (1 << 20)
 OK, DAMAGED, MENDED, CORRUPT, UNSUPPORTED, LIMIT = 0, 3, 4, 5, 9, 10
 
 STORE, CONSTANT, ZSTD, LZMA, FLOAT, BYTES_RANS = 0, 1, 2, 3, 4, 5
-ZERO_RUN, SHUFFLE_ZSTD, MODEL, BYTE_PAIRS, FIELDS = 6, 7, 8, 9, 10
+ZERO_RUN, SHUFFLE_ZSTD, MODEL, BYTE_PAIRS, FIELDS, MIXED = 6, 7, 8, 9, 10, 11
 
-MODEL_RANS, MODEL_SHIFTS, MODEL_PAIRS, MODEL_FIELDS = 1, 2, 3, 4
+MODEL_RANS, MODEL_SHIFTS, MODEL_PAIRS, MODEL_FIELDS, MODEL_MIXED = 1, 2, 3, 4, 5
 
 # Section 5, element types: name and bits of one element.
 TYPES = {
@@ -402,10 +402,10 @@ class Tensor:
 
 
 def decode_page(stored, decoded_bytes):
-    """A page with fewer stored than decoded bytes is one zstd frame, else it is stored as it is."""
+    """A page with fewer stored than decoded bytes is zstd frames, else it is stored as it is."""
     if len(stored) == decoded_bytes:
         return stored
-    return zstd_frames(stored, decoded_bytes, "index page", one=True)
+    return zstd_frames(stored, decoded_bytes, "index page")
 
 
 def page_table_rows(table, footer):
@@ -586,31 +586,47 @@ def check_tree(files):
 
 
 def read_tensor_table(cursor, files):
-    """Section 5, tensor table."""
+    """Section 5, tensor table, column by column."""
+    count = cursor.varint()
+    need(count <= cursor.left(), "more tensors than the index has bytes")
+    owners = []
+    number = 0
+    for _ in range(count):
+        number += cursor.varint()
+        need(number < len(files), "a tensor of a file that is not there")
+        need(files[number].kind == "file", "a tensor of a folder or link")
+        owners.append(files[number])
+    names = [cursor.string() for _ in range(count)]
+    kinds = cursor.take(count)
+    flags = cursor.take(count)
+    for kind, flag in zip(kinds, flags):
+        check_type_and_flags(kind, flag, 7)
+    dimensions = cursor.take(count)
+    need(all(number <= 64 for number in dimensions), "a tensor of too many dimensions")
+    shapes = [tuple(cursor.varint() for _ in range(number)) for number in dimensions]
+    strides = [
+        tuple(cursor.varint() for _ in range(number)) if flag & 4 else None for number, flag in zip(dimensions, flags)
+    ]
+    said = [None if kind else cursor.varint() for kind in kinds]
+    rows = zip(owners, names, kinds, flags, shapes, strides, said)
+    return place_tensors(cursor, rows)
+
+
+def place_tensors(cursor, rows):
+    """Section 5, tensor table: the bytes of each tensor, and the last column, where it lies."""
     tensors = []
-    file_number = 0
-    for _ in range(cursor.varint()):
-        file_number += cursor.varint()
-        need(file_number < len(files), "a tensor of a file that is not there")
-        file = files[file_number]
-        need(file.kind == "file", "a tensor of a folder or link")
-        name = cursor.string()
-        kind = cursor.u8()
-        flags = cursor.u8()
-        check_type_and_flags(kind, flags, 7)
-        dimensions = cursor.u8()
-        need(dimensions <= 64, "a tensor of too many dimensions")
-        shape = tuple(cursor.varint() for _ in range(dimensions))
-        strides = tuple(cursor.varint() for _ in range(dimensions)) if flags & 4 else None
-        offset = cursor.varint()
-        size = cursor.varint()
-        need(offset + size <= file.size, "a tensor outside of its file")
+    before, end = None, 0
+    for file, name, kind, flags, shape, strides, said in rows:
+        size = said
         if strides is not None:
             need(not flags & 2, "a tensor with strides that is column-major")
-            need(strided_bytes(kind, shape, strides) == size, "a tensor's strides and bytes do not agree")
-            need(not kind or plain_bytes(kind, shape) < 1 << 64, "a tensor of too many elements")
+            size = strided_bytes(kind, shape, strides)
+            need(said in (None, size), "a tensor's strides and bytes do not agree")
         elif kind:
-            need(plain_bytes(kind, shape) == size, "a tensor's type, shape and bytes do not agree")
+            size = plain_bytes(kind, shape)
+        offset = (end if file is before else 0) + cursor.svarint()
+        before, end = file, offset + size
+        need(offset >= 0 and end <= file.size, "a tensor outside of its file")
         tensors.append(Tensor(file.name, name, kind, flags, shape, strides, offset, size))
     return tensors
 
@@ -653,8 +669,9 @@ def read_extensions(cursor):
 class Decoder:
     """What is known from the index while a chunk is decoded: its block's type and model."""
 
-    def __init__(self, kind, first_byte, model, inner=False):
+    def __init__(self, kind, first_byte, model, inner=False, block_bytes=None):
         self.type = kind
+        self.block_bytes = block_bytes
         self.inner = inner
         self.element_bytes = TYPES[kind][1] // 8
         self.first_byte = first_byte
@@ -701,14 +718,13 @@ def decode_zstd(payload, size, _):
     return zstd_frames(payload, size, "zstd chunk")
 
 
-def zstd_frames(payload, size, what, one=False):
+def zstd_frames(payload, size, what):
     """Zstd frames that give `size` bytes; fed in small pieces, so that little grows over it."""
     context = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW_LIMIT)
     out = bytearray()
     at = 0
     need(payload, what + ": no frame")
     while at < len(payload):
-        need(not (one and at), what + ": more than one frame")
         frame = context.decompressobj()
         try:
             while not frame.eof:
@@ -1287,6 +1303,12 @@ def bytes_of_codes(buckets):
 # --------------------------------------------------------------------------------------------------
 
 
+def need_scalar(kind):
+    """Sections 13 and 14: elements within a block are of a scalar that stands in the block table, not opaque."""
+    check_type_and_flags(kind, 0, 0)
+    need(kind in BLOCK_TYPES and kind != 0, "elements of a type that is not a scalar")
+
+
 class Field:
     """A field of records: its element type, how many elements a record has, and where their bits are."""
 
@@ -1296,7 +1318,7 @@ class Field:
         self.pieces = pieces
         self.model_bytes = model_bytes
         self.model = None
-        need(kind in BLOCK_TYPES and kind != 0, "a field's element type")
+        need_scalar(kind)
         self.width = TYPES[kind][1] // 8
         need(elements >= 1, "a field without elements")
         whole = [piece for piece in pieces if not piece[2]]
@@ -1344,8 +1366,7 @@ class FieldsModel:
         for field in self.fields:
             own = cursor.take(field.model_bytes)
             if own:
-                need(own[0] != MODEL_FIELDS, "a field that has fields")
-                field.model = Model(own)
+                field.model = inner_model(own)
         cursor.end()
 
     @staticmethod
@@ -1362,6 +1383,12 @@ class FieldsModel:
         for field in self.fields:
             if field.model is not None:
                 check_views(field.model, size // self.record_bytes * field.elements * field.width, field.width)
+
+
+def inner_model(payload):
+    """The model of a field or of a mixed block's elements is of kinds 1 to 3."""
+    need(payload[0] not in (MODEL_FIELDS, MODEL_MIXED), "a model within of a kind that has others within")
+    return Model(payload)
 
 
 def check_views(model, size, width):
@@ -1381,7 +1408,7 @@ def decode_fields(payload, size, decoder):
     heads = [(cursor.u8(), any(cursor.take(3)), cursor.u32()) for _ in model.fields]
     out = [bytearray(model.record_bytes) for _ in range(records)]
     for field, (inner, reserved, length) in zip(model.fields, heads):
-        need(not reserved and inner in CODECS and inner != FIELDS, "a field's head")
+        need(not reserved and inner in CODECS and inner < FIELDS, "a field's head")
         need(records * field.elements <= CHUNK_ELEMENTS, "a field of too many elements")
         need(inner != BYTE_PAIRS or before * field.elements % 2 == 0, "byte pairs that begin within a pair")
         each = field.elements * field.width
@@ -1391,6 +1418,77 @@ def decode_fields(payload, size, decoder):
         for number, record in enumerate(out):
             field.put(record, data[number * each : (number + 1) * each])
     cursor.end()
+    return b"".join(out)
+
+
+# --------------------------------------------------------------------------------------------------
+# Section 14: mixed chunks
+# --------------------------------------------------------------------------------------------------
+
+
+class MixedModel:
+    """Section 14: a model of kind 5, what the elements among the other bytes are."""
+
+    kind = MODEL_MIXED
+
+    def __init__(self, payload):
+        cursor = Cursor(payload, "model of a mixed block")
+        cursor.u8()
+        self.type = cursor.u8()
+        flags, zero = cursor.take(2)
+        self.elements = cursor.u32()
+        need_scalar(self.type)
+        need(flags <= 1 and not zero, "a mixed block's flags")
+        need(1 <= self.elements <= CHUNK_ELEMENTS, "a mixed block's elements")
+        self.big_endian = bool(flags & 1)
+        self.width = TYPES[self.type][1] // 8
+        own = cursor.take(cursor.left())
+        self.model = inner_model(own) if own else None
+
+    def check(self, size):
+        """A block of `size` elements, an opaque one's are bytes."""
+        need(self.elements * self.width <= size, "a mixed block of more elements than it has bytes")
+        if self.model is not None:
+            check_views(self.model, self.elements * self.width, self.width)
+
+
+def decode_mixed(payload, size, decoder):
+    """Section 14: elements as a chunk of their own, and the other bytes as another."""
+    model = decoder.model_of(MODEL_MIXED)
+    need(decoder.type == 0, "mixed in a block that is not opaque")
+    need(not decoder.first_byte and size == decoder.block_bytes, "a mixed chunk that is not all of its block")
+    cursor = Cursor(payload, "mixed chunk")
+    inner, rest_codec, reserved = cursor.u8(), cursor.u8(), cursor.u16()
+    length, rest_bytes, more_reserved = cursor.u32s(3)
+    need(not reserved and not more_reserved, "a mixed chunk's head")
+    need(inner in CODECS and inner < FIELDS, "a mixed chunk's inner codec")
+    need(rest_codec in (STORE, ZSTD, LZMA), "a mixed chunk's codec of the rest")
+    need(rest_bytes <= 4 * size, "a mixed chunk's rest is too long")
+    coded = cursor.take(length)
+    cursor.pad(8)
+    within = Decoder(model.type, 0, model.model)
+    data = decode_payload(inner, coded, model.elements * model.width, within)
+    if model.big_endian:
+        data = reverse_elements(data, model.width)
+    rest = decode_payload(rest_codec, cursor.take(cursor.left()), rest_bytes, Decoder(0, 0, None))
+    return lay_out(data, model.width, Cursor(rest, "rest of a mixed chunk"), size)
+
+
+def lay_out(data, width, rest, size):
+    """Section 14: run by run, other bytes and elements, then the other bytes behind the last run."""
+    runs = []
+    left = len(data) // width
+    while left:
+        other, count = rest.varint(), rest.varint()
+        need(1 <= count <= left, "a run of a mixed chunk")
+        left -= count
+        runs.append((other, count * width))
+    need(rest.left() == size - len(data), "the other bytes of a mixed chunk")
+    out, at = [], 0
+    for other, length in runs:
+        out += [rest.take(other), data[at : at + length]]
+        at += length
+    out.append(rest.take(rest.left()))
     return b"".join(out)
 
 
@@ -1405,7 +1503,16 @@ CODECS = {
     SHUFFLE_ZSTD: decode_shuffle_zstd,
     BYTE_PAIRS: decode_byte_pairs,
     FIELDS: decode_fields,
+    MIXED: decode_mixed,
 }
+
+MODELS = {MODEL_FIELDS: FieldsModel, MODEL_MIXED: MixedModel}
+
+
+def read_model(payload):
+    """A model of any kind."""
+    need(payload, "a model of nothing")
+    return MODELS.get(payload[0], Model)(payload)
 
 
 # --------------------------------------------------------------------------------------------------
@@ -1465,10 +1572,9 @@ class Container:
             return None
         if block.model not in self._models:
             payload = self.stored(block.model)
-            kind = FieldsModel if payload[:1] == bytes([MODEL_FIELDS]) else Model
-            self._models = {block.model: kind(payload)}
+            self._models = {block.model: read_model(payload)}
         model = self._models[block.model]
-        if model.kind == MODEL_FIELDS:
+        if model.kind in MODELS:
             model.check(block.bytes // block.element_bytes)
         else:
             check_views(model, block.bytes, block.element_bytes)
@@ -1480,7 +1586,7 @@ class Container:
         for i, number in enumerate(block.chunks):
             first = i * block.chunk_bytes
             size = min(block.chunk_bytes, block.bytes - first)
-            decoder = Decoder(block.type, first, model)
+            decoder = Decoder(block.type, first, model, block_bytes=block.bytes)
             data = decode_payload(self.chunks[number].codec, self.stored(number), size, decoder)
             if block.big_endian:
                 data = reverse_elements(data, block.element_bytes)

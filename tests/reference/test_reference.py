@@ -427,7 +427,7 @@ def test_hostile_payloads(name):
             first = i * block.chunk_bytes
             size = min(block.chunk_bytes, block.bytes - first)
             codec = container.chunks[number].codec
-            decoder = reference.Decoder(block.type, first, model)
+            decoder = reference.Decoder(block.type, first, model, block_bytes=block.bytes)
             for payload in mutations(container.stored(number), 20, number):
                 try:
                     data = reference.decode_payload(codec, payload, size, decoder)
@@ -444,7 +444,7 @@ def test_hostile_models(name):
             continue
         for payload in mutations(container.stored(block.model), 60, block.model):
             try:
-                reference.Model(payload)
+                reference.read_model(payload)
             except REFUSALS:
                 continue
 
