@@ -8,7 +8,8 @@
 enum {
     QUICK_LEVEL = 3,  /* of libzstd: the least that finds matches of four bytes */
     QUICK_SHARE = 8,  /* its result may be longer by so much than what there is */
-    BETTER_SHARE = 8, /* what matches must save for the time of a higher level */
+    BETTER_SHARE = 16, /* what matches must save for the time of a higher level, */
+    OPAQUE_SHARE = 2, /* and what of opaque bytes: text, but not weights or machine code */
 };
 
 static const struct mmh_codec *const codecs[MMH_CODEC_COUNT] = {
@@ -176,6 +177,7 @@ static mmh_status try_if_quick(struct mmh_encode_job *job, unsigned *codec_id, u
     mmh_status status = codecs[candidate]->encode(&quick, err);
     if (status || quick.bytes == MMH_NO_FIT)
         return status;
+    job->zstd_level = job->plan->zstd_level;
     return try_codec(job, codec_id, candidate, err);
 }
 
@@ -198,9 +200,10 @@ static mmh_status try_matches(struct mmh_encode_job *job, unsigned *codec_id, mm
         if (!status && seen.rows)
             status = try_if_quick(job, codec_id, MMH_CODEC_SHUFFLE_ZSTD, err);
     }
+    size_t share = plan->dtype == MMH_DTYPE_OPAQUE ? OPAQUE_SHARE : BETTER_SHARE;
     bool matched = *codec_id == MMH_CODEC_ZSTD || *codec_id == MMH_CODEC_SHUFFLE_ZSTD;
     if (!status && matched && plan->zstd_level_best > plan->zstd_level &&
-        job->bytes < before - before / BETTER_SHARE) {
+        job->bytes < before - before / share) {
         job->zstd_level = plan->zstd_level_best;
         status = try_codec(job, codec_id, *codec_id, err);
     }

@@ -252,7 +252,7 @@ struct mmh_encode_job {
     size_t room;        /* mmh_chunk_bound(chunk->bytes) at least */
     size_t limit;       /* a payload longer than this is of no use */
     size_t bytes;       /* out: bytes of the payload; MMH_NO_FIT: over the limit */
-    int zstd_level;     /* 0: the plan's */
+    int zstd_level;     /* 0: the plan's, if a quick level does not see noise */
     bool inner;         /* within a zero-run: no classes */
     size_t float_least; /* out of zero-run: float takes that many bytes at the least */
 };
