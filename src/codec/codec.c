@@ -6,10 +6,10 @@
 #include "codec/codec_zstd_private.h"
 
 enum {
-    QUICK_LEVEL = 3,  /* of libzstd: the least that finds matches of four bytes */
-    QUICK_SHARE = 8,  /* its result may be longer by so much than what there is */
+    QUICK_LEVEL = 3,   /* of libzstd: the least that finds matches of four bytes */
+    QUICK_SHARE = 8,   /* its result may be longer by so much than what there is */
     BETTER_SHARE = 16, /* what matches must save for the time of a higher level, */
-    OPAQUE_SHARE = 2, /* and what of opaque bytes: text, but not weights or machine code */
+    OPAQUE_SHARE = 2,  /* and what of opaque bytes: text, but not weights or machine code */
 };
 
 static const struct mmh_codec *const codecs[MMH_CODEC_COUNT] = {

@@ -10,14 +10,14 @@
 #include "codec/codec_private.h"
 
 enum {
-    RUN_BYTES = 64,       /* of a run: a line of the cache */
+    RUN_BYTES = 32,       /* of a run: half a line of the cache */
     RUNS_AHEAD = 8,       /* of them that are fetched before their turn */
-    SAMPLE_SHARE = 32,    /* of a chunk's elements that are looked at, */
+    SAMPLE_SHARE = 64,    /* of a chunk's elements that are looked at, */
     SAMPLE_MIN = 1 << 12, /* but so many if there are */
-    SLOTS_LOG2 = 14,      /* of the table; a chunk has at most twice as few samples */
-    MATCH_BITS = 20,      /* that a match takes, about */
+    SLOTS_LOG2 = 13,      /* of the table: twice the samples of a chunk */
+    MATCH_BITS = 24,      /* that a match takes, about */
     SAVED_SHARE = 32,     /* of what the chunk takes that is worth a trial */
-    HITS_MIN = 8,         /* fewer are chance */
+    HITS_MIN = 4,         /* fewer are chance */
     ROW_RUNS = 64,        /* that are held against the row before them */
     ROW_EQUAL_SHARE = 8,  /* of their elements with the same upper half that is worth a trial */
 };
@@ -29,6 +29,13 @@ struct look {
 static inline uint64_t key_at(const uint8_t *at, unsigned key_bytes)
 {
     return key_bytes == 4 ? mmh_load32(at) : mmh_load64(at);
+}
+
+/* Spread evenly, but not in step with rows: mmh_part_position without its division. */
+static inline size_t run_position(size_t index, size_t stride)
+{
+    return index * stride +
+           (size_t)(((uint64_t)((uint32_t)index * 2654435761u >> 8) * stride) >> 24);
 }
 
 /* Elements that are all alike would be found in each other, and cost nobody anything. */
@@ -44,11 +51,11 @@ static inline void look_at_runs(struct look *look, uint16_t *slots, const uint8_
     size_t run = RUN_BYTES / element_bytes, apart = (key_bytes - 1) / element_bytes + 1;
     size_t per_run = run - apart; /* the last key needs a neighbour */
     size_t wanted = MMH_MAX(elements / SAMPLE_SHARE, (size_t)SAMPLE_MIN);
-    size_t runs = MMH_MIN(wanted, elements) / run;
+    size_t runs = MMH_MIN(wanted, elements) / run, stride = (elements - run) / runs;
     for (size_t r = 0; r < runs; r++) {
-        size_t later = mmh_part_position(MMH_MIN(r + RUNS_AHEAD, runs - 1), runs, elements, run);
-        __builtin_prefetch(src + later * element_bytes);
-        const uint8_t *at = src + mmh_part_position(r, runs, elements, run) * element_bytes;
+        __builtin_prefetch(src +
+                           run_position(MMH_MIN(r + RUNS_AHEAD, runs - 1), stride) * element_bytes);
+        const uint8_t *at = src + run_position(r, stride) * element_bytes;
         bool before = false;
         for (size_t i = 0; i < per_run; i++, at += element_bytes) {
             uint64_t key = key_at(at, key_bytes);
@@ -114,15 +121,15 @@ static bool rows_repeat(const struct mmh_encode_job *job)
     if (job->element_bytes < 4 || row < 2 || row > n / 2 || n - row < run * ROW_RUNS)
         return false;
     unsigned upper = job->element_bytes / 2; /* little endian */
+    size_t stride = (n - row - run) / ROW_RUNS;
     for (size_t r = 0; r < ROW_RUNS; r++) {
-        size_t first = mmh_part_position(r, ROW_RUNS, n - row, run);
-        const uint8_t *at = job->src + first * job->element_bytes + upper;
+        const uint8_t *at = job->src + run_position(r, stride) * job->element_bytes + upper;
         const uint8_t *below = at + row * job->element_bytes;
-        for (size_t i = 0; i + 1 < run; i++) {
-            size_t here = i * job->element_bytes, next = here + job->element_bytes;
-            equal += memcmp(at + here, below + here, upper) == 0 &&
-                     memcmp(at + here, at + next, upper) != 0;
-        }
+        for (size_t i = 0; i + 1 < run; i++, at += 2 * upper, below += 2 * upper)
+            equal += upper == 2
+                       ? mmh_load16(at) == mmh_load16(below) && mmh_load16(at) != mmh_load16(at + 4)
+                       : mmh_load32(at) == mmh_load32(below) &&
+                             mmh_load32(at) != mmh_load32(at + 8);
     }
     return equal * ROW_EQUAL_SHARE > ROW_RUNS * (run - 1);
 }
