@@ -5,6 +5,13 @@
  */
 #include "codec/codec_zstd_private.h"
 
+enum {
+    QUICK_LEVEL = 3,   /* of libzstd: the least that finds matches of four bytes */
+    QUICK_SHARE = 8,   /* its result may be longer by so much than what there is */
+    BETTER_SHARE = 16, /* what matches must save for the time of a higher level, */
+    OPAQUE_SHARE = 2,  /* and what of opaque bytes: text, but not weights or machine code */
+};
+
 static const struct mmh_codec *const codecs[MMH_CODEC_COUNT] = {
     [MMH_CODEC_STORE] = &mmh_codec_store, /* ids are on disk: never reused */
     [MMH_CODEC_CONSTANT] = &mmh_codec_constant,
@@ -157,6 +164,58 @@ static bool zstd_may_win(const struct mmh_encode_job *job)
     return plan->level >= 7 ? bits < 8 * job->bytes + job->bytes / 8 : bits < 8 * job->bytes;
 }
 
+/* What a quick level makes of a chunk says whether the plan's may make less than there is. */
+static mmh_status try_if_quick(struct mmh_encode_job *job, unsigned *codec_id, unsigned candidate,
+                               mmh_error *err)
+{
+    struct mmh_encode_job quick = *job;
+    size_t close = MMH_MIN(job->bytes, job->chunk->bytes);
+    quick.dst = mmh_workspace_scratch(job->workspace, MMH_SCRATCH_TRIAL, job->room);
+    if (!quick.dst)
+        return mmh_fail(err, MMH_E_MEMORY, "encoding a chunk of %zu bytes", job->chunk->bytes);
+    quick.zstd_level = QUICK_LEVEL;
+    quick.limit = close + close / QUICK_SHARE;
+    quick.bytes = MMH_NO_FIT;
+    mmh_status status = codecs[candidate]->encode(&quick, err);
+    if (status || quick.bytes == MMH_NO_FIT)
+        return status;
+    job->zstd_level = job->plan->zstd_level;
+    return try_codec(job, codec_id, candidate, err);
+}
+
+/* Matches, if the plan wants them or the chunk shows some. */
+static mmh_status try_matches(struct mmh_encode_job *job, unsigned *codec_id, mmh_error *err)
+{
+    const struct mmh_block_plan *plan = job->plan;
+    size_t before = MMH_MIN(job->bytes, job->chunk->bytes);
+    bool wanted = plan->try_zstd && zstd_may_win(job);
+    struct mmh_repeats seen = { 0 };
+    mmh_status status = MMH_OK;
+    if (wanted) {
+        status = try_codec(job, codec_id, MMH_CODEC_ZSTD, err);
+        if (!status && plan->element_bytes > 1)
+            status = try_codec(job, codec_id, MMH_CODEC_SHUFFLE_ZSTD, err);
+    } else if (plan->look) {
+        status = mmh_repeats_look(&seen, job, err);
+        if (!status && seen.values)
+            status = try_if_quick(job, codec_id, MMH_CODEC_ZSTD, err);
+        if (!status && seen.rows)
+            status = try_if_quick(job, codec_id, MMH_CODEC_SHUFFLE_ZSTD, err);
+    }
+    size_t share = plan->dtype == MMH_DTYPE_OPAQUE ? OPAQUE_SHARE : BETTER_SHARE;
+    bool matched = *codec_id == MMH_CODEC_ZSTD || *codec_id == MMH_CODEC_SHUFFLE_ZSTD;
+    if (!status && matched && plan->zstd_level_best > plan->zstd_level &&
+        job->bytes < before - before / share) {
+        job->zstd_level = plan->zstd_level_best;
+        status = try_codec(job, codec_id, *codec_id, err);
+    }
+    /* A float chunk without a sign of matches is not worth the time. */
+    if (!status && plan->level == 9 && job->bytes != MMH_NO_FIT &&
+        (plan->is_float ? matched || seen.values || seen.rows : wanted || plan->try_lzma))
+        status = try_codec(job, codec_id, MMH_CODEC_LZMA, err);
+    return status;
+}
+
 mmh_status mmh_encode_smallest(struct mmh_encode_job *job, unsigned *codec_id, mmh_error *err)
 {
     const struct mmh_block_plan *plan = job->plan;
@@ -178,14 +237,7 @@ mmh_status mmh_encode_smallest(struct mmh_encode_job *job, unsigned *codec_id, m
     if (!status && plan->try_rans && !plan->is_float)
         status = try_codec(job, codec_id, plan->pairs ? MMH_CODEC_BYTE_PAIRS : MMH_CODEC_BYTES_RANS,
                            err);
-    if (!status && plan->try_zstd && zstd_may_win(job)) {
-        status = try_codec(job, codec_id, MMH_CODEC_ZSTD, err);
-        if (!status && plan->element_bytes > 1)
-            status = try_codec(job, codec_id, MMH_CODEC_SHUFFLE_ZSTD, err);
-        if (!status && plan->level == 9 && !plan->is_float && job->bytes != MMH_NO_FIT)
-            status = try_codec(job, codec_id, MMH_CODEC_LZMA, err);
-    }
-    return status;
+    return status ? status : try_matches(job, codec_id, err);
 }
 
 mmh_status mmh_encode_within(struct mmh_encode_job *part, unsigned *codec_id,

@@ -10,6 +10,7 @@ enum {
     RUNS_AHEAD = 8,             /* of them that are fetched before their turn */
     SAMPLE_RUN = 1024,          /* and one for tables */
     UNEVEN = 8,                 /* a share of the variance so big between runs is worth a look */
+    LOOK_LEVEL_MIN = 5,         /* from which on chunks are looked at for repeats */
     SAMPLE_MIN = 1 << 10,       /* elements that are looked at before anything is chosen */
     SAMPLE_TABLE_MIN = 1 << 13, /* the same where that decides between tiers and tables */
     SAMPLE_MAX = 1 << 14,
@@ -20,6 +21,9 @@ enum {
     ZSTD_PART_MAX = 1 << 13,
     ZSTD_PART_FAR = 1 << 14, /* the same where there is time for matches farther away */
     ZSTD_PARTS = 4,
+    ZSTD_SMALL_BYTES = 2 << 20, /* of a block: libzstd's highest levels take no long time */
+    ZSTD_TINY_BYTES = 1 << 19,
+    LZMA_BYTES = 1 << 18,     /* of a block of bytes that is tried as LZMA in any case */
     ZSTD_PLANE_MIN = 1 << 16, /* elements whose bytes of one place take zstd most of a block */
     SHIFTS_MIN = 1 << 13,     /* elements from which on shifts are looked for */
     MASK_PART = 1 << 13,      /* elements of each part that a zero mask is tried on */
@@ -39,7 +43,9 @@ enum {
 
 /* What a level spends. */
 static const struct effort {
-    uint8_t zstd;        /* its level of libzstd */
+    uint8_t zstd;        /* its level of libzstd, */
+    uint8_t zstd_small;  /* that of small blocks that matches suit, */
+    uint8_t zstd_tiny;   /* and of smaller ones */
     uint8_t bits;        /* K */
     uint8_t tables;      /* of a block, at the most */
     uint8_t passes;      /* of refinement */
@@ -47,15 +53,15 @@ static const struct effort {
     uint8_t stripes;     /* of a chunk, at the most: four decode fastest, fewer are smaller */
 } efforts[10] = {
     { 0 },
-    { 1, 0, 0, 0, 14, 4 },
-    { 2, 0, 0, 0, 14, 4 },
-    { 3, 0, 0, 0, 14, 4 },
-    { 6, 11, 1, 0, 14, 4 },
-    { 12, 11, 6, 0, 14, 4 }, /* no model needed more tables, and these are near */
-    { 15, 12, 16, 1, 15, 4 },
-    { 17, 12, 32, 2, 16, 4 },
-    { 19, 12, 32, 4, 16, 3 },
-    { 19, 12, 32, 6, 16, 3 },
+    { 1, 1, 1, 0, 0, 0, 14, 4 },
+    { 2, 2, 2, 0, 0, 0, 14, 4 },
+    { 3, 3, 3, 0, 0, 0, 14, 4 },
+    { 6, 6, 6, 11, 1, 0, 14, 4 },
+    { 12, 16, 19, 11, 6, 0, 14, 4 }, /* no model needed more tables, and these are near */
+    { 15, 18, 19, 12, 16, 1, 15, 4 },
+    { 17, 19, 19, 12, 32, 2, 16, 4 },
+    { 19, 19, 19, 12, 32, 4, 16, 3 },
+    { 19, 19, 19, 12, 32, 6, 16, 3 },
 };
 
 static uint64_t scale(uint64_t bits, uint64_t elements, uint64_t counted)
@@ -769,7 +775,11 @@ static void plan_init(struct mmh_block_plan *made, const struct mmh_block_hint *
         .bytes = bytes,
     };
     made->elements = made->element_bytes ? bytes / made->element_bytes : 0;
-    made->zstd_level = efforts[made->level].zstd;
+    made->zstd_level = made->zstd_level_best = efforts[made->level].zstd;
+    if (bytes <= ZSTD_SMALL_BYTES)
+        made->zstd_level_best = efforts[made->level].zstd_small;
+    if (bytes <= ZSTD_TINY_BYTES)
+        made->zstd_level_best = efforts[made->level].zstd_tiny;
     made->stripe_log2 = efforts[made->level].stripe_log2;
     made->stripes = efforts[made->level].stripes;
 }
@@ -824,9 +834,14 @@ mmh_status mmh_block_plan_make(const struct mmh_block_plan **plan, const uint8_t
         return mmh_mixed_plan_make(made, model, model_bytes, floor_bits, workspace, data, bytes,
                                    given, err);
     }
-    if (!fields)
-        return mmh_block_plan_scalar(made, model, model_bytes, floor_bits, workspace, data, bytes,
-                                     &hint, err);
+    if (!fields) {
+        mmh_status status = mmh_block_plan_scalar(made, model, model_bytes, floor_bits, workspace,
+                                                  data, bytes, &hint, err);
+        bool typed_bytes = made->element_bytes == 1 && made->dtype != MMH_DTYPE_OPAQUE;
+        made->look = made->level >= LOOK_LEVEL_MIN && (made->is_float || typed_bytes);
+        made->try_lzma = typed_bytes && bytes <= LZMA_BYTES;
+        return status;
+    }
     plan_init(made, &hint, workspace, bytes);
     *model = NULL;
     *model_bytes = 0;

@@ -35,7 +35,7 @@ enum mmh_scratch {
     MMH_SCRATCH_SEGMENTS,    /* float: its tails as segments */
     MMH_SCRATCH_PATCHES,     /* float: positions */
     MMH_SCRATCH_SECTION,     /* float, bytes-rans: words of a stripe, planes of a tier block;
-                           * zero-run: a second coding of the mask */
+                           * zero-run: a second coding of the mask; a look for repeats */
     MMH_SCRATCH_TIERS,       /* tiers: the kernel's scratch */
     MMH_SCRATCH_RUN,         /* zero-run: the elements that are not zero */
     MMH_SCRATCH_MASK,        /* zero-run: the mask */
@@ -187,9 +187,12 @@ struct mmh_block_plan {
     /* what to try */
     bool try_zero_run;
     bool try_zstd; /* typed data with structure that only matches can catch */
+    bool look;     /* where not, each chunk is looked at for repeats */
+    bool try_lzma; /* with all the time that there is */
     bool try_rans; /* there are tables */
     bool pairs;    /* of pairs of bytes */
     int zstd_level;
+    int zstd_level_best;  /* where matches turn out to pay: of small blocks it is higher */
     unsigned stripe_log2; /* elements of a rANS stripe, at least */
     unsigned stripes;     /* of a chunk, at the most */
 
@@ -292,6 +295,7 @@ struct mmh_encode_job {
     size_t room;        /* mmh_chunk_bound(chunk->bytes) at least */
     size_t limit;       /* a payload longer than this is of no use */
     size_t bytes;       /* out: bytes of the payload; MMH_NO_FIT: over the limit */
+    int zstd_level;     /* 0: the plan's, if a quick level does not see noise */
     bool inner;         /* within a zero-run: no classes */
     size_t float_least; /* out of zero-run: float takes that many bytes at the least */
 };
@@ -326,6 +330,15 @@ struct mmh_codec {
     mmh_status (*encode)(struct mmh_encode_job *job, mmh_error *err);
     mmh_status (*decode)(const struct mmh_decode_job *job, mmh_error *err);
 };
+
+/* What speaks of matches in a chunk that was coded without them, or not at all. */
+struct mmh_repeats {
+    bool values; /* elements come again */
+    bool rows;   /* their upper halves do, in the next row: once shuffled, bytes match */
+};
+
+mmh_status mmh_repeats_look(struct mmh_repeats *seen, const struct mmh_encode_job *job,
+                            mmh_error *err);
 
 /* The smallest that the codecs of a plan make of a chunk, store aside; MMH_NO_FIT if none does. */
 mmh_status mmh_encode_smallest(struct mmh_encode_job *job, unsigned *codec_id, mmh_error *err);

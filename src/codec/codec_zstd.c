@@ -102,8 +102,8 @@ void mmh_zstd_release(mmh_codec_workspace *workspace)
 mmh_status mmh_zstd_encode_chunk(struct mmh_encode_job *job, const uint8_t *src, mmh_error *err)
 {
     size_t bytes = job->chunk->bytes, room = MMH_MIN(job->room, job->limit);
-    int level = job->plan->zstd_level;
-    if (level > QUICK_LEVEL && bytes >= LOOK_FIRST) {
+    int level = job->zstd_level ? job->zstd_level : job->plan->zstd_level;
+    if (!job->zstd_level && level > QUICK_LEVEL && bytes >= LOOK_FIRST) {
         mmh_status status = mmh_zstd_encode(job->dst, room, &job->bytes, job->workspace, src, bytes,
                                             1, err);
         bool noise = job->bytes == MMH_NO_FIT || job->bytes > bytes - bytes / 256;
