@@ -334,6 +334,7 @@ mmh_status mmh_mixed_plan_make(struct mmh_block_plan *plan, const uint8_t **mode
                                               workspace, elements, element_bytes, &own, err);
     mixed->tables = workspace->tables;
     workspace->tables = tables;
+    mmh_plan_look(&mixed->plan);
     *floor_bits += 8 * (uint64_t)(bytes - element_bytes);
     uint8_t header[MODEL_HEADER] = { MMH_MODEL_MIXED, (uint8_t)mixed->dtype,
                                      (uint8_t)mixed->big_endian };

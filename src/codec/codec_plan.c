@@ -806,6 +806,13 @@ mmh_status mmh_block_plan_scalar(struct mmh_block_plan *made, const uint8_t **mo
     return MMH_OK;
 }
 
+void mmh_plan_look(struct mmh_block_plan *plan)
+{
+    bool typed_bytes = plan->element_bytes == 1 && plan->dtype != MMH_DTYPE_OPAQUE;
+    plan->look = plan->level >= LOOK_LEVEL_MIN && (plan->is_float || typed_bytes);
+    plan->try_lzma = typed_bytes && plan->bytes <= LZMA_BYTES;
+}
+
 mmh_status mmh_block_plan_make(const struct mmh_block_plan **plan, const uint8_t **model,
                                size_t *model_bytes, uint64_t *floor_bits,
                                mmh_codec_workspace *workspace, const uint8_t *data, size_t bytes,
@@ -837,9 +844,7 @@ mmh_status mmh_block_plan_make(const struct mmh_block_plan **plan, const uint8_t
     if (!fields) {
         mmh_status status = mmh_block_plan_scalar(made, model, model_bytes, floor_bits, workspace,
                                                   data, bytes, &hint, err);
-        bool typed_bytes = made->element_bytes == 1 && made->dtype != MMH_DTYPE_OPAQUE;
-        made->look = made->level >= LOOK_LEVEL_MIN && (made->is_float || typed_bytes);
-        made->try_lzma = typed_bytes && bytes <= LZMA_BYTES;
+        mmh_plan_look(made);
         return status;
     }
     plan_init(made, &hint, workspace, bytes);

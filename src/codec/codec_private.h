@@ -252,6 +252,9 @@ mmh_status mmh_block_plan_scalar(struct mmh_block_plan *plan, const uint8_t **mo
                                  mmh_codec_workspace *workspace, const uint8_t *data, size_t bytes,
                                  const struct mmh_block_hint *hint, mmh_error *err);
 
+/* Let a plan of scalars look for repeats in each chunk. */
+void mmh_plan_look(struct mmh_block_plan *plan);
+
 /* Plan a block of whole records; hint->records has fields. `plan` is set up but for them. */
 mmh_status mmh_fields_plan_make(struct mmh_block_plan *plan, const uint8_t **model,
                                 size_t *model_bytes, uint64_t *floor_bits,
