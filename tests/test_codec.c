@@ -171,25 +171,22 @@ static void *copy_of(const void *data, size_t bytes)
     return copy;
 }
 
-/* Encode a block of made elements, buffers guarded. */
-static void encode_hinted(struct coded *coded, mmh_codec_workspace *workspace, size_t elements,
-                          enum content content, const struct mmh_block_hint *hint, bool check)
+/* Encode a block, buffers guarded; `src` is taken. */
+static void encode_guarded(struct coded *coded, mmh_codec_workspace *workspace, struct guard *src,
+                           const struct mmh_block_hint *hint, bool check)
 {
     mmh_error err = { 0 };
     mmh_dtype dtype = hint->dtype;
     unsigned unit = mmh_dtype_scalar_bytes(dtype);
-    *coded = (struct coded){ .dtype = dtype, .elements = elements, .bytes = elements * unit };
-    struct guard src;
-    guard_init(&src, coded->bytes);
-    fill(src.at, elements, dtype, content, elements * 31 + (uint64_t)content);
-    guard_freeze(&src);
-    coded->data = copy_of(src.at, coded->bytes);
+    *coded = (struct coded){ .dtype = dtype, .elements = src->bytes / unit, .bytes = src->bytes };
+    guard_freeze(src);
+    coded->data = copy_of(src->at, coded->bytes);
 
     const struct mmh_block_plan *plan;
     const uint8_t *model;
     uint64_t floor_bits;
     assert_ok(mmh_block_plan_make(&plan, &model, &coded->model_bytes, &floor_bits, workspace,
-                                  src.at, coded->bytes, hint, &err));
+                                  src->at, coded->bytes, hint, &err));
     assert_true(floor_bits <= 8 * (uint64_t)coded->bytes + 64);
     if (coded->model_bytes)
         coded->model = copy_of(model, coded->model_bytes);
@@ -205,12 +202,22 @@ static void encode_hinted(struct coded *coded, mmh_codec_workspace *workspace, s
         struct guard dst;
         guard_init(&dst, mmh_chunk_bound(coded->chunk[c].bytes));
         assert_ok(mmh_chunk_encode(dst.at, &coded->payload_bytes[c], &coded->codec[c], workspace,
-                                   plan, src.at + at, &coded->chunk[c], check, &err));
+                                   plan, src->at + at, &coded->chunk[c], check, &err));
         assert_true(coded->payload_bytes[c] <= coded->chunk[c].bytes);
         coded->payload[c] = copy_of(dst.at, coded->payload_bytes[c]);
         guard_release(&dst);
     }
-    guard_release(&src);
+    guard_release(src);
+}
+
+/* The same for made elements. */
+static void encode_hinted(struct coded *coded, mmh_codec_workspace *workspace, size_t elements,
+                          enum content content, const struct mmh_block_hint *hint, bool check)
+{
+    struct guard src;
+    guard_init(&src, elements * mmh_dtype_scalar_bytes(hint->dtype));
+    fill(src.at, elements, hint->dtype, content, elements * 31 + (uint64_t)content);
+    encode_guarded(coded, workspace, &src, hint, check);
 }
 
 /* The same for a tensor of COLUMNS-wide rows. */
@@ -248,6 +255,79 @@ static void encode_records(struct coded *coded, mmh_codec_workspace *workspace, 
         .records = records, .parts = &part, .part_count = count != 0, .level = level
     };
     encode_hinted(coded, workspace, count * record_bytes_of(records), content, &hint, check);
+}
+
+/* Elements in runs among other bytes: `behind` of these follow the last run. */
+enum { RUNS_MAX = 4096 };
+
+struct mixture {
+    mmh_dtype dtype;
+    bool big_endian;
+    size_t behind, run_count;
+    struct mmh_mixed_run runs[RUNS_MAX];
+};
+
+static size_t mixture_elements(const struct mixture *mixture)
+{
+    size_t elements = 0;
+    for (size_t r = 0; r < mixture->run_count; r++)
+        elements += mixture->runs[r].elements;
+    return elements;
+}
+
+static void encode_mixture(struct coded *coded, mmh_codec_workspace *workspace,
+                           const struct mixture *mixture, enum content content, int level,
+                           bool check)
+{
+    static struct mmh_block_part parts[RUNS_MAX];
+    size_t elements = mixture_elements(mixture), bytes = mixture->behind, at = 0;
+    unsigned unit = mmh_dtype_scalar_bytes(mixture->dtype);
+    for (size_t r = 0; r < mixture->run_count; r++) {
+        size_t count = mixture->runs[r].elements;
+        bytes += mixture->runs[r].other_bytes + count * unit;
+        parts[r] = (struct mmh_block_part){ .elements = count,
+                                            .dimensions = 2,
+                                            .shape = { count / COLUMNS + 1, COLUMNS } };
+    }
+    uint8_t *values = malloc(elements * unit + 1);
+    const uint8_t *value = values;
+    assert_non_null(values);
+    fill(values, elements, mixture->dtype, content, elements * 31 + (uint64_t)content);
+    struct guard src;
+    guard_init(&src, bytes);
+    uint64_t seed = bytes;
+    for (size_t r = 0; r <= mixture->run_count; r++) {
+        bool last = r == mixture->run_count;
+        size_t other = last ? mixture->behind : mixture->runs[r].other_bytes;
+        for (; other; other--, at++) /* as headers are: much alike */
+            src.at[at] = (uint8_t)(at % 50 == 7 ? guard_random(&seed) : at % 50);
+        for (size_t i = 0; !last && i < mixture->runs[r].elements; i++, value += unit)
+            for (unsigned b = 0; b < unit; b++)
+                src.at[at++] = value[mixture->big_endian ? unit - 1 - b : b];
+    }
+    assert_int_equal(at, bytes);
+    free(values);
+    const struct mmh_block_hint hint = {
+        .mixed = mixture->dtype,
+        .mixed_big_endian = mixture->big_endian,
+        .runs = mixture->runs,
+        .run_count = mixture->run_count,
+        .parts = parts,
+        .part_count = level % 2 ? mixture->run_count : 0,
+        .level = level,
+    };
+    encode_guarded(coded, workspace, &src, &hint, check);
+}
+
+/* One run behind the other: `other` bytes, `elements`, changed a little from run to run. */
+static void add_runs(struct mixture *mixture, size_t count, uint32_t other, uint32_t elements)
+{
+    for (size_t i = 0; i < count; i++) {
+        assert_true(mixture->run_count < RUNS_MAX);
+        mixture->runs[mixture->run_count++] =
+            (struct mmh_mixed_run){ other ? other + (uint32_t)i % 7 : 0,
+                                    elements > 1 ? elements + (uint32_t)i % 3 : elements };
+    }
 }
 
 static void release_block(struct coded *coded)
@@ -323,8 +403,8 @@ static void test_codec_returns_every_bit(void **state)
                     release_block(&coded);
                 }
     for (unsigned id = 0; id < MMH_CODEC_COUNT; id++)
-        if (id != MMH_CODEC_MODEL && id != MMH_CODEC_LZMA && id != MMH_CODEC_FIELDS && !seen[id] &&
-            !left_out(id))
+        if (id != MMH_CODEC_MODEL && id != MMH_CODEC_LZMA && id != MMH_CODEC_FIELDS &&
+            id != MMH_CODEC_MIXED && !seen[id] && !left_out(id))
             fail_msg("codec %s was never chosen", mmh_codec_name(id));
     mmh_codec_workspace_destroy(workspace);
 }
@@ -1031,6 +1111,148 @@ static void test_codec_returns_every_record(void **state)
     mmh_codec_workspace_destroy(workspace);
 }
 
+/* An awkward mixture, by number. */
+static void any_mixture(struct mixture *mixture, unsigned number)
+{
+    mixture->run_count = 0;
+    mixture->behind = number % 2 ? 0 : 19;
+    switch (number) {
+    case 0: /* elements alone but for what is behind them */
+        add_runs(mixture, 1, 0, 700);
+        break;
+    case 1: /* nothing but elements */
+        add_runs(mixture, 1, 0, 700);
+        break;
+    case 2: /* tensors and their headers, none before the first */
+        add_runs(mixture, 1, 0, 900);
+        add_runs(mixture, 30, 130, 300);
+        break;
+    case 3:
+        add_runs(mixture, 9, 40, 1000);
+        break;
+    case 4: /* one element in each run */
+        add_runs(mixture, 500, 3, 1);
+        break;
+    case 5:
+        add_runs(mixture, RUNS_MAX, 2, 2);
+        break;
+    case 6: /* mostly other bytes */
+        add_runs(mixture, 2, 5000, 20);
+        mixture->behind = 30000;
+        break;
+    case 7: /* runs without other bytes between them */
+        add_runs(mixture, 20, 0, 200);
+        break;
+    case 8: /* one element */
+        add_runs(mixture, 1, 0, 1);
+        break;
+    case 9: /* as many as may be */
+        add_runs(mixture, 1, 100, MMH_CHUNK_ELEMENTS - 1000);
+        add_runs(mixture, 1, 100, 1000);
+        break;
+    default:
+        fail_msg("no mixture %u", number);
+    }
+}
+
+enum { MIXTURES = 10 };
+
+/* Elements among other bytes come back, of every type and byte order, however their runs lie. */
+static void test_codec_returns_every_mixture(void **state)
+{
+    static const int levels[] = { 1, 5, 9 };
+    static struct mixture mixture;
+    bool seen[MMH_CODEC_COUNT] = { false }, within[MMH_CODEC_COUNT] = { false };
+    bool rest[MMH_CODEC_COUNT] = { false };
+    (void)state;
+    mmh_codec_workspace *workspace = new_workspace(), *other = new_workspace();
+    for (size_t d = 1; d < MMH_COUNT_OF(dtypes); d++)
+        for (size_t l = 0; l < MMH_COUNT_OF(levels); l++)
+            for (unsigned content = 0; content < CONTENT_COUNT; content++)
+                for (unsigned number = 0; number < MIXTURES; number++) {
+                    bool large = number == MIXTURES - 1;
+                    if ((number + l + d + content) % (large ? 67 : 5))
+                        continue; /* in turn */
+                    struct coded coded;
+                    mixture.dtype = dtypes[d];
+                    mixture.big_endian = (l + content) % 2;
+                    any_mixture(&mixture, number);
+                    encode_mixture(&coded, workspace, &mixture, (enum content)content, levels[l],
+                                   content % 3 == 0);
+                    seen[coded.codec[0]] = true;
+                    if (coded.codec[0] == MMH_CODEC_MIXED) {
+                        within[coded.payload[0][0]] = true;
+                        rest[coded.payload[0][1]] = true;
+                    }
+                    assert_int_equal(coded.chunks, 1);
+                    assert_decodes(&coded, number % 2 ? workspace : other, content % 2);
+                    release_block(&coded);
+                }
+    assert_true(seen[MMH_CODEC_MIXED] && (seen[MMH_CODEC_ZSTD] || left_out(MMH_CODEC_ZSTD)));
+    for (unsigned id = 0; id < MMH_CODEC_FIELDS; id++)
+        if (id != MMH_CODEC_MODEL && id != MMH_CODEC_ZSTD && id != MMH_CODEC_LZMA && !within[id] &&
+            !left_out(id))
+            fail_msg("codec %s never coded the elements of a mixture", mmh_codec_name(id));
+    assert_true(rest[MMH_CODEC_STORE]);
+    assert_true(rest[MMH_CODEC_ZSTD] || left_out(MMH_CODEC_ZSTD));
+    assert_true(rest[MMH_CODEC_LZMA] || left_out(MMH_CODEC_LZMA));
+    mmh_codec_workspace_destroy(workspace);
+    mmh_codec_workspace_destroy(other);
+}
+
+/* Weights with headers between them take little more than the weights alone. */
+static void test_codec_sees_weights_between_headers(void **state)
+{
+    static struct mixture mixture, alone;
+    struct coded mixed, flat;
+    (void)state;
+    mmh_codec_workspace *workspace = new_workspace();
+    mixture.dtype = alone.dtype = MMH_DTYPE_BF16;
+    mixture.run_count = alone.run_count = 0;
+    add_runs(&mixture, 60, 130, 500);
+    add_runs(&alone, 60, 0, 500);
+    encode_mixture(&mixed, workspace, &mixture, WEIGHTS, 5, true);
+    encode_mixture(&flat, workspace, &alone, WEIGHTS, 5, true);
+    assert_int_equal(mixed.codec[0], MMH_CODEC_MIXED);
+    size_t others = mixed.bytes - flat.bytes;
+    assert_true(mixed.payload_bytes[0] + mixed.model_bytes <
+                flat.payload_bytes[0] + flat.model_bytes + others);
+    release_block(&mixed);
+    release_block(&flat);
+    mmh_codec_workspace_destroy(workspace);
+}
+
+/* Runs that are no part of the block are the caller's mistake. */
+static void test_codec_refuses_runs_that_do_not_fit(void **state)
+{
+    static const struct {
+        struct mmh_mixed_run runs[2];
+        size_t run_count, bytes;
+    } cases[] = {
+        { { { 0, 0 } }, 1, 100 },          { { { 0, 26 } }, 1, 103 },
+        { { { 4, 25 } }, 1, 103 },         { { { 1, 10 }, { 0, 0 } }, 2, 100 },
+        { { { UINT32_MAX, 1 } }, 1, 100 }, { { { 0, UINT32_MAX }, { 0, UINT32_MAX } }, 2, 100 },
+        { { { 0, 1 } }, 0, 100 },
+    };
+    static const uint8_t data[128];
+    (void)state;
+    mmh_codec_workspace *workspace = new_workspace();
+    for (size_t i = 0; i < MMH_COUNT_OF(cases); i++) {
+        const struct mmh_block_plan *plan;
+        const uint8_t *model;
+        size_t model_bytes;
+        uint64_t floor_bits;
+        const struct mmh_block_hint hint = { .mixed = MMH_DTYPE_F32,
+                                             .runs = cases[i].runs,
+                                             .run_count = cases[i].run_count,
+                                             .level = 5 };
+        assert_int_equal(mmh_block_plan_make(&plan, &model, &model_bytes, &floor_bits, workspace,
+                                             data, cases[i].bytes, &hint, NULL),
+                         MMH_E_USAGE);
+    }
+    mmh_codec_workspace_destroy(workspace);
+}
+
 /* Fields are worth it where bits of one weight lie apart: no coder of bytes sees how they belong. */
 static void test_codec_sees_weights_whose_bits_lie_apart(void **state)
 {
@@ -1137,6 +1359,83 @@ static void test_codec_survives_hostile_payloads(void **state)
                 mmh_model_destroy(model);
                 release_block(&coded);
             }
+    mmh_codec_workspace_destroy(workspace);
+}
+
+/* Every byte of a mixed chunk and of its model damaged, cut off or followed by more. */
+static void test_codec_survives_hostile_mixtures(void **state)
+{
+    static const struct {
+        mmh_dtype dtype;
+        enum content content;
+        int level;
+    } cases[] = {
+        { MMH_DTYPE_BF16, WEIGHTS, 1 }, { MMH_DTYPE_F32, CLEAN_ROWS, 5 }, { MMH_DTYPE_I8, BELL, 9 },
+        { MMH_DTYPE_U8, SPARSE, 5 },    { MMH_DTYPE_F16, ODD, 9 },        { MMH_DTYPE_I64, FEW, 5 },
+        { MMH_DTYPE_F64, CONSTANT, 1 }, { MMH_DTYPE_U16, RANDOM, 5 },
+    };
+    static const uint8_t flips[] = { 0xff, 0x01, 0x80 };
+    static struct mixture mixture;
+    (void)state;
+    mmh_codec_workspace *workspace = new_workspace();
+    for (size_t i = 0; i < MMH_COUNT_OF(cases); i++) {
+        struct coded coded;
+        mmh_model *model = NULL;
+        mixture.dtype = cases[i].dtype;
+        mixture.big_endian = i % 2;
+        mixture.run_count = 0;
+        mixture.behind = i % 3 ? 40 : 0;
+        add_runs(&mixture, 3, i % 4 ? 50 : 0, 200);
+        encode_mixture(&coded, workspace, &mixture, cases[i].content, cases[i].level, true);
+        assert_ok(
+            mmh_model_create(&model, coded.model, coded.model_bytes, coded.elements, NULL, NULL));
+        size_t bytes = coded.payload_bytes[0];
+        uint8_t *bad = malloc(bytes + 16);
+        assert_non_null(bad);
+        memset(bad + bytes, 0, 16);
+        for (size_t at = 0; at < bytes; at++)
+            for (size_t f = 0; f < MMH_COUNT_OF(flips); f++) {
+                memcpy(bad, coded.payload[0], bytes);
+                bad[at] ^= flips[f];
+                assert_harmless(&coded, model, 0, coded.codec[0], bad, bytes, workspace);
+            }
+        for (size_t n = 0; n <= bytes + 16; n++) {
+            memcpy(bad, coded.payload[0], bytes);
+            assert_harmless(&coded, model, 0, coded.codec[0], bad, n, workspace);
+        }
+        for (unsigned id = 0; id < MMH_CODEC_COUNT; id++)
+            assert_harmless(&coded, model, 0, any_codec(id), coded.payload[0], bytes, workspace);
+        struct mmh_chunk right = coded.chunk[0];
+        for (unsigned n = 1; n < 4; n++) { /* not all of its block */
+            coded.chunk[0].first_element = n;
+            assert_harmless(&coded, model, 0, coded.codec[0], coded.payload[0], bytes, workspace);
+            coded.chunk[0] = right;
+            coded.chunk[0].bytes -= n;
+            assert_harmless(&coded, model, 0, coded.codec[0], coded.payload[0], bytes, workspace);
+            coded.chunk[0] = right;
+        }
+        for (size_t n = 0; n < coded.model_bytes * (MMH_COUNT_OF(flips) + 1); n++) {
+            size_t at = n % coded.model_bytes, f = n / coded.model_bytes;
+            bool cut = f == MMH_COUNT_OF(flips);
+            struct guard worse;
+            mmh_model *other = NULL;
+            guard_copy(&worse, coded.model, cut ? at : coded.model_bytes);
+            if (!cut)
+                worse.at[at] ^= flips[f];
+            mmh_status status = mmh_model_create(&other, worse.at, worse.bytes, coded.elements,
+                                                 NULL, NULL);
+            if (!status)
+                assert_harmless(&coded, other, 0, coded.codec[0], coded.payload[0], bytes,
+                                workspace);
+            else
+                assert_true(status == MMH_E_CORRUPT || status == MMH_E_UNSUPPORTED);
+            mmh_model_destroy(other);
+            guard_release(&worse);
+        }
+        free(bad);
+        mmh_model_destroy(model);
+        release_block(&coded);
+    }
     mmh_codec_workspace_destroy(workspace);
 }
 
@@ -1255,10 +1554,17 @@ static void test_codec_survives_lack_of_memory(void **state)
         mmh_dtype dtype;
         enum content content;
         int level;
-    } cases[] = { { MMH_DTYPE_F32, CLEAN_ROWS, 6 }, { MMH_DTYPE_BF16, WEIGHTS, 3 },
-                  { MMH_DTYPE_F16, SPARSE, 5 },     { MMH_DTYPE_I8, WEIGHTS, 5 },
-                  { MMH_DTYPE_I8, BELL, 5 },        { MMH_DTYPE_I32, FEW, 5 },
-                  { MMH_DTYPE_OPAQUE, TEXT, 9 },    { MMH_DTYPE_Q4_1, BELL, 5 } };
+        mmh_dtype mixed;
+    } cases[] = { { MMH_DTYPE_OPAQUE, BELL, 9, MMH_DTYPE_I8 },
+                  { MMH_DTYPE_OPAQUE, WEIGHTS, 5, MMH_DTYPE_BF16 },
+                  { MMH_DTYPE_F32, CLEAN_ROWS, 6, MMH_DTYPE_OPAQUE },
+                  { MMH_DTYPE_BF16, WEIGHTS, 3, MMH_DTYPE_OPAQUE },
+                  { MMH_DTYPE_F16, SPARSE, 5, MMH_DTYPE_OPAQUE },
+                  { MMH_DTYPE_I8, WEIGHTS, 5, MMH_DTYPE_OPAQUE },
+                  { MMH_DTYPE_I8, BELL, 5, MMH_DTYPE_OPAQUE },
+                  { MMH_DTYPE_I32, FEW, 5, MMH_DTYPE_OPAQUE },
+                  { MMH_DTYPE_OPAQUE, TEXT, 9, MMH_DTYPE_OPAQUE },
+                  { MMH_DTYPE_Q4_1, BELL, 5, MMH_DTYPE_OPAQUE } };
     (void)state;
     for (size_t i = 0; i < MMH_COUNT_OF(cases); i++) {
         bool done = false;
@@ -1278,10 +1584,14 @@ static void test_codec_survives_lack_of_memory(void **state)
             const struct mmh_block_part part = { .elements = of_part,
                                                  .dimensions = 2,
                                                  .shape = { of_part / COLUMNS + 1, COLUMNS } };
+            const struct mmh_mixed_run runs[] = { { 100, 4000 }, { 50, 3000 } };
             struct mmh_block_hint hint = { .dtype = dtype,
                                            .records = records,
+                                           .mixed = cases[i].mixed,
+                                           .runs = runs,
+                                           .run_count = MMH_COUNT_OF(runs),
                                            .parts = &part,
-                                           .part_count = 1,
+                                           .part_count = !cases[i].mixed,
                                            .level = cases[i].level };
             struct mmh_chunk chunk = { .dtype = dtype, .bytes = elements * unit };
             const struct mmh_block_plan *plan;
@@ -1324,6 +1634,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_codec_returns_every_bit),
         cmocka_unit_test(test_codec_returns_every_record),
+        cmocka_unit_test(test_codec_returns_every_mixture),
+        cmocka_unit_test(test_codec_sees_weights_between_headers),
+        cmocka_unit_test(test_codec_refuses_runs_that_do_not_fit),
         cmocka_unit_test(test_codec_sees_weights_whose_bits_lie_apart),
         cmocka_unit_test(test_codec_chunks_share_a_model),
         cmocka_unit_test(test_codec_survives_any_hint),
@@ -1339,6 +1652,7 @@ int main(void)
         cmocka_unit_test(test_model_frequencies_add_up),
         cmocka_unit_test(test_model_round_trip),
         cmocka_unit_test(test_codec_survives_hostile_payloads),
+        cmocka_unit_test(test_codec_survives_hostile_mixtures),
         cmocka_unit_test(test_codec_survives_wrong_chunks),
         cmocka_unit_test(test_codec_refuses_unknown_codecs),
         cmocka_unit_test(test_codec_survives_lack_of_memory),
