@@ -181,8 +181,9 @@ static bool can_be_run(const struct mmh_hdf5_object *dataset)
     uint32_t along = 0;
     while (along + 1 < dataset->dimensions && dataset->chunk[along] == 1)
         along++;
-    if (along && dataset->shape[along] % dataset->chunk[along])
-        return false; /* chunks with a rim inside the array */
+    uint64_t length = dataset->chunk[along];
+    if (!length || (along && dataset->shape[along] % length))
+        return false; /* no chunks, or with a rim inside the array */
     for (uint32_t d = along + 1; d < dataset->dimensions; d++)
         if (dataset->chunk[d] != dataset->shape[d])
             return false;
