@@ -408,6 +408,182 @@ static void test_tensors_and_slices_load_as_the_file_has_them(void **state)
     mmh_context_destroy(context);
 }
 
+/* ---- small tensors between the headers of their formats ---- */
+
+enum { ARRAYS = 40, ARRAY_ROWS = 8, ARRAY_COLUMNS = 25, NPY_HEADER = 128, ZIP_ROOM = 1 << 18 };
+
+/* Array `number` of an .npz: weights of rows of their own, 24-27 columns; two are larger, and equal. */
+static size_t put_array(uint8_t *out, unsigned number, bool big_endian)
+{
+    enum { LARGE = 64 };
+    bool large = number % 20 == 10;
+    unsigned columns = large ? LARGE : ARRAY_COLUMNS - 1 + number % 4;
+    char text[NPY_HEADER];
+    memset(out, ' ', NPY_HEADER);
+    memcpy(out, "\x93NUMPY\x01\x00\x76\x00", 10);
+    int length = snprintf(text, sizeof text,
+                          "{'descr': '%cf4', 'fortran_order': False, 'shape': (%d, %u), }",
+                          big_endian ? '>' : '<', ARRAY_ROWS, columns);
+    memcpy(out + 10, text, (size_t)length);
+    out[NPY_HEADER - 1] = '\n';
+    uint64_t before = random_state;
+    if (large)
+        random_state = 77;
+    for (size_t i = 0; i < (size_t)ARRAY_ROWS * columns; i++) {
+        float weight = next_weight(i / columns);
+        uint8_t bytes[4], *at = out + NPY_HEADER + 4 * i;
+        uint32_t bits;
+        memcpy(&bits, &weight, 4);
+        mmh_store32(bytes, bits);
+        for (unsigned b = 0; b < 4; b++)
+            at[b] = bytes[big_endian ? 3 - b : b];
+    }
+    if (large)
+        random_state = before;
+    return NPY_HEADER + (size_t)ARRAY_ROWS * columns * 4;
+}
+
+/* An .npz, members stored as they are. */
+static void make_arrays(const char *path, bool big_endian)
+{
+    uint8_t *file = calloc(1, ZIP_ROOM), directory[ARRAYS * 80] = { 0 };
+    size_t at = 0, listed = 0;
+    assert_non_null(file);
+    for (unsigned i = 0; i < ARRAYS; i++) {
+        char name[16];
+        size_t name_bytes = (size_t)snprintf(name, sizeof name, "w%u.npy", i), header = at;
+        size_t bytes = put_array(file + at + 30 + name_bytes, i, big_endian);
+        mmh_store32(file + at, 0x04034b50);
+        mmh_store32(file + at + 18, (uint32_t)bytes);
+        mmh_store32(file + at + 22, (uint32_t)bytes);
+        mmh_store16(file + at + 26, (uint16_t)name_bytes);
+        memcpy(file + at + 30, name, name_bytes);
+        at += 30 + name_bytes + bytes;
+        uint8_t *entry = directory + listed;
+        mmh_store32(entry, 0x02014b50);
+        mmh_store32(entry + 20, (uint32_t)bytes);
+        mmh_store32(entry + 24, (uint32_t)bytes);
+        mmh_store16(entry + 28, (uint16_t)name_bytes);
+        mmh_store32(entry + 42, (uint32_t)header);
+        memcpy(entry + 46, name, name_bytes);
+        listed += 46 + name_bytes;
+    }
+    memcpy(file + at, directory, listed);
+    mmh_store32(file + at + listed, 0x06054b50);
+    mmh_store16(file + at + listed + 8, ARRAYS);
+    mmh_store16(file + at + listed + 10, ARRAYS);
+    mmh_store32(file + at + listed + 12, (uint32_t)listed);
+    mmh_store32(file + at + listed + 16, (uint32_t)at);
+    write_file(path, file, at + listed + 22);
+    free(file);
+}
+
+/* Original bytes in chunks of a codec. */
+static uint64_t bytes_by_codec(const mmh_container_info *info, const char *name)
+{
+    for (size_t i = 0; i < info->by_codec_count; i++)
+        if (strcmp(info->by_codec[i].name, name) == 0)
+            return info->by_codec[i].original_bytes;
+    return 0;
+}
+
+/* Every tensor, some slices of it and a comparison are as the file has them. */
+static void check_arrays(mmh_context *context, mmh_reader *reader, const char *path,
+                         bool big_endian)
+{
+    size_t bytes;
+    uint8_t *file = read_whole(path, &bytes);
+    mmh_reader *original;
+    assert_int_equal(mmh_open_original(context, path, NULL, &original, NULL), MMH_OK);
+    for (uint64_t i = 0; i < ARRAYS; i++) {
+        mmh_tensor_info tensor = { .struct_size = sizeof tensor };
+        float data[ARRAY_ROWS * 64], slice[ARRAY_ROWS * 64];
+        assert_int_equal(mmh_tensor(reader, i, &tensor, NULL), MMH_OK);
+        assert_int_equal(tensor.big_endian, big_endian);
+        assert_int_equal(tensor.dimensions, 2);
+        assert_int_equal(mmh_load(reader, i, data, sizeof data, NULL), MMH_OK);
+        for (size_t e = 0; e < tensor.bytes / 4; e++) {
+            const uint8_t *at = file + tensor.file_offset + 4 * e;
+            uint32_t bits, right = big_endian ? (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 |
+                                                    (uint32_t)at[2] << 8 | at[3]
+                                              : mmh_load32(at);
+            memcpy(&bits, &data[e], 4);
+            assert_int_equal(bits, right);
+        }
+        size_t columns = (size_t)tensor.shape[1];
+        for (unsigned round = 0; round < 4; round++) {
+            uint64_t begin[2] = { next_random() % ARRAY_ROWS, next_random() % columns };
+            uint64_t end[2] = { begin[0] + 1 + next_random() % (ARRAY_ROWS - begin[0]),
+                                begin[1] + 1 + next_random() % (columns - begin[1]) };
+            size_t width = (size_t)(end[1] - begin[1]), rows = (size_t)(end[0] - begin[0]);
+            assert_int_equal(mmh_load_slice(reader, i, begin, end, slice, rows * width * 4, NULL),
+                             MMH_OK);
+            for (size_t r = 0; r < rows; r++)
+                assert_memory_equal(slice + r * width,
+                                    data + ((size_t)begin[0] + r) * columns + begin[1], width * 4);
+        }
+        mmh_difference difference = { .struct_size = sizeof difference };
+        assert_int_equal(mmh_compare(reader, i, original, i, &difference, NULL), MMH_OK);
+        assert_int_equal(difference.differing, 0);
+    }
+    for (uint64_t at = 0; at < bytes; at += 997) {
+        uint8_t part[1500];
+        size_t count = MMH_MIN(sizeof part, bytes - (size_t)at);
+        assert_int_equal(mmh_read(reader, 0, at, part, count, NULL), MMH_OK);
+        assert_memory_equal(part, file + at, count);
+    }
+    bool equal = false;
+    assert_int_equal(mmh_compare_files(reader, 0, original, 0, &equal, NULL, NULL), MMH_OK);
+    assert_true(equal);
+    mmh_close(original);
+    free(file);
+}
+
+static void test_small_tensors_between_headers_share_a_block(void **state)
+{
+    (void)state;
+    mmh_context *context = context_make(2);
+    for (unsigned big_endian = 0; big_endian < 2; big_endian++) {
+        make_arrays(at("a.npz"), big_endian);
+        for (int level = 1; level <= 9; level += 4) {
+            mmh_reader *reader;
+            mmh_container_info info = { .struct_size = sizeof info };
+            pack_one(context, at("a.npz"), at("a.mmh"), level);
+            assert_int_equal(verify(context, at("a.mmh")), MMH_OK);
+            assert_int_equal(unpack_one(context, at("a.mmh"), at("a.out"), NULL), MMH_OK);
+            assert_same_file(at("a.npz"), at("a.out"));
+            assert_int_equal(mmh_open(context, at("a.mmh"), &reader, NULL), MMH_OK);
+            assert_int_equal(mmh_container(reader, &info, NULL), MMH_OK);
+            assert_int_equal(info.tensor_count, ARRAYS);
+            assert_true(bytes_by_codec(&info, "mixed") >
+                        (uint64_t)(ARRAYS - 2) * ARRAY_ROWS * (ARRAY_COLUMNS - 1) * 4);
+            check_arrays(context, reader, at("a.npz"), big_endian);
+            mmh_close(reader);
+        }
+    }
+    mmh_context_destroy(context);
+}
+
+/* Tensors that are equal, of 2 KiB and more, stay out of mixed blocks: they are stored once. */
+static void test_equal_tensors_between_headers_are_stored_once(void **state)
+{
+    enum { LARGE_BYTES = ARRAY_ROWS * 64 * 4 };
+    (void)state;
+    mmh_context *context = context_make(1);
+    const char *input = at("a.npz");
+    make_arrays(input, false);
+    for (int level = 1; level <= 9; level += 4) {
+        mmh_pack_options options = { .struct_size = sizeof options,
+                                     .level = level,
+                                     .overwrite = true };
+        mmh_pack_report report = { .struct_size = sizeof report };
+        assert_int_equal(mmh_pack(context, &input, 1, at("a.mmh"), &options, &report, NULL),
+                         MMH_OK);
+        assert_int_equal(report.shared_bytes, LARGE_BYTES);
+    }
+    mmh_context_destroy(context);
+}
+
 /* The same answers from the file itself as from its container. */
 static void test_originals_answer_as_their_container(void **state)
 {
@@ -950,6 +1126,8 @@ int main(void)
         cmocka_unit_test(test_a_small_neighbour_costs_no_signs),
         cmocka_unit_test(test_equal_tensors_are_stored_once),
         cmocka_unit_test(test_tensors_and_slices_load_as_the_file_has_them),
+        cmocka_unit_test(test_small_tensors_between_headers_share_a_block),
+        cmocka_unit_test(test_equal_tensors_between_headers_are_stored_once),
         cmocka_unit_test(test_originals_answer_as_their_container),
         cmocka_unit_test(test_an_original_that_changes_is_an_error),
         cmocka_unit_test(test_a_flipped_bit_is_found_or_mended),

@@ -418,8 +418,7 @@ static bool may_mix(const struct run *run)
 /* Whether a run is little enough to be other bytes within one. */
 static bool is_gap(const struct run *run)
 {
-    return run->bytes <=
-           (has_parts(run) ? (uint64_t)MMH_SURVEY_MINOR_BYTES : (uint64_t)MMH_SURVEY_GAP_BYTES);
+    return has_parts(run) ? !run->major : run->bytes <= MMH_SURVEY_GAP_BYTES;
 }
 
 /* The end of the runs from `first` on that are better one mixed block: first + 1 if none is. Those

@@ -222,8 +222,10 @@ static mmh_status survey_batch(void *context, size_t job, unsigned worker_index,
         const struct mmh_extent *extent = &surveying->map->extents[i];
         struct mmh_survey *survey = &surveying->survey[i];
         bool other = !survey->seen || (run.first && !one_type(run.extent, extent));
-        if (other && extent->bytes > (survey->seen ? MMH_SURVEY_MINOR_BYTES : MMH_SURVEY_GAP_BYTES))
-            run.first = NULL; /* else a gap, across which tensors may join */
+        bool gap = survey->seen ? extent->bytes < MMH_SURVEY_MINOR_BYTES
+                                : extent->bytes <= MMH_SURVEY_GAP_BYTES;
+        if (other && !gap) /* across gaps tensors may join */
+            run.first = NULL;
         if (!survey->seen)
             continue;
         status = mmh_worker_room(surveying->context, worker, (size_t)extent->bytes, 0, err);
