@@ -33,7 +33,9 @@ enum content {
     POSITIVE,   /* constant sign */
     TEXT,
     BELL, /* in every byte */
-    CONTENT_COUNT
+    CONTENT_COUNT,
+    AGAIN = CONTENT_COUNT, /* the last three eighths are the first ones, and weights between them */
+    SLOW_ROWS              /* weights, each row a little more than the row before it */
 };
 
 enum { COLUMNS = 192 };
@@ -112,6 +114,9 @@ static void fill(uint8_t *data, size_t elements, mmh_dtype dtype, enum content c
         case TEXT:
             bits = (uint64_t) "the quick brown fox jumps over the lazy dog "[i % 44];
             break;
+        case SLOW_ROWS:
+            bits = row ? bits & 255 : bits; /* the rest is added below */
+            break;
         case BELL:
             for (unsigned b = bits = 0; b < unit; b++)
                 bits = bits << 8 | (guard_random(&seed) % 64 + guard_random(&seed) % 64 +
@@ -122,7 +127,11 @@ static void fill(uint8_t *data, size_t elements, mmh_dtype dtype, enum content c
         }
         for (unsigned b = 0; b < unit; b++)
             data[i * unit + b] = (uint8_t)(bits >> 8 * b);
+        if (content == SLOW_ROWS && row)
+            mmh_store32(data + i * unit, (uint32_t)bits + mmh_load32(data + (i - COLUMNS) * unit));
     }
+    if (content == AGAIN)
+        memcpy(data + (elements - elements * 3 / 8) * unit, data, elements * 3 / 8 * unit);
 }
 
 static const mmh_dtype dtypes[] = {
@@ -715,6 +724,86 @@ static void test_codec_packs_opaque_bytes(void **state)
         assert_decodes(&coded, workspace, false);
         release_block(&coded);
     }
+    mmh_codec_workspace_destroy(workspace);
+}
+
+/* What comes again in a chunk is found there, with other things between: it takes next to nothing. */
+static void test_codec_finds_what_comes_again(void **state)
+{
+    static const mmh_dtype types[] = { MMH_DTYPE_F32, MMH_DTYPE_BF16, MMH_DTYPE_F16, MMH_DTYPE_F64,
+                                       MMH_DTYPE_I8 };
+    static const int levels[] = { 5, 9 };
+    (void)state;
+    if (left_out(MMH_CODEC_ZSTD))
+        skip(); /* it takes zstd */
+    mmh_codec_workspace *workspace = new_workspace();
+    for (size_t d = 0; d < MMH_COUNT_OF(types); d++)
+        for (size_t l = 0; l < MMH_COUNT_OF(levels); l++) {
+            struct coded plain, again;
+            size_t elements = 150000;
+            encode_block(&plain, workspace, types[d], elements, WEIGHTS, levels[l], 0, true);
+            encode_block(&again, workspace, types[d], elements, AGAIN, levels[l], 0, true);
+            assert_true(again.codec[0] == MMH_CODEC_ZSTD || again.codec[0] == MMH_CODEC_LZMA);
+            assert_true(again.payload_bytes[0] < plain.payload_bytes[0] * 4 / 5);
+            assert_decodes(&again, workspace, false);
+            release_block(&plain);
+            release_block(&again);
+        }
+    mmh_codec_workspace_destroy(workspace);
+}
+
+/* Rows that go on as those before them match once their bytes lie apart. */
+static void test_codec_finds_rows_that_go_on(void **state)
+{
+    (void)state;
+    if (left_out(MMH_CODEC_ZSTD))
+        skip(); /* it takes zstd */
+    mmh_codec_workspace *workspace = new_workspace();
+    size_t bytes[10] = { 0 };
+    for (int level = 4; level <= 5; level++) {
+        struct coded coded;
+        struct mmh_block_part part = { .elements = 150 * COLUMNS,
+                                       .dimensions = 2,
+                                       .shape = { 150, COLUMNS } };
+        struct mmh_block_hint hint = {
+            .dtype = MMH_DTYPE_F32, .parts = &part, .part_count = 1, .level = level
+        };
+        encode_hinted(&coded, workspace, part.elements, SLOW_ROWS, &hint, true);
+        bytes[level] = coded.payload_bytes[0];
+        assert_int_equal(level == 5 ? MMH_CODEC_SHUFFLE_ZSTD : MMH_CODEC_FLOAT, coded.codec[0]);
+        assert_decodes(&coded, workspace, false);
+        release_block(&coded);
+    }
+    assert_true(bytes[5] < bytes[4] * 9 / 10);
+    mmh_codec_workspace_destroy(workspace);
+}
+
+/* Noise and weights show nothing that would be tried. */
+static void test_codec_sees_no_repeats_in_noise(void **state)
+{
+    static const enum content contents[] = { RANDOM, WEIGHTS };
+    (void)state;
+    mmh_codec_workspace *workspace = new_workspace();
+    for (size_t d = 0; d < MMH_COUNT_OF(dtypes); d++)
+        for (size_t c = 0; c < MMH_COUNT_OF(contents); c++) {
+            struct coded coded;
+            if (!mmh_float_type(dtypes[d]) && mmh_dtype_scalar_bytes(dtypes[d]) != 1)
+                continue;
+            encode_block(&coded, workspace, dtypes[d], MMH_CHUNK_ELEMENTS, contents[c], 5, 0, true);
+            struct mmh_encode_job job = {
+                .workspace = workspace,
+                .plan = &workspace->plan,
+                .src = coded.data,
+                .chunk = &coded.chunk[0],
+                .elements = coded.elements,
+                .element_bytes = workspace->plan.element_bytes,
+                .bytes = coded.payload_bytes[0],
+            };
+            struct mmh_repeats seen;
+            assert_ok(mmh_repeats_look(&seen, &job, NULL));
+            assert_false(seen.values || seen.rows);
+            release_block(&coded);
+        }
     mmh_codec_workspace_destroy(workspace);
 }
 
@@ -1644,6 +1733,9 @@ int main(void)
         cmocka_unit_test(test_codec_joins_what_is_alike),
         cmocka_unit_test(test_codec_zeros_apart_beat_shifted_tiers),
         cmocka_unit_test(test_codec_packs_opaque_bytes),
+        cmocka_unit_test(test_codec_finds_what_comes_again),
+        cmocka_unit_test(test_codec_finds_rows_that_go_on),
+        cmocka_unit_test(test_codec_sees_no_repeats_in_noise),
         cmocka_unit_test(test_codec_bytes_are_the_same_everywhere),
         cmocka_unit_test(test_codec_levels_pay),
         cmocka_unit_test(test_codec_leaves_zeros_out),

@@ -31,11 +31,13 @@ static inline uint64_t key_at(const uint8_t *at, unsigned key_bytes)
     return key_bytes == 4 ? mmh_load32(at) : mmh_load64(at);
 }
 
-/* Spread evenly, but not in step with rows: mmh_part_position without its division. */
+/* Spread evenly, each somewhere in its stride: as if by chance, or else all that lies some distance
+ * apart would be missed. */
 static inline size_t run_position(size_t index, size_t stride)
 {
-    return index * stride +
-           (size_t)(((uint64_t)((uint32_t)index * 2654435761u >> 8) * stride) >> 24);
+    uint32_t mixed = (uint32_t)index * 2654435761u;
+    mixed = (mixed ^ mixed >> 15) * 2246822519u;
+    return index * stride + (size_t)(((uint64_t)(mixed >> 8) * stride) >> 24);
 }
 
 /* Elements that are all alike would be found in each other, and cost nobody anything. */
