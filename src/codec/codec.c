@@ -106,6 +106,13 @@ void mmh_workspace_set_kernels(mmh_codec_workspace *workspace, const struct mmh_
     workspace->kernels = kernels;
 }
 
+bool mmh_codec_uses_model(unsigned codec_id)
+{
+    return codec_id != MMH_CODEC_STORE && codec_id != MMH_CODEC_CONSTANT &&
+           codec_id != MMH_CODEC_ZSTD && codec_id != MMH_CODEC_LZMA &&
+           codec_id != MMH_CODEC_SHUFFLE_ZSTD;
+}
+
 /* ---- encoding ---- */
 
 size_t mmh_records_chunk_bytes(mmh_dtype records)

@@ -49,6 +49,9 @@ struct mmh_chunk {
 
 const char *mmh_codec_name(unsigned codec_id); /* "store", "float", ...; NULL if unknown */
 
+/* Whether chunks of the codec may make use of their block's model. */
+bool mmh_codec_uses_model(unsigned codec_id);
+
 /* Scratch and library contexts of one worker thread. */
 typedef struct mmh_codec_workspace mmh_codec_workspace;
 mmh_status mmh_codec_workspace_create(mmh_codec_workspace **workspace,

@@ -149,6 +149,7 @@ static mmh_status encode_block(struct packing *packing, const struct mmh_plan_bl
                                   chunk_count * sizeof *slot->chunks, err);
     slot->chunks = (struct mmh_stored_chunk *)(void *)chunks;
     uint8_t *next = slot->encoded;
+    bool uses_model = false;
     for (size_t i = 0; i < chunk_count && status == MMH_OK; i++) {
         uint64_t begin = (uint64_t)i * block->chunk_bytes;
         struct mmh_chunk chunk = {
@@ -177,10 +178,12 @@ static mmh_status encode_block(struct packing *packing, const struct mmh_plan_bl
                           err);
         mmh_stage_add(&times->hash_ns, clock);
         next += bytes;
+        uses_model = uses_model || mmh_codec_uses_model(codec_id);
         atomic_fetch_add_explicit(&packing->context->done_bytes, chunk.bytes, memory_order_relaxed);
         if (status == MMH_OK)
             status = mmh_context_poll(packing->context, err);
     }
+    slot->has_model = slot->has_model && uses_model;
     mmh_model_destroy(model);
     return status;
 }
