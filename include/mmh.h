@@ -363,7 +363,12 @@ typedef struct mmh_tensor_info {
     const uint64_t *strides;
 } mmh_tensor_info;
 
-/* Bytes by codec or by element type, for `info`. */
+/*
+ * Bytes by codec or by element type, for `info`. By element type they are those of the tensors:
+ * bytes of several count once, a chunk's stored bytes and floor are shared out by original bytes (it
+ * counts as a chunk of each type that it holds), and "OPAQUE" is what no tensor has. The sums are the
+ * container's. Without any tensor the types are those that the bytes were coded as.
+ */
 typedef struct mmh_usage {
     const char *name;
     uint64_t original_bytes, stored_bytes, floor_bytes, chunk_count;

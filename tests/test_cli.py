@@ -401,6 +401,22 @@ def test_info_shows_where_the_bytes_are(tmp_path):
     assert {"BF16", "F32"} <= {row["name"] for row in info["by_dtype"]}
 
 
+def test_info_counts_by_the_types_of_tensors(tmp_path):
+    """However small they are: blocks of many small tensors and headers have no type of their own."""
+    small = {f"i{i}": ("I64", [4], bytes(range(32))) for i in range(20)}
+    small |= {f"f{i}": ("F32", [9], floats(9, i, "F32")) for i in range(30)}
+    source = put(tmp_path, "m.safetensors", safetensors({"w": ("BF16", [64, 64], floats(4096)), **small}))
+    mmh("pack", source, code=OK)
+    info = mmh("info", "--json", f"{source}.mmh", code=OK).json()
+    rows = {row["name"]: row for row in info["by_dtype"]}
+    assert rows["I64"]["original_bytes"] == 20 * 32 and rows["F32"]["original_bytes"] == 30 * 36
+    assert rows["BF16"]["original_bytes"] == 8192
+    assert rows["OPAQUE"]["original_bytes"] == source.stat().st_size - 8192 - 20 * 32 - 30 * 36
+    for key in ("original_bytes", "stored_bytes"):
+        assert sum(row[key] for row in info["by_dtype"]) == sum(row[key] for row in info["by_codec"]), key
+    assert sum(row.get("floor_bytes", 0) for row in info["by_dtype"]) == info["floor_bytes"]
+
+
 def test_ls_lists_tensors_and_files(tmp_path):
     source = put(tmp_path, "m.safetensors", model())
     mmh("pack", source, code=OK)
