@@ -341,6 +341,7 @@ mmh_status mmh_file(mmh_reader *reader, uint64_t file, mmh_file_info *out, mmh_e
             entry->record.kind == MMH_FILE_REGULAR && !reader->originals ? MMH_HASH_BYTES : 0,
         .tensor_count = entry->tensor_count,
         .stored_bytes = range_stored(reader, entry, 0, entry->record.bytes),
+        .remark_count = reader->originals ? mmh_originals_map(reader, file)->remark_count : 0,
     };
     return info_give(out, &info, sizeof info, "mmh_file_info", err);
 }
@@ -407,6 +408,18 @@ mmh_status mmh_metadata(mmh_reader *reader, uint64_t file, uint64_t entry, const
         return mmh_fail(err, MMH_E_USAGE, "there is no metadata entry %" PRIu64, entry);
     *key = record->metadata[entry].key;
     *value = record->metadata[entry].value;
+    return MMH_OK;
+}
+
+mmh_status mmh_remark(mmh_reader *reader, uint64_t file, uint64_t number, const char **text,
+                      mmh_error *err)
+{
+    if (file >= reader->container.index.file_count)
+        return mmh_fail(err, MMH_E_USAGE, "there is no file %" PRIu64, file);
+    const struct mmh_extent_map *map = reader->originals ? mmh_originals_map(reader, file) : NULL;
+    if (!map || number >= MMH_MIN(map->remark_count, (uint64_t)MMH_MAP_REMARKS_MAX))
+        return mmh_fail(err, MMH_E_USAGE, "there is no remark %" PRIu64, number);
+    *text = map->remarks[number];
     return MMH_OK;
 }
 
