@@ -39,8 +39,8 @@ static mmh_status fields_encode(struct mmh_encode_job *job, mmh_error *err)
         mmh_field_gather(elements, job->src, records, record_bytes, field);
         struct mmh_encode_job part;
         unsigned codec_id = MMH_CODEC_STORE;
-        mmh_status status = mmh_encode_within(&part, &codec_id, &plan->plans[f], job->workspace, &chunk,
-                                         elements, err);
+        mmh_status status = mmh_encode_within(&part, &codec_id, &plan->plans[f], job->workspace,
+                                              &chunk, elements, err);
         if (status)
             return status;
         size_t end = mmh_round_up(used + part.bytes, ALIGN);

@@ -72,7 +72,13 @@ void mmh_workspace_set_kernels(mmh_codec_workspace *workspace, const struct mmh_
 
 /* ---- models ---- */
 
-enum { MMH_MODEL_RANS = 1, MMH_MODEL_SHIFTS = 2, MMH_MODEL_PAIRS = 3, MMH_MODEL_FIELDS = 4, MMH_MODEL_MIXED = 5 };
+enum {
+    MMH_MODEL_RANS = 1,
+    MMH_MODEL_SHIFTS = 2,
+    MMH_MODEL_PAIRS = 3,
+    MMH_MODEL_FIELDS = 4,
+    MMH_MODEL_MIXED = 5
+};
 
 enum { MMH_PAIR_TABLES_MAX = 8 };
 

@@ -69,9 +69,8 @@ static mmh_status read_head(struct mmh_format_probe *probe, mmh_error *err)
     const struct mmh_source *source = probe->source;
     probe->head_bytes = (size_t)MMH_MIN(source->bytes, (uint64_t)MMH_FORMAT_HEAD_BYTES);
     memset(probe->head, 0, sizeof probe->head);
-    return probe->head_bytes
-             ? source->read(source->context, 0, probe->head, probe->head_bytes, err)
-             : MMH_OK;
+    return probe->head_bytes ? source->read(source->context, 0, probe->head, probe->head_bytes, err)
+                             : MMH_OK;
 }
 
 /* Map what the probe's source holds: the first format that takes it. */
@@ -175,9 +174,8 @@ static int compare_names(const void *a, const void *b)
 }
 
 /* The files of a finished map's tensors of others, sorted, each once. */
-static mmh_status list_companions(const char *const **files, size_t *count,
-                                  struct mmh_arena *arena, const struct mmh_extent_map *map,
-                                  mmh_error *err)
+static mmh_status list_companions(const char *const **files, size_t *count, struct mmh_arena *arena,
+                                  const struct mmh_extent_map *map, mmh_error *err)
 {
     const mmh_allocator *allocator = arena->allocator;
     const char **all = mmh_alloc_array(allocator, map->elsewhere_count, sizeof *all);

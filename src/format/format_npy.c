@@ -258,8 +258,8 @@ static mmh_status map_objects(struct mmh_extent_map *map, const struct mmh_forma
     const char *prefix = mmh_arena_format(map->arena, "%s.", name);
     if (!prefix)
         return mmh_fail(err, MMH_E_MEMORY, "name of an array");
-    return mmh_format_map_part(map, NULL, probe, data, map->file_bytes - data, "objects.pkl", prefix,
-                               err);
+    return mmh_format_map_part(map, NULL, probe, data, map->file_bytes - data, "objects.pkl",
+                               prefix, err);
 }
 
 /* Adds the array; *end is where the next one may start, or the end of the file if unknown. */

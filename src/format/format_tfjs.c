@@ -69,8 +69,7 @@ static void measure(struct manifest *manifest, struct group *group)
 /* Go on to the file that holds byte group->position. */
 static void find_file(struct manifest *manifest, struct group *group)
 {
-    while (!group->problem && group->position >= group->end &&
-           group->at + 1 < group->path_count) {
+    while (!group->problem && group->position >= group->end && group->at + 1 < group->path_count) {
         group->begin = group->end;
         group->at++;
         measure(manifest, group);
