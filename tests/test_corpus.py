@@ -91,7 +91,8 @@ def with_links(unit, target):
     os.link(first, target / "hard-link")
     (target / "empty").mkdir(mode=0o711)
     (target / "large-file-pointer.bin").write_text(
-        "version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 4\n")
+        "version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 4\n"
+    )
 
 
 def test_units_come_back_as_folders_with_modes_and_links(tmp_path):

@@ -120,9 +120,7 @@ def update_lists(rooms):
         def own_set(name, sets=sets):
             return next((one for one in sets if name.endswith(f"_{one}.c")), None)
 
-        apart = re.findall(
-            r"^(?:posix|\w+_unsanitized)_sources = files\(([^)]*)\)", text, flags=re.MULTILINE
-        )
+        apart = re.findall(r"^(?:posix|\w+_unsanitized)_sources = files\(([^)]*)\)", text, flags=re.MULTILINE)
         kept = [name for listed in apart for name in re.findall(r"'([^']+)'", listed)]
 
         def new_list(match, names=names, own_set=own_set, kept=kept):
