@@ -108,7 +108,7 @@ static const struct option table[OPTION_COUNT] = {
                           "bar, json or none; the default: a bar on a terminal" },
     [OPTION_QUIET] = { 'q', "quiet", NULL, ALL, ALL, "no progress and no remarks" },
     [OPTION_VERBOSE] = { 'v', "verbose", NULL, ALL, PACK | UNPACK | VERIFY | LS,
-                         "tell more: where the time went, what was odd about a file, all damage" },
+                         "tell more: times, what is odd in files, all damage" },
     [OPTION_HELP] = { 'h', "help", NULL, ALL, ALL, "this text" },
     [OPTION_VERSION] = { 'V', "version", NULL, ALL, ALL, NULL },
 };
