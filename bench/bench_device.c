@@ -165,7 +165,7 @@ static bool bench_device(size_t index, const struct options *options)
 int main(int argc, char **argv)
 {
     struct options options = { .runs = 9 };
-    for (int i = 1; i < argc; i++) {
+    for (int i = 1; i < argc; i += 2) {
         const char *value = i + 1 < argc ? argv[i + 1] : "";
         if (strcmp(argv[i], "--mib") == 0)
             options.mib = strtoull(value, NULL, 10);
@@ -184,7 +184,6 @@ int main(int argc, char **argv)
             (void)fprintf(stderr, "bench_device: see the beginning of bench/bench_device.c\n");
             return 2;
         }
-        i++;
     }
     /* One processor device, unless the environment wants more: two would share the same cores. */
     (void)setenv("POCL_DEVICES", "pthread", 0);

@@ -115,9 +115,9 @@ static void make_weights(uint8_t *dst, size_t count, unsigned type)
         } v = { (float)value };
         uint16_t half = 0;
         switch (type) {
-        case 1:
-            v.u &= 0x7fffffff; /* fall through */
         case 0:
+        case 1:
+            v.u &= type ? 0x7fffffff : 0xffffffff;
             half = (uint16_t)(v.u >> 16);
             memcpy(dst + 2 * i, &half, 2);
             break;

@@ -93,7 +93,7 @@ _mmh()
             ;;
         ls)
             if [[ $cur == -* ]]; then
-                _mmh_words "--dtype --shape --layout --format-plugin --alone -l --long --json -q --quiet -h --help"
+                _mmh_words "--dtype --shape --layout --format-plugin --alone -l --long --json -q --quiet -v --verbose -h --help"
             else
                 _mmh_files '*.mmh'
             fi

@@ -77,7 +77,7 @@ complete -c mmh -n '__mmh_is pack' -s T -l threads -x -d '0: all processors, the
 complete -c mmh -n '__mmh_is pack' -l json -d 'results as JSON on standard output'
 complete -c mmh -n '__mmh_is pack' -l progress -x -a 'bar json none' -d 'bar, json or none; the default: a bar on a terminal'
 complete -c mmh -n '__mmh_is pack' -s q -l quiet -d 'no progress and no remarks'
-complete -c mmh -n '__mmh_is pack' -s v -l verbose -d 'tell where the time went; verify: list all damage'
+complete -c mmh -n '__mmh_is pack' -s v -l verbose -d 'tell more: times, what is odd in files, all damage'
 complete -c mmh -n '__mmh_is pack' -s h -l help -d 'this text'
 
 complete -c mmh -n '__mmh_is unpack' -k -a '(__fish_complete_suffix .mmh)'
@@ -92,7 +92,7 @@ complete -c mmh -n '__mmh_is unpack' -s T -l threads -x -d '0: all processors, t
 complete -c mmh -n '__mmh_is unpack' -l json -d 'results as JSON on standard output'
 complete -c mmh -n '__mmh_is unpack' -l progress -x -a 'bar json none' -d 'bar, json or none; the default: a bar on a terminal'
 complete -c mmh -n '__mmh_is unpack' -s q -l quiet -d 'no progress and no remarks'
-complete -c mmh -n '__mmh_is unpack' -s v -l verbose -d 'tell where the time went; verify: list all damage'
+complete -c mmh -n '__mmh_is unpack' -s v -l verbose -d 'tell more: times, what is odd in files, all damage'
 complete -c mmh -n '__mmh_is unpack' -s h -l help -d 'this text'
 
 complete -c mmh -n '__mmh_is verify' -k -a '(__fish_complete_suffix .mmh)'
@@ -102,7 +102,7 @@ complete -c mmh -n '__mmh_is verify' -s T -l threads -x -d '0: all processors, t
 complete -c mmh -n '__mmh_is verify' -l json -d 'results as JSON on standard output'
 complete -c mmh -n '__mmh_is verify' -l progress -x -a 'bar json none' -d 'bar, json or none; the default: a bar on a terminal'
 complete -c mmh -n '__mmh_is verify' -s q -l quiet -d 'no progress and no remarks'
-complete -c mmh -n '__mmh_is verify' -s v -l verbose -d 'tell where the time went; verify: list all damage'
+complete -c mmh -n '__mmh_is verify' -s v -l verbose -d 'tell more: times, what is odd in files, all damage'
 complete -c mmh -n '__mmh_is verify' -s h -l help -d 'this text'
 
 complete -c mmh -n '__mmh_is info' -k -a '(__fish_complete_suffix .mmh)'
@@ -119,6 +119,7 @@ complete -c mmh -n '__mmh_is ls' -l alone -d 'a shard index without the files it
 complete -c mmh -n '__mmh_is ls' -s l -l long -d 'files too: kind, mode, size, format'
 complete -c mmh -n '__mmh_is ls' -l json -d 'results as JSON on standard output'
 complete -c mmh -n '__mmh_is ls' -s q -l quiet -d 'no progress and no remarks'
+complete -c mmh -n '__mmh_is ls' -s v -l verbose -d 'tell more: times, what is odd in files, all damage'
 complete -c mmh -n '__mmh_is ls' -s h -l help -d 'this text'
 
 complete -c mmh -n '__mmh_is cat' -F

@@ -189,6 +189,18 @@ MMH_API mmh_status mmh_format_plugin_load_folder(mmh_context *context, const cha
 
 /* ---- pack ---- */
 
+/* What was odd about an original file or was left out of its tensors, for people: its bytes are
+ * packed all the same. Strings live as long as the call that tells. */
+typedef struct mmh_remarks {
+    const char *name; /* of the file, as the container has it */
+    const char *const *texts;
+    size_t text_count; /* at most 16 */
+    uint64_t count;    /* all of them: those beyond are only counted */
+} mmh_remarks;
+
+/* Called for each file that has remarks, in the order of names, from the calling thread. */
+typedef void (*mmh_remarks_fn)(void *user, const mmh_remarks *remarks);
+
 typedef struct mmh_pack_options {
     size_t struct_size;
     int level;                 /* 1..9; 0: the default, 5 */
@@ -204,6 +216,8 @@ typedef struct mmh_pack_options {
     /* Path of a layout file (docs/formats-custom.md) that says where the tensors of the inputs are, or
      * of the one that it names; NULL: none. What is wrong with it is MMH_E_USAGE. */
     const char *layout;
+    mmh_remarks_fn remarks; /* called by mmh_pack when all is written; NULL: the report counts */
+    void *remarks_user;
 } mmh_pack_options;
 
 /* What pack did. Times are CPU time summed over the threads. */
@@ -222,6 +236,7 @@ typedef struct mmh_pack_report {
     uint64_t followed_links; /* symlinks out of a folder: packed as the files they point to */
     uint64_t odd_names;      /* that unpack refuses without any_names */
     char odd_name[256];      /* one of them, and why: text for people; empty: none */
+    uint64_t remark_count;   /* of all files */
 } mmh_pack_report;
 
 /*
@@ -344,6 +359,7 @@ typedef struct mmh_file_info {
     size_t digest_bytes;
     uint64_t tensor_count;
     uint64_t stored_bytes; /* chunks it refers to, shared ones counted in full */
+    uint64_t remark_count; /* of an original file: mmh_remark has at most the first 16 */
 } mmh_file_info;
 
 typedef struct mmh_tensor_info {
@@ -363,7 +379,12 @@ typedef struct mmh_tensor_info {
     const uint64_t *strides;
 } mmh_tensor_info;
 
-/* Bytes by codec or by element type, for `info`. */
+/*
+ * Bytes by codec or by element type, for `info`. By element type they are those of the tensors:
+ * bytes of several count once, a chunk's stored bytes and floor are shared out by original bytes (it
+ * counts as a chunk of each type that it holds), and "OPAQUE" is what no tensor has. The sums are the
+ * container's. Without any tensor the types are those that the bytes were coded as.
+ */
 typedef struct mmh_usage {
     const char *name;
     uint64_t original_bytes, stored_bytes, floor_bytes, chunk_count;
@@ -415,6 +436,11 @@ MMH_API mmh_status mmh_find(mmh_reader *reader, const char *name, uint64_t *tens
  * MMH_E_USAGE past the end. */
 MMH_API mmh_status mmh_metadata(mmh_reader *reader, uint64_t file, uint64_t entry, const char **key,
                                 const char **value, mmh_error *err);
+
+/* Remark number `number` about an original file, as mmh_remarks has them: a text that lives as long as
+ * the reader, or MMH_E_USAGE past the end. Containers keep none. */
+MMH_API mmh_status mmh_remark(mmh_reader *reader, uint64_t file, uint64_t number, const char **text,
+                              mmh_error *err);
 
 /*
  * Load a tensor, checked and decoded, in host byte order.

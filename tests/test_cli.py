@@ -401,6 +401,40 @@ def test_info_shows_where_the_bytes_are(tmp_path):
     assert {"BF16", "F32"} <= {row["name"] for row in info["by_dtype"]}
 
 
+def test_info_counts_by_the_types_of_tensors(tmp_path):
+    """However small they are: blocks of many small tensors and headers have no type of their own."""
+    small = {f"i{i}": ("I64", [4], bytes(range(32))) for i in range(20)}
+    small |= {f"f{i}": ("F32", [9], floats(9, i, "F32")) for i in range(30)}
+    source = put(tmp_path, "m.safetensors", safetensors({"w": ("BF16", [64, 64], floats(4096)), **small}))
+    mmh("pack", source, code=OK)
+    info = mmh("info", "--json", f"{source}.mmh", code=OK).json()
+    rows = {row["name"]: row for row in info["by_dtype"]}
+    assert rows["I64"]["original_bytes"] == 20 * 32 and rows["F32"]["original_bytes"] == 30 * 36
+    assert rows["BF16"]["original_bytes"] == 8192
+    assert rows["OPAQUE"]["original_bytes"] == source.stat().st_size - 8192 - 20 * 32 - 30 * 36
+    for key in ("original_bytes", "stored_bytes"):
+        assert sum(row[key] for row in info["by_dtype"]) == sum(row[key] for row in info["by_codec"]), key
+    assert sum(row.get("floor_bytes", 0) for row in info["by_dtype"]) == info["floor_bytes"]
+
+
+def test_what_is_odd_about_a_file_is_told(tmp_path):
+    """By ls -v of the original and by pack -v, and counted where it is not told."""
+    tensors = {f"t{i}": ("F32", [3], floats(2, i, "F32")) for i in range(20)}
+    source = put(tmp_path, "odd.safetensors", safetensors({"good": ("F32", [2], floats(2, 1, "F32")), **tensors}))
+    listed = mmh("ls", "-v", source, code=OK).out
+    assert listed.count('odd.safetensors: tensor "t') == 16 and "odd.safetensors: ... and 4 more" in listed
+    assert "odd.safetensors:" not in mmh("ls", source, code=OK).out
+    file = mmh("ls", "--json", source, code=OK).json()["files"][0]
+    assert len(file["remarks"]) == 16 and file["remark_count"] == 20
+    assert all("kept as plain bytes" in text for text in file["remarks"])
+    packed = mmh("pack", "-v", "--json", source, code=OK)
+    assert packed.err.count('odd.safetensors: tensor "t') == 16 and "odd.safetensors: ... and 4 more" in packed.err
+    assert packed.json()["remark_count"] == 20
+    assert "plain bytes" not in mmh("pack", "-f", source, code=OK).err
+    file = mmh("ls", "--json", "-v", f"{source}.mmh", code=OK).json()["files"][0]
+    assert file["remarks"] == [] and file["remark_count"] == 0
+
+
 def test_ls_lists_tensors_and_files(tmp_path):
     source = put(tmp_path, "m.safetensors", model())
     mmh("pack", source, code=OK)
@@ -459,6 +493,7 @@ def test_json_keys_are_stable(tmp_path):
         "shared_bytes",
         "followed_links",
         "odd_names",
+        "remark_count",
         "ns",
     }
     assert set(packed["ns"]) == {"read", "plan", "encode", "check", "hash", "write", "sync", "wall"}
@@ -508,6 +543,8 @@ def test_json_keys_are_stable(tmp_path):
         "digest",
         "tensors",
         "metadata",
+        "remarks",
+        "remark_count",
     }
     assert set(listed["tensors"][0]) == {
         "name",

@@ -651,6 +651,45 @@ static void test_originals_answer_as_their_container(void **state)
     mmh_context_destroy(context);
 }
 
+static void count_remarks(void *user, const mmh_remarks *remarks)
+{
+    assert_string_equal(remarks->name, "r.npy");
+    assert_int_equal(remarks->text_count, 1);
+    assert_int_equal(remarks->count, 1);
+    assert_non_null(strstr(remarks->texts[0], "npy"));
+    ++*(int *)user;
+}
+
+static void test_remarks_are_told_and_counted(void **state)
+{
+    (void)state;
+    mmh_context *context = context_make(1);
+    const char *input = at("r.npy"), *text = NULL;
+    write_file(input, "\x93NUMPY\x01\x00\x04\x00{}  ", 14);
+    int told = 0;
+    mmh_pack_options options = { .struct_size = sizeof options,
+                                 .remarks = count_remarks,
+                                 .remarks_user = &told };
+    mmh_pack_report report = { .struct_size = sizeof report };
+    assert_int_equal(mmh_pack(context, &input, 1, at("r.mmh"), &options, &report, NULL), MMH_OK);
+    assert_int_equal(told, 1);
+    assert_int_equal(report.remark_count, 1);
+    mmh_reader *reader;
+    mmh_file_info file = { .struct_size = sizeof file };
+    assert_int_equal(mmh_open_original(context, input, NULL, &reader, NULL), MMH_OK);
+    assert_int_equal(mmh_file(reader, 0, &file, NULL), MMH_OK);
+    assert_int_equal(file.remark_count, 1);
+    assert_int_equal(mmh_remark(reader, 0, 0, &text, NULL), MMH_OK);
+    assert_non_null(strstr(text, "npy"));
+    assert_int_equal(mmh_remark(reader, 0, 1, &text, NULL), MMH_E_USAGE);
+    assert_int_equal(mmh_remark(reader, 1, 0, &text, NULL), MMH_E_USAGE);
+    mmh_close(reader);
+    assert_int_equal(mmh_open(context, at("r.mmh"), &reader, NULL), MMH_OK);
+    assert_int_equal(mmh_remark(reader, 0, 0, &text, NULL), MMH_E_USAGE); /* not kept */
+    mmh_close(reader);
+    mmh_context_destroy(context);
+}
+
 static void test_an_original_that_changes_is_an_error(void **state)
 {
     (void)state;
@@ -1129,6 +1168,7 @@ int main(void)
         cmocka_unit_test(test_small_tensors_between_headers_share_a_block),
         cmocka_unit_test(test_equal_tensors_between_headers_are_stored_once),
         cmocka_unit_test(test_originals_answer_as_their_container),
+        cmocka_unit_test(test_remarks_are_told_and_counted),
         cmocka_unit_test(test_an_original_that_changes_is_an_error),
         cmocka_unit_test(test_a_flipped_bit_is_found_or_mended),
         cmocka_unit_test(test_all_that_is_damaged_is_told),

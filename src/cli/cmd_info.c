@@ -330,6 +330,34 @@ static mmh_status list_files(mmh_reader *reader, const mmh_container_info *info,
     return status;
 }
 
+/* ls -v: what was odd about original files. */
+static mmh_status list_remarks(mmh_reader *reader, const mmh_container_info *info, mmh_error *err)
+{
+    mmh_status status = MMH_OK;
+    bool any = false;
+    for (uint64_t i = 0; i < info->file_count && status == MMH_OK; i++) {
+        mmh_file_info file = { .struct_size = sizeof file };
+        status = mmh_file(reader, i, &file, err);
+        if (status != MMH_OK || !file.remark_count)
+            continue;
+        char *name = mmh_cli_clean(file.name);
+        const char *text;
+        uint64_t told = 0;
+        if (!any)
+            putchar('\n');
+        any = true;
+        for (; mmh_remark(reader, i, told, &text, NULL) == MMH_OK; told++) {
+            char *clean = mmh_cli_clean(text);
+            printf("%s: %s\n", name, clean);
+            free(clean);
+        }
+        if (file.remark_count > told)
+            printf("%s: ... and %s more\n", name, mmh_human_count(file.remark_count - told).text);
+        free(name);
+    }
+    return status;
+}
+
 static mmh_status file_json(struct mmh_json_out *out, mmh_reader *reader, uint64_t index,
                             mmh_error *err)
 {
@@ -358,6 +386,12 @@ static mmh_status file_json(struct mmh_json_out *out, mmh_reader *reader, uint64
             mmh_json_out_end(out);
         }
         mmh_json_out_end(out);
+        mmh_json_out_array(out, "remarks");
+        const char *text;
+        for (uint64_t i = 0; mmh_remark(reader, index, i, &text, NULL) == MMH_OK; i++)
+            mmh_json_out_text(out, NULL, text);
+        mmh_json_out_end(out);
+        mmh_json_out_u64(out, "remark_count", file.remark_count);
     }
     mmh_json_out_end(out);
     return MMH_OK;
@@ -418,6 +452,8 @@ static int show_list(const struct mmh_cli_options *options, mmh_reader *reader,
             putchar('\n');
         if (status == MMH_OK && info.tensor_count)
             status = list_tensors(reader, &info, err);
+        if (status == MMH_OK && options->verbose)
+            status = list_remarks(reader, &info, err);
     }
     err->status = status;
     return code;

@@ -31,6 +31,47 @@ static void tell_times(const mmh_pack_report *report)
                            : "");
 }
 
+/* What is to be told when the bar is gone. */
+struct note {
+    struct note *next;
+    char *text;
+};
+
+struct notes {
+    struct note *first, **end;
+};
+
+static void keep_note(struct notes *notes, char *text)
+{
+    struct note *note = mmh_cli_alloc(sizeof *note);
+    *note = (struct note){ .text = text };
+    *notes->end = note;
+    notes->end = &note->next;
+}
+
+static void keep_remarks(void *user, const mmh_remarks *remarks)
+{
+    struct notes *notes = user;
+    for (size_t i = 0; i < remarks->text_count; i++)
+        keep_note(notes, mmh_cli_format("  %s: %s", remarks->name, remarks->texts[i]));
+    if (remarks->count > remarks->text_count)
+        keep_note(notes,
+                  mmh_cli_format("  %s: ... and %s more", remarks->name,
+                                 mmh_human_count(remarks->count - remarks->text_count).text));
+}
+
+static void tell_notes(struct notes *notes, bool show)
+{
+    for (struct note *note = notes->first, *next; note; note = next) {
+        next = note->next;
+        if (show)
+            mmh_message_note("%s", note->text);
+        free(note->text);
+        free(note);
+    }
+    *notes = (struct notes){ .end = &notes->first };
+}
+
 static void write_json(const struct mmh_cli_options *options, const char *input, const char *output,
                        const mmh_pack_report *report, uint64_t removed)
 {
@@ -49,6 +90,7 @@ static void write_json(const struct mmh_cli_options *options, const char *input,
     mmh_json_out_u64(&out, "shared_bytes", report->shared_bytes);
     mmh_json_out_u64(&out, "followed_links", report->followed_links);
     mmh_json_out_u64(&out, "odd_names", report->odd_names);
+    mmh_json_out_u64(&out, "remark_count", report->remark_count);
     if (options->remove)
         mmh_json_out_u64(&out, "removed", removed);
     mmh_json_out_object(&out, "ns");
@@ -109,14 +151,21 @@ static int pack_one(const struct mmh_cli_options *options, mmh_context *context,
             return mmh_cli_refuse(options, shown, "name the folder itself, or leave --rm out",
                                   "\"%s\" is a symlink to a folder: --rm would empty that",
                                   inputs[i]);
+    struct notes notes = { .end = &notes.first };
+    if (options->verbose) {
+        pack.remarks = keep_remarks;
+        pack.remarks_user = &notes;
+    }
     mmh_status status =
         output ? mmh_pack(context, inputs, input_count, output, &pack, &report, &err)
                : mmh_pack_to_descriptor(context, inputs, input_count, 1, &pack, &report, &err);
     mmh_bar_end();
     if (status == MMH_E_IO && !output && mmh_host_pipe_closed())
         mmh_cli_pipe_closed();
-    if (status != MMH_OK)
+    if (status != MMH_OK) {
+        tell_notes(&notes, false);
         return mmh_cli_fail(options, shown, &err, mmh_exit_of(status), NULL);
+    }
     if (output)
         mmh_written_add(output);
     if (input_count == 1 && report.file_count > 1 && mmh_host_kind(inputs[0]) == MMH_HOST_FILE)
@@ -140,6 +189,7 @@ static int pack_one(const struct mmh_cli_options *options, mmh_context *context,
     }
     if (options->verbose)
         tell_times(&report);
+    tell_notes(&notes, true);
     if (options->remove && output) {
         int code = remove_inputs(options, context, inputs, input_count, shown, output, &removed);
         if (code != MMH_EXIT_OK)

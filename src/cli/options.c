@@ -107,8 +107,8 @@ static const struct option table[OPTION_COUNT] = {
     [OPTION_PROGRESS] = { 0, "progress", "HOW", WORK, ALL,
                           "bar, json or none; the default: a bar on a terminal" },
     [OPTION_QUIET] = { 'q', "quiet", NULL, ALL, ALL, "no progress and no remarks" },
-    [OPTION_VERBOSE] = { 'v', "verbose", NULL, ALL, PACK | UNPACK | VERIFY,
-                         "tell where the time went; verify: list all damage" },
+    [OPTION_VERBOSE] = { 'v', "verbose", NULL, ALL, PACK | UNPACK | VERIFY | LS,
+                         "tell more: times, what is odd in files, all damage" },
     [OPTION_HELP] = { 'h', "help", NULL, ALL, ALL, "this text" },
     [OPTION_VERSION] = { 'V', "version", NULL, ALL, ALL, NULL },
 };

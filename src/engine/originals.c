@@ -114,6 +114,11 @@ mmh_status mmh_open_original(mmh_context *context, const char *path, const mmh_p
     return MMH_OK;
 }
 
+const struct mmh_extent_map *mmh_originals_map(const mmh_reader *reader, uint64_t file)
+{
+    return &reader->originals->plan.files[file].map;
+}
+
 void mmh_originals_close(mmh_reader *reader)
 {
     if (reader->originals)

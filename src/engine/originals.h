@@ -14,6 +14,9 @@ void mmh_originals_close(mmh_reader *reader); /* what is not in the arena; may h
 mmh_status mmh_originals_read(mmh_reader *reader, uint64_t file, uint64_t offset, void *dst,
                               size_t bytes, mmh_error *err);
 
+/* The map of a file, which has the remarks about it. */
+const struct mmh_extent_map *mmh_originals_map(const mmh_reader *reader, uint64_t file);
+
 struct mmh_original_part {
     uint64_t file, offset;
     uint8_t *destination;

@@ -395,6 +395,25 @@ static mmh_status check_options(mmh_pack_options *options, const mmh_pack_option
     return MMH_OK;
 }
 
+/* Tell the remarks about all files. Returns how many there are. */
+static uint64_t tell_remarks(const struct mmh_plan *plan, const mmh_pack_options *options)
+{
+    uint64_t count = 0;
+    for (size_t i = 0; i < plan->file_count; i++) {
+        const struct mmh_extent_map *map = &plan->files[i].map;
+        mmh_remarks remarks = {
+            .name = plan->files[i].name,
+            .texts = map->remarks,
+            .text_count = (size_t)MMH_MIN(map->remark_count, (uint64_t)MMH_MAP_REMARKS_MAX),
+            .count = map->remark_count,
+        };
+        if (remarks.count && options->remarks)
+            options->remarks(options->remarks_user, &remarks);
+        count += remarks.count;
+    }
+    return count;
+}
+
 static mmh_status pack_to(mmh_context *context, const char *const *inputs, size_t input_count,
                           const char *path, int descriptor, const mmh_pack_options *given,
                           mmh_pack_report *report, mmh_error *err)
@@ -433,6 +452,7 @@ static mmh_status pack_to(mmh_context *context, const char *const *inputs, size_
         status = mmh_output_commit(packing.output, err);
         sync_ns = mmh_clock_ns() - clock;
     }
+    uint64_t remark_count = status == MMH_OK ? tell_remarks(&packing.plan, &options) : 0;
     if (status == MMH_OK && report) {
         struct mmh_stage_times *times = &context->times;
         mmh_pack_report done = {
@@ -454,6 +474,7 @@ static mmh_status pack_to(mmh_context *context, const char *const *inputs, size_
             .wall_ns = mmh_clock_ns() - begin,
             .followed_links = packing.plan.followed_links,
             .odd_names = packing.plan.odd_names.count,
+            .remark_count = remark_count,
         };
         if (done.odd_names)
             mmh_odd_name_text(done.odd_name, sizeof done.odd_name, &packing.plan.odd_names);

@@ -19,7 +19,104 @@ static mmh_status read_at(void *context, void *dst, uint64_t offset, size_t byte
     return mmh_input_read(context, dst, offset, bytes, err);
 }
 
-/* Sum what every block takes, by element type and by codec. */
+static uint64_t proportion(uint64_t stored, uint64_t part, uint64_t whole)
+{
+    return part == whole ? stored : (uint64_t)((double)stored * (double)part / (double)whole);
+}
+
+/* ---- what takes the bytes ---- */
+
+/* Where a walk through a file is: all before `position` is counted. */
+struct usage_walk {
+    const struct mmh_tensor_record *tensors, *end; /* of the file, those that may still come */
+    uint64_t position, span_end;                   /* bytes up to span_end are of one type */
+    mmh_dtype dtype;
+    uint64_t
+        counted[MMH_DTYPE_COUNT]; /* number of the last chunk that a type holds bytes of, + 1 */
+};
+
+/* The type of what comes next, and up to where. Bytes of several tensors are the first one's. */
+static void next_span(struct usage_walk *walk, uint64_t file_bytes)
+{
+    while (walk->tensors < walk->end &&
+           walk->tensors->offset + walk->tensors->bytes <= walk->position)
+        walk->tensors++;
+    bool inside = walk->tensors < walk->end && walk->tensors->offset <= walk->position;
+    walk->dtype = inside ? walk->tensors->dtype : MMH_DTYPE_OPAQUE;
+    walk->span_end = inside                    ? walk->tensors->offset + walk->tensors->bytes
+                   : walk->tensors < walk->end ? walk->tensors->offset
+                                               : file_bytes;
+}
+
+/* What bytes [from, to) of `whole` take, so that all parts together take `stored`. */
+static uint64_t part_stored(uint64_t stored, uint64_t from, uint64_t to, uint64_t whole)
+{
+    uint64_t until = proportion(stored, to, whole), before = proportion(stored, from, whole);
+    return MMH_MIN(until, stored) - MMH_MIN(before, stored);
+}
+
+/* Share a chunk out among the types of the tensors that lie in it. */
+static void share_chunk(mmh_reader *reader, struct usage_walk *walk, uint64_t file_bytes,
+                        const struct mmh_block_entry *block, uint64_t number)
+{
+    const struct mmh_index *index = &reader->container.index;
+    uint64_t ref = block->first_ref + number, stored = index->chunks[index->refs[ref]].bytes;
+    uint64_t model = block->has_model ? index->chunks[block->model].bytes : 0;
+    uint64_t length = mmh_block_chunk_bytes(block, number);
+    uint64_t begin = block->file_offset + number * block->chunk_bytes;
+    while (walk->position < begin + length) {
+        if (walk->position >= walk->span_end)
+            next_span(walk, file_bytes);
+        uint64_t from = walk->position, to = MMH_MIN(walk->span_end, begin + length);
+        mmh_usage *type = &reader->by_dtype[walk->dtype];
+        type->original_bytes += to - from;
+        type->stored_bytes += part_stored(stored, from - begin, to - begin, length);
+        from -= block->file_offset;
+        to -= block->file_offset;
+        type->stored_bytes += part_stored(model, from, to, block->bytes);
+        type->floor_bytes += part_stored(block->floor_bytes, from, to, block->bytes);
+        type->chunk_count += walk->counted[walk->dtype] != ref + 1;
+        walk->counted[walk->dtype] = ref + 1;
+        walk->position = block->file_offset + to;
+    }
+}
+
+/* By the types of the tensors, which need not be those of the blocks: blocks of small tensors, or
+ * of records, say nothing of theirs. */
+static void sum_tensors(mmh_reader *reader)
+{
+    const struct mmh_index *index = &reader->container.index;
+    struct usage_walk walk = { .tensors = NULL };
+    for (uint64_t f = 0; f < index->file_count; f++) {
+        const struct mmh_file_entry *file = &index->files[f];
+        walk.tensors = index->tensors + file->first_tensor;
+        walk.end = walk.tensors + file->tensor_count;
+        walk.position = walk.span_end = 0;
+        for (uint64_t b = 0; b < file->record.block_count; b++) {
+            const struct mmh_block_entry *block = &index->blocks[file->first_block + b];
+            uint64_t count = mmh_divide_up(block->bytes, block->chunk_bytes);
+            for (uint64_t c = 0; c < count; c++)
+                share_chunk(reader, &walk, file->record.bytes, block, c);
+        }
+    }
+}
+
+/* By the types of the blocks: a container without tensors has no others. */
+static void sum_blocks(mmh_reader *reader)
+{
+    const struct mmh_index *index = &reader->container.index;
+    for (uint64_t i = 0; i < index->block_count; i++) {
+        const struct mmh_block_entry *block = &index->blocks[i];
+        mmh_usage *type = &reader->by_dtype[block->dtype];
+        uint64_t count = mmh_divide_up(block->bytes, block->chunk_bytes);
+        type->floor_bytes += block->floor_bytes;
+        type->original_bytes += block->bytes;
+        type->stored_bytes += reader->blocks_stored[i + 1] - reader->blocks_stored[i];
+        type->chunk_count += count;
+    }
+}
+
+/* Sum what all takes, by element type and by codec. */
 static mmh_status sum_usage(mmh_reader *reader, mmh_error *err)
 {
     const struct mmh_index *index = &reader->container.index;
@@ -35,11 +132,8 @@ static mmh_status sum_usage(mmh_reader *reader, mmh_error *err)
     for (uint64_t i = 0, stored = 0; i < index->block_count; i++) {
         const struct mmh_block_entry *block = &index->blocks[i];
         const uint64_t stored_before = stored;
-        mmh_usage *type = &reader->by_dtype[block->dtype];
         reader->original_bytes += block->bytes;
         reader->floor_bytes += block->floor_bytes;
-        type->floor_bytes += block->floor_bytes;
-        type->original_bytes += block->bytes;
         uint64_t count = mmh_divide_up(block->bytes, block->chunk_bytes);
         for (uint64_t c = 0; c < count; c++) {
             const struct mmh_chunk_entry *chunk = &index->chunks[index->refs[block->first_ref + c]];
@@ -47,8 +141,6 @@ static mmh_status sum_usage(mmh_reader *reader, mmh_error *err)
             codec->original_bytes += mmh_block_chunk_bytes(block, c);
             codec->stored_bytes += chunk->bytes;
             codec->chunk_count++;
-            type->stored_bytes += chunk->bytes;
-            type->chunk_count++;
             stored += chunk->bytes;
             if ((block->first_ref + c + 1) % REFS_SUMMED == 0)
                 reader->refs_stored[(block->first_ref + c + 1) / REFS_SUMMED] = stored;
@@ -56,12 +148,15 @@ static mmh_status sum_usage(mmh_reader *reader, mmh_error *err)
         reader->blocks_stored[i + 1] = reader->blocks_stored[i] + stored - stored_before;
         if (block->has_model) {
             const struct mmh_chunk_entry *model = &index->chunks[block->model];
-            type->stored_bytes += model->bytes;
             reader->blocks_stored[i + 1] += model->bytes;
             reader->by_codec[model->codec_id].stored_bytes += model->bytes;
             reader->by_codec[model->codec_id].chunk_count++;
         }
     }
+    if (index->tensor_count)
+        sum_tensors(reader);
+    else
+        sum_blocks(reader);
     /* Keep what occurs, with its name. */
     for (unsigned i = 0; i < MMH_DTYPE_COUNT; i++)
         if (reader->by_dtype[i].chunk_count) {
@@ -179,11 +274,6 @@ uint64_t mmh_reader_block_at(const mmh_reader *reader, const struct mmh_file_ent
     return low;
 }
 
-static uint64_t proportion(uint64_t stored, uint64_t part, uint64_t whole)
-{
-    return part == whole ? stored : (uint64_t)((double)stored * (double)part / (double)whole);
-}
-
 /* Stored bytes of the chunks of all refs before one. */
 static uint64_t refs_stored(const mmh_reader *reader, uint64_t ref)
 {
@@ -251,6 +341,7 @@ mmh_status mmh_file(mmh_reader *reader, uint64_t file, mmh_file_info *out, mmh_e
             entry->record.kind == MMH_FILE_REGULAR && !reader->originals ? MMH_HASH_BYTES : 0,
         .tensor_count = entry->tensor_count,
         .stored_bytes = range_stored(reader, entry, 0, entry->record.bytes),
+        .remark_count = reader->originals ? mmh_originals_map(reader, file)->remark_count : 0,
     };
     return info_give(out, &info, sizeof info, "mmh_file_info", err);
 }
@@ -317,6 +408,18 @@ mmh_status mmh_metadata(mmh_reader *reader, uint64_t file, uint64_t entry, const
         return mmh_fail(err, MMH_E_USAGE, "there is no metadata entry %" PRIu64, entry);
     *key = record->metadata[entry].key;
     *value = record->metadata[entry].value;
+    return MMH_OK;
+}
+
+mmh_status mmh_remark(mmh_reader *reader, uint64_t file, uint64_t number, const char **text,
+                      mmh_error *err)
+{
+    if (file >= reader->container.index.file_count)
+        return mmh_fail(err, MMH_E_USAGE, "there is no file %" PRIu64, file);
+    const struct mmh_extent_map *map = reader->originals ? mmh_originals_map(reader, file) : NULL;
+    if (!map || number >= MMH_MIN(map->remark_count, (uint64_t)MMH_MAP_REMARKS_MAX))
+        return mmh_fail(err, MMH_E_USAGE, "there is no remark %" PRIu64, number);
+    *text = map->remarks[number];
     return MMH_OK;
 }
 
