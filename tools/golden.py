@@ -166,20 +166,25 @@ def pack_floats(values, dtype):
     return struct.pack(f"<{len(values)}{code}", *values)
 
 
-def safetensors(tensors, metadata=None):
+# Few bytes before a small tensor are coded with it, as one mixed block: what must not be gets more of them.
+APART_BYTES = 4096 + 128
+
+
+def safetensors(tensors, metadata=None, head_bytes=0):
+    """A model whose tensors begin at `head_bytes` or behind that: spaces fill its header."""
     header, offset = {}, 0
     if metadata:
         header["__metadata__"] = metadata
     for name, dtype, shape, data in tensors:
         header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [offset, offset + len(data)]}
         offset += len(data)
-    text = json.dumps(header, separators=(",", ":")).encode()
+    text = json.dumps(header, separators=(",", ":")).encode().ljust(head_bytes - 8)
     text += b" " * (-len(text) % 8)
     return struct.pack("<Q", len(text)) + text + b"".join(data for _, _, _, data in tensors)
 
 
-def npy(descr, shape, data, fortran=False):
-    header = f"{{'descr': '{descr}', 'fortran_order': {fortran}, 'shape': {shape!r}, }}".encode()
+def npy(descr, shape, data, fortran=False, head_bytes=0):
+    header = f"{{'descr': '{descr}', 'fortran_order': {fortran}, 'shape': {shape!r}, }}".encode().ljust(head_bytes - 11)
     header += b" " * (-(len(header) + 11) % 64) + b"\n"
     return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + data
 
@@ -387,7 +392,7 @@ def model_folder(base):
         "model.safetensors": model,
         "copy/model.safetensors": model,
         "arrays/column.npy": npy("<f4", (8, 64), pack_floats(weights(8, 64, 45), "F32"), True),
-        "arrays/big.npy": npy(">f8", (8, 32), struct.pack(">256d", *weights(8, 32, 46))),
+        "arrays/big.npy": npy(">f8", (8, 32), struct.pack(">256d", *weights(8, 32, 46)), False, APART_BYTES),
         "run.sh": b"#!/bin/sh\nexit 0\n",
     }
     for name, data in files.items():
@@ -590,12 +595,12 @@ def good_files(build, target, work):
         add(f"integers-{level}", integers, f"-{level}")
     for level in (3, 9):
         name = f"classes-{level}.safetensors"
-        add(f"classes-{level}", file(name, safetensors(classes_tensors(level))), f"-{level}")
-    zeros = file("zeros.safetensors", safetensors(zero_tensors()))
+        add(f"classes-{level}", file(name, safetensors(classes_tensors(level), head_bytes=APART_BYTES)), f"-{level}")
+    zeros = file("zeros.safetensors", safetensors(zero_tensors(), head_bytes=APART_BYTES))
     for level in (1, 9):
         add(f"zeros-{level}", zeros, f"-{level}")
     add("chunks-5", file("chunks.safetensors", safetensors(chunks_tensors())), "-5")
-    add("pairs-5", file("pairs.safetensors", safetensors(pair_tensors())), "-5")
+    add("pairs-5", file("pairs.safetensors", safetensors(pair_tensors(), head_bytes=APART_BYTES)), "-5")
     add("noise-5", file("noise.bin", Numbers(60).bytes(600)), "-5")
     add("text-9", file("text.txt", text(120, 61)), "-9", "--hash=sha256")
     raw = file("raw.bin", pack_floats(weights(16, 64, 62), "BF16") + b"tail")
