@@ -166,20 +166,25 @@ def pack_floats(values, dtype):
     return struct.pack(f"<{len(values)}{code}", *values)
 
 
-def safetensors(tensors, metadata=None):
+# Few bytes before a small tensor are coded with it, as one mixed block: what must not be gets more of them.
+APART_BYTES = 4096 + 128
+
+
+def safetensors(tensors, metadata=None, head_bytes=0):
+    """A model whose tensors begin at `head_bytes` or behind that: spaces fill its header."""
     header, offset = {}, 0
     if metadata:
         header["__metadata__"] = metadata
     for name, dtype, shape, data in tensors:
         header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [offset, offset + len(data)]}
         offset += len(data)
-    text = json.dumps(header, separators=(",", ":")).encode()
+    text = json.dumps(header, separators=(",", ":")).encode().ljust(head_bytes - 8)
     text += b" " * (-len(text) % 8)
     return struct.pack("<Q", len(text)) + text + b"".join(data for _, _, _, data in tensors)
 
 
-def npy(descr, shape, data, fortran=False):
-    header = f"{{'descr': '{descr}', 'fortran_order': {fortran}, 'shape': {shape!r}, }}".encode()
+def npy(descr, shape, data, fortran=False, head_bytes=0):
+    header = f"{{'descr': '{descr}', 'fortran_order': {fortran}, 'shape': {shape!r}, }}".encode().ljust(head_bytes - 11)
     header += b" " * (-(len(header) + 11) % 64) + b"\n"
     return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + data
 
@@ -250,14 +255,44 @@ GGML_TYPES = {
 }
 
 
+def bits_at(values, bits, group):
+    """Some bits of every value: as many values of `group` bytes' distance as fit share a byte."""
+    count = 8 // bits
+    made = bytearray(len(values) // count)
+    for i, value in enumerate(values):
+        run, at = divmod(i, group * count)
+        made[run * group + at % group] |= (value & 2**bits - 1) << at // group * bits
+    return bytes(made)
+
+
+def quantized(name, blocks, seed):
+    """Weights of a type whose low and high bits lie apart; the scales are not there yet."""
+    numbers = Numbers(seed)
+    elements, bits = GGML_TYPES[name][1], int(name[1])
+    made = b""
+    for _ in range(blocks):
+        middle = 2 ** (bits - 1)
+        values = [min(max(middle + (numbers.bell() * middle >> 18), 0), 2 * middle - 1) for _ in range(elements)]
+        high = [value >> 4 for value in values]
+        if name == "Q5_0":
+            made += bytes(2) + bits_at(high, 1, 1) + bits_at(values, 4, 16)
+        else:
+            scales = bytes(32 + numbers.below(8) for _ in range(16))
+            made += bits_at(values, 4, 64) + bits_at(high, 2, 32) + scales + bytes(2)
+    return made
+
+
 def block_tensors():
     """Every block type of GGUF; some of them long enough to be records."""
     tensors = []
     for name, (kind, elements, size) in GGML_TYPES.items():
         blocks = 4096 // size + 1 if name in ("Q4_K", "Q5_0", "Q6_K", "Q8_0") else 2
-        data = bytearray(small_integers(blocks * size, 300 + kind))
-        for at in range(0, len(data), size):  # scales, about alike, where most types have theirs
-            data[at : at + 2] = struct.pack("<e", 0.01 + data[at] / 65536)
+        apart = name in ("Q5_0", "Q6_K")
+        data = bytearray(quantized(name, blocks, 300 + kind) if apart else small_integers(blocks * size, 300 + kind))
+        scales = size - 2 if name == "Q6_K" else 0  # about alike, where most types have theirs
+        numbers = Numbers(400 + kind)
+        for at in range(scales, len(data), size):
+            data[at : at + 2] = struct.pack("<e", 0.01 + numbers.below(256) / 65536)
         tensors.append((name.lower(), kind, [blocks * elements], bytes(data)))
     return tensors
 
@@ -379,6 +414,7 @@ def model_folder(base):
     model = safetensors(
         [matrix("a", "BF16", 12, 64, 42), matrix("b", "BF16", 12, 64, 43), matrix("c", "F16", 8, 64, 44)],
         {"format": "pt", "note": "gr\u00fc\u00dfe"},
+        APART_BYTES,
     )
     files = {
         "config.json": json.dumps({"hidden": 64, "layers": 2, "vocabulary": [text(1, 40).decode()]}).encode(),
@@ -387,7 +423,7 @@ def model_folder(base):
         "model.safetensors": model,
         "copy/model.safetensors": model,
         "arrays/column.npy": npy("<f4", (8, 64), pack_floats(weights(8, 64, 45), "F32"), True),
-        "arrays/big.npy": npy(">f8", (8, 32), struct.pack(">256d", *weights(8, 32, 46))),
+        "arrays/big.npy": npy(">f8", (8, 32), struct.pack(">256d", *weights(8, 32, 46)), False, APART_BYTES),
         "run.sh": b"#!/bin/sh\nexit 0\n",
     }
     for name, data in files.items():
@@ -582,20 +618,20 @@ def good_files(build, target, work):
         path.chmod(0o644)
         return path
 
-    floats = file("floats.safetensors", safetensors(float_tensors()))
-    integers = file("integers.safetensors", safetensors(integer_tensors()))
+    floats = file("floats.safetensors", safetensors(float_tensors(), head_bytes=APART_BYTES))
+    integers = file("integers.safetensors", safetensors(integer_tensors(), head_bytes=APART_BYTES))
     for level in (1, 5):
         add(f"floats-{level}", floats, f"-{level}")
     for level in (1, 9):
         add(f"integers-{level}", integers, f"-{level}")
     for level in (3, 9):
         name = f"classes-{level}.safetensors"
-        add(f"classes-{level}", file(name, safetensors(classes_tensors(level))), f"-{level}")
-    zeros = file("zeros.safetensors", safetensors(zero_tensors()))
+        add(f"classes-{level}", file(name, safetensors(classes_tensors(level), head_bytes=APART_BYTES)), f"-{level}")
+    zeros = file("zeros.safetensors", safetensors(zero_tensors(), head_bytes=APART_BYTES))
     for level in (1, 9):
         add(f"zeros-{level}", zeros, f"-{level}")
     add("chunks-5", file("chunks.safetensors", safetensors(chunks_tensors())), "-5")
-    add("pairs-5", file("pairs.safetensors", safetensors(pair_tensors())), "-5")
+    add("pairs-5", file("pairs.safetensors", safetensors(pair_tensors(), head_bytes=APART_BYTES)), "-5")
     add("noise-5", file("noise.bin", Numbers(60).bytes(600)), "-5")
     add("text-9", file("text.txt", text(120, 61)), "-9", "--hash=sha256")
     raw = file("raw.bin", pack_floats(weights(16, 64, 62), "BF16") + b"tail")
@@ -637,7 +673,11 @@ def good_files(build, target, work):
     values = bytearray(near_powers(numbers, 2048, lambda: True))
     for at in range(0, len(values), 128):  # elements that no window of the others holds
         values[at : at + 2] = struct.pack("<H", numbers.below(1 << 16))
-    add("patches-5", file("patches.safetensors", safetensors([("w", "BF16", [2048], bytes(values))])), "-5")
+    add(
+        "patches-5",
+        file("patches.safetensors", safetensors([("w", "BF16", [2048], bytes(values))], None, APART_BYTES)),
+        "-5",
+    )
     parts = work / "parts"
     parts.mkdir()
     index = shards(parts)
