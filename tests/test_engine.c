@@ -792,7 +792,9 @@ static void test_all_that_is_damaged_is_told(void **state)
     assert_int_equal(mmh_open(context, at("m.mmh"), &reader, NULL), MMH_OK);
     const struct mmh_index index = reader->container.index;
     for (uint64_t first = 0; first < index.chunk_count; first++) {
-        const uint64_t spoiled[] = { first, (first * 7 + 3) % index.chunk_count };
+        uint64_t second = (first * 7 + 3) % index.chunk_count; /* another one, or it is mended */
+        const uint64_t spoiled[] = { first,
+                                     second == first ? (first + 1) % index.chunk_count : second };
         uint64_t named = 0;
         for (size_t i = 0; i < 2; i++)
             data[index.chunks[spoiled[i]].offset] ^= 1;

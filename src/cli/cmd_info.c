@@ -286,7 +286,10 @@ static mmh_status list_tensors(mmh_reader *reader, const mmh_container_info *inf
         mmh_table_cell(table, "%s%s%s", regular_count > 1 ? file.name : "",
                        regular_count > 1 ? ":" : "", tensor.name);
         mmh_table_cell(table, "%s%s", mmh_dtype_text(tensor.dtype), tensor.big_endian ? " BE" : "");
-        mmh_table_cell(table, "%s%s", shape, tensor.column_major ? " F" : "");
+        mmh_table_cell(table, "%s%s", shape,
+                       tensor.column_major ? " F"
+                       : tensor.strides    ? " strided"
+                                           : "");
         mmh_table_cell(table, "%s", mmh_human_bytes(tensor.bytes).text);
         mmh_table_cell(table, "%s", mmh_human_bytes(tensor.stored_bytes).text);
         mmh_table_cell(table, "%s", mmh_human_percent(tensor.stored_bytes, tensor.bytes).text);
@@ -412,6 +415,12 @@ static mmh_status tensor_json(struct mmh_json_out *out, mmh_reader *reader, uint
     for (uint32_t d = 0; d < tensor.dimensions; d++)
         mmh_json_out_u64(out, NULL, tensor.shape[d]);
     mmh_json_out_end(out);
+    if (tensor.strides) { /* a view: elements that do not lie one after another */
+        mmh_json_out_array(out, "strides");
+        for (uint32_t d = 0; d < tensor.dimensions; d++)
+            mmh_json_out_u64(out, NULL, tensor.strides[d]);
+        mmh_json_out_end(out);
+    }
     mmh_json_out_bool(out, "big_endian", tensor.big_endian);
     mmh_json_out_bool(out, "column_major", tensor.column_major);
     mmh_json_out_u64(out, "offset", tensor.file_offset);

@@ -78,7 +78,10 @@ static void repeat(FILE *file, char c, size_t count)
 
 #define LEFT_OUT SIZE_MAX /* the width of a column that is */
 
-enum { SHORTENED = 24 };
+enum {
+    SHORTENED = 24,
+    WIDEST = 80 /* that text makes a column where lines do not end: what is longer stands out */
+};
 
 /* On a terminal lines that wrap are hard to read: leave out what may be, the last first. */
 static void fit(const mmh_table *table, size_t *widths, size_t columns)
@@ -119,7 +122,7 @@ static void print_row(const mmh_table *table, size_t first, const size_t *widths
         if (widths[c] == LEFT_OUT)
             continue;
         size_t width = cell ? mmh_text_width(cell) : widths[c];
-        size_t spare = widths[c] - width;
+        size_t spare = widths[c] > width ? widths[c] - width : 0;
         if (cell && !*cell) {
             owed += widths[c] + 2;
             continue;
@@ -146,6 +149,9 @@ void mmh_table_print(const mmh_table *table, FILE *file, const char *indent)
     size_t columns = mmh_host_columns(file), margin = strlen(indent);
     if (mmh_host_is_terminal(file) && columns > margin)
         fit(table, widths, columns - margin);
+    for (size_t c = 0; c < table->column_count && !mmh_host_is_terminal(file); c++)
+        if (!is_right(table->columns[c]) && widths[c] > WIDEST && widths[c] != LEFT_OUT)
+            widths[c] = WIDEST;
     for (size_t first = 0; first < table->cell_count; first += table->column_count) {
         bool bold = colour && first < table->heading_cells;
         fputs(indent, file);

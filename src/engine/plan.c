@@ -670,8 +670,13 @@ static mmh_status read_layout(struct mmh_layout *layout, struct mmh_arena *arena
     if (options->raw_dtype != MMH_DTYPE_OPAQUE)
         return mmh_fail(err, MMH_E_USAGE,
                         "a layout and an element type for all exclude each other");
-    mmh_status status = mmh_input_slurp(&text, &bytes, options->layout, MMH_LAYOUT_TEXT_BYTES_MAX,
-                                        arena->allocator, err);
+    struct mmh_path_info info;
+    mmh_status status = mmh_path_stat(&info, options->layout, true, err);
+    if (status == MMH_OK && info.kind != MMH_PATH_FILE && info.kind != MMH_PATH_NONE)
+        status = mmh_fail(err, MMH_E_USAGE, "the layout \"%s\" is no file", options->layout);
+    if (status == MMH_OK) /* which tells if there is none */
+        status = mmh_input_slurp(&text, &bytes, options->layout, MMH_LAYOUT_TEXT_BYTES_MAX,
+                                 arena->allocator, err);
     if (status != MMH_OK)
         return status;
     status = mmh_layout_read(layout, arena, text, bytes, options->layout, err);
