@@ -847,7 +847,7 @@ def test_damage_names_the_container(tmp_path):
         assert result.err.startswith("mmh: error: b.mmh: ") and "chunk 0 is damaged (offset 0x80, " in result.err, (
             result
         )
-    assert 'b.mmh: ' in mmh("unpack", "b.mmh", "-o", "out", cwd=tmp_path, code=LOST).err
+    assert "b.mmh: " in mmh("unpack", "b.mmh", "-o", "out", cwd=tmp_path, code=LOST).err
 
 
 # ---- nothing is lost, whatever is named as what ----
