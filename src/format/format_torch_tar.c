@@ -278,13 +278,7 @@ static mmh_status map_members(struct mmh_torch *torch, mmh_error *err)
 static mmh_status map_file(struct mmh_extent_map *map, const struct mmh_format_probe *probe,
                            mmh_error *err)
 {
-    struct mmh_arena scratch;
-    struct mmh_torch torch;
-    mmh_arena_init(&scratch, map->arena->allocator);
-    mmh_torch_init(&torch, map, probe->source, &scratch);
-    mmh_status status = map_members(&torch, err);
-    mmh_arena_release(&scratch);
-    return status;
+    return mmh_torch_map_file(map, probe, map_members, err);
 }
 
 const struct mmh_format mmh_format_torch_tar = {

@@ -941,3 +941,16 @@ mmh_status mmh_torch_finish(struct mmh_torch *torch, mmh_error *err)
     }
     return status;
 }
+
+mmh_status mmh_torch_map_file(struct mmh_extent_map *map, const struct mmh_format_probe *probe,
+                              mmh_status (*find)(struct mmh_torch *torch, mmh_error *err),
+                              mmh_error *err)
+{
+    struct mmh_arena scratch;
+    struct mmh_torch torch;
+    mmh_arena_init(&scratch, map->arena->allocator);
+    mmh_torch_init(&torch, map, probe->source, &scratch);
+    mmh_status status = find(&torch, err);
+    mmh_arena_release(&scratch);
+    return status;
+}

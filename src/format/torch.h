@@ -116,4 +116,9 @@ mmh_status mmh_torch_map_export(struct mmh_extent_map *map, const struct mmh_for
                                 const struct mmh_zip *zip, const char *top, bool big_endian,
                                 mmh_error *err);
 
+/* Map a file by what `find` makes of it: with a scratch arena of its own, which goes at the end. */
+mmh_status mmh_torch_map_file(struct mmh_extent_map *map, const struct mmh_format_probe *probe,
+                              mmh_status (*find)(struct mmh_torch *torch, mmh_error *err),
+                              mmh_error *err);
+
 #endif
