@@ -9,6 +9,7 @@
 #include "base/cursor.h"
 #include "engine/copies.h"
 #include "engine/survey.h"
+#include "engine/told.h"
 #include "format/layout_file.h"
 
 #include <stdio.h>
@@ -38,6 +39,12 @@ static const char *base_name(const char *path)
 static int by_name(const void *a, const void *b)
 {
     return strcmp(((const struct mmh_plan_file *)a)->name, ((const struct mmh_plan_file *)b)->name);
+}
+
+struct mmh_plan_file *mmh_plan_find(const struct mmh_plan *plan, const char *name)
+{
+    const struct mmh_plan_file key = { .name = name };
+    return bsearch(&key, plan->files, plan->file_count, sizeof key, by_name);
 }
 
 /* Where an entry of a unit is. */
@@ -727,104 +734,7 @@ static mmh_status map_file(struct mmh_plan_file *file, struct mmh_arena *arena,
     return status;
 }
 
-/* ---- tensors that one file tells of and another one holds ---- */
-
-/* A tensor of file `holder`, told by file `teller`. */
-struct told {
-    size_t holder, teller, number;
-    const struct mmh_map_tensor *tensor;
-};
-
-static int by_holder(const void *left, const void *right)
-{
-    const struct told *a = left, *b = right;
-    if (a->holder != b->holder)
-        return a->holder < b->holder ? -1 : 1;
-    if (a->teller != b->teller)
-        return a->teller < b->teller ? -1 : 1;
-    return a->number < b->number ? -1 : a->number > b->number;
-}
-
-/* Files that say nothing of themselves that is worth more. */
-static bool may_be_told(const struct mmh_plan_file *file)
-{
-    return file->info.kind == MMH_PATH_FILE &&
-           (file->map.format == MMH_FORMAT_OPAQUE || file->map.format == MMH_FORMAT_COREML_WEIGHTS);
-}
-
-/* The file that a teller means by a name, or NULL. `last` (may be NULL) is asked first. */
-static struct mmh_plan_file *find_holder(const struct mmh_plan *plan, struct mmh_arena *arena,
-                                         const struct mmh_plan_file *teller, const char *name,
-                                         mmh_error *err)
-{
-    struct mmh_plan_file key = { 0 };
-    key.name = mmh_arena_format(arena, "%.*s%s", (int)(base_name(teller->name) - teller->name),
-                                teller->name, name);
-    if (!key.name) {
-        mmh_fail(err, MMH_E_MEMORY, "no memory for a name");
-        return NULL;
-    }
-    return bsearch(&key, plan->files, plan->file_count, sizeof key, by_name);
-}
-
-/* Add what a file tells of others to told [*count]. */
-static mmh_status collect_told(struct told *told, size_t *count, struct mmh_plan *plan,
-                               struct mmh_arena *arena, size_t teller_index, mmh_error *err)
-{
-    struct mmh_plan_file *teller = &plan->files[teller_index];
-    const char *name = NULL;
-    const struct mmh_plan_file *holder = NULL;
-    for (size_t i = 0; i < teller->map.elsewhere_count; i++) {
-        const struct mmh_map_elsewhere *elsewhere = &teller->map.elsewhere[i];
-        if (!name || strcmp(name, elsewhere->file) != 0) { /* mostly the same as before */
-            mmh_error problem = { 0 };
-            name = elsewhere->file;
-            holder = find_holder(plan, arena, teller, name, &problem);
-            if (problem.status)
-                return mmh_fail(err, problem.status, "%s", problem.message);
-            if (!holder || !may_be_told(holder))
-                mmh_extent_map_remark(&teller->map, "tells of tensors in \"%s\", which %s", name,
-                                      holder ? "is something else" : "is not packed with it");
-        }
-        if (holder && may_be_told(holder)) {
-            told[*count] = (struct told){ (size_t)(holder - plan->files), teller_index, i,
-                                          &elsewhere->tensor };
-            ++*count;
-        }
-    }
-    return MMH_OK;
-}
-
-/* Map the files anew of which others tell. */
-static mmh_status map_told_files(struct mmh_plan *plan, struct mmh_arena *arena, mmh_error *err)
-{
-    const mmh_allocator *allocator = arena->allocator;
-    size_t room = 0, count = 0, done = 0;
-    for (size_t i = 0; i < plan->file_count; i++)
-        room += plan->files[i].map.elsewhere_count;
-    if (!room)
-        return MMH_OK;
-    struct told *told = mmh_alloc_array(allocator, room, sizeof *told);
-    struct mmh_map_tensor *tensors = mmh_alloc_array(allocator, room, sizeof *tensors);
-    mmh_status status = told && tensors
-                          ? MMH_OK
-                          : mmh_fail(err, MMH_E_MEMORY, "no memory for %zu tensors", room);
-    for (size_t i = 0; i < plan->file_count && status == MMH_OK; i++)
-        status = collect_told(told, &count, plan, arena, i, err);
-    if (status == MMH_OK && count)
-        qsort(told, count, sizeof *told, by_holder);
-    while (done < count && status == MMH_OK) {
-        size_t first = done;
-        struct mmh_plan_file *holder = &plan->files[told[first].holder];
-        for (; done < count && told[done].holder == told[first].holder; done++)
-            tensors[done - first] = *told[done].tensor;
-        mmh_extent_map_init(&holder->map, arena, holder->info.bytes);
-        status = mmh_format_map_told(&holder->map, tensors, done - first, err);
-    }
-    mmh_free(allocator, tensors);
-    mmh_free(allocator, told);
-    return status;
-}
+/* ---- the plan ---- */
 
 static mmh_status find_copies(struct mmh_plan_file *file, const mmh_allocator *allocator,
                               mmh_error *err)
@@ -897,7 +807,7 @@ mmh_status mmh_plan_files(struct mmh_plan *plan, mmh_context *context, struct mm
     if (status == MMH_OK && !laid_out)
         return mmh_fail(err, MMH_E_USAGE, "layout \"%s\" is for \"%s\", which is not there",
                         options->layout, layout.file ? layout.file : "a file");
-    return status == MMH_OK ? map_told_files(plan, arena, err) : status;
+    return status == MMH_OK ? mmh_plan_map_told(plan, arena, err) : status;
 }
 
 mmh_status mmh_plan_make(struct mmh_plan *plan, mmh_context *context, struct mmh_arena *arena,

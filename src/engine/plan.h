@@ -43,6 +43,9 @@ mmh_status mmh_plan_files(struct mmh_plan *plan, mmh_context *context, struct mm
                           const char *const *inputs, size_t input_count, const char *output,
                           const mmh_pack_options *options, mmh_error *err);
 
+/* The file of that name in the container; NULL: none. */
+struct mmh_plan_file *mmh_plan_find(const struct mmh_plan *plan, const char *name);
+
 /* Open a planned file; MMH_E_IO if it is not as it was when it was listed. */
 mmh_status mmh_plan_open(mmh_input **input, const struct mmh_plan_file *file,
                          const mmh_allocator *allocator, mmh_error *err);
