@@ -50,6 +50,10 @@ struct mmh_plan_file *mmh_plan_find(const struct mmh_plan *plan, const char *nam
 mmh_status mmh_plan_open(mmh_input **input, const struct mmh_plan_file *file,
                          const mmh_allocator *allocator, mmh_error *err);
 
+/* Cut the files of a plan into blocks, in the arena. */
+mmh_status mmh_plan_cut(struct mmh_plan *plan, mmh_context *context, struct mmh_arena *arena,
+                        int level, mmh_error *err);
+
 /* The same, and cut into blocks: list the inputs and map every file. All in the arena. `output` (may
  * be NULL) is left out when it lies in an input folder, and so are mmh's own temporary files. */
 mmh_status mmh_plan_make(struct mmh_plan *plan, mmh_context *context, struct mmh_arena *arena,
