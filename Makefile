@@ -15,7 +15,7 @@ all: $(BUILD)/build.ninja
 	@ninja -C $(BUILD)
 
 # Anew when BLAKE3 has come meanwhile: a build without it writes other hashes.
-$(BUILD)/build.ninja: $(wildcard .deps/lib/libblake3.so)
+$(BUILD)/build.ninja: $(wildcard .deps/lib/libblake3.so .deps/lib/libcrypto.a)
 	@tools/deps.sh --check
 	@if [ -e $@ ]; then meson setup --reconfigure $(BUILD) >/dev/null && touch $@; else meson setup $(BUILD); fi
 	@[ -e .deps/lib/libblake3.so ] || pkg-config --exists libblake3 || echo "make: no BLAKE3 here:" \

@@ -187,6 +187,105 @@ MMH_API mmh_status mmh_format_plugin_load(mmh_context *context, const char *path
 MMH_API mmh_status mmh_format_plugin_load_folder(mmh_context *context, const char *folder,
                                                  mmh_error *err);
 
+/* ---- keys ---- */
+
+/*
+ * An identity: a key to sign with, one to decrypt with, or both; public or private. docs/security.md
+ * says what is in its files.
+ */
+typedef struct mmh_key mmh_key;
+
+/*
+ * Asked when a passphrase is wanted. Write at most `room` bytes, *bytes says how many; they are wiped
+ * after use. Return MMH_E_KEY if there is none to be had.
+ *
+ *   why  for people: "passphrase of alice.key"
+ */
+typedef mmh_status (*mmh_passphrase_fn)(void *user, const char *why, char *passphrase, size_t room,
+                                        size_t *bytes, mmh_error *err);
+
+/*
+ * Make a private key. Names are those of mmh_algorithm; several, at most one that signs and one that
+ * encrypts, are divided by ','. NULL: "ml-dsa-65-ed25519,x-wing".
+ *
+ *   rsa_bits  for rsa-pss and rsa-oaep; 0: 3072
+ */
+MMH_API mmh_status mmh_key_generate(mmh_key **key, const char *algorithms, unsigned rsa_bits,
+                                    mmh_error *err);
+
+/* Read a file of keys: PEM of our own, of OpenSSL's and others', or age's strings. passphrase may be
+ * NULL. Fails with MMH_E_KEY, MMH_E_IO. */
+MMH_API mmh_status mmh_key_read(mmh_key **key, const char *path, mmh_passphrase_fn passphrase,
+                                void *user, mmh_error *err);
+
+/* The same from memory: a file's content, or "age1...". `name`: for messages. */
+MMH_API mmh_status mmh_key_parse(mmh_key **key, const void *text, size_t bytes, const char *name,
+                                 mmh_passphrase_fn passphrase, void *user, mmh_error *err);
+
+/*
+ * Write it to a file of mode 0600 (secret) or 0644.
+ *
+ *   passphrase  [passphrase_bytes] for secret ones; NULL: in the clear
+ *
+ * MMH_E_USAGE if `path` exists, without overwrite, or if a secret key is wanted of a public one.
+ */
+MMH_API mmh_status mmh_key_write(const mmh_key *key, const char *path, bool secret,
+                                 const char *passphrase, size_t passphrase_bytes, bool overwrite,
+                                 mmh_error *err);
+MMH_API void mmh_key_destroy(mmh_key *key); /* wipes; may be NULL */
+
+/* One algorithm of a key. Pointers live as long as the key. */
+typedef struct mmh_key_info {
+    size_t struct_size;
+    const char *algorithm; /* "ml-dsa-65-ed25519" */
+    bool signs;            /* else it decrypts */
+    bool secret;
+    bool classical, post_quantum; /* what it rests on; both: a hybrid */
+    unsigned nist_category;       /* 1..5; 0: falls to a quantum computer */
+    unsigned bits;                /* of RSA; else 0 */
+    uint8_t fingerprint[32];
+} mmh_key_info;
+
+/* Part number `number` of a key, or MMH_E_USAGE past the last. */
+MMH_API mmh_status mmh_key_part(const mmh_key *key, size_t number, mmh_key_info *info,
+                                mmh_error *err);
+
+/* Algorithms that this build knows, number 0 and on; MMH_E_USAGE past the last. Of `info` algorithm,
+ * signs, classical, post_quantum and nist_category are set. */
+MMH_API mmh_status mmh_algorithm(size_t number, mmh_key_info *info, mmh_error *err);
+
+/*
+ * Keys that the context's calls may decrypt with; the context keeps them, they are not to be destroyed
+ * before it. The passphrase is asked for containers with such a recipient that no key opens.
+ */
+MMH_API mmh_status mmh_context_add_key(mmh_context *context, const mmh_key *key, mmh_error *err);
+MMH_API void mmh_context_set_passphrase(mmh_context *context, mmh_passphrase_fn passphrase,
+                                        void *user);
+
+/* ---- signatures that are required ---- */
+
+typedef struct mmh_trust {
+    size_t struct_size;
+    const mmh_key *const *signers; /* [signer_count] public keys that are believed */
+    size_t signer_count;
+    bool all;                   /* each of them must have signed; else one will do */
+    bool hybrid;                /* a signature counts only if classical and post-quantum */
+    bool post_quantum;          /* ... if post-quantum */
+    unsigned min_category;      /* ... if of this NIST category at least; 0: any */
+    uint64_t min_counter;       /* ... if its counter is this or higher: no older version */
+    const char *signature_file; /* detached signatures beside those in the trailer; NULL: none */
+    /* Signers to believe until a time: [signer_count] seconds since 1970, 0: always. NULL: always. */
+    const uint64_t *expires;
+} mmh_trust;
+
+/*
+ * From now on every container that the context opens must be signed so: unpack, verify, open and all
+ * that is loaded. MMH_E_UNTRUSTED otherwise, before anything of it is used. What is read later is checked against
+ * the signed root chunk by chunk. NULL: no longer. The keys must outlive the context.
+ */
+MMH_API mmh_status mmh_context_require(mmh_context *context, const mmh_trust *trust,
+                                       mmh_error *err);
+
 /* ---- pack ---- */
 
 /* What was odd about an original file or was left out of its tensors, for people: its bytes are
@@ -218,6 +317,21 @@ typedef struct mmh_pack_options {
     const char *layout;
     mmh_remarks_fn remarks; /* called by mmh_pack when all is written; NULL: the report counts */
     void *remarks_user;
+    bool sha384; /* hash suite: SHA-384 */
+    /* Encryption, to each of these; with none and no passphrase there is none. */
+    const mmh_key *const *recipients;
+    size_t recipient_count;
+    const char *passphrase; /* [passphrase_bytes] a recipient of its own; NULL: none */
+    size_t passphrase_bytes;
+    const char
+        *aead; /* "aes-256-gcm", "chacha20-poly1305"; NULL: what this processor does faster */
+    const mmh_key *const *signers; /* private keys: each part of each that signs, does */
+    size_t signer_count;
+    uint64_t counter;      /* of the signatures; 0: none */
+    uint64_t time_seconds; /* that they state; 0: none */
+    /* Parity, in hundredths of a percent of what it protects: 500 is 5 %. 0: none. The output must be
+     * seekable (else MMH_E_USAGE). */
+    unsigned parity;
 } mmh_pack_options;
 
 /* What pack did. Times are CPU time summed over the threads. */
@@ -237,6 +351,10 @@ typedef struct mmh_pack_report {
     uint64_t odd_names;      /* that unpack refuses without any_names */
     char odd_name[256];      /* one of them, and why: text for people; empty: none */
     uint64_t remark_count;   /* of all files */
+    uint64_t seal_ns, sign_ns, parity_ns;
+    uint64_t parity_bytes; /* of the recovery area */
+    uint8_t root[48];      /* Merkle root: the container's identity, [root_bytes] */
+    size_t root_bytes;
 } mmh_pack_report;
 
 /*
@@ -270,6 +388,15 @@ enum {
     MMH_PADDING_DAMAGED = 32 /* only bytes between chunks, which mean nothing; verify looks */
 };
 
+/* Bytes of an original file that cannot be had. Strings live as long as the call that tells. */
+typedef struct mmh_damage {
+    uint64_t file;      /* its number; UINT64_MAX: no file needs the damaged chunk */
+    const char *name;   /* its name, or NULL */
+    const char *tensor; /* NULL: a range of the file; else the part of that range in this tensor */
+    uint64_t offset, bytes;
+    bool unsearched; /* of a range: which tensors it hits was too much to look for */
+} mmh_damage;
+
 typedef struct mmh_unpack_options {
     size_t struct_size;
     bool overwrite;
@@ -277,6 +404,11 @@ typedef struct mmh_unpack_options {
     bool sync;         /* fsync what was written (pack always does) */
     bool skip_digests; /* do not compare each file's content digest before it is named */
     bool any_names;    /* names too that some systems take for devices, or for each other */
+    /* Restore what can be had: bytes of damaged chunks become zeros, `damage` is told of them, and the
+     * call ends with MMH_E_CORRUPT all the same, its files in place. */
+    bool skip_damaged;
+    void (*damage)(void *user, const mmh_damage *damage);
+    void *damage_user;
 } mmh_unpack_options;
 
 typedef struct mmh_unpack_report {
@@ -288,6 +420,8 @@ typedef struct mmh_unpack_report {
     uint64_t wall_ns;
     uint64_t damaged_chunks; /* verify: places in files whose chunk cannot be had */
     uint64_t damaged_bytes;  /* of the original files */
+    uint64_t open_ns, unseal_ns;
+    uint64_t mended_chunks; /* restored from parity in memory */
 } mmh_unpack_report;
 
 /*
@@ -305,24 +439,45 @@ MMH_API mmh_status mmh_unpack_to_descriptor(mmh_context *context, const char *co
                                             int descriptor, const mmh_unpack_options *options,
                                             mmh_unpack_report *report, mmh_error *err);
 
-/* Bytes of an original file that cannot be had. Strings live as long as the call that tells. */
-typedef struct mmh_damage {
-    uint64_t file;      /* its number; UINT64_MAX: no file needs the damaged chunk */
-    const char *name;   /* its name, or NULL */
-    const char *tensor; /* NULL: a range of the file; else the part of that range in this tensor */
-    uint64_t offset, bytes;
-    bool unsearched; /* of a range: which tensors it hits was too much to look for */
-} mmh_damage;
-
 /* Called for each damaged range, in file order, and after it for each tensor that it hits; from the
  * calling thread or a worker, never from two at once. */
 typedef void (*mmh_damage_fn)(void *user, const mmh_damage *damage);
+
+/* What verify checks, from the outside in. */
+typedef enum mmh_layer_id {
+    MMH_LAYER_STRUCTURE, /* header, footers, sections */
+    MMH_LAYER_CHUNKS,    /* each stored chunk by its hash */
+    MMH_LAYER_MERKLE,    /* chunk list and pages up to the root */
+    MMH_LAYER_AEAD,      /* tags of chunks and pages, MAC of the recipients */
+    MMH_LAYER_SIGNATURE, /* as mmh_context_require has it */
+    MMH_LAYER_DECODE,    /* every chunk decodes */
+    MMH_LAYER_DIGEST,    /* of every file */
+    MMH_LAYER_PARITY,    /* blocks and parity of the recovery area */
+    MMH_LAYER_COUNT
+} mmh_layer_id;
+
+typedef struct mmh_layer {
+    mmh_layer_id id;
+    const char *name; /* "structure", ... */
+    enum {
+        MMH_LAYER_RIGHT,
+        MMH_LAYER_WRONG,
+        MMH_LAYER_ABSENT, /* the container has no such thing */
+        MMH_LAYER_SKIPPED /* not looked at: no key, or --quick */
+    } result;
+    uint64_t count;   /* of what was checked: chunks, pages, signatures, files */
+    const char *text; /* more, for people; "" if there is nothing to say */
+} mmh_layer;
+
+typedef void (*mmh_layer_fn)(void *user, const mmh_layer *layer);
 
 typedef struct mmh_verify_options {
     size_t struct_size;
     bool quick;           /* stored bytes only: structure and hashes, nothing is decoded */
     mmh_damage_fn damage; /* NULL: the report counts */
     void *damage_user;
+    mmh_layer_fn layer; /* told of each layer when it is done; NULL: nobody */
+    void *layer_user;
 } mmh_verify_options;
 
 /*
@@ -334,6 +489,129 @@ typedef struct mmh_verify_options {
  */
 MMH_API mmh_status mmh_verify(mmh_context *context, const char *container,
                               const mmh_verify_options *options, mmh_unpack_report *report,
+                              mmh_error *err);
+
+/* ---- change what guards a container ---- */
+
+/* How a container is changed: in place (appended to, crash-safe) or to a new file. */
+typedef struct mmh_change_options {
+    size_t struct_size;
+    const char *output;             /* NULL: in place */
+    bool overwrite;                 /* replace `output` */
+    const char *aead;               /* of a new file key; NULL: what this processor does faster */
+    uint64_t counter, time_seconds; /* of signatures */
+    const char
+        *detached;   /* mmh_sign: write the signatures to this file, the container stays as it is */
+    unsigned parity; /* as for pack; 0: as the container has it */
+    bool remove;     /* mmh_sign: drop the signatures that there are */
+} mmh_change_options;
+
+/* Sign with each part that signs of each key; signatures that there are stay. */
+MMH_API mmh_status mmh_sign(mmh_context *context, const char *container,
+                            const mmh_key *const *signers, size_t signer_count,
+                            const mmh_change_options *options, mmh_error *err);
+
+/* Encrypt a container, or encrypt it anew under another file key (--rekey), without coding its weights
+ * again. Its signatures are of another root and go. */
+MMH_API mmh_status mmh_encrypt(mmh_context *context, const char *container,
+                               const mmh_key *const *recipients, size_t recipient_count,
+                               const char *passphrase, size_t passphrase_bytes,
+                               const mmh_change_options *options, mmh_error *err);
+
+/* Let more recipients in: the file key is wrapped for them too, nothing else changes, signatures stay.
+ * One that is taken out later still knows it: only mmh_encrypt shuts it out of future copies. */
+MMH_API mmh_status mmh_add_recipients(mmh_context *context, const char *container,
+                                      const mmh_key *const *recipients, size_t recipient_count,
+                                      const char *passphrase, size_t passphrase_bytes,
+                                      const mmh_change_options *options, mmh_error *err);
+
+/* The container without its encryption. Signatures go. */
+MMH_API mmh_status mmh_decrypt(mmh_context *context, const char *container,
+                               const mmh_change_options *options, mmh_error *err);
+
+/* What guards a container: for info and audits. Needs no key. Pointers live as long as the security. */
+typedef struct mmh_security mmh_security;
+
+typedef struct mmh_security_info {
+    size_t struct_size;
+    bool encrypted;
+    const char *aead, *hash_suite;
+    size_t recipient_count, signature_count;
+    unsigned parity; /* hundredths of a percent; 0: none */
+    uint64_t parity_bytes;
+    uint8_t root[48];
+    size_t root_bytes;
+} mmh_security_info;
+
+typedef struct mmh_recipient_info {
+    size_t struct_size;
+    const char *algorithm; /* "x-wing", "passphrase", "unknown" */
+    bool classical, post_quantum;
+    unsigned nist_category;
+} mmh_recipient_info;
+
+typedef struct mmh_signature_info {
+    size_t struct_size;
+    const char *algorithm;
+    bool classical, post_quantum;
+    unsigned nist_category;
+    uint8_t fingerprint[32]; /* of the key, as it says itself */
+    uint64_t counter, time_seconds;
+    bool of_this_root; /* it is about this container at all */
+    enum {
+        MMH_SIGNATURE_UNCHECKED,
+        MMH_SIGNATURE_RIGHT,
+        MMH_SIGNATURE_WRONG
+    } result; /* by `signers` */
+} mmh_signature_info;
+
+/* signers: keys to check signatures with; may be NULL. signature_file: detached ones too; may be NULL. */
+MMH_API mmh_status mmh_security_open(mmh_context *context, const char *container,
+                                     const mmh_key *const *signers, size_t signer_count,
+                                     const char *signature_file, mmh_security **security,
+                                     mmh_error *err);
+MMH_API void mmh_security_close(mmh_security *security);
+MMH_API mmh_status mmh_security_get(const mmh_security *security, mmh_security_info *info,
+                                    mmh_error *err);
+MMH_API mmh_status mmh_security_recipient(const mmh_security *security, size_t number,
+                                          mmh_recipient_info *info, mmh_error *err);
+MMH_API mmh_status mmh_security_signature(const mmh_security *security, size_t number,
+                                          mmh_signature_info *info, mmh_error *err);
+
+/* ---- repair ---- */
+
+typedef struct mmh_repair_options {
+    size_t struct_size;
+    const char *output; /* a new file; NULL: in place, by way of a journal beside it */
+    bool overwrite;
+    const char *const
+        *sources;         /* [source_count] other copies of the container, damaged ones too, or */
+    size_t source_count;  /* original model files */
+    mmh_damage_fn damage; /* told of what stays lost; NULL: nobody */
+    void *damage_user;
+    unsigned
+        add_parity; /* give the container parity (again); hundredths of a percent; 0: as it is */
+} mmh_repair_options;
+
+typedef struct mmh_repair_report {
+    size_t struct_size;
+    uint64_t damaged_blocks,
+        restored_blocks; /* of parity's blocks, or of chunks where there is none */
+    uint64_t damaged_chunks, restored_chunks;
+    uint64_t bytes_written;
+    uint64_t from_parity, from_sources; /* chunks */
+    unsigned mended;                    /* MMH_MENDED_... what else was made good */
+    bool replayed;                      /* an interrupted repair was completed first */
+    uint64_t wall_ns;
+} mmh_repair_report;
+
+/*
+ * Restore a damaged container to what it was, byte for byte. MMH_OK: nothing is damaged now
+ * (report->damaged_... says whether anything was). MMH_E_CORRUPT: something stays lost; what could be
+ * restored was (in place, or in `output` if any of its content can be had).
+ */
+MMH_API mmh_status mmh_repair(mmh_context *context, const char *container,
+                              const mmh_repair_options *options, mmh_repair_report *report,
                               mmh_error *err);
 
 /* ---- look inside, load ---- */
@@ -398,12 +676,15 @@ typedef struct mmh_container_info {
     int level;
     uint64_t container_bytes, original_bytes, index_bytes, floor_bytes;
     uint64_t file_count, tensor_count, block_count, chunk_count;
-    uint8_t root[32]; /* Merkle root: the container's identity */
+    uint8_t root[32]; /* Merkle root, its first 32 bytes: the container's identity */
     unsigned mended;
     const mmh_usage *by_dtype;
     size_t by_dtype_count;
     const mmh_usage *by_codec;
     size_t by_codec_count;
+    bool encrypted;
+    uint8_t whole_root[48]; /* [root_bytes] */
+    size_t root_bytes;
 } mmh_container_info;
 
 /* Open a container: the index is read and checked, no chunk is. */

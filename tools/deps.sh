@@ -12,8 +12,9 @@
 #   tools/deps.sh nightly   ... and for `make nightly`: valgrind, clang
 #   tools/deps.sh --check   install nothing: name what is missing for the build, exit 1 if anything
 #
-# Packages come from apt, dnf or brew. BLAKE3 is in no Debian release yet, so there it is taken from
-# sid into .deps/, without touching the system; without it mmh builds all the same and offers SHA-256.
+# Packages come from apt, dnf or brew. What a Debian release lacks is taken from a newer one into .deps/,
+# without touching the system: OpenSSL 3.5 and libmceliece (from trixie), BLAKE3 (from sid; without it mmh
+# builds all the same and offers SHA-256).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -26,7 +27,8 @@ needs=(
   "command python3    | python3            | python3             | python3"
   "module libzstd     | libzstd-dev        | libzstd-devel       | zstd"
   "module liblzma     | liblzma-dev        | xz-devel            | xz"
-  "module libcrypto   | libssl-dev         | openssl-devel       | openssl@3"
+  "module libisal     | libisal-dev        | isa-l-devel         | isa-l"
+  "header zlib.h      | zlib1g-dev         | zlib-devel          | zlib"
   "module cmocka      | libcmocka-dev      | libcmocka-devel     | cmocka"
   "header stdio.h     | libc6-dev          | glibc-devel         | gcc"
 )
@@ -187,6 +189,58 @@ END
   [ -e .deps/lib/libblake3.so ]
 }
 
+# ---- OpenSSL >= 3.5 and Classic McEliece ----
+
+# The system's own libcrypto will do if it is new enough.
+has_system_crypto() {
+  has command pkg-config && pkg-config --atleast-version=3.5 libcrypto
+}
+
+has_private_crypto() { [ -e .deps/lib/libcrypto.a ] && [ -e .deps/lib/libmceliece.a ]; }
+
+# Both of Debian trixie in .deps/, static, so that the system's OpenSSL stays what it is.
+crypto_from_trixie() {
+  local work multiarch
+  say "getting OpenSSL 3.5 and libmceliece for this folder alone (.deps/): of Debian trixie"
+  work=$(mktemp -d "${TMPDIR:-/tmp}/mmh-deps.XXXXXX")
+  if unpack_debian "$work" trixie "$(dpkg --print-architecture)" libssl-dev libmceliece-dev; then
+    multiarch=$(dirname "$(find "$work/root/usr/lib" -name libcrypto.a)")
+    mkdir -p .deps/include .deps/lib .deps/share
+    cp -R "$work/root/usr/include/openssl" "$work/root/usr/include/mceliece.h" .deps/include/
+    cp -R "$work/root/usr/include/$(basename "$multiarch")/openssl/." .deps/include/openssl/
+    cp "$work/root/usr/share/doc/libssl-dev/copyright" .deps/share/openssl.copyright
+    cp "$work/root/usr/share/doc/libmceliece-dev/copyright" .deps/share/mceliece.copyright
+    cp "$multiarch/libmceliece.a" "$multiarch/libcrypto.a" .deps/lib/
+  fi
+  rm -rf "$work"
+  has_private_crypto
+}
+
+get_crypto() {
+  has_system_crypto || has_private_crypto || {
+    case $manager in
+      apt-get)
+        if dpkg --compare-versions "$(apt-cache madison libssl-dev 2>/dev/null |
+          awk 'NR == 1 { print $3 }')" ge 3.5; then
+          install_packages libssl-dev
+        else
+          crypto_from_trixie
+        fi ;;
+      dnf) install_packages openssl-devel ;;
+      brew) install_packages openssl@3 ;;
+    esac
+    has_system_crypto || has_private_crypto || {
+      echo "deps: OpenSSL >= 3.5 is needed, and could not be had" >&2
+      return 1
+    }
+  }
+  if has_private_crypto || echo '#include <mceliece.h>' | cc -E -x c - >/dev/null 2>&1; then return 0; fi
+  case $manager in
+    apt-get) install_packages libmceliece-dev && return 0 ;;
+  esac
+  say "libmceliece is not to be had here: the build will lack Classic McEliece"
+}
+
 get_blake3() {
   has_blake3 && return 0
   case $manager in
@@ -320,6 +374,7 @@ python_packages() { # FOLDER NAME...
 case ${1:-} in
   --check)
     packages=$(missing | xargs)
+    has_system_crypto || has_private_crypto || packages="$packages openssl>=3.5"
     [ -z "$packages" ] && exit 0
     echo "missing to build mmh: $packages" >&2
     echo "\`make deps\` installs them" >&2
@@ -333,6 +388,7 @@ esac
 install_packages $(missing)
 packages=$(missing | xargs)
 [ -z "$packages" ] || { echo "deps: still missing: $packages" >&2; exit 1; }
+get_crypto
 get_blake3
 if [ "${1:-}" = platforms ]; then
   get_platforms
