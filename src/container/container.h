@@ -16,8 +16,10 @@
 enum {
     MMH_FORMAT_MAJOR = 3,
     MMH_FORMAT_MINOR = 0,
-    MMH_FORMAT_DRAFT = 3,
-    MMH_CHUNKS_BEGIN = 128,              /* bytes of the header, which chunks follow */
+    MMH_FORMAT_DRAFT = 4,
+    MMH_HEADER_BYTES = 128,
+    MMH_FOOTER_BYTES = 256,
+    MMH_CHUNKS_BEGIN = MMH_HEADER_BYTES,
     MMH_CONTAINER_MIN_BYTES = 128 + 256, /* header and a footer: one that was cut has no more */
     MMH_CHUNK_BYTES_MAX = 1 << 24,       /* decoded */
     MMH_SEGMENT_BYTES = 4 << 20,         /* stored chunks of a block that get device alignment */
@@ -26,6 +28,18 @@ enum {
     MMH_SMALL_ALIGNMENT = 8,
     MMH_DIMENSIONS_MAX = 64
 };
+
+/* Section 4. */
+struct mmh_footer {
+    uint64_t container_bytes, index_a, index_b, index_bytes, trailer, trailer_bytes;
+    uint32_t table_bytes, page_count;
+    uint8_t root[MMH_HASH_BYTES]; /* [mmh_hash_bytes(suite)], zeros behind */
+    uint8_t header[MMH_HEADER_BYTES];
+};
+
+/* Random access to the container. */
+typedef mmh_status mmh_container_read_at(void *context, void *dst, uint64_t offset, size_t bytes,
+                                         mmh_error *err);
 
 /* ---- writing ---- */
 
@@ -151,10 +165,6 @@ struct mmh_index {
     struct mmh_file_entry *files;
     struct mmh_tensor_record *tensors;
 };
-
-/* Random access to the container. */
-typedef mmh_status mmh_container_read_at(void *context, void *dst, uint64_t offset, size_t bytes,
-                                         mmh_error *err);
 
 typedef struct mmh_container_reader {
     unsigned hash_suite;

@@ -8,7 +8,10 @@
 #include <string.h>
 
 #include "base/bits.h"
+#include "container/trailer.h"
 #include "integrity/digest.h"
+
+enum { ROOT_FIRST_BYTES = 32 }; /* of the root, where all footers have them */
 
 void mmh_footer_write(uint8_t out[MMH_FOOTER_BYTES], const struct mmh_footer *footer)
 {
@@ -22,8 +25,9 @@ void mmh_footer_write(uint8_t out[MMH_FOOTER_BYTES], const struct mmh_footer *fo
     mmh_store32(out + 44, footer->page_count);
     mmh_store64(out + 48, footer->trailer);
     mmh_store64(out + 56, footer->trailer_bytes);
-    memcpy(out + 64, footer->root, MMH_HASH_BYTES);
+    memcpy(out + 64, footer->root, ROOT_FIRST_BYTES);
     memcpy(out + 96, footer->header, MMH_HEADER_BYTES);
+    memcpy(out + 224, footer->root + ROOT_FIRST_BYTES, MMH_HASH_BYTES - ROOT_FIRST_BYTES);
     mmh_store32(out + 252, mmh_crc32(out, 252));
 }
 
@@ -39,8 +43,11 @@ bool mmh_footer_read(struct mmh_footer *footer, const uint8_t in[MMH_FOOTER_BYTE
     footer->page_count = mmh_load32(in + 44);
     footer->trailer = mmh_load64(in + 48);
     footer->trailer_bytes = mmh_load64(in + 56);
-    memcpy(footer->root, in + 64, MMH_HASH_BYTES);
     memcpy(footer->header, in + 96, MMH_HEADER_BYTES);
+    size_t hash_bytes = mmh_hash_bytes(footer->header[14]);
+    memset(footer->root, 0, sizeof footer->root);
+    memcpy(footer->root, in + 64, ROOT_FIRST_BYTES);
+    memcpy(footer->root + ROOT_FIRST_BYTES, in + 224, hash_bytes - ROOT_FIRST_BYTES);
 
     /* Sizes below 2^62 first, so that the sums cannot overflow. */
     const uint64_t limit = UINT64_C(1) << 62;
@@ -48,11 +55,12 @@ bool mmh_footer_read(struct mmh_footer *footer, const uint8_t in[MMH_FOOTER_BYTE
         footer->index_bytes > limit || footer->trailer > limit || footer->trailer_bytes > limit)
         return false;
     return footer->index_a >= MMH_HEADER_BYTES &&
-           footer->index_a + footer->index_bytes == footer->trailer &&
+           footer->index_a + footer->index_bytes <= footer->trailer &&
+           footer->trailer_bytes <= MMH_TRAILER_BYTES_MAX &&
            footer->trailer + footer->trailer_bytes + MMH_FOOTER_BYTES == footer->index_b &&
            footer->index_b + footer->index_bytes + MMH_FOOTER_BYTES == footer->container_bytes &&
-           footer->table_bytes <= footer->index_bytes &&
-           (uint64_t)footer->page_count * MMH_PAGE_ENTRY_BYTES == footer->table_bytes;
+           footer->table_bytes <= footer->index_bytes && footer->page_count &&
+           (uint64_t)footer->page_count * (MMH_PAGE_HEAD_BYTES + hash_bytes) == footer->table_bytes;
 }
 
 void mmh_header_write(uint8_t out[MMH_HEADER_BYTES], const struct mmh_container_options *options)
