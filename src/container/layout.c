@@ -71,6 +71,11 @@ void mmh_header_write(uint8_t out[MMH_HEADER_BYTES], const struct mmh_container_
     mmh_store16(out + 10, MMH_FORMAT_MINOR);
     mmh_store16(out + 12, MMH_FORMAT_DRAFT);
     out[14] = (uint8_t)options->hash_suite;
+    out[15] = (uint8_t)options->aead_suite;
+    if (options->aead_suite) {
+        mmh_store32(out + 16, MMH_REQUIRED_SEALED);
+        memcpy(out + MMH_COMMITMENT_AT, options->keys->commitment, MMH_COMMITMENT_BYTES);
+    }
     mmh_store32(out + 20, options->times ? MMH_OPTIONAL_TIMES : 0);
     mmh_store32(out + 24, MMH_SEGMENT_ALIGNMENT);
     mmh_store32(out + 28, MMH_CHUNK_ALIGNMENT);
@@ -83,7 +88,7 @@ bool mmh_header_crc_right(const uint8_t in[MMH_HEADER_BYTES])
 }
 
 mmh_status mmh_header_check(const uint8_t in[MMH_HEADER_BYTES], unsigned *hash_suite,
-                            mmh_error *err)
+                            unsigned *aead_suite, mmh_error *err)
 {
     if (!mmh_header_crc_right(in))
         return mmh_fail(err, MMH_E_CORRUPT, "the header is damaged (checksum)");
@@ -109,8 +114,12 @@ mmh_status mmh_header_check(const uint8_t in[MMH_HEADER_BYTES], unsigned *hash_s
         return mmh_fail(err, MMH_E_UNSUPPORTED, "hash suite %u (%s) is not in this build",
                         *hash_suite, name ? name : "unknown");
     }
-    if (in[15] != 0)
-        return mmh_fail(err, MMH_E_UNSUPPORTED, "encryption suite %u is not in this build", in[15]);
+    *aead_suite = in[15];
+    if (*aead_suite != MMH_AEAD_NONE && !mmh_aead_name(*aead_suite))
+        return mmh_fail(err, MMH_E_UNSUPPORTED, "encryption suite %u is not in this build",
+                        *aead_suite);
+    if ((*aead_suite != MMH_AEAD_NONE) != ((required & MMH_REQUIRED_SEALED) != 0))
+        return mmh_fail(err, MMH_E_CORRUPT, "the header says both, encrypted and not");
     return MMH_OK;
 }
 
@@ -119,6 +128,7 @@ mmh_status mmh_root_hash(uint8_t root[MMH_HASH_BYTES], unsigned suite,
                          size_t table_bytes, mmh_error *err)
 {
     mmh_hasher hasher;
+    memset(root, 0, MMH_HASH_BYTES);
     mmh_status status = mmh_hasher_init(&hasher, suite, MMH_DOMAIN_ROOT, err);
     if (status != MMH_OK)
         return status;

@@ -9,6 +9,7 @@
 #include "container/container.h"
 
 enum {
+    MMH_COMMITMENT_AT = 32,   /* in the header */
     MMH_PAGE_BYTES = 1 << 18, /* decoded */
     MMH_PAGE_HEAD_BYTES = 8,  /* of a page's entry, before its hash */
     MMH_INDEX_VERSION = 2,
@@ -54,10 +55,10 @@ void mmh_header_write(uint8_t out[MMH_HEADER_BYTES], const struct mmh_container_
 
 /* Check the header: CRC first, then magic, version, features, suites. */
 mmh_status mmh_header_check(const uint8_t in[MMH_HEADER_BYTES], unsigned *hash_suite,
-                            mmh_error *err);
+                            unsigned *aead_suite, mmh_error *err);
 bool mmh_header_crc_right(const uint8_t in[MMH_HEADER_BYTES]);
 
-/* The Merkle root over header and page table. */
+/* The Merkle root over header and page table; zeros behind it. */
 mmh_status mmh_root_hash(uint8_t root[MMH_HASH_BYTES], unsigned suite,
                          const uint8_t header[MMH_HEADER_BYTES], const uint8_t *table,
                          size_t table_bytes, mmh_error *err);

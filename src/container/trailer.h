@@ -11,37 +11,6 @@
 
 #include "container/container.h"
 
-enum mmh_section_type { /* on disk: never reused */
-                        MMH_SECTION_RECIPIENTS = 1,
-                        MMH_SECTION_SIGNATURES = 2,
-                        MMH_SECTION_PARITY = 3,
-                        MMH_SECTION_TYPES
-};
-
-enum {
-    MMH_TRAILER_BYTES_MAX = 1 << 26,
-    MMH_SECTION_HEAD_BYTES = 16,
-    MMH_GEOMETRY_BYTES = 64, /* of parity: docs/format.md section 17 */
-    MMH_PARITY_SECTION_BYTES = MMH_GEOMETRY_BYTES + 16
-};
-
-struct mmh_section {
-    bool present;
-    bool right;          /* its CRC is */
-    uint64_t offset;     /* of its body, in the container */
-    size_t bytes;        /* of its body */
-    const uint8_t *data; /* in mmh_trailer.data */
-};
-
-/* A trailer in memory. */
-struct mmh_trailer {
-    const mmh_allocator *allocator;
-    uint8_t *data; /* [bytes] */
-    size_t bytes;
-    bool sound; /* all of it is as section 4 says, and all CRCs are right */
-    struct mmh_section sections[MMH_SECTION_TYPES]; /* by type; the first of each */
-};
-
 /*
  * Read the trailer that a footer names. What is wrong in it is no failure: `sound` is false then, and
  * the sections are those that could be found. source_bytes: what there is to read. For mmh_trailer_release, whatever comes back.
