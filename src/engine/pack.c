@@ -7,8 +7,10 @@
 #include <string.h>
 
 #include "base/bits.h"
+#include "engine/area.h"
 #include "engine/plan.h"
 #include "integrity/digest.h"
+#include "integrity/recovery.h"
 #include "kernel/kernel.h"
 
 enum { DEFAULT_LEVEL = 5 };
@@ -41,6 +43,7 @@ struct packing {
     mmh_digest *digest;
     mmh_output *output;
     uint64_t tensor_count;
+    struct mmh_area_maker area;
 };
 
 static void slots_release(struct packing *packing)
@@ -358,7 +361,12 @@ static mmh_status pack(struct packing *packing, struct mmh_container_totals *tot
         .level = (uint8_t)packing->options->level,
         .writer = "mmh " MMH_VERSION_STRING,
         .times = packing->options->keep_times,
+        .read_back = mmh_area_read_back,
+        .read_context = packing->output,
     };
+    mmh_area_maker_init(&packing->area, context, packing->output, packing->options->parity);
+    if (packing->options->parity)
+        options.recovery = &packing->area.recovery;
     mmh_status status = mmh_container_writer_create(&packing->writer, &options, sink, packing,
                                                     context->allocator, err);
     if (status != MMH_OK)
@@ -389,6 +397,8 @@ static mmh_status check_options(mmh_pack_options *options, const mmh_pack_option
         options->level = DEFAULT_LEVEL;
     if (options->level < 1 || options->level > 9)
         return mmh_fail(err, MMH_E_USAGE, "level %d: levels are 1 to 9", options->level);
+    if (options->parity > MMH_PARITY_MAX)
+        return mmh_fail(err, MMH_E_USAGE, "parity is at most %u %%", MMH_PARITY_MAX / 100);
     if (options->blake3 && !mmh_hash_suite_available(MMH_HASH_BLAKE3))
         return mmh_fail(err, MMH_E_UNSUPPORTED, "hash suite blake3 is not in this build");
     *hash_suite = options->sha256 ? MMH_HASH_SHA256 : mmh_hash_suite_default();
@@ -445,6 +455,8 @@ static mmh_status pack_to(mmh_context *context, const char *const *inputs, size_
                       : mmh_output_open_descriptor(&packing.output, descriptor, "output",
                                                    context->allocator, err);
     }
+    if (status == MMH_OK && options.parity && !mmh_output_is_seekable(packing.output))
+        status = mmh_fail(err, MMH_E_USAGE, "parity needs an output that can be read back: a file");
     if (status == MMH_OK)
         status = pack(&packing, &totals, err);
     if (status == MMH_OK) {
@@ -475,6 +487,8 @@ static mmh_status pack_to(mmh_context *context, const char *const *inputs, size_
             .followed_links = packing.plan.followed_links,
             .odd_names = packing.plan.odd_names.count,
             .remark_count = remark_count,
+            .parity_ns = packing.area.wall_ns,
+            .parity_bytes = totals.recovery_bytes,
         };
         if (done.odd_names)
             mmh_odd_name_text(done.odd_name, sizeof done.odd_name, &packing.plan.odd_names);
