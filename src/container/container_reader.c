@@ -962,6 +962,8 @@ static mmh_status unlock(mmh_container_reader *reader, const struct source *sour
     if (spares || encrypted || (lock && lock->needs_trailer))
         status = mmh_trailer_read(&reader->trailer, &reader->footer, source->read, source->context,
                                   source->bytes, allocator, err);
+    if (spares && !reader->trailer.sound)
+        reader->mended |= MMH_TRAILER_DAMAGED;
     if (status == MMH_OK && lock && (encrypted || lock->needs_trailer))
         status = lock->unlock(lock->context, reader, &reader->keys, &found, err);
     reader->locked = encrypted && !found;
