@@ -192,7 +192,6 @@ void mmh_context_begin(mmh_context *context, const char *stage, uint64_t total_b
     atomic_store(&times->seal_ns, 0);
     atomic_store(&times->unseal_ns, 0);
     atomic_store(&times->sign_ns, 0);
-    atomic_store(&times->parity_ns, 0);
 }
 
 void mmh_context_end(mmh_context *context, mmh_status status)

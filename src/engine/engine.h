@@ -20,7 +20,7 @@
 /* Times of the stages of a call, summed over the workers. */
 struct mmh_stage_times {
     atomic_uint_fast64_t read_ns, plan_ns, encode_ns, check_ns, hash_ns, decode_ns, write_ns;
-    atomic_uint_fast64_t open_ns, seal_ns, unseal_ns, sign_ns, parity_ns;
+    atomic_uint_fast64_t open_ns, seal_ns, unseal_ns, sign_ns;
 };
 
 /* One worker's buffers; grown when first needed, kept with the context. */

@@ -7,10 +7,12 @@
 #include <string.h>
 
 #include "base/bits.h"
+#include "engine/area.h"
 #include "engine/guard.h"
 #include "engine/plan.h"
 #include "engine/seal.h"
 #include "integrity/digest.h"
+#include "integrity/recovery.h"
 #include "kernel/kernel.h"
 
 enum { DEFAULT_LEVEL = 5 };
@@ -47,6 +49,7 @@ struct packing {
     mmh_digest *digest;
     mmh_output *output;
     uint64_t tensor_count;
+    struct mmh_area_maker area;
 };
 
 static void slots_release(struct packing *packing)
@@ -437,7 +440,12 @@ static mmh_status pack(struct packing *packing, struct mmh_container_totals *tot
         .keys = packing->aead_suite ? &packing->key.keys : NULL,
         .guard = mmh_guarding_write,
         .guard_context = &packing->guarding,
+        .read_back = mmh_area_read_back,
+        .read_context = packing->output,
     };
+    mmh_area_maker_init(&packing->area, context, packing->output, packing->options->parity);
+    if (packing->options->parity)
+        options.recovery = &packing->area.recovery;
     mmh_status status = number_seals(packing, err);
     if (status == MMH_OK)
         status = mmh_container_writer_create(&packing->writer, &options, sink, packing,
@@ -470,6 +478,8 @@ static mmh_status check_options(mmh_pack_options *options, const mmh_pack_option
         options->level = DEFAULT_LEVEL;
     if (options->level < 1 || options->level > 9)
         return mmh_fail(err, MMH_E_USAGE, "level %d: levels are 1 to 9", options->level);
+    if (options->parity > MMH_PARITY_MAX)
+        return mmh_fail(err, MMH_E_USAGE, "parity is at most %u %%", MMH_PARITY_MAX / 100);
     if (options->blake3 && !mmh_hash_suite_available(MMH_HASH_BLAKE3))
         return mmh_fail(err, MMH_E_UNSUPPORTED, "hash suite blake3 is not in this build");
     *hash_suite = options->sha384 ? MMH_HASH_SHA384
@@ -561,6 +571,8 @@ static mmh_status pack_to(mmh_context *context, const char *const *inputs, size_
                       : mmh_output_open_descriptor(&packing.output, descriptor, "output",
                                                    context->allocator, err);
     }
+    if (status == MMH_OK && options.parity && !mmh_output_is_seekable(packing.output))
+        status = mmh_fail(err, MMH_E_USAGE, "parity needs an output that can be read back: a file");
     if (status == MMH_OK)
         status = pack(&packing, &totals, err);
     if (status == MMH_OK) {
@@ -593,7 +605,7 @@ static mmh_status pack_to(mmh_context *context, const char *const *inputs, size_
             .remark_count = remark_count,
             .seal_ns = times->seal_ns,
             .sign_ns = times->sign_ns,
-            .parity_ns = times->parity_ns,
+            .parity_ns = packing.area.wall_ns,
             .parity_bytes = totals.recovery_bytes,
             .root_bytes = mmh_hash_bytes(packing.hash_suite),
         };
