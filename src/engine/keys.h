@@ -1,9 +1,5 @@
 /*
-<<<<<<< HEAD
- * What a key of include/mmh.h is: an identity.
-=======
  * What the engine needs of the keys that callers give (engine/keys.c).
->>>>>>> main
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -11,16 +7,9 @@
 #define MMH_KEYS_H
 
 #include "crypto/key.h"
-<<<<<<< HEAD
-
-struct mmh_key {
-    mmh_identity *identity;
-};
-=======
 #include "mmh.h"
 
 /* The identity that a key is; as long as the key lives. */
 const mmh_identity *mmh_key_identity(const mmh_key *key);
->>>>>>> main
 
 #endif
