@@ -58,13 +58,13 @@ def main(arguments):
     for name in sorted(header - mapped):
         problems.append(f"src/mmh.map lacks {name}: tools/symbols.py --update")
     for name in sorted(mapped - header):
-        problems.append(f"src/mmh.map names {name}, which include/mmh.h does not declare")
+        problems.append(f"src/mmh.map names {name}, which include/mmh*.h does not declare")
     for name in sorted(header - library):
-        problems.append(f"include/mmh.h declares {name}, which libmmh does not export")
+        problems.append(f"include/mmh*.h declares {name}, which libmmh does not export")
     for name in sorted(library - header):
         # A sanitizer's own symbols are not ours.
         if not name.startswith(("__asan", "__ubsan", "__tsan", "__odr_asan", "__sanitizer")):
-            problems.append(f"libmmh exports {name}, which include/mmh.h does not declare")
+            problems.append(f"libmmh exports {name}, which include/mmh*.h does not declare")
     print("\n".join(problems) if problems else f"{len(header)} symbols")
     return 1 if problems else 0
 
