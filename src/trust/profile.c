@@ -250,14 +250,6 @@ const struct mmh_profile_row *mmh_profile_row(size_t number)
     return number < MMH_PROFILE_COUNT ? &profiles[number] : NULL;
 }
 
-const struct mmh_profile_row *mmh_profile_by_name(const char *name)
-{
-    for (size_t i = 0; i < MMH_PROFILE_COUNT; i++)
-        if (strcmp(profiles[i].name, name) == 0)
-            return &profiles[i];
-    return NULL;
-}
-
 size_t mmh_asset_count(void)
 {
     return sizeof assets / sizeof *assets;

@@ -25,8 +25,7 @@ struct mmh_profile_row {
     const char *about;
 };
 
-const struct mmh_profile_row *mmh_profile_row(size_t number);        /* NULL past the last */
-const struct mmh_profile_row *mmh_profile_by_name(const char *name); /* NULL: there is none */
+const struct mmh_profile_row *mmh_profile_row(size_t number); /* NULL past the last */
 
 /* Something of crypto/'s tables, by its name there; AEADs, hash suites and "passphrase" too. What it is
  * made of is listed as well ("hkdf-sha256"), but no profile is asked about that. */
