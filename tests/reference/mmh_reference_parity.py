@@ -276,7 +276,7 @@ def repair_with(data, geometry, packets, new_hash):
     front = repair_front(data, geometry, packets, new_hash)
     if front is None:
         return None
-    tail = newest_tail(packets, geometry) or present_tail(data)
+    tail, generation = newest_tail(packets, geometry) or (present_tail(data), 0)
     if tail is None:
         return None
     footer = reference.Footer(tail[: reference.FOOTER_BYTES])
@@ -284,7 +284,7 @@ def repair_with(data, geometry, packets, new_hash):
         return None
     out = bytearray(footer.size)
     out[: geometry.end] = front
-    write_packets(out, data, geometry, packets, footer, tail, new_hash)
+    write_packets(out, data, geometry, footer, tail, generation, new_hash)
     index = front[footer.index_a :]
     trailer = tail[reference.FOOTER_BYTES :]
     out[footer.trailer :] = trailer + footer.raw + index + footer.raw
@@ -335,7 +335,7 @@ def pieces_of(packets, kind, count, size, parity, skip=0):
 
 
 def newest_tail(packets, geometry):
-    """The tail of the highest generation of which enough is there; None if there is none."""
+    """The tail of the highest generation of which enough is there, and the generation; None if there is none."""
     tails = [packet for packet in packets if packet.kind == TAIL and len(packet.payload) >= 8]
     for generation in sorted({packet.generation for packet in tails}, reverse=True):
         mine = [packet for packet in tails if packet.generation == generation]
@@ -348,7 +348,7 @@ def newest_tail(packets, geometry):
         raw = tail[: reference.FOOTER_BYTES]
         footer = reference.Footer(raw)
         if zlib.crc32(raw[:252]) == struct.unpack_from("<I", raw, 252)[0] and footer.fits(footer.spare):
-            return tail[:size]
+            return tail[:size], generation
     return None
 
 
@@ -362,23 +362,24 @@ def present_tail(data):
     return footer.raw + data[footer.trailer : footer.spare]
 
 
-def write_packets(out, data, geometry, packets, footer, tail, new_hash):
-    """What lies between index A and the trailer: what is there, and the recovery area made anew."""
+def write_packets(out, data, geometry, footer, tail, generation, new_hash):
+    """What lies between index A and the trailer: what is there, and lost packets made again."""
     kept = data[geometry.end : footer.trailer]
     out[geometry.end : geometry.end + len(kept)] = kept
-    section = reference.trailer_sections(bytes(geometry.end) + b"", footer) if False else None
-    del section
     area = recovery_area_place(tail)
     if area is None:
         return
+    last = b"".join(tail_packets(new_hash, geometry, tail, generation))
+    whole = b"".join(block_packets(new_hash, geometry, bytes(out[: geometry.end])))
     at, size = area
-    front = bytes(out[: geometry.end])
-    packets = block_packets(new_hash, geometry, front)
-    rest = tail_packets(new_hash, geometry, tail)
-    whole = b"".join(packets + rest)
-    if len(whole) == size:
+    if not generation:
+        whole += last
+        need(len(whole) == size, "a recovery area of another size")
         out[geometry.end : at] = bytes(at - geometry.end)
-        out[at : at + size] = whole
+        out[at + size : footer.trailer] = bytes(footer.trailer - at - size)
+    else:
+        out[footer.trailer - len(last) : footer.trailer] = last
+    out[at : at + len(whole)] = whole
 
 
 def recovery_area_place(tail):
