@@ -1563,7 +1563,7 @@ class Container:
 
     def signatures(self):
         """Section 16: the signatures of section 2."""
-        return crypto.read_signatures(self.section(SECTION_SIGNATURES) or crypto.NO_SIGNATURES)
+        return crypto.read_signatures(self.section(SECTION_SIGNATURES))
 
     def signed_by(self, public_keys, signatures=None):
         """Section 16: those of the public keys of which there is a right signature."""

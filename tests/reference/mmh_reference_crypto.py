@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 import mmh_reference_slh_dsa as slh_dsa
-from mmh_reference_errors import Cursor, Limit, NoKey, Unsupported, need
+from mmh_reference_errors import Corrupt, Cursor, Limit, NoKey, Unsupported, need
 
 FILE_KEY_BYTES = 32
 SEALED_KEY_BYTES = 48
@@ -211,7 +211,9 @@ def hpke_key(kem, kdf_id, aead_id, shared, info):
         return hkdf_extract(hashlib.sha256, salt, b"HPKE-v1" + suite + label + ikm)
 
     def expand(prk, label, context, length):
-        return hkdf_expand(hashlib.sha256, prk, struct.pack(">H", length) + b"HPKE-v1" + suite + label + context, length)
+        return hkdf_expand(
+            hashlib.sha256, prk, struct.pack(">H", length) + b"HPKE-v1" + suite + label + context, length
+        )
 
     context = b"\0" + extract(b"", b"psk_id_hash", b"") + extract(b"", b"info_hash", info)
     secret = extract(shared, b"secret", b"")
@@ -359,7 +361,6 @@ def write_recipients(secrets, header, root, recipients):
 
 CONTEXT = b"mmh"
 DETACHED_MAGIC = b"MMHSIG1\n"
-NO_SIGNATURES = None
 ED25519, RSA_PSS = 1, 5
 EC_CURVES = {
     2: (ec.SECP256R1, hashes.SHA256),
@@ -404,12 +405,12 @@ def raw_spki(oid, public):
 
 def split_raw_spki(data):
     """The OID and the key of such a one; None if it is none."""
-    match = re.match(rb"\x30(?:[\x00-\x7f]|\x81.|\x82..|\x83...)\x30(.)\x06(.)", data, re.S)
+    match = re.match(rb"\x30(?:[\x00-\x7f]|\x81.|\x82..|\x83...)\x30(.)\x06(.)", data, re.DOTALL)
     if not match or match[1][0] != match[2][0] + 2:
         return None
     oid = data[match.end() : match.end() + match[2][0]]
     rest = data[match.end() + len(oid) :]
-    head = re.match(rb"\x03(?:[\x00-\x7f]|\x81.|\x82..|\x83...)\x00", rest, re.S)
+    head = re.match(rb"\x03(?:[\x00-\x7f]|\x81.|\x82..|\x83...)\x00", rest, re.DOTALL)
     public = rest[head.end() :] if head else b""
     return (oid, public) if raw_spki(oid, public) == data else None
 
@@ -444,9 +445,7 @@ class Signer:
     def raw_public(self):
         """The public key as it stands in a composite."""
         if self.algorithm in EC_CURVES:
-            return self.key.public_bytes(
-                serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint
-            )
+            return self.key.public_bytes(serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint)
         return self.key.public_bytes_raw()
 
     def verify(self, message, signature, context=CONTEXT):
@@ -490,12 +489,7 @@ class SlhDsa:
 
     def verify(self, message, signature, context=CONTEXT):
         """Whether it is right."""
-        return slh_dsa.verify(algorithm_set(self.algorithm), self.public, message, signature, context)
-
-
-def algorithm_set(algorithm):
-    """The parameter set's number in FIPS 205's table of an algorithm."""
-    return algorithm - 16
+        return slh_dsa.verify(self.algorithm - 16, self.public, message, signature, context)
 
 
 class Composite:
@@ -560,8 +554,6 @@ class Statement:
 
 def read_statement(data):
     """A statement; None for one that is another version's, or does not add up."""
-    from mmh_reference_errors import Corrupt
-
     cursor = Cursor(data, "statement")
     try:
         if cursor.u8() != 1:
@@ -659,8 +651,8 @@ def write_detached(signatures):
 # Key files: PEM, hybrids as the blocks of their halves
 # --------------------------------------------------------------------------------------------------
 
-KEY_LINE = re.compile(rb"^mmh key: (.*)$", re.M)
-PEM_BLOCK = re.compile(rb"-----BEGIN ([A-Z ]+)-----\s(.*?)-----END \1-----", re.S)
+KEY_LINE = re.compile(rb"^mmh key: (.*)$", re.MULTILINE)
+PEM_BLOCK = re.compile(rb"-----BEGIN ([A-Z ]+)-----\s(.*?)-----END \1-----", re.DOTALL)
 
 
 def pem_blocks(data):

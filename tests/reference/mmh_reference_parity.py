@@ -8,6 +8,7 @@ import numpy
 
 import mmh_reference as reference
 from mmh_reference_errors import Corrupt, Cursor, ceil_div, need
+import contextlib
 
 PACKET_MAGIC = b"MMHPAR1\n"
 HEAD_BYTES, GEOMETRY_BYTES, HASH_BYTES = 24, 64, 16
@@ -181,10 +182,8 @@ def scan(data, start, end, new_hash):
     at = data.find(PACKET_MAGIC, start, end)
     while at >= 0:
         if at % 8 == 0:
-            try:
+            with contextlib.suppress(Corrupt):
                 packets.append(Packet(data, at, new_hash))
-            except Corrupt:
-                pass
         at = data.find(PACKET_MAGIC, at + 1, end)
     return packets
 
@@ -276,7 +275,9 @@ def repair_with(data, geometry, packets, new_hash):
     front = repair_front(data, geometry, packets, new_hash)
     if front is None:
         return None
-    tail, generation = newest_tail(packets, geometry) or (present_tail(data), 0)
+    tail, generation = whole_tail(data), None
+    if tail is None:
+        tail, generation = newest_tail(packets, geometry) or (None, None)
     if tail is None:
         return None
     footer = reference.Footer(tail[: reference.FOOTER_BYTES])
@@ -284,7 +285,7 @@ def repair_with(data, geometry, packets, new_hash):
         return None
     out = bytearray(footer.size)
     out[: geometry.end] = front
-    write_packets(out, data, geometry, footer, tail, generation, new_hash)
+    write_packets(out, data, geometry, packets, footer, tail, generation, new_hash)
     index = front[footer.index_a :]
     trailer = tail[reference.FOOTER_BYTES :]
     out[footer.trailer :] = trailer + footer.raw + index + footer.raw
@@ -302,11 +303,7 @@ def repair_front(data, geometry, packets, new_hash):
     if table is None:
         return None
     blocks = geometry.cut(data[: geometry.end])
-    good = {
-        j: block
-        for j, block in enumerate(blocks)
-        if block_mark(new_hash, j, block) == table[8 * j : 8 * j + 8]
-    }
+    good = {j: block for j, block in enumerate(blocks) if block_mark(new_hash, j, block) == table[8 * j : 8 * j + 8]}
     parity = {packet.number: packet.payload for packet in packets if packet.kind == BLOCK}
     out = [b""] * geometry.blocks
     for s in range(geometry.stripes):
@@ -352,23 +349,28 @@ def newest_tail(packets, geometry):
     return None
 
 
-def present_tail(data):
-    """Footer and trailer as they stand."""
+def whole_tail(data):
+    """Footer and trailer as they stand, if the footer ends the container and all of the trailer is whole."""
     try:
-        footer, _ = reference.find_footer(data)
-        reference.trailer_sections(data, footer)
+        footer, at_end = reference.find_footer(data)
+        sections = reference.trailer_sections(data, footer)
+        need(at_end, "a footer that is not the last")
+        for kind in sections:
+            reference.section_body(sections, kind)
     except Corrupt:
         return None
     return footer.raw + data[footer.trailer : footer.spare]
 
 
-def write_packets(out, data, geometry, footer, tail, generation, new_hash):
+def write_packets(out, data, geometry, packets, footer, tail, generation, new_hash):
     """What lies between index A and the trailer: what is there, and lost packets made again."""
     kept = data[geometry.end : footer.trailer]
     out[geometry.end : geometry.end + len(kept)] = kept
     area = recovery_area_place(tail)
     if area is None:
         return
+    if generation is None:
+        generation = max((packet.generation for packet in packets if packet.kind == TAIL), default=0)
     last = b"".join(tail_packets(new_hash, geometry, tail, generation))
     whole = b"".join(block_packets(new_hash, geometry, bytes(out[: geometry.end])))
     at, size = area
