@@ -17,6 +17,7 @@ import bench_files
 import bench_formats
 import bench_large
 import bench_picture
+import bench_security
 import bench_sizes
 import bench_speed
 import bench_tables
@@ -34,6 +35,7 @@ PARTS = {
     "files": bench_files.bench_files,
     "end-to-end": bench_files.bench_end_to_end,
     "open": bench_files.bench_open,
+    "security": bench_security.bench_security,
     "large": bench_files.bench_large,
     "large-formats": bench_large.bench_large_formats,
     "finding": bench_large.bench_finding,

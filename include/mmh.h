@@ -380,12 +380,14 @@ MMH_API mmh_status mmh_pack_to_descriptor(mmh_context *context, const char *cons
 
 /* What was wrong with a container that could be read all the same. */
 enum {
-    MMH_MENDED_HEADER = 1,   /* the header was restored from its copy */
-    MMH_MENDED_INDEX = 2,    /* pages of the index were restored from the second index */
-    MMH_MENDED_FOOTER = 4,   /* the last footer was lost; the spare one was found */
-    MMH_MENDED_CHUNKS = 8,   /* chunks were restored from parity */
-    MMH_SPARE_DAMAGED = 16,  /* only a spare copy is damaged: nothing had to be mended */
-    MMH_PADDING_DAMAGED = 32 /* only bytes between chunks, which mean nothing; verify looks */
+    MMH_MENDED_HEADER = 1,    /* the header was restored from its copy */
+    MMH_MENDED_INDEX = 2,     /* pages of the index were restored from the second index */
+    MMH_MENDED_FOOTER = 4,    /* the last footer was lost; the spare one was found */
+    MMH_MENDED_CHUNKS = 8,    /* chunks were restored from parity */
+    MMH_SPARE_DAMAGED = 16,   /* only a spare copy is damaged: nothing had to be mended */
+    MMH_PADDING_DAMAGED = 32, /* only bytes between chunks, which mean nothing; verify looks */
+    MMH_TRAILER_DAMAGED =
+        64 /* recipients, signatures or parity, which content does not need; verify looks */
 };
 
 /* Bytes of an original file that cannot be had. Strings live as long as the call that tells. */

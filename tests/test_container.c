@@ -338,7 +338,8 @@ static void image_seal(struct image *image, const uint8_t *index, size_t index_b
                        uint64_t index_a, bool compressed)
 {
     size_t count = mmh_divide_up(index_bytes, MMH_PAGE_BYTES);
-    size_t table_bytes = count * MMH_PAGE_ENTRY_BYTES, bytes = table_bytes;
+    size_t entry_bytes = mmh_page_entry_bytes(mmh_hash_suite_default());
+    size_t table_bytes = count * entry_bytes, bytes = table_bytes;
     size_t room = ZSTD_compressBound(MMH_PAGE_BYTES);
     uint8_t *pages = malloc(table_bytes + count * room), foot[MMH_FOOTER_BYTES];
     struct mmh_footer footer = { 0 };
@@ -351,9 +352,9 @@ static void image_seal(struct image *image, const uint8_t *index, size_t index_b
         size_t stored = ZSTD_compress(pages + bytes, room, page, decoded, 9);
         if (!compressed || ZSTD_isError(stored) || stored >= decoded)
             memcpy(pages + bytes, page, stored = decoded);
-        mmh_store32(pages + i * MMH_PAGE_ENTRY_BYTES, (uint32_t)stored);
-        mmh_store32(pages + i * MMH_PAGE_ENTRY_BYTES + 4, (uint32_t)decoded);
-        assert_int_equal(mmh_hash(pages + i * MMH_PAGE_ENTRY_BYTES + 8, suite, MMH_DOMAIN_PAGE,
+        mmh_store32(pages + i * entry_bytes, (uint32_t)stored);
+        mmh_store32(pages + i * entry_bytes + 4, (uint32_t)decoded);
+        assert_int_equal(mmh_hash(pages + i * entry_bytes + 8, suite, MMH_DOMAIN_PAGE,
                                   pages + bytes, stored, NULL),
                          MMH_OK);
         bytes += stored;
@@ -489,8 +490,9 @@ static void empty_index(struct mmh_buffer *out, enum emptiness emptiness, size_t
 {
     enum { TENSOR_BYTES = 8, BEFORE_DIMENSIONS = 4 }; /* opaque, without a name, of the shape [0] */
     mmh_buffer_u32(out, MMH_INDEX_VERSION);
+    mmh_buffer_zeros(out, 1); /* chunks */
     mmh_buffer_zeros(out, 2); /* writer, level */
-    mmh_buffer_zeros(out, 2); /* chunks, blocks */
+    mmh_buffer_zeros(out, 1); /* blocks */
     if (emptiness == METADATA) {
         mmh_buffer_u8(out, 1);
         mmh_buffer_bytes(out, "\1a\1\0\0", 5); /* a folder: name, kind, format, mode */
@@ -501,8 +503,8 @@ static void empty_index(struct mmh_buffer *out, enum emptiness emptiness, size_t
     } else if (emptiness == TENSORS) {
         mmh_buffer_u8(out, 1);
         mmh_buffer_bytes(out, "\1a\0\0\0", 5);
-        mmh_buffer_zeros(out,
-                         1 + 1 + MMH_HASH_BYTES + 2); /* time, size, digest, blocks, metadata */
+        mmh_buffer_zeros(out, 1 + 1 + mmh_hash_bytes(mmh_hash_suite_default()) +
+                                  2); /* time, size, digest, blocks, metadata */
         size_t count = bytes / TENSOR_BYTES;
         mmh_buffer_varint(out, count);
         mmh_buffer_zeros(out, BEFORE_DIMENSIONS * count);

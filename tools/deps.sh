@@ -258,16 +258,18 @@ get_blake3() {
 # ---- other machines, for `make check-platforms` ----
 
 # The libraries of another machine in .deps/sysroot-ARCHITECTURE: for the cross compiler its headers and
-# pkg-config files, for qemu-user all that a program loads. BLAKE3 is of sid; without it SHA-256 is left.
-get_sysroot() { # ARCHITECTURE
-  local architecture=$1 suite work target=.deps/sysroot-$1
-  [ ! -e "$target/complete" ] || return 0
-  suite=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
-  [ -n "$suite" ] || return 1
+# pkg-config files, for qemu-user all that a program loads. All are of trixie (or sid), where OpenSSL is 3.5, with the
+# C library of there; BLAKE3 is of sid: without it SHA-256 is left.
+get_sysroot() { # ARCHITECTURE SUITE
+  local architecture=$1 suite=$2 work target=.deps/sysroot-$1
+  [ ! -e "$target/complete-openssl" ] || return 0
   say "getting the libraries of $architecture for this folder alone ($target): Debian $suite"
   work=$(mktemp -d "${TMPDIR:-/tmp}/mmh-deps.XXXXXX")
   if unpack_debian "$work" "$suite" "$architecture" libc6 libgcc-s1 libzstd1 libzstd-dev liblzma5 \
-    liblzma-dev 'libssl3|libssl3t64' libssl-dev libcmocka0 libcmocka-dev; then
+    liblzma-dev zlib1g zlib1g-dev libssl3t64 libssl-dev libcmocka0 libcmocka-dev; then
+    unpack_debian "$work" "$suite" "$architecture" libisal2 libisal-dev || say "no ISA-L for $architecture"
+    unpack_debian "$work" "$suite" "$architecture" libmceliece1 libmceliece-dev librandombytes1 \
+      librandombytes-dev libcpucycles1 || say "no libmceliece for $architecture"
     unpack_debian "$work" sid "$architecture" libblake3-0 libblake3-dev ||
       say "no BLAKE3 for $architecture: SHA-256 alone is tried there"
     # Links that name the other machine's own paths lead nowhere here.
@@ -277,10 +279,11 @@ get_sysroot() { # ARCHITECTURE
     rm -rf "$target"
     mkdir -p .deps
     cp -RP "$work/root" "$target"
-    touch "$target/complete"
+    [ -e "$target/lib" ] || ln -s usr/lib "$target/lib"
+    touch "$target/complete-openssl"
   fi
   rm -rf "$work"
-  [ -e "$target/complete" ]
+  [ -e "$target/complete-openssl" ]
 }
 
 # cmocka for mingw-w64, in .deps/sysroot-windows: Debian has it in no package, so its own source is
@@ -338,8 +341,8 @@ get_platforms() {
     has command "$name" || [ -e "/usr/lib/wine/$name" ] || wanted+=(${package//,/ })
   done
   install_packages "${wanted[@]}" || say "not all of them could be had"
-  get_sysroot arm64 || say "no sysroot of arm64"
-  get_sysroot s390x || say "no sysroot of s390x"
+  get_sysroot arm64 trixie || get_sysroot arm64 sid || say "no sysroot of arm64"
+  get_sysroot s390x trixie || get_sysroot s390x sid || say "no sysroot of s390x"
   get_cmocka_windows || say "no cmocka for Windows"
 }
 

@@ -703,13 +703,14 @@ def string(value):
     return varint(len(value)) + value
 
 
-def digest(domain, *parts):
-    return hashlib.sha256(bytes([domain]) + b"".join(parts)).digest()
+def digest(domain, *parts, suite=2):
+    function = hashlib.sha384 if suite == 3 else hashlib.sha256
+    return function(bytes([domain]) + b"".join(parts)).digest()
 
 
-def content_digest(data):
-    slices = [digest(4, data[at : at + 65536]) for at in range(0, len(data), 65536)]
-    return digest(3, struct.pack("<Q", len(data)), *slices)
+def content_digest(data, suite=2):
+    slices = [digest(4, data[at : at + 65536], suite=suite) for at in range(0, len(data), 65536)]
+    return digest(3, struct.pack("<Q", len(data)), *slices, suite=suite)
 
 
 def crc(data):
@@ -731,12 +732,13 @@ class Handmade:
         self.more_files = self.extensions = b""
         self.tensors = b""
         self.file_count, self.tensor_count, self.extension_count = 1, 0, 0
-        self.index_version, self.tail, self.pages = 1, b"", None
+        self.index_version, self.tail, self.pages = 2, b"", None
         self.magic, self.alignments, self.reserved = b"\x89MMH\r\n\x1a\n", (4096, 128), bytes(92)
         self.time, self.file_format, self.size_text = b"\0", 0, None
         self.chunk_count = self.block_count = self.blocks_claimed = 1
         self.more_chunks, self.more_blocks, self.metadata = b"", b"", b"\0"
-        self.raw_index, self.trailer, self.foot = None, b"", {}
+        self.raw_index, self.area, self.trailer, self.foot = None, b"", b"", {}
+        self.hashes = None  # the suite of what is hashed, if it is not the header's
         for key, value in changes.items():
             assert hasattr(self, key), key
             setattr(self, key, value)
@@ -746,6 +748,8 @@ class Handmade:
             self.second, self.flags, self.references = self.model, 2, b"\2\3" + self.more_references
         if self.second is not None:
             self.chunk_count = 2
+        if self.hashes is None:
+            self.hashes = self.suite
 
     def header(self):
         fields = struct.pack(
@@ -771,7 +775,7 @@ class Handmade:
         file = string(self.name) + bytes([self.kind, self.file_format]) + varint(self.mode) + self.time
         if self.kind == 0:
             content = self.data if self.content is None else self.content
-            file += (self.size_text or varint(size)) + (self.digest or content_digest(content))
+            file += (self.size_text or varint(size)) + (self.digest or content_digest(content, self.hashes))
             file += varint(self.blocks_claimed)
         if self.kind == 2:
             file += string(self.link)
@@ -779,17 +783,17 @@ class Handmade:
         blocks = varint(self.block_count) + block + self.more_blocks if self.kind == 0 else varint(0)
         return (
             struct.pack("<I", self.index_version)
-            + string(b"by hand")
-            + b"\0"
             + varint(self.chunk_count)
-            + bytes([self.codec, self.second_codec][: 1 + two])
             + varint(len(self.data))
             + varint(len(second)) * two
             + varint(self.gap)
             + b"\0" * two
-            + digest(0, self.data)
-            + digest(0, second) * two
+            + digest(0, self.data, suite=self.hashes)
+            + digest(0, second, suite=self.hashes) * two
             + self.more_chunks
+            + string(b"by hand")
+            + b"\0"
+            + bytes([self.codec, self.second_codec][: 1 + two])
             + blocks
             + varint(self.file_count)
             + file
@@ -812,10 +816,13 @@ class Handmade:
         chunks = self.data + (self.second or b"")
         parts = [index[at : at + 2**18] for at in range(0, len(index), 2**18)]
         pages = self.pages or [(part, len(part)) for part in parts]
-        table = b"".join(struct.pack("<II", len(page), decoded) + digest(1, page) for page, decoded in pages)
+        table = b"".join(
+            struct.pack("<II", len(page), decoded) + digest(1, page, suite=self.hashes) for page, decoded in pages
+        )
         stored = table + b"".join(page for page, _ in pages)
         at = len(header) + len(chunks)
-        trailer = at + len(stored)
+        trailer = at + len(stored) + len(self.area)
+        root = digest(2, header, table, suite=self.hashes)
         second = trailer + len(self.trailer) + 256
         fields = {
             "magic": b"MMHFOOT\n",
@@ -827,13 +834,14 @@ class Handmade:
             "pages": len(pages),
             "trailer": trailer,
             "trailer_bytes": len(self.trailer),
-            "root": digest(2, header, table),
+            "root": root[:32],
             "header": header,
-            "reserved": bytes(28),
+            "more_root": root[32:],
+            "reserved": bytes(12),
         }
         fields.update({name: change(fields[name]) for name, change in self.foot.items()})
-        foot = crc(struct.pack("<8sQQQQIIQQ32s128s28s", *fields.values()))
-        return header + chunks + stored + self.trailer + foot + stored + foot
+        foot = crc(struct.pack("<8sQQQQIIQQ32s128s16s12s", *fields.values()))
+        return header + chunks + stored + self.area + self.trailer + foot + stored + foot
 
 
 def hostile_parts():
@@ -899,14 +907,17 @@ def hostile_files(target):
     made("required-feature", UNSUPPORTED, required=1 << 20)
     made("optional-feature", OK, optional=1 << 20)
     made("unknown-hash", UNSUPPORTED, suite=77)
-    made("encrypted", UNSUPPORTED, encryption=1)
+    made("encrypted-by-a-feature-alone", LOST, required=1)
+    made("encrypted-without-the-feature", LOST, encryption=1)
+    made("encrypted-with-open-pages", LOST, encryption=1, required=1)
+    made("unknown-encryption", UNSUPPORTED, encryption=77, required=1)
     made("unknown-codec", UNSUPPORTED, codec=200)
     made("model-as-chunk", UNSUPPORTED, codec=8)
     made("unknown-type", UNSUPPORTED, dtype=200)
     made("unknown-flags", UNSUPPORTED, flags=0x80)
     made("odd-extension", UNSUPPORTED, extension_count=1, extensions=varint(7) + string(b"must"))
     made("even-extension", OK, extension_count=1, extensions=varint(8) + string(b"may"))
-    made("index-version", UNSUPPORTED, index_version=2)
+    made("index-version", UNSUPPORTED, index_version=3)
     made("index-with-a-tail", LOST, tail=b"\0")
     made("chunk-outside", LOST, gap=1 << 40)
     made("chunk-that-is-not", LOST, references=b"\2")
@@ -954,11 +965,13 @@ def hostile_headers(add, made, sound):
     made("newer-minor", OK, minor=9)
     made("newer-minor-with-a-feature", UNSUPPORTED, minor=9, required=1 << 31)
     made("released", UNSUPPORTED, draft=0)
-    for bit in range(4):
+    for bit in range(1, 4):
         made(f"required-bit-{bit}", UNSUPPORTED, required=1 << bit)
     made("optional-bits", OK, optional=0xFFFFFFFF)
     made("hash-0", UNSUPPORTED, suite=0)
-    made("hash-sha384", UNSUPPORTED, suite=3)
+    made("hash-sha384", OK, suite=3)
+    made("hash-sha384-of-short-ones", LOST, suite=3, hashes=2)
+    made("hash-sha256-of-long-ones", LOST, suite=2, hashes=3)
     made("other-magic", LOST, magic=b"\x89MMH\r\n\x1a\0")
     made("other-alignments", OK, alignments=(0, 3))
     for name, at in (("major", 8), ("draft", 12), ("hash", 14), ("encryption", 15), ("required", 16)):
@@ -981,7 +994,12 @@ def hostile_headers(add, made, sound):
     made("pages-none", LOST, foot={"pages": lambda value: 0, "table_bytes": lambda value: 0})
     made("other-root", LOST, foot={"root": lambda root: bytes(32)})
     made("unknown-section", OK, trailer=struct.pack("<IIQ", 77, zlib.crc32(b"x" * 8), 8) + b"x" * 8)
-    made("section-too-long", OK, trailer=struct.pack("<IIQ", 3, 0, 2**60))
+    made("section-too-long", DAMAGED, OK, trailer=struct.pack("<IIQ", 3, 0, 2**60))
+    made("section-crc", DAMAGED, OK, trailer=struct.pack("<IIQ", 77, 1, 8) + b"x" * 8)
+    made("section-twice", DAMAGED, OK, trailer=(struct.pack("<IIQ", 2, zlib.crc32(b"x" * 8), 8) + b"x" * 8) * 2)
+    made("section-padding", DAMAGED, OK, trailer=struct.pack("<IIQ", 77, zlib.crc32(b"x"), 1) + b"x" * 8)
+    made("section-cut", DAMAGED, OK, trailer=b"x" * 8)
+    made("bytes-behind-the-index", OK, area=b"x" * 100)
     for name, bytes_left in (
         ("header-alone", 128),
         ("header-and-chunk", 144),
@@ -1062,7 +1080,7 @@ def hostile_tables(made):
     made("index-of-nothing", LOST, raw_index=b"\1")
     for at in (4, 12, 13, 30, 60, 100):
         made(f"index-cut-at-{at}", LOST, raw_index=Handmade().index()[:at])
-    made("no-chunks-no-files", OK, data=b"", raw_index=struct.pack("<I", 1) + string(b"") + bytes(6))
+    made("no-chunks-no-files", OK, data=b"", raw_index=struct.pack("<I", 2) + varint(0) + string(b"") + bytes(5))
 
 
 def entry(name, kind=0, rest=None, mode=0o644):

@@ -1,6 +1,6 @@
 /*
- * The container reader: finds footer, header and index, mends them from their spares, and checks
- * all that the index says before anyone relies on it.
+ * The container reader: finds footer, header and index, mends them from their spares, opens sealed pages,
+ * and checks all that the index says before anyone relies on it.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -12,6 +12,7 @@
 #include "base/bits.h"
 #include "base/io.h"
 #include "container/layout.h"
+#include "container/trailer.h"
 #include "tensor/extent.h"
 
 enum {
@@ -33,9 +34,16 @@ static mmh_status source_read(const struct source *source, void *dst, uint64_t o
     return source->read(source->context, dst, offset, bytes, err);
 }
 
+/* Whether a footer stands at one of the two places that it names. */
+static bool stands_right(const struct mmh_footer *footer, uint64_t at)
+{
+    return at == footer->container_bytes - MMH_FOOTER_BYTES ||
+           at == footer->trailer + footer->trailer_bytes;
+}
+
 /*
- * Look backwards for a spare footer. It is an answer only if it stands where it says; its
- * container may have been cut short, so its size need not be the file's.
+ * Look backwards for another footer. It is an answer only if it stands where it says; its
+ * container may have been cut short, or have bytes behind it, so its size need not be the file's.
  */
 static mmh_status find_spare(struct mmh_footer *footer, bool *found, const struct source *source,
                              const mmh_allocator *allocator, mmh_error *err)
@@ -55,7 +63,7 @@ static mmh_status find_spare(struct mmh_footer *footer, bool *found, const struc
         for (uint64_t at = stop - MMH_FOOTER_BYTES + 1; at-- > begin;) {
             const uint8_t *candidate = window + (at - begin);
             if (candidate[0] == 'M' && mmh_footer_read(footer, candidate) &&
-                footer->trailer + footer->trailer_bytes == at) {
+                stands_right(footer, at)) {
                 *found = true;
                 break;
             }
@@ -102,17 +110,18 @@ static mmh_status read_footer(struct mmh_footer *footer, unsigned *mended,
 static mmh_status peek_header(const struct source *source, mmh_error *err)
 {
     uint8_t header[MMH_HEADER_BYTES];
-    unsigned hash_suite;
+    unsigned hash_suite, aead_suite;
     mmh_status status = source_read(source, header, 0, MMH_HEADER_BYTES, err);
     if (status == MMH_OK && mmh_header_crc_right(header) &&
         mmh_container_magic(header, MMH_HEADER_BYTES))
-        status = mmh_header_check(header, &hash_suite, err);
+        status = mmh_header_check(header, &hash_suite, &aead_suite, err);
     return status;
 }
 
-static mmh_status read_header(const struct mmh_footer *footer, unsigned *hash_suite,
-                              unsigned *mended, const struct source *source, mmh_error *err)
+static mmh_status read_header(mmh_container_reader *reader, const struct source *source,
+                              mmh_error *err)
 {
+    const struct mmh_footer *footer = &reader->footer;
     uint8_t header[MMH_HEADER_BYTES];
     mmh_status status = source_read(source, header, 0, MMH_HEADER_BYTES, err);
     if (status != MMH_OK)
@@ -120,9 +129,14 @@ static mmh_status read_header(const struct mmh_footer *footer, unsigned *hash_su
     if (memcmp(header, footer->header, MMH_HEADER_BYTES) != 0) {
         if (mmh_header_crc_right(header) && mmh_container_magic(header, MMH_HEADER_BYTES))
             return mmh_fail(err, MMH_E_CORRUPT, "header and footer are of different containers");
-        *mended |= MMH_MENDED_HEADER;
+        reader->mended |= MMH_MENDED_HEADER;
     }
-    return mmh_header_check(footer->header, hash_suite, err);
+    mmh_status checked = mmh_header_check(footer->header, &reader->hash_suite, &reader->aead_suite,
+                                          err);
+    reader->hash_bytes = mmh_hash_bytes(reader->hash_suite);
+    reader->major = mmh_load16(footer->header + 8);
+    reader->minor = mmh_load16(footer->header + 10);
+    return checked;
 }
 
 /* ---- pages ---- */
@@ -130,33 +144,58 @@ static mmh_status read_header(const struct mmh_footer *footer, unsigned *hash_su
 struct page_table {
     const uint8_t *entries;
     uint32_t count;
-    uint64_t decoded_bytes;
+    uint32_t public_count;  /* pages that are not sealed: the first ones */
+    uint64_t decoded_bytes; /* of all */
+    uint64_t public_bytes;  /* of those that are not sealed */
+    unsigned hash_suite;
+    size_t entry_bytes, hash_bytes;
 };
+
+static const uint8_t *page_entry(const struct page_table *table, uint32_t page)
+{
+    return table->entries + (size_t)page * table->entry_bytes;
+}
 
 static uint32_t page_stored(const struct page_table *table, uint32_t page)
 {
-    return mmh_load32(table->entries + (size_t)page * MMH_PAGE_ENTRY_BYTES);
+    return mmh_load32(page_entry(table, page));
 }
 
 static uint32_t page_decoded(const struct page_table *table, uint32_t page)
 {
-    return mmh_load32(table->entries + (size_t)page * MMH_PAGE_ENTRY_BYTES + 4);
+    return mmh_load32(page_entry(table, page) + 4) & ~MMH_PAGE_SEALED;
 }
 
-/* The table's sizes add up to the index as stored, and decode to full pages. */
-static bool page_table_fits(struct page_table *table, const struct mmh_footer *footer)
+static bool page_sealed(const struct page_table *table, uint32_t page)
+{
+    return mmh_load32(page_entry(table, page) + 4) & MMH_PAGE_SEALED;
+}
+
+/* The table's sizes add up to the index as stored, and decode to full pages: of a plain container one
+ * run of open ones, of another such a run and one of sealed ones. */
+static bool page_table_fits(struct page_table *table, const struct mmh_footer *footer,
+                            bool encrypted)
 {
     uint64_t stored = footer->table_bytes;
-    table->decoded_bytes = 0;
+    table->decoded_bytes = table->public_bytes = 0;
+    table->public_count = 0;
     for (uint32_t i = 0; i < table->count; i++) {
         uint32_t bytes = page_stored(table, i), decoded = page_decoded(table, i);
-        if (!bytes || bytes > decoded || !decoded || decoded > MMH_PAGE_BYTES ||
-            (i + 1 < table->count && decoded != MMH_PAGE_BYTES))
+        bool sealed = page_sealed(table, i);
+        bool last = i + 1 == table->count || page_sealed(table, i + 1) != sealed;
+        uint32_t tag = sealed ? MMH_AEAD_TAG_BYTES : 0;
+        if (bytes <= tag || bytes - tag > decoded || decoded > MMH_PAGE_BYTES ||
+            (!last && decoded != MMH_PAGE_BYTES) || (!sealed && i && page_sealed(table, i - 1)))
             return false;
         stored += bytes;
         table->decoded_bytes += decoded;
+        if (!sealed) {
+            table->public_bytes += decoded;
+            table->public_count++;
+        }
     }
-    return table->count && stored == footer->index_bytes;
+    return table->public_count && (table->public_count < table->count) == encrypted &&
+           stored == footer->index_bytes;
 }
 
 /* Read the page table of one copy of the index into entries; *right: it has the footer's root. */
@@ -178,8 +217,7 @@ static mmh_status read_table(uint8_t *entries, bool *right, const struct source 
 
 /* Read one page of one copy into stored[]; *right: it has the hash that the table says. */
 static mmh_status read_page(uint8_t *stored, bool *right, const struct source *source, uint64_t at,
-                            const struct page_table *table, uint32_t page, unsigned hash_suite,
-                            mmh_error *err)
+                            const struct page_table *table, uint32_t page, mmh_error *err)
 {
     uint32_t bytes = page_stored(table, page);
     *right = false;
@@ -189,58 +227,86 @@ static mmh_status read_page(uint8_t *stored, bool *right, const struct source *s
     if (status != MMH_OK)
         return status;
     uint8_t hash[MMH_HASH_BYTES];
-    status = mmh_hash(hash, hash_suite, MMH_DOMAIN_PAGE, stored, bytes, err);
+    status = mmh_hash(hash, table->hash_suite, MMH_DOMAIN_PAGE, stored, bytes, err);
     *right = status == MMH_OK &&
-             memcmp(hash, table->entries + (size_t)page * MMH_PAGE_ENTRY_BYTES + 8,
-                    MMH_HASH_BYTES) == 0;
+             memcmp(hash, page_entry(table, page) + MMH_PAGE_HEAD_BYTES, table->hash_bytes) == 0;
     return status;
 }
 
-/* Both copies of the pages, the first where it is right; decoded into index[]. */
-static mmh_status read_pages(uint8_t *index, unsigned *mended, const struct source *source,
-                             const struct mmh_footer *footer, const struct page_table *table,
-                             unsigned hash_suite, bool spares, uint8_t *stored, mmh_error *err)
+/* One page, of whichever copy is right, into stored[]. */
+static mmh_status find_page(mmh_container_reader *reader, uint8_t *stored,
+                            const struct source *source, const struct page_table *table,
+                            uint32_t page, uint64_t within, bool spares, mmh_error *err)
 {
-    uint64_t within = footer->table_bytes;
-    for (uint32_t page = 0; page < table->count; page++) {
-        bool right = false, spare = false;
-        mmh_status status;
-        if (spares) {
-            status = read_page(stored, &spare, source, footer->index_b + within, table, page,
-                               hash_suite, err);
-            if (status != MMH_OK)
-                return status;
-            if (!spare)
-                *mended |= MMH_SPARE_DAMAGED;
-        }
-        status = read_page(stored, &right, source, footer->index_a + within, table, page,
-                           hash_suite, err);
+    const struct mmh_footer *footer = &reader->footer;
+    bool right = false;
+    mmh_status status;
+    if (spares) {
+        status = read_page(stored, &right, source, footer->index_b + within, table, page, err);
         if (status != MMH_OK)
             return status;
-        if (!right) {
-            status = read_page(stored, &right, source, footer->index_b + within, table, page,
-                               hash_suite, err);
-            if (status != MMH_OK)
-                return status;
-            if (!right)
-                return mmh_fail(err, MMH_E_CORRUPT, "both copies of index page %u are damaged",
-                                page);
-            *mended |= MMH_MENDED_INDEX;
-        }
-        uint32_t bytes = page_stored(table, page), decoded = page_decoded(table, page);
-        uint8_t *dst = index + (size_t)page * MMH_PAGE_BYTES;
-        if (bytes == decoded) {
-            memcpy(dst, stored, bytes);
-        } else {
-            size_t got = ZSTD_decompress(dst, decoded, stored, bytes);
-            if (ZSTD_getErrorCode(got) == ZSTD_error_memory_allocation)
-                return mmh_fail(err, MMH_E_MEMORY, "no memory to decode the index");
-            if (ZSTD_isError(got) || got != decoded)
-                return mmh_fail(err, MMH_E_CORRUPT, "index page %u does not decode", page);
-        }
-        within += bytes;
+        if (!right)
+            reader->mended |= MMH_SPARE_DAMAGED;
     }
+    status = read_page(stored, &right, source, footer->index_a + within, table, page, err);
+    if (status != MMH_OK || right)
+        return status;
+    status = read_page(stored, &right, source, footer->index_b + within, table, page, err);
+    if (status != MMH_OK)
+        return status;
+    if (!right)
+        return mmh_fail(err, MMH_E_CORRUPT, "both copies of index page %u are damaged", page);
+    reader->mended |= MMH_MENDED_INDEX;
     return MMH_OK;
+}
+
+static mmh_status decode_page(uint8_t *dst, const struct page_table *table, uint32_t page,
+                              const uint8_t *stored, size_t bytes, mmh_error *err)
+{
+    uint32_t decoded = page_decoded(table, page);
+    if (bytes == decoded) {
+        memcpy(dst, stored, bytes);
+        return MMH_OK;
+    }
+    size_t got = ZSTD_decompress(dst, decoded, stored, bytes);
+    if (ZSTD_getErrorCode(got) == ZSTD_error_memory_allocation)
+        return mmh_fail(err, MMH_E_MEMORY, "no memory to decode the index");
+    if (ZSTD_isError(got) || got != decoded)
+        return mmh_fail(err, MMH_E_CORRUPT, "index page %u does not decode", page);
+    return MMH_OK;
+}
+
+/* All pages: checked, and those that can be opened decoded into index[]. */
+static mmh_status read_pages(mmh_container_reader *reader, uint8_t *index,
+                             const struct source *source, const struct page_table *table,
+                             bool spares, uint8_t *stored, mmh_error *err)
+{
+    uint64_t within = reader->footer.table_bytes;
+    mmh_aead *aead = NULL;
+    mmh_status status = MMH_OK;
+    if (reader->aead_suite && !reader->locked)
+        status = mmh_aead_create(&aead, reader->aead_suite, reader->keys.page, err);
+    for (uint32_t page = 0; page < table->count && status == MMH_OK; page++) {
+        size_t bytes = page_stored(table, page);
+        status = find_page(reader, stored, source, table, page, within, spares, err);
+        within += bytes;
+        if (status != MMH_OK || (page_sealed(table, page) && reader->locked))
+            continue;
+        if (page_sealed(table, page)) {
+            uint8_t nonce[MMH_AEAD_NONCE_BYTES];
+            mmh_aead_nonce(nonce, page);
+            status = mmh_aead_open(aead, stored, nonce, stored, bytes, reader->footer.header,
+                                   MMH_HEADER_BYTES, err);
+            if (status == MMH_E_CORRUPT)
+                status = mmh_fail(err, status, "index page %u is not what was sealed", page);
+            bytes -= MMH_AEAD_TAG_BYTES;
+        }
+        if (status == MMH_OK)
+            status = decode_page(index, table, page, stored, bytes, err);
+        index += page_decoded(table, page);
+    }
+    mmh_aead_destroy(aead);
+    return status;
 }
 
 /* ---- the index ---- */
@@ -283,11 +349,13 @@ static const char *read_string(struct mmh_cursor *in, struct mmh_arena *arena, m
     return copy;
 }
 
+/* The public part: how many chunks, and where they are. */
 static mmh_status read_chunks(mmh_container_reader *reader, struct mmh_cursor *in,
                               uint64_t data_end, mmh_error *err)
 {
     struct mmh_index *index = &reader->index;
-    mmh_status status = read_count(&index->chunk_count, in, 3 + MMH_HASH_BYTES, "chunks", err);
+    size_t hash_bytes = reader->hash_bytes;
+    mmh_status status = read_count(&index->chunk_count, in, 2 + hash_bytes, "chunks", err);
     if (status != MMH_OK)
         return status;
     if (index->chunk_count >= UINT32_MAX)
@@ -296,11 +364,10 @@ static mmh_status read_chunks(mmh_container_reader *reader, struct mmh_cursor *i
     index->chunks = mmh_arena_array(&reader->arena, count, sizeof *index->chunks);
     if (count && !index->chunks)
         return mmh_fail(err, MMH_E_MEMORY, "index of %zu chunks", count);
-    for (size_t i = 0; i < count; i++)
-        index->chunks[i].codec_id = mmh_cursor_u8(in);
     for (size_t i = 0; i < count; i++) {
         uint64_t bytes = mmh_cursor_varint(in);
-        if (bytes > 2 * (uint64_t)MMH_CHUNK_BYTES_MAX)
+        if (bytes > 2 * (uint64_t)MMH_CHUNK_BYTES_MAX ||
+            (reader->aead_suite && bytes < MMH_AEAD_TAG_BYTES && !mmh_cursor_failed(in)))
             return mmh_fail(err, MMH_E_CORRUPT, "chunk %zu claims %llu bytes", i,
                             (unsigned long long)bytes);
         index->chunks[i].bytes = (uint32_t)bytes;
@@ -313,15 +380,38 @@ static mmh_status read_chunks(mmh_container_reader *reader, struct mmh_cursor *i
         index->chunks[i].offset = end + gap;
         end += gap + index->chunks[i].bytes;
     }
-    const uint8_t *hashes = mmh_cursor_bytes(in, count * MMH_HASH_BYTES);
+    const uint8_t *hashes = mmh_cursor_bytes(in, count * hash_bytes);
     if (!hashes)
         return mmh_cursor_finish_prefix(in, "chunk table", err);
-    uint8_t *copy = mmh_arena_alloc(&reader->arena, 8, count * MMH_HASH_BYTES);
+    uint8_t *copy = mmh_arena_alloc(&reader->arena, 8, count * hash_bytes);
     if (!copy)
         return mmh_fail(err, MMH_E_MEMORY, "index of %zu chunks", count);
-    memcpy(copy, hashes, count * MMH_HASH_BYTES);
+    memcpy(copy, hashes, count * hash_bytes);
     for (size_t i = 0; i < count; i++)
-        index->chunks[i].hash = copy + i * MMH_HASH_BYTES;
+        index->chunks[i].hash = copy + i * hash_bytes;
+    return mmh_cursor_finish_prefix(in, "chunk table", err);
+}
+
+/* What the private part says of chunks: their codecs, and the numbers that they were sealed with. */
+static mmh_status read_chunk_kinds(mmh_container_reader *reader, struct mmh_cursor *in,
+                                   mmh_error *err)
+{
+    struct mmh_index *index = &reader->index;
+    const uint64_t limit = UINT64_C(1) << 63;
+    size_t count = (size_t)index->chunk_count;
+    for (size_t i = 0; i < count; i++)
+        index->chunks[i].codec_id = mmh_cursor_u8(in);
+    if (!reader->aead_suite)
+        return mmh_cursor_finish_prefix(in, "chunk table", err);
+    index->seal_numbers = mmh_arena_array(&reader->arena, count, sizeof *index->seal_numbers);
+    if (!index->seal_numbers)
+        return mmh_fail(err, MMH_E_MEMORY, "index of %zu chunks", count);
+    for (size_t i = 0; i < count; i++) {
+        uint64_t least = i ? index->seal_numbers[i - 1] + 1 : 0, more = mmh_cursor_varint(in);
+        if (least >= limit || more >= limit - least)
+            return mmh_fail(err, MMH_E_CORRUPT, "chunk %zu has an impossible seal number", i);
+        index->seal_numbers[i] = least + more;
+    }
     return mmh_cursor_finish_prefix(in, "chunk table", err);
 }
 
@@ -521,7 +611,7 @@ static mmh_status read_files(mmh_container_reader *reader, struct mmh_cursor *in
         file->first_block = next_block;
         if (record->kind == MMH_FILE_REGULAR) {
             record->bytes = mmh_cursor_varint(in);
-            mmh_cursor_copy(in, record->digest, MMH_HASH_BYTES);
+            mmh_cursor_copy(in, record->digest, reader->hash_bytes);
             record->block_count = mmh_cursor_varint(in);
             if (record->block_count > index->block_count - next_block)
                 return mmh_fail(err, MMH_E_CORRUPT, "\"%s\" claims blocks that do not exist",
@@ -720,50 +810,68 @@ static mmh_status read_extensions(struct mmh_cursor *in, mmh_error *err)
     return status;
 }
 
-static mmh_status parse_index(mmh_container_reader *reader, const uint8_t *data, size_t bytes,
-                              uint64_t data_end, mmh_error *err)
+static mmh_status parse_public(mmh_container_reader *reader, struct mmh_cursor *in,
+                               uint64_t data_end, mmh_error *err)
 {
-    struct mmh_cursor in;
-    mmh_cursor_init(&in, data, bytes);
-    uint32_t version = mmh_cursor_u32(&in);
-    if (!mmh_cursor_failed(&in) && version != MMH_INDEX_VERSION)
+    uint32_t version = mmh_cursor_u32(in);
+    if (!mmh_cursor_failed(in) && version != MMH_INDEX_VERSION)
         return mmh_fail(err, MMH_E_UNSUPPORTED, "index version %u", (unsigned)version);
-    reader->index.writer = read_string(&in, &reader->arena, err);
+    return read_chunks(reader, in, data_end, err);
+}
+
+static mmh_status parse_private(mmh_container_reader *reader, struct mmh_cursor *in, mmh_error *err)
+{
+    reader->index.writer = read_string(in, &reader->arena, err);
     if (!reader->index.writer)
         return err ? err->status : MMH_E_CORRUPT;
-    reader->index.level = mmh_cursor_u8(&in);
-    mmh_status status = read_chunks(reader, &in, data_end, err);
+    reader->index.level = mmh_cursor_u8(in);
+    mmh_status status = read_chunk_kinds(reader, in, err);
+    reader->rest = in->data + mmh_cursor_position(in);
+    reader->rest_bytes = mmh_cursor_left(in);
     if (status == MMH_OK)
-        status = read_blocks(reader, &in, err);
+        status = read_blocks(reader, in, err);
     if (status == MMH_OK)
-        status = read_files(reader, &in, err);
+        status = read_files(reader, in, err);
     if (status == MMH_OK)
-        status = read_tensors(reader, &in, err);
+        status = read_tensors(reader, in, err);
     if (status == MMH_OK)
-        status = read_extensions(&in, err);
+        status = read_extensions(in, err);
     if (status == MMH_OK)
-        status = mmh_cursor_finish(&in, "index", err);
+        status = mmh_cursor_finish(in, "index", err);
     return status;
 }
 
-static mmh_status read_index(mmh_container_reader *reader, const struct source *source,
-                             const struct mmh_footer *footer, uint64_t limit_bytes, bool spares,
-                             const mmh_allocator *allocator, mmh_error *err)
+static mmh_status parse_index(mmh_container_reader *reader, const uint8_t *data,
+                              const struct page_table *table, uint64_t data_end, mmh_error *err)
 {
-    uint8_t *entries = NULL, *index = NULL, *stored = NULL;
-    bool right = false, spare = false;
-    mmh_status status = MMH_OK;
-    if (footer->page_count > PAGES_MAX || footer->index_a + footer->table_bytes > source->bytes)
-        return mmh_fail(err, MMH_E_CORRUPT, "the index lies outside the container");
-    entries = mmh_alloc(allocator, 0, footer->table_bytes);
-    if (!entries) {
-        status = mmh_fail(err, MMH_E_MEMORY, "page table of %u pages", footer->page_count);
-        goto done;
+    struct mmh_cursor in;
+    if (!reader->aead_suite) { /* one part */
+        mmh_cursor_init(&in, data, (size_t)table->decoded_bytes);
+        mmh_status status = parse_public(reader, &in, data_end, err);
+        return status == MMH_OK ? parse_private(reader, &in, err) : status;
     }
+    mmh_cursor_init(&in, data, (size_t)table->public_bytes);
+    mmh_status status = parse_public(reader, &in, data_end, err);
+    if (status == MMH_OK)
+        status = mmh_cursor_finish(&in, "public part of the index", err);
+    if (status != MMH_OK || reader->locked)
+        return status;
+    mmh_cursor_init(&in, data + table->public_bytes,
+                    (size_t)(table->decoded_bytes - table->public_bytes));
+    return parse_private(reader, &in, err);
+}
+
+/* The page table, of whichever copy is right. */
+static mmh_status find_table(mmh_container_reader *reader, uint8_t *entries,
+                             const struct source *source, bool spares, mmh_error *err)
+{
+    const struct mmh_footer *footer = &reader->footer;
+    bool right = false;
+    mmh_status status = MMH_OK;
     if (spares) {
-        status = read_table(entries, &spare, source, footer->index_b, footer, reader->hash_suite,
+        status = read_table(entries, &right, source, footer->index_b, footer, reader->hash_suite,
                             err);
-        if (!spare)
+        if (!right)
             reader->mended |= MMH_SPARE_DAMAGED;
     }
     if (status == MMH_OK)
@@ -774,40 +882,67 @@ static mmh_status read_index(mmh_container_reader *reader, const struct source *
                             err);
         reader->mended |= MMH_MENDED_INDEX;
     }
+    if (status == MMH_OK && !right)
+        status = mmh_fail(err, MMH_E_CORRUPT, "both copies of the index are damaged");
+    return status;
+}
+
+/* What the page table says is possible, and within the limits. */
+static mmh_status check_table(const mmh_container_reader *reader, struct page_table *table,
+                              uint64_t limit_bytes, mmh_error *err)
+{
+    const struct mmh_footer *footer = &reader->footer;
+    if (!page_table_fits(table, footer, reader->aead_suite != MMH_AEAD_NONE))
+        return mmh_fail(err, MMH_E_CORRUPT, "the page table is inconsistent");
+    if (table->decoded_bytes > mmh_index_bound(footer->index_bytes))
+        return mmh_fail(err, MMH_E_CORRUPT, "the index claims %llu bytes in %llu",
+                        (unsigned long long)table->decoded_bytes,
+                        (unsigned long long)footer->index_bytes);
+    if (table->decoded_bytes > limit_bytes)
+        return mmh_fail(err, MMH_E_LIMIT, "an index of %llu bytes is over the limit of %llu",
+                        (unsigned long long)table->decoded_bytes, (unsigned long long)limit_bytes);
+    return MMH_OK;
+}
+
+static mmh_status read_index(mmh_container_reader *reader, const struct source *source,
+                             uint64_t limit_bytes, bool spares, bool keeps_rest,
+                             const mmh_allocator *allocator, mmh_error *err)
+{
+    const struct mmh_footer *footer = &reader->footer;
+    uint8_t *entries = NULL, *index = NULL, *stored = NULL;
+    mmh_status status;
+    if (footer->page_count > PAGES_MAX || footer->index_a + footer->table_bytes > source->bytes)
+        return mmh_fail(err, MMH_E_CORRUPT, "the index lies outside the container");
+    entries = mmh_alloc(allocator, 0, footer->table_bytes);
+    status = entries ? find_table(reader, entries, source, spares, err)
+                     : mmh_fail(err, MMH_E_MEMORY, "page table of %u pages", footer->page_count);
+    struct page_table table = { .entries = entries,
+                                .count = footer->page_count,
+                                .hash_suite = reader->hash_suite,
+                                .hash_bytes = reader->hash_bytes,
+                                .entry_bytes = mmh_page_entry_bytes(reader->hash_suite) };
+    if (status == MMH_OK)
+        status = check_table(reader, &table, limit_bytes, err);
     if (status != MMH_OK)
         goto done;
-    if (!right) {
-        status = mmh_fail(err, MMH_E_CORRUPT, "both copies of the index are damaged");
-        goto done;
-    }
-    struct page_table table = { entries, footer->page_count, 0 };
-    if (!page_table_fits(&table, footer)) {
-        status = mmh_fail(err, MMH_E_CORRUPT, "the page table is inconsistent");
-        goto done;
-    }
-    if (table.decoded_bytes > mmh_index_bound(footer->index_bytes)) {
-        status = mmh_fail(err, MMH_E_CORRUPT, "the index claims %llu bytes in %llu",
-                          (unsigned long long)table.decoded_bytes,
-                          (unsigned long long)footer->index_bytes);
-        goto done;
-    }
-    if (table.decoded_bytes > limit_bytes) {
-        status = mmh_fail(err, MMH_E_LIMIT, "an index of %llu bytes is over the limit of %llu",
-                          (unsigned long long)table.decoded_bytes, (unsigned long long)limit_bytes);
-        goto done;
-    }
-    index = mmh_alloc(allocator, 0, (size_t)table.decoded_bytes);
-    stored = mmh_alloc(allocator, 0, MMH_PAGE_BYTES);
+    size_t index_bytes = (size_t)(reader->locked ? table.public_bytes : table.decoded_bytes);
+    index = mmh_alloc(allocator, 0, index_bytes);
+    stored = mmh_alloc(allocator, 0, MMH_PAGE_BYTES + MMH_AEAD_TAG_BYTES);
     if (!index || !stored) {
-        status = mmh_fail(err, MMH_E_MEMORY, "index of %llu bytes",
-                          (unsigned long long)table.decoded_bytes);
+        status = mmh_fail(err, MMH_E_MEMORY, "index of %zu bytes", index_bytes);
         goto done;
     }
-    status = read_pages(index, &reader->mended, source, footer, &table, reader->hash_suite, spares,
-                        stored, err);
+    status = read_pages(reader, index, source, &table, spares, stored, err);
     if (status == MMH_OK)
-        status = parse_index(reader, index, (size_t)table.decoded_bytes, footer->index_a, err);
-    reader->index_offset = footer->index_a;
+        status = parse_index(reader, index, &table, footer->index_a, err);
+    reader->page_count = table.count;
+    if (keeps_rest && !reader->locked) {
+        reader->decoded = index;
+        index = NULL;
+    } else {
+        reader->rest = NULL;
+        reader->rest_bytes = 0;
+    }
 done:
     mmh_free(allocator, stored);
     mmh_free(allocator, index);
@@ -817,15 +952,37 @@ done:
 
 /* ---- the door ---- */
 
-mmh_status mmh_container_open(mmh_container_reader *reader, mmh_container_read_at *read,
-                              void *read_context, uint64_t container_bytes, uint64_t limit_bytes,
-                              bool spares, const mmh_allocator *allocator, mmh_error *err)
+/* The trailer, signatures and keys, as far as they are wanted. */
+static mmh_status unlock(mmh_container_reader *reader, const struct source *source, bool spares,
+                         const struct mmh_container_lock *lock, const mmh_allocator *allocator,
+                         mmh_error *err)
+{
+    bool encrypted = reader->aead_suite != MMH_AEAD_NONE, found = false;
+    mmh_status status = MMH_OK;
+    if (spares || encrypted || (lock && lock->needs_trailer))
+        status = mmh_trailer_read(&reader->trailer, &reader->footer, source->read, source->context,
+                                  source->bytes, allocator, err);
+    if (spares && !reader->trailer.sound)
+        reader->mended |= MMH_TRAILER_DAMAGED;
+    if (status == MMH_OK && lock && (encrypted || lock->needs_trailer))
+        status = lock->unlock(lock->context, reader, &reader->keys, &found, err);
+    reader->locked = encrypted && !found;
+    if (status == MMH_OK && encrypted && !lock)
+        status = mmh_fail(err, MMH_E_KEY, "the container is encrypted");
+    return status;
+}
+
+mmh_status mmh_container_open_locked(mmh_container_reader *reader, mmh_container_read_at *read,
+                                     void *read_context, uint64_t container_bytes,
+                                     uint64_t limit_bytes, bool spares,
+                                     const struct mmh_container_lock *lock,
+                                     const mmh_allocator *allocator, mmh_error *err)
 {
     mmh_error local = { 0 };
     memset(reader, 0, sizeof *reader);
     mmh_arena_init(&reader->arena, allocator);
+    reader->trailer.sound = true;
     struct source source = { read, read_context, container_bytes };
-    struct mmh_footer footer;
     mmh_status status;
     if (container_bytes < MMH_CONTAINER_MIN_BYTES)
         status = mmh_fail(&local, MMH_E_CORRUPT, "%llu bytes are too few for a container",
@@ -833,17 +990,19 @@ mmh_status mmh_container_open(mmh_container_reader *reader, mmh_container_read_a
     else
         status = peek_header(&source, &local);
     if (status == MMH_OK)
-        status = read_footer(&footer, &reader->mended, &source, spares, allocator, &local);
+        status = read_footer(&reader->footer, &reader->mended, &source, spares, allocator, &local);
     if (status == MMH_OK)
-        status = read_header(&footer, &reader->hash_suite, &reader->mended, &source, &local);
+        status = read_header(reader, &source, &local);
     if (status == MMH_OK) {
-        reader->major = mmh_load16(footer.header + 8);
-        reader->minor = mmh_load16(footer.header + 10);
         reader->container_bytes = container_bytes;
-        reader->index_bytes = footer.index_bytes;
-        memcpy(reader->root, footer.root, MMH_HASH_BYTES);
-        status = read_index(reader, &source, &footer, limit_bytes, spares, allocator, &local);
+        reader->index_bytes = reader->footer.index_bytes;
+        reader->index_offset = reader->footer.index_a;
+        memcpy(reader->root, reader->footer.root, MMH_HASH_BYTES);
+        status = unlock(reader, &source, spares, lock, allocator, &local);
     }
+    if (status == MMH_OK)
+        status = read_index(reader, &source, limit_bytes, spares, lock && lock->keeps_rest,
+                            allocator, &local);
     if (status != MMH_OK) {
         mmh_container_close(reader);
         return mmh_fail(err, status, "%s", local.message);
@@ -851,8 +1010,20 @@ mmh_status mmh_container_open(mmh_container_reader *reader, mmh_container_read_a
     return MMH_OK;
 }
 
+mmh_status mmh_container_open(mmh_container_reader *reader, mmh_container_read_at *read,
+                              void *read_context, uint64_t container_bytes, uint64_t limit_bytes,
+                              bool spares, const mmh_allocator *allocator, mmh_error *err)
+{
+    return mmh_container_open_locked(reader, read, read_context, container_bytes, limit_bytes,
+                                     spares, NULL, allocator, err);
+}
+
 void mmh_container_close(mmh_container_reader *reader)
 {
+    mmh_wipe(&reader->keys, sizeof reader->keys);
+    mmh_trailer_release(&reader->trailer);
+    mmh_free(reader->arena.allocator, reader->decoded);
+    reader->decoded = NULL;
     mmh_arena_release(&reader->arena);
 }
 
@@ -865,7 +1036,7 @@ mmh_status mmh_container_check_chunk(const mmh_container_reader *reader, uint64_
                                  err);
     if (status != MMH_OK)
         return status;
-    if (memcmp(hash, entry->hash, MMH_HASH_BYTES) != 0)
+    if (memcmp(hash, entry->hash, reader->hash_bytes) != 0)
         return mmh_fail(err, MMH_E_CORRUPT, "chunk %llu is damaged (offset 0x%llx, %u bytes)",
                         (unsigned long long)chunk, (unsigned long long)entry->offset,
                         (unsigned)entry->bytes);

@@ -1,14 +1,16 @@
 /*
- * The container writer: places chunks, shares equal ones, and ends with the index, twice.
+ * The container writer: places chunks, shares equal ones, seals pages, and ends with the index, twice.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
+#include <assert.h>
 #include <string.h>
 
 #include <zstd.h>
 
 #include "base/bits.h"
 #include "container/layout.h"
+#include "container/trailer.h"
 
 /* Small appends are gathered here, so that padding and small chunks do not each cost a call. */
 enum { GATHER_BYTES = 1 << 20, SMALL_INDEX_PAGES = 4 };
@@ -18,6 +20,8 @@ struct chunk_note {
     uint32_t bytes;
     uint8_t codec_id;
 };
+
+enum { PLAIN_HASH_BYTES = sizeof((struct mmh_stored_chunk *)0)->plain_hash };
 
 /* The tensor table, docs/format.md section 5, column by column. */
 enum {
@@ -38,6 +42,8 @@ struct mmh_container_writer {
     mmh_container_sink *sink;
     void *sink_context;
     struct mmh_container_options options;
+    size_t hash_bytes;
+    mmh_aead *aead; /* of pages; NULL without encryption */
     uint8_t header[MMH_HEADER_BYTES];
 
     uint8_t *gathered;
@@ -46,11 +52,16 @@ struct mmh_container_writer {
     uint64_t chunk_end; /* end of the last chunk */
 
     struct mmh_buffer codecs, sizes, gaps, hashes; /* the chunk table, column by column */
+    struct mmh_buffer seal_numbers;
     struct mmh_buffer blocks, files;
     struct mmh_buffer tensors[TENSOR_COLUMNS];
-    struct mmh_buffer notes; /* struct chunk_note[] */
+    struct mmh_buffer notes;        /* struct chunk_note[] */
+    struct mmh_buffer plain_hashes; /* of sealed chunks: equal ones are those of equal payloads */
+    const uint8_t *rest;            /* [rest_bytes] instead of blocks, files and tensors */
+    size_t rest_bytes;
     uint64_t chunk_count, block_count, file_count, tensor_count;
     uint64_t next_chunk; /* docs/format.md section 5, `next` */
+    uint64_t next_seal;  /* the least seal number that the next chunk may have */
     uint64_t last_file;  /* of the tensors */
     uint64_t tensor_end; /* of the last one, in it */
     uint64_t shared_chunks, shared_bytes, floor_bytes;
@@ -117,20 +128,25 @@ mmh_status mmh_container_writer_create(mmh_container_writer **out,
     writer->sink = sink;
     writer->sink_context = sink_context;
     writer->options = *options;
-    struct mmh_buffer *buffers[] = { &writer->codecs, &writer->sizes,  &writer->gaps,
-                                     &writer->hashes, &writer->blocks, &writer->files,
-                                     &writer->notes };
+    writer->hash_bytes = mmh_hash_bytes(options->hash_suite);
+    struct mmh_buffer *buffers[] = {
+        &writer->codecs, &writer->sizes,        &writer->gaps,
+        &writer->hashes, &writer->seal_numbers, &writer->blocks,
+        &writer->files,  &writer->notes,        &writer->plain_hashes
+    };
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++)
         mmh_buffer_init(buffers[i], allocator);
     for (size_t i = 0; i < TENSOR_COLUMNS; i++)
         mmh_buffer_init(&writer->tensors[i], allocator);
+    mmh_status status = MMH_OK;
     writer->gathered = mmh_alloc(allocator, 0, GATHER_BYTES);
-    if (!writer->gathered) {
-        mmh_container_writer_destroy(writer);
-        return mmh_fail(err, MMH_E_MEMORY, "no memory for a container writer");
-    }
+    if (!writer->gathered)
+        status = mmh_fail(err, MMH_E_MEMORY, "no memory for a container writer");
+    if (status == MMH_OK && options->aead_suite)
+        status = mmh_aead_create(&writer->aead, options->aead_suite, options->keys->page, err);
     mmh_header_write(writer->header, options);
-    mmh_status status = append(writer, writer->header, sizeof writer->header, err);
+    if (status == MMH_OK)
+        status = append(writer, writer->header, sizeof writer->header, err);
     if (status != MMH_OK) {
         mmh_container_writer_destroy(writer);
         return status;
@@ -148,11 +164,14 @@ void mmh_container_writer_destroy(mmh_container_writer *writer)
     mmh_buffer_release(&writer->sizes);
     mmh_buffer_release(&writer->gaps);
     mmh_buffer_release(&writer->hashes);
+    mmh_buffer_release(&writer->seal_numbers);
     mmh_buffer_release(&writer->blocks);
     mmh_buffer_release(&writer->files);
     for (size_t i = 0; i < TENSOR_COLUMNS; i++)
         mmh_buffer_release(&writer->tensors[i]);
     mmh_buffer_release(&writer->notes);
+    mmh_buffer_release(&writer->plain_hashes);
+    mmh_aead_destroy(writer->aead);
     mmh_free(writer->allocator, writer->table);
     mmh_free(writer->allocator, writer->gathered);
     mmh_free(writer->allocator, writer);
@@ -163,19 +182,26 @@ uint64_t mmh_container_written(const mmh_container_writer *writer)
     return writer->position;
 }
 
+/* By what chunk number `number` is told from others. */
+static const uint8_t *note_hash(const mmh_container_writer *writer, uint64_t number)
+{
+    return writer->aead ? writer->plain_hashes.data + (size_t)number * PLAIN_HASH_BYTES
+                        : writer->hashes.data + (size_t)number * writer->hash_bytes;
+}
+
 /* The slot of an equal chunk, or the empty slot where it would go. */
 static uint32_t *table_find(mmh_container_writer *writer, const uint8_t *hash, uint32_t bytes,
                             uint8_t codec_id)
 {
     const struct chunk_note *notes = (const struct chunk_note *)(const void *)writer->notes.data;
     size_t mask = writer->table_room - 1;
+    size_t hash_bytes = writer->aead ? (size_t)PLAIN_HASH_BYTES : writer->hash_bytes;
     for (size_t at = (size_t)mmh_load64(hash) & mask;; at = (at + 1) & mask) {
         uint32_t entry = writer->table[at];
         if (!entry)
             return &writer->table[at];
-        const uint8_t *other = writer->hashes.data + (size_t)(entry - 1) * MMH_HASH_BYTES;
         if (notes[entry - 1].bytes == bytes && notes[entry - 1].codec_id == codec_id &&
-            memcmp(other, hash, MMH_HASH_BYTES) == 0)
+            memcmp(note_hash(writer, entry - 1), hash, hash_bytes) == 0)
             return &writer->table[at];
     }
 }
@@ -192,11 +218,35 @@ static mmh_status table_grow(mmh_container_writer *writer, mmh_error *err)
     writer->table = table;
     writer->table_room = room;
     const struct chunk_note *notes = (const struct chunk_note *)(const void *)writer->notes.data;
-    for (uint64_t i = 0; i < writer->chunk_count; i++) {
-        const uint8_t *hash = writer->hashes.data + (size_t)i * MMH_HASH_BYTES;
-        *table_find(writer, hash, notes[i].bytes, notes[i].codec_id) = (uint32_t)i + 1;
-    }
+    for (uint64_t i = 0; i < writer->chunk_count; i++)
+        *table_find(writer, note_hash(writer, i), notes[i].bytes, notes[i].codec_id) = (uint32_t)i +
+                                                                                       1;
     return MMH_OK;
+}
+
+mmh_status mmh_container_copy_chunk(mmh_container_writer *writer,
+                                    const struct mmh_stored_chunk *chunk, unsigned alignment,
+                                    mmh_error *err)
+{
+    if (writer->chunk_count == UINT32_MAX - 1)
+        return mmh_fail(err, MMH_E_LIMIT, "more than 2^32 chunks");
+    mmh_status status = append_padding(writer, alignment, err);
+    if (status != MMH_OK)
+        return status;
+    mmh_buffer_varint(&writer->gaps, writer->position - writer->chunk_end);
+    mmh_buffer_varint(&writer->sizes, chunk->bytes);
+    mmh_buffer_u8(&writer->codecs, chunk->codec_id);
+    mmh_buffer_bytes(&writer->hashes, chunk->hash, writer->hash_bytes);
+    if (writer->aead) {
+        mmh_buffer_varint(&writer->seal_numbers, chunk->seal_number - writer->next_seal);
+        writer->next_seal = chunk->seal_number + 1;
+    }
+    if (writer->hashes.failed || writer->seal_numbers.failed)
+        return mmh_fail(err, MMH_E_MEMORY, "no memory for the chunk table");
+    status = append(writer, chunk->data, chunk->bytes, err);
+    writer->chunk_end = writer->position;
+    writer->chunk_count++;
+    return status;
 }
 
 /* Store a chunk, or find its equal; note it in the block's list. */
@@ -206,32 +256,24 @@ static mmh_status write_chunk(mmh_container_writer *writer, const struct mmh_sto
     mmh_status status = table_grow(writer, err);
     if (status != MMH_OK)
         return status;
-    uint32_t *slot = table_find(writer, chunk->hash, chunk->bytes, chunk->codec_id);
-    uint64_t number;
+    uint32_t *slot = table_find(writer, writer->aead ? chunk->plain_hash : chunk->hash,
+                                chunk->bytes, chunk->codec_id);
+    uint64_t number = writer->chunk_count;
     if (*slot) {
         number = *slot - 1;
         writer->shared_chunks++;
         writer->shared_bytes += decoded_bytes;
     } else {
-        if (writer->chunk_count == UINT32_MAX - 1)
-            return mmh_fail(err, MMH_E_LIMIT, "more than 2^32 chunks");
-        number = writer->chunk_count++;
-        *slot = (uint32_t)number + 1;
-        status = append_padding(writer, alignment, err);
-        if (status != MMH_OK)
-            return status;
-        mmh_buffer_varint(&writer->gaps, writer->position - writer->chunk_end);
-        mmh_buffer_varint(&writer->sizes, chunk->bytes);
-        mmh_buffer_u8(&writer->codecs, chunk->codec_id);
-        mmh_buffer_bytes(&writer->hashes, chunk->hash, MMH_HASH_BYTES);
         struct chunk_note note = { chunk->bytes, chunk->codec_id };
         mmh_buffer_bytes(&writer->notes, &note, sizeof note);
-        if (writer->hashes.failed || writer->notes.failed)
+        if (writer->aead)
+            mmh_buffer_bytes(&writer->plain_hashes, chunk->plain_hash, PLAIN_HASH_BYTES);
+        if (writer->notes.failed || writer->plain_hashes.failed)
             return mmh_fail(err, MMH_E_MEMORY, "no memory for the chunk table");
-        status = append(writer, chunk->data, chunk->bytes, err);
+        *slot = (uint32_t)number + 1;
+        status = mmh_container_copy_chunk(writer, chunk, alignment, err);
         if (status != MMH_OK)
             return status;
-        writer->chunk_end = writer->position;
     }
     buffer_svarint(&writer->blocks, (int64_t)number - (int64_t)writer->next_chunk);
     writer->next_chunk = number + 1;
@@ -242,10 +284,9 @@ mmh_status mmh_container_write_block(mmh_container_writer *writer,
                                      const struct mmh_block_record *block, mmh_error *err)
 {
     uint64_t chunk_count = mmh_divide_up(block->bytes, block->chunk_bytes);
-    uint64_t stored = 0;
+    uint64_t payload_bytes = 0;
     for (uint64_t i = 0; i < chunk_count; i++)
-        stored += block->chunks[i].bytes;
-    bool segment = stored >= MMH_SEGMENT_BYTES;
+        payload_bytes += block->chunks[i].bytes - (writer->aead ? MMH_AEAD_TAG_BYTES : 0);
 
     mmh_buffer_u8(&writer->blocks, (uint8_t)block->dtype);
     mmh_buffer_u8(&writer->blocks, (uint8_t)((block->big_endian ? MMH_BLOCK_BIG_ENDIAN : 0) |
@@ -257,16 +298,25 @@ mmh_status mmh_container_write_block(mmh_container_writer *writer,
         status = write_chunk(writer, block->model, MMH_SMALL_ALIGNMENT, 0, err);
     for (uint64_t i = 0; i < chunk_count && status == MMH_OK; i++) {
         uint64_t left = block->bytes - i * block->chunk_bytes;
-        unsigned alignment = !segment ? MMH_SMALL_ALIGNMENT
-                           : i        ? MMH_CHUNK_ALIGNMENT
-                                      : MMH_SEGMENT_ALIGNMENT;
-        status = write_chunk(writer, &block->chunks[i], alignment,
+        status = write_chunk(writer, &block->chunks[i], mmh_chunk_alignment(payload_bytes, i),
                              left < block->chunk_bytes ? left : block->chunk_bytes, err);
     }
     mmh_buffer_varint(&writer->blocks, block->floor_bytes);
     writer->floor_bytes += block->floor_bytes;
     writer->block_count++;
     return status;
+}
+
+mmh_status mmh_container_copy_rest(mmh_container_writer *writer, const uint8_t *rest,
+                                   size_t rest_bytes, mmh_error *err)
+{
+    uint8_t *copy = mmh_buffer_extend(&writer->files, rest_bytes);
+    if (!copy)
+        return mmh_fail(err, MMH_E_MEMORY, "no memory for the index");
+    memcpy(copy, rest, rest_bytes);
+    writer->rest = copy;
+    writer->rest_bytes = rest_bytes;
+    return MMH_OK;
 }
 
 mmh_status mmh_container_write_file(mmh_container_writer *writer,
@@ -283,7 +333,7 @@ mmh_status mmh_container_write_file(mmh_container_writer *writer,
                                                     : (uint64_t)file->time_seconds + 1);
     if (file->kind == MMH_FILE_REGULAR) {
         mmh_buffer_varint(out, file->bytes);
-        mmh_buffer_bytes(out, file->digest, MMH_HASH_BYTES);
+        mmh_buffer_bytes(out, file->digest, writer->hash_bytes);
         mmh_buffer_varint(out, file->block_count);
     } else if (file->kind == MMH_FILE_SYMLINK) {
         buffer_string(out, file->target);
@@ -327,53 +377,200 @@ mmh_status mmh_container_write_tensor(mmh_container_writer *writer,
     return status;
 }
 
-/* Cut the index into pages; table and pages go to `out`, *table_bytes says where pages begin. A page
- * is not compressed where that would make of the pages so far more than mmh_index_bound allows:
- * an index that says little (of terabytes of zeros) then takes a little more room. */
-static mmh_status build_pages(mmh_container_writer *writer, struct mmh_buffer *out,
-                              const struct mmh_buffer *index, struct mmh_footer *footer,
-                              mmh_error *err)
+/* What pages are made with. */
+struct paging {
+    mmh_container_writer *writer;
+    struct mmh_buffer *out; /* page table and pages */
+    ZSTD_CCtx *zstd;
+    uint8_t *packed; /* [packed_room] */
+    size_t packed_room;
+    int level;
+    size_t decoded; /* bytes that the pages so far decode to */
+    size_t page;    /* number of the next one */
+};
+
+/*
+ * One page of the index. It is not compressed where that would make of the pages so far more than
+ * mmh_index_bound allows: an index that says little (of terabytes of zeros) then takes a little more room.
+ */
+static mmh_status build_page(struct paging *paging, const uint8_t *page, size_t bytes, bool seal,
+                             mmh_error *err)
 {
-    size_t page_count = (size_t)mmh_divide_up(index->bytes, MMH_PAGE_BYTES);
-    size_t table_bytes = page_count * MMH_PAGE_ENTRY_BYTES;
-    size_t bound = ZSTD_compressBound(MMH_PAGE_BYTES);
-    int level = page_count <= SMALL_INDEX_PAGES ? 19 : 9; /* where it is much of a container */
-    uint8_t *packed = mmh_alloc(writer->allocator, 0, bound);
-    ZSTD_CCtx *zstd = ZSTD_createCCtx();
+    mmh_container_writer *writer = paging->writer;
+    struct mmh_buffer *out = paging->out;
+    size_t tag = seal ? MMH_AEAD_TAG_BYTES : 0;
+    size_t entry = paging->page * mmh_page_entry_bytes(writer->options.hash_suite);
+    size_t stored = ZSTD_compressCCtx(paging->zstd, paging->packed, paging->packed_room, page,
+                                      bytes, paging->level);
+    const uint8_t *data = paging->packed;
+    if (ZSTD_isError(stored)) /* there is room, so it is memory */
+        return mmh_fail(err, MMH_E_MEMORY, "no memory for the index");
+    paging->decoded += bytes;
+    if (stored >= bytes || paging->decoded > mmh_index_bound(out->bytes + stored + tag)) {
+        data = page;
+        stored = bytes;
+    }
+    uint8_t *dst = mmh_buffer_extend(out, stored + tag);
+    if (!dst)
+        return mmh_fail(err, MMH_E_MEMORY, "no memory for the index");
+    mmh_status status = MMH_OK;
+    if (seal) {
+        uint8_t nonce[MMH_AEAD_NONCE_BYTES];
+        mmh_aead_nonce(nonce, paging->page);
+        status = mmh_aead_seal(writer->aead, dst, nonce, data, stored, writer->header,
+                               MMH_HEADER_BYTES, err);
+    } else {
+        memcpy(dst, data, stored);
+    }
+    mmh_store32(out->data + entry, (uint32_t)(stored + tag));
+    mmh_store32(out->data + entry + 4, (uint32_t)bytes | (seal ? MMH_PAGE_SEALED : 0));
+    if (status == MMH_OK)
+        status = mmh_hash(out->data + entry + MMH_PAGE_HEAD_BYTES, writer->options.hash_suite,
+                          MMH_DOMAIN_PAGE, dst, stored + tag, err);
+    paging->page++;
+    return status;
+}
+
+/* Pages of one part of the index. */
+static mmh_status build_part(struct paging *paging, const uint8_t *data, size_t bytes, bool seal,
+                             mmh_error *err)
+{
+    mmh_status status = MMH_OK;
+    for (size_t at = 0; at < bytes && status == MMH_OK; at += MMH_PAGE_BYTES)
+        status = build_page(paging, data + at, MMH_MIN(bytes - at, (size_t)MMH_PAGE_BYTES), seal,
+                            err);
+    return status;
+}
+
+/* Cut the index into pages; table and pages go to `out`, footer->table_bytes says where pages begin. With
+ * encryption public_bytes of it are of one part, the others of another. */
+static mmh_status build_pages(mmh_container_writer *writer, struct mmh_buffer *out,
+                              const struct mmh_buffer *index, size_t public_bytes,
+                              struct mmh_footer *footer, mmh_error *err)
+{
+    if (!writer->aead)
+        public_bytes = index->bytes;
+    size_t page_count = (size_t)(mmh_divide_up(public_bytes, MMH_PAGE_BYTES) +
+                                 mmh_divide_up(index->bytes - public_bytes, MMH_PAGE_BYTES));
+    size_t table_bytes = page_count * mmh_page_entry_bytes(writer->options.hash_suite);
+    struct paging paging = {
+        .writer = writer,
+        .out = out,
+        .zstd = ZSTD_createCCtx(),
+        .packed_room = ZSTD_compressBound(MMH_PAGE_BYTES),
+        .level = page_count <= SMALL_INDEX_PAGES ? 19 : 9, /* where it is much of a container */
+    };
     mmh_status status = MMH_OK;
     mmh_buffer_zeros(out, table_bytes);
-    if (!packed || !zstd)
+    paging.packed = mmh_alloc(writer->allocator, 0, paging.packed_room);
+    if (!paging.packed || !paging.zstd || out->failed)
         status = mmh_fail(err, MMH_E_MEMORY, "no memory for the index");
-    for (size_t i = 0; i < page_count && status == MMH_OK; i++) {
-        const uint8_t *page = index->data + i * MMH_PAGE_BYTES;
-        size_t left = index->bytes - i * MMH_PAGE_BYTES;
-        size_t bytes = left < MMH_PAGE_BYTES ? left : MMH_PAGE_BYTES;
-        size_t stored = ZSTD_compressCCtx(zstd, packed, bound, page, bytes, level);
-        const uint8_t *data = packed;
-        if (ZSTD_isError(stored)) { /* there is room, so it is memory */
-            status = mmh_fail(err, MMH_E_MEMORY, "no memory for the index");
-            break;
-        }
-        if (stored >= bytes ||
-            (uint64_t)i * MMH_PAGE_BYTES + bytes > mmh_index_bound(out->bytes + stored)) {
-            data = page;
-            stored = bytes;
-        }
-        mmh_buffer_bytes(out, data, stored);
-        if (out->failed)
-            break;
-        uint8_t *entry = out->data + i * MMH_PAGE_ENTRY_BYTES;
-        mmh_store32(entry, (uint32_t)stored);
-        mmh_store32(entry + 4, (uint32_t)bytes);
-        status = mmh_hash(entry + 8, writer->options.hash_suite, MMH_DOMAIN_PAGE, data, stored,
-                          err);
-    }
-    ZSTD_freeCCtx(zstd);
-    mmh_free(writer->allocator, packed);
     if (status == MMH_OK)
-        status = mmh_buffer_finish(out, "the index", err);
+        status = build_part(&paging, index->data, public_bytes, false, err);
+    if (status == MMH_OK)
+        status = build_part(&paging, index->data + public_bytes, index->bytes - public_bytes, true,
+                            err);
+    ZSTD_freeCCtx(paging.zstd);
+    mmh_free(writer->allocator, paging.packed);
     footer->table_bytes = (uint32_t)table_bytes;
     footer->page_count = (uint32_t)page_count;
+    return status;
+}
+
+/* The index as it decodes; *public_bytes of it need no key. */
+static mmh_status build_index(mmh_container_writer *writer, struct mmh_buffer *index,
+                              size_t *public_bytes, mmh_error *err)
+{
+    mmh_buffer_u32(index, MMH_INDEX_VERSION);
+    mmh_buffer_varint(index, writer->chunk_count);
+    mmh_buffer_bytes(index, writer->sizes.data, writer->sizes.bytes);
+    mmh_buffer_bytes(index, writer->gaps.data, writer->gaps.bytes);
+    mmh_buffer_bytes(index, writer->hashes.data, writer->hashes.bytes);
+    *public_bytes = index->bytes;
+    buffer_string(index, writer->options.writer);
+    mmh_buffer_u8(index, writer->options.level);
+    mmh_buffer_bytes(index, writer->codecs.data, writer->codecs.bytes);
+    mmh_buffer_bytes(index, writer->seal_numbers.data, writer->seal_numbers.bytes);
+    if (writer->rest) {
+        mmh_buffer_bytes(index, writer->rest, writer->rest_bytes);
+    } else {
+        mmh_buffer_varint(index, writer->block_count);
+        mmh_buffer_bytes(index, writer->blocks.data, writer->blocks.bytes);
+        mmh_buffer_varint(index, writer->file_count);
+        mmh_buffer_bytes(index, writer->files.data, writer->files.bytes);
+        mmh_buffer_varint(index, writer->tensor_count);
+        for (size_t i = 0; i < TENSOR_COLUMNS; i++)
+            mmh_buffer_bytes(index, writer->tensors[i].data, writer->tensors[i].bytes);
+        mmh_buffer_varint(index, 0); /* extensions */
+    }
+    if (writer->codecs.failed || writer->sizes.failed || writer->gaps.failed ||
+        writer->blocks.failed)
+        return mmh_fail(err, MMH_E_MEMORY, "no memory for the index");
+    return mmh_buffer_finish(index, "the index", err);
+}
+
+/* What the recovery area is written through. */
+static mmh_status recovery_sink(void *context, const void *data, size_t bytes, mmh_error *err)
+{
+    return append(context, data, bytes, err);
+}
+
+/*
+ * Index A is written, and nothing behind it: write the recovery area and the trailer. footer gets all that
+ * it lacks.
+ */
+static mmh_status write_guards(mmh_container_writer *writer, struct mmh_footer *footer,
+                               uint64_t *recovery_bytes, mmh_error *err)
+{
+    const struct mmh_container_options *options = &writer->options;
+    const struct mmh_container_recovery *recovery = options->recovery;
+    struct mmh_buffer trailer, tail;
+    struct mmh_recovery_request request = { .hash_suite = options->hash_suite,
+                                            .end = writer->position,
+                                            .root = footer->root,
+                                            .root_bytes = writer->hash_bytes };
+    uint8_t geometry[MMH_PARITY_SECTION_BYTES];
+    mmh_status status = MMH_OK;
+    mmh_buffer_init(&trailer, writer->allocator);
+    mmh_buffer_init(&tail, writer->allocator);
+    *recovery_bytes = 0;
+    if (options->guard)
+        status = options->guard(options->guard_context, &trailer, writer->header, footer->root,
+                                writer->hash_bytes, err);
+    if (status == MMH_OK && recovery) {
+        request.tail_bytes = MMH_FOOTER_BYTES + trailer.bytes + MMH_SECTION_HEAD_BYTES +
+                             MMH_PARITY_SECTION_BYTES;
+        status = recovery->plan(recovery->context, &request, recovery_bytes, geometry, err);
+        mmh_store64(geometry + MMH_GEOMETRY_BYTES, request.end);
+        mmh_store64(geometry + MMH_GEOMETRY_BYTES + 8, *recovery_bytes);
+        mmh_trailer_add(&trailer, MMH_SECTION_PARITY, geometry, sizeof geometry);
+    }
+    if (status == MMH_OK)
+        status = mmh_buffer_finish(&trailer, "the trailer", err);
+    if (status == MMH_OK && trailer.bytes > MMH_TRAILER_BYTES_MAX)
+        status = mmh_fail(err, MMH_E_LIMIT, "a trailer of %zu bytes is too long", trailer.bytes);
+    footer->trailer = writer->position + *recovery_bytes;
+    footer->trailer_bytes = trailer.bytes;
+    footer->index_b = footer->trailer + footer->trailer_bytes + MMH_FOOTER_BYTES;
+    footer->container_bytes = footer->index_b + footer->index_bytes + MMH_FOOTER_BYTES;
+    uint8_t foot[MMH_FOOTER_BYTES];
+    mmh_footer_write(foot, footer);
+    if (status == MMH_OK && recovery) {
+        mmh_buffer_bytes(&tail, foot, sizeof foot);
+        mmh_buffer_bytes(&tail, trailer.data, trailer.bytes);
+        status = mmh_buffer_finish(&tail, "the trailer", err);
+        if (status == MMH_OK) /* so that all of it can be read back */
+            status = flush(writer, err);
+        if (status == MMH_OK)
+            status = recovery->write(recovery->context, &request, request.end, *recovery_bytes,
+                                     tail.data, recovery_sink, writer, options->read_back,
+                                     options->read_context, err);
+        assert(status != MMH_OK || writer->position == footer->trailer);
+    }
+    if (status == MMH_OK && trailer.bytes)
+        status = append(writer, trailer.data, trailer.bytes, err);
+    mmh_buffer_release(&tail);
+    mmh_buffer_release(&trailer);
     return status;
 }
 
@@ -381,54 +578,32 @@ mmh_status mmh_container_finish(mmh_container_writer *writer, struct mmh_contain
                                 mmh_error *err)
 {
     struct mmh_buffer index, pages;
+    struct mmh_footer footer = { 0 };
+    size_t public_bytes;
+    uint64_t recovery_bytes = 0;
+    uint8_t foot[MMH_FOOTER_BYTES];
     mmh_buffer_init(&index, writer->allocator);
     mmh_buffer_init(&pages, writer->allocator);
-
-    mmh_buffer_u32(&index, MMH_INDEX_VERSION);
-    buffer_string(&index, writer->options.writer);
-    mmh_buffer_u8(&index, writer->options.level);
-    mmh_buffer_varint(&index, writer->chunk_count);
-    mmh_buffer_bytes(&index, writer->codecs.data, writer->codecs.bytes);
-    mmh_buffer_bytes(&index, writer->sizes.data, writer->sizes.bytes);
-    mmh_buffer_bytes(&index, writer->gaps.data, writer->gaps.bytes);
-    mmh_buffer_bytes(&index, writer->hashes.data, writer->hashes.bytes);
-    mmh_buffer_varint(&index, writer->block_count);
-    mmh_buffer_bytes(&index, writer->blocks.data, writer->blocks.bytes);
-    mmh_buffer_varint(&index, writer->file_count);
-    mmh_buffer_bytes(&index, writer->files.data, writer->files.bytes);
-    mmh_buffer_varint(&index, writer->tensor_count);
-    for (size_t i = 0; i < TENSOR_COLUMNS; i++)
-        mmh_buffer_bytes(&index, writer->tensors[i].data, writer->tensors[i].bytes);
-    mmh_buffer_varint(&index, 0); /* extensions */
-
-    struct mmh_footer footer = { 0 };
-    mmh_status status = MMH_OK;
-    if (writer->codecs.failed || writer->sizes.failed || writer->gaps.failed ||
-        writer->blocks.failed)
-        status = mmh_fail(err, MMH_E_MEMORY, "no memory for the index");
+    mmh_status status = build_index(writer, &index, &public_bytes, err);
     if (status == MMH_OK)
-        status = mmh_buffer_finish(&index, "the index", err);
-    if (status == MMH_OK)
-        status = build_pages(writer, &pages, &index, &footer, err);
+        status = build_pages(writer, &pages, &index, public_bytes, &footer, err);
     if (status == MMH_OK)
         status = mmh_root_hash(footer.root, writer->options.hash_suite, writer->header, pages.data,
                                footer.table_bytes, err);
-    if (status != MMH_OK)
-        goto done;
-
     footer.index_a = writer->position;
     footer.index_bytes = pages.bytes;
-    footer.trailer = footer.index_a + footer.index_bytes;
-    footer.index_b = footer.trailer + MMH_FOOTER_BYTES;
-    footer.container_bytes = footer.index_b + footer.index_bytes + MMH_FOOTER_BYTES;
     memcpy(footer.header, writer->header, MMH_HEADER_BYTES);
-    uint8_t foot[MMH_FOOTER_BYTES];
-    mmh_footer_write(foot, &footer);
-    for (int copy = 0; copy < 2 && status == MMH_OK; copy++) {
+    if (status == MMH_OK)
         status = append(writer, pages.data, pages.bytes, err);
-        if (status == MMH_OK)
-            status = append(writer, foot, sizeof foot, err);
-    }
+    if (status == MMH_OK)
+        status = write_guards(writer, &footer, &recovery_bytes, err);
+    mmh_footer_write(foot, &footer);
+    if (status == MMH_OK)
+        status = append(writer, foot, sizeof foot, err);
+    if (status == MMH_OK)
+        status = append(writer, pages.data, pages.bytes, err);
+    if (status == MMH_OK)
+        status = append(writer, foot, sizeof foot, err);
     if (status == MMH_OK)
         status = flush(writer, err);
     if (status == MMH_OK && totals) {
@@ -438,9 +613,9 @@ mmh_status mmh_container_finish(mmh_container_writer *writer, struct mmh_contain
         totals->shared_bytes = writer->shared_bytes;
         totals->index_bytes = pages.bytes;
         totals->floor_bytes = writer->floor_bytes;
+        totals->recovery_bytes = recovery_bytes;
         memcpy(totals->root, footer.root, MMH_HASH_BYTES);
     }
-done:
     mmh_buffer_release(&pages);
     mmh_buffer_release(&index);
     return status;

@@ -8,7 +8,10 @@
 #include <string.h>
 
 #include "base/bits.h"
+#include "container/trailer.h"
 #include "integrity/digest.h"
+
+enum { ROOT_FIRST_BYTES = 32 }; /* of the root, where all footers have them */
 
 void mmh_footer_write(uint8_t out[MMH_FOOTER_BYTES], const struct mmh_footer *footer)
 {
@@ -22,8 +25,9 @@ void mmh_footer_write(uint8_t out[MMH_FOOTER_BYTES], const struct mmh_footer *fo
     mmh_store32(out + 44, footer->page_count);
     mmh_store64(out + 48, footer->trailer);
     mmh_store64(out + 56, footer->trailer_bytes);
-    memcpy(out + 64, footer->root, MMH_HASH_BYTES);
+    memcpy(out + 64, footer->root, ROOT_FIRST_BYTES);
     memcpy(out + 96, footer->header, MMH_HEADER_BYTES);
+    memcpy(out + 224, footer->root + ROOT_FIRST_BYTES, MMH_HASH_BYTES - ROOT_FIRST_BYTES);
     mmh_store32(out + 252, mmh_crc32(out, 252));
 }
 
@@ -39,8 +43,11 @@ bool mmh_footer_read(struct mmh_footer *footer, const uint8_t in[MMH_FOOTER_BYTE
     footer->page_count = mmh_load32(in + 44);
     footer->trailer = mmh_load64(in + 48);
     footer->trailer_bytes = mmh_load64(in + 56);
-    memcpy(footer->root, in + 64, MMH_HASH_BYTES);
     memcpy(footer->header, in + 96, MMH_HEADER_BYTES);
+    size_t hash_bytes = mmh_hash_bytes(footer->header[14]);
+    memset(footer->root, 0, sizeof footer->root);
+    memcpy(footer->root, in + 64, ROOT_FIRST_BYTES);
+    memcpy(footer->root + ROOT_FIRST_BYTES, in + 224, hash_bytes - ROOT_FIRST_BYTES);
 
     /* Sizes below 2^62 first, so that the sums cannot overflow. */
     const uint64_t limit = UINT64_C(1) << 62;
@@ -48,11 +55,12 @@ bool mmh_footer_read(struct mmh_footer *footer, const uint8_t in[MMH_FOOTER_BYTE
         footer->index_bytes > limit || footer->trailer > limit || footer->trailer_bytes > limit)
         return false;
     return footer->index_a >= MMH_HEADER_BYTES &&
-           footer->index_a + footer->index_bytes == footer->trailer &&
+           footer->index_a + footer->index_bytes <= footer->trailer &&
+           footer->trailer_bytes <= MMH_TRAILER_BYTES_MAX &&
            footer->trailer + footer->trailer_bytes + MMH_FOOTER_BYTES == footer->index_b &&
            footer->index_b + footer->index_bytes + MMH_FOOTER_BYTES == footer->container_bytes &&
-           footer->table_bytes <= footer->index_bytes &&
-           (uint64_t)footer->page_count * MMH_PAGE_ENTRY_BYTES == footer->table_bytes;
+           footer->table_bytes <= footer->index_bytes && footer->page_count &&
+           (uint64_t)footer->page_count * (MMH_PAGE_HEAD_BYTES + hash_bytes) == footer->table_bytes;
 }
 
 void mmh_header_write(uint8_t out[MMH_HEADER_BYTES], const struct mmh_container_options *options)
@@ -63,6 +71,11 @@ void mmh_header_write(uint8_t out[MMH_HEADER_BYTES], const struct mmh_container_
     mmh_store16(out + 10, MMH_FORMAT_MINOR);
     mmh_store16(out + 12, MMH_FORMAT_DRAFT);
     out[14] = (uint8_t)options->hash_suite;
+    out[15] = (uint8_t)options->aead_suite;
+    if (options->aead_suite) {
+        mmh_store32(out + 16, MMH_REQUIRED_SEALED);
+        memcpy(out + MMH_COMMITMENT_AT, options->keys->commitment, MMH_COMMITMENT_BYTES);
+    }
     mmh_store32(out + 20, options->times ? MMH_OPTIONAL_TIMES : 0);
     mmh_store32(out + 24, MMH_SEGMENT_ALIGNMENT);
     mmh_store32(out + 28, MMH_CHUNK_ALIGNMENT);
@@ -75,7 +88,7 @@ bool mmh_header_crc_right(const uint8_t in[MMH_HEADER_BYTES])
 }
 
 mmh_status mmh_header_check(const uint8_t in[MMH_HEADER_BYTES], unsigned *hash_suite,
-                            mmh_error *err)
+                            unsigned *aead_suite, mmh_error *err)
 {
     if (!mmh_header_crc_right(in))
         return mmh_fail(err, MMH_E_CORRUPT, "the header is damaged (checksum)");
@@ -101,8 +114,12 @@ mmh_status mmh_header_check(const uint8_t in[MMH_HEADER_BYTES], unsigned *hash_s
         return mmh_fail(err, MMH_E_UNSUPPORTED, "hash suite %u (%s) is not in this build",
                         *hash_suite, name ? name : "unknown");
     }
-    if (in[15] != 0)
-        return mmh_fail(err, MMH_E_UNSUPPORTED, "encryption suite %u is not in this build", in[15]);
+    *aead_suite = in[15];
+    if (*aead_suite != MMH_AEAD_NONE && !mmh_aead_name(*aead_suite))
+        return mmh_fail(err, MMH_E_UNSUPPORTED, "encryption suite %u is not in this build",
+                        *aead_suite);
+    if ((*aead_suite != MMH_AEAD_NONE) != ((required & MMH_REQUIRED_SEALED) != 0))
+        return mmh_fail(err, MMH_E_CORRUPT, "the header says both, encrypted and not");
     return MMH_OK;
 }
 
@@ -111,6 +128,7 @@ mmh_status mmh_root_hash(uint8_t root[MMH_HASH_BYTES], unsigned suite,
                          size_t table_bytes, mmh_error *err)
 {
     mmh_hasher hasher;
+    memset(root, 0, MMH_HASH_BYTES);
     mmh_status status = mmh_hasher_init(&hasher, suite, MMH_DOMAIN_ROOT, err);
     if (status != MMH_OK)
         return status;

@@ -9,11 +9,10 @@
 #include "container/container.h"
 
 enum {
-    MMH_HEADER_BYTES = 128,
-    MMH_FOOTER_BYTES = 256,
+    MMH_COMMITMENT_AT = 32,   /* in the header */
     MMH_PAGE_BYTES = 1 << 18, /* decoded */
-    MMH_PAGE_ENTRY_BYTES = 40,
-    MMH_INDEX_VERSION = 1,
+    MMH_PAGE_HEAD_BYTES = 8,  /* of a page's entry, before its hash */
+    MMH_INDEX_VERSION = 2,
     MMH_INDEX_FLOOR_BYTES = 1 << 20, /* that any index may decode to */
     MMH_INDEX_RATIO = 16             /* and for each byte that it is stored in */
 };
@@ -22,7 +21,10 @@ enum {
 #define MMH_FOOTER_MAGIC "MMHFOOT\n"
 
 enum { MMH_OPTIONAL_TIMES = 1u << 2 };
-enum { MMH_REQUIRED_KNOWN = 0 }; /* required features that this reader knows */
+#define MMH_PAGE_SEALED (UINT32_C(1) << 31)
+
+enum { MMH_REQUIRED_SEALED = 1 };
+enum { MMH_REQUIRED_KNOWN = MMH_REQUIRED_SEALED }; /* required features that this reader knows */
 enum { MMH_BLOCK_BIG_ENDIAN = 1, MMH_BLOCK_MODEL = 2, MMH_BLOCK_FLAGS = 3 };
 enum {
     MMH_TENSOR_BIG_ENDIAN = 1,
@@ -31,14 +33,13 @@ enum {
     MMH_TENSOR_FLAGS = 7
 };
 
-struct mmh_footer {
-    uint64_t container_bytes, index_a, index_b, index_bytes, trailer, trailer_bytes;
-    uint32_t table_bytes, page_count;
-    uint8_t root[MMH_HASH_BYTES];
-    uint8_t header[MMH_HEADER_BYTES];
-};
-
 void mmh_footer_write(uint8_t out[MMH_FOOTER_BYTES], const struct mmh_footer *footer);
+
+/* Bytes of an entry of the page table. */
+static inline size_t mmh_page_entry_bytes(unsigned hash_suite)
+{
+    return MMH_PAGE_HEAD_BYTES + mmh_hash_bytes(hash_suite);
+}
 
 /* The most that the pages of an index may decode to whose table and pages take `index_bytes`. */
 static inline uint64_t mmh_index_bound(uint64_t index_bytes)
@@ -54,10 +55,10 @@ void mmh_header_write(uint8_t out[MMH_HEADER_BYTES], const struct mmh_container_
 
 /* Check the header: CRC first, then magic, version, features, suites. */
 mmh_status mmh_header_check(const uint8_t in[MMH_HEADER_BYTES], unsigned *hash_suite,
-                            mmh_error *err);
+                            unsigned *aead_suite, mmh_error *err);
 bool mmh_header_crc_right(const uint8_t in[MMH_HEADER_BYTES]);
 
-/* The Merkle root over header and page table. */
+/* The Merkle root over header and page table; zeros behind it. */
 mmh_status mmh_root_hash(uint8_t root[MMH_HASH_BYTES], unsigned suite,
                          const uint8_t header[MMH_HEADER_BYTES], const uint8_t *table,
                          size_t table_bytes, mmh_error *err);

@@ -35,7 +35,7 @@ bool mmh_hash_suite_available(unsigned suite)
     if (suite == MMH_HASH_BLAKE3)
         return true;
 #endif
-    return suite == MMH_HASH_SHA256;
+    return suite == MMH_HASH_SHA256 || suite == MMH_HASH_SHA384;
 }
 
 unsigned mmh_hash_suite_default(void)
@@ -57,14 +57,15 @@ mmh_status mmh_hasher_init(mmh_hasher *hasher, unsigned suite, enum mmh_hash_dom
         return MMH_OK;
     }
 #endif
-    if (suite != MMH_HASH_SHA256) {
+    if (suite != MMH_HASH_SHA256 && suite != MMH_HASH_SHA384) {
         const char *name = mmh_hash_suite_name(suite);
         return mmh_fail(err, MMH_E_UNSUPPORTED, "hash suite %u (%s) is not in this build", suite,
                         name ? name : "unknown");
     }
     ERR_set_mark(); /* what fails here is ours to tell, and no business of the caller's queue */
     hasher->openssl = EVP_MD_CTX_new();
-    if (!hasher->openssl || EVP_DigestInit_ex(hasher->openssl, EVP_sha256(), NULL) != 1 ||
+    const EVP_MD *function = suite == MMH_HASH_SHA384 ? EVP_sha384() : EVP_sha256();
+    if (!hasher->openssl || EVP_DigestInit_ex(hasher->openssl, function, NULL) != 1 ||
         EVP_DigestUpdate(hasher->openssl, &prefix, 1) != 1) {
         mmh_hasher_abandon(hasher);
         ERR_pop_to_mark();
@@ -87,12 +88,12 @@ mmh_status mmh_hasher_update(mmh_hasher *hasher, const void *data, size_t bytes,
     return MMH_OK;
 }
 
-mmh_status mmh_hasher_final(mmh_hasher *hasher, uint8_t digest[MMH_HASH_BYTES], mmh_error *err)
+mmh_status mmh_hasher_final(mmh_hasher *hasher, uint8_t *digest, mmh_error *err)
 {
 #ifdef MMH_HAVE_BLAKE3
     if (hasher->suite == MMH_HASH_BLAKE3) {
         blake3_hasher_finalize((const blake3_hasher *)(const void *)hasher->blake3, digest,
-                               MMH_HASH_BYTES);
+                               mmh_hash_bytes(MMH_HASH_BLAKE3));
         return MMH_OK;
     }
 #endif
@@ -107,8 +108,8 @@ void mmh_hasher_abandon(mmh_hasher *hasher)
     hasher->openssl = NULL;
 }
 
-mmh_status mmh_hash(uint8_t digest[MMH_HASH_BYTES], unsigned suite, enum mmh_hash_domain domain,
-                    const void *data, size_t bytes, mmh_error *err)
+mmh_status mmh_hash(uint8_t *digest, unsigned suite, enum mmh_hash_domain domain, const void *data,
+                    size_t bytes, mmh_error *err)
 {
     mmh_hasher hasher;
     mmh_status status = mmh_hasher_init(&hasher, suite, domain, err);

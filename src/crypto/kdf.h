@@ -10,10 +10,20 @@
 
 enum mmh_kdf_hash { MMH_KDF_SHA256, MMH_KDF_SHA384 };
 
+enum { MMH_KDF_HASH_BYTES_MAX = 48 };
+
+size_t mmh_kdf_hash_bytes(enum mmh_kdf_hash hash); /* 32, 48 */
+
 /* HKDF (RFC 5869), extract and expand. salt and info may be NULL with 0. */
 mmh_status mmh_hkdf(uint8_t *out, size_t out_bytes, enum mmh_kdf_hash hash, const void *salt,
                     size_t salt_bytes, const void *key, size_t key_bytes, const void *info,
                     size_t info_bytes, mmh_error *err);
+
+/* Its halves: prk has mmh_kdf_hash_bytes(hash) bytes. */
+mmh_status mmh_hkdf_extract(uint8_t *prk, enum mmh_kdf_hash hash, const void *salt,
+                            size_t salt_bytes, const void *key, size_t key_bytes, mmh_error *err);
+mmh_status mmh_hkdf_expand(uint8_t *out, size_t out_bytes, enum mmh_kdf_hash hash,
+                           const uint8_t *prk, const void *info, size_t info_bytes, mmh_error *err);
 
 /* HMAC, its first 32 bytes, of several pieces one after another. */
 struct mmh_piece {

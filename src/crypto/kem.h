@@ -3,8 +3,16 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  *
- * Encodings are those of docs/format.md section 15. Secret keys in memory are as each suite says;
- * how they are kept in files is crypto/key.h's.
+ * Public keys and what is sent are encoded as docs/format.md section 15 says. In memory a secret key is
+ *
+ *     x25519             the scalar, 32 bytes
+ *     ml-kem-768, -1024  the seed d || z, 64 bytes; decapsulate takes FIPS 203's expanded key as well
+ *     x-wing             ML-KEM-768's seed, then X25519's scalar, 96 bytes (mmh_x_wing_expand)
+ *     mceliece...        libmceliece's secret key; with X25519 that and the scalar
+ *     rsa-oaep           DER of PKCS#8
+ *
+ * How it is kept in files is crypto/key.h's. McEliece runs on a stack of its own, so that a caller's may
+ * be small.
  */
 #ifndef MMH_KEM_H
 #define MMH_KEM_H
@@ -26,7 +34,14 @@ enum mmh_kem_id { /* also stanza kinds, on disk: never reused */
                   MMH_KEM_PASSPHRASE = 12 /* a stanza kind alone: no line of the table */
 };
 
-enum { MMH_KEM_SHARED_BYTES_MAX = 64 };
+enum {
+    MMH_KEM_SHARED_BYTES_MAX = 64,
+    MMH_KEM_ENC_BYTES_MAX = 2048, /* RSA's, of 16384 bits */
+    MMH_X25519_BYTES = 32,        /* of scalars, public keys and shared secrets */
+    MMH_ML_KEM_SEED_BYTES = 64,
+    MMH_X_WING_SEED_BYTES = 32,
+    MMH_X_WING_SECRET_BYTES = MMH_ML_KEM_SEED_BYTES + MMH_X25519_BYTES
+};
 
 /* How the file key is wrapped under the shared secret: section 15's A, B and H. */
 enum mmh_kem_wrap { MMH_WRAP_AGE, MMH_WRAP_HKDF384, MMH_WRAP_HPKE };
@@ -42,6 +57,8 @@ struct mmh_kem {
 
     /* MMH_E_MEMORY, MMH_E_IO; of RSA MMH_E_UNSUPPORTED (crypto/key.h makes those). */
     mmh_status (*generate)(uint8_t *public_key, uint8_t *secret_key, mmh_error *err);
+    /* The public key of a secret one of secret_bytes; NULL: it cannot be had so (McEliece, RSA). */
+    mmh_status (*derive)(uint8_t *public_key, const uint8_t *secret_key, mmh_error *err);
     /*
      * MMH_E_KEY if the public key is no key (wrong length, modulus, low order).
      *
@@ -62,5 +79,9 @@ const struct mmh_kem *mmh_kem_by_id(unsigned id);        /* NULL: not in this bu
 const struct mmh_kem *mmh_kem_by_name(const char *name); /* NULL likewise */
 const char *
 mmh_kem_name(unsigned id); /* of stanza kinds too, in this build or not; NULL: unknown */
+
+/* X-Wing's secret key as in memory, out of the seed that its draft has for one. */
+mmh_status mmh_x_wing_expand(uint8_t secret_key[MMH_X_WING_SECRET_BYTES],
+                             const uint8_t seed[MMH_X_WING_SEED_BYTES], mmh_error *err);
 
 #endif

@@ -48,12 +48,19 @@ static struct place place_of(const struct range *range, uint64_t at)
     return place;
 }
 
-static bool same_chunk(const struct mmh_chunk_entry *first, const struct mmh_chunk_entry *second)
+/* Whether two chunks, or NULLs, are the same; their readers are of one hash suite. What is sealed says
+ * nothing of what it holds: of encrypted containers only the same chunk of one is. */
+static bool same_chunk(const mmh_reader *first_reader, const struct mmh_chunk_entry *first,
+                       const mmh_reader *second_reader, const struct mmh_chunk_entry *second)
 {
+    const mmh_container_reader *a = &first_reader->container, *b = &second_reader->container;
     if (!first || !second)
         return first == second;
+    if (a->aead_suite || b->aead_suite)
+        return memcmp(a->root, b->root, MMH_HASH_BYTES) == 0 &&
+               first - a->index.chunks == second - b->index.chunks;
     return first->bytes == second->bytes && first->codec_id == second->codec_id &&
-           memcmp(first->hash, second->hash, MMH_HASH_BYTES) == 0;
+           memcmp(first->hash, second->hash, a->hash_bytes) == 0;
 }
 
 /* Whether two ranges are the same parts of the same chunks, decoded in the same way. */
@@ -70,7 +77,8 @@ static bool same_chunks(const struct range *first, const struct range *second)
             a.block->big_endian != b.block->big_endian ||
             mmh_block_chunk_bytes(a.block, a.index) != mmh_block_chunk_bytes(b.block, b.index) ||
             a.block->chunk_bytes != b.block->chunk_bytes || a.index != b.index ||
-            !same_chunk(a.chunk, b.chunk) || !same_chunk(a.model, b.model))
+            !same_chunk(first->reader, a.chunk, second->reader, b.chunk) ||
+            !same_chunk(first->reader, a.model, second->reader, b.model))
             return false;
         done += a.left;
     }
@@ -444,7 +452,7 @@ mmh_status mmh_compare_files(mmh_reader *first, uint64_t first_file, mmh_reader 
     bool digests = !first->originals && !second->originals &&
                    first->container.hash_suite == second->container.hash_suite;
     if (digests && a.bytes == b.bytes &&
-        memcmp(a_file->digest, b_file->digest, MMH_HASH_BYTES) == 0) {
+        memcmp(a_file->digest, b_file->digest, first->container.hash_bytes) == 0) {
         same = shorter;
     } else if (shorter && (offset || a.bytes == b.bytes)) {
         mmh_context_begin(first->context, "compare", 2 * shorter);

@@ -203,7 +203,7 @@ static mmh_status produce(void *context, size_t job, unsigned worker_index, mmh_
     clock = mmh_stage_add(&times->read_ns, clock);
     size_t slices = mmh_slices_inside(block->offset, (size_t)block->bytes, file->info.bytes);
     status = mmh_context_room(packing->context, &slot->hashes, &slot->hashes_room,
-                              slices * MMH_HASH_BYTES, err);
+                              slices * mmh_hash_bytes(packing->hash_suite), err);
     if (status == MMH_OK)
         status = mmh_slices_hash(slot->hashes, packing->hash_suite, slot->raw, block->offset,
                                  (size_t)block->bytes, file->info.bytes, err);

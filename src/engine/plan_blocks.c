@@ -37,11 +37,11 @@ struct run {
     mmh_dtype records; /* not OPAQUE: opaque bytes that are records of this block type */
     bool big_endian;
     const struct mmh_survey *survey;
-    struct mmh_signature signature; /* of all of it */
-    size_t extents;                 /* that it is made of */
-    bool major;                     /* one of them is, and `survey` is of the first such */
-    size_t first_part, part_count;  /* in the file's list */
-    bool mixed;                     /* elements of the mixed block that it lies in */
+    struct mmh_bit_signature signature; /* of all of it */
+    size_t extents;                     /* that it is made of */
+    bool major;                         /* one of them is, and `survey` is of the first such */
+    size_t first_part, part_count;      /* in the file's list */
+    bool mixed;                         /* elements of the mixed block that it lies in */
 };
 
 /* The runs of a file, and their parts. */

@@ -254,8 +254,11 @@ mmh_status mmh_container(mmh_reader *reader, mmh_container_info *out, mmh_error 
         .by_dtype_count = reader->by_dtype_count,
         .by_codec = reader->by_codec,
         .by_codec_count = reader->by_codec_count,
+        .encrypted = container->aead_suite != MMH_AEAD_NONE,
+        .root_bytes = container->hash_bytes,
     };
     memcpy(info.root, container->root, sizeof info.root);
+    memcpy(info.whole_root, container->root, sizeof info.whole_root);
     return info_give(out, &info, sizeof info, "mmh_container_info", err);
 }
 
@@ -337,8 +340,9 @@ mmh_status mmh_file(mmh_reader *reader, uint64_t file, mmh_file_info *out, mmh_e
         .format = mmh_format_name(entry->record.format),
         .link_target = entry->record.target,
         .digest = entry->record.digest,
-        .digest_bytes =
-            entry->record.kind == MMH_FILE_REGULAR && !reader->originals ? MMH_HASH_BYTES : 0,
+        .digest_bytes = entry->record.kind == MMH_FILE_REGULAR && !reader->originals
+                          ? reader->container.hash_bytes
+                          : 0,
         .tensor_count = entry->tensor_count,
         .stored_bytes = range_stored(reader, entry, 0, entry->record.bytes),
         .remark_count = reader->originals ? mmh_originals_map(reader, file)->remark_count : 0,

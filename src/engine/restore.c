@@ -180,7 +180,7 @@ static mmh_status run_produce(void *context, size_t job, unsigned worker_index, 
         uint64_t file_bytes = reader->container.index.files[block->file].record.bytes;
         size_t slices = mmh_slices_inside(begin, (size_t)run.bytes, file_bytes);
         status = mmh_context_room(restoring->context, &slot->hashes, &slot->hashes_room,
-                                  slices * MMH_HASH_BYTES, err);
+                                  slices * reader->container.hash_bytes, err);
         if (status == MMH_OK)
             status = mmh_slices_hash(slot->hashes, reader->container.hash_suite, slot->data, begin,
                                      (size_t)run.bytes, file_bytes, err);
@@ -225,7 +225,8 @@ static mmh_status digest_compare(struct mmh_restoring *restoring, mmh_error *err
     uint8_t digest[MMH_HASH_BYTES];
     restoring->digest_open = false;
     mmh_status status = mmh_digest_final(restoring->digest, digest, err);
-    if (status != MMH_OK || memcmp(digest, record->digest, sizeof digest) == 0)
+    if (status != MMH_OK ||
+        memcmp(digest, record->digest, restoring->reader->container.hash_bytes) == 0)
         return status;
     if (restoring->damages) {
         mmh_error problem = { .message = "decodes to other content than was packed" };

@@ -125,10 +125,10 @@ static void look(struct mmh_survey *survey, const struct mmh_extent *extent, uin
     survey->alone = values_repeat(data, elements, bytes) || low_byte_skewed(data, elements, bytes);
 }
 
-bool mmh_survey_minor_joins(struct mmh_signature *run, uint64_t run_elements,
-                            const struct mmh_signature *next, uint64_t next_elements)
+bool mmh_survey_minor_joins(struct mmh_bit_signature *run, uint64_t run_elements,
+                            const struct mmh_bit_signature *next, uint64_t next_elements)
 {
-    struct mmh_signature both = {
+    struct mmh_bit_signature both = {
         .sign = run->sign == next->sign ? run->sign : 0,
         .zeros = run->zeros,
         .trailing_zeros = MMH_MIN(run->trailing_zeros, next->trailing_zeros),
@@ -145,7 +145,7 @@ bool mmh_survey_minor_joins(struct mmh_signature *run, uint64_t run_elements,
 struct run {
     const struct mmh_survey *first;  /* major one of them, or their first; NULL: none */
     const struct mmh_extent *extent; /* the same */
-    struct mmh_signature signature;
+    struct mmh_bit_signature signature;
     uint64_t elements;
 };
 

@@ -17,7 +17,7 @@ enum {
 };
 
 /* What the bits of an extent, or of several that are coded together, have in common. */
-struct mmh_signature {
+struct mmh_bit_signature {
     uint8_t sign;           /* 1: all positive, 2: all negative, else 0 */
     uint8_t zeros;          /* elements that are: 0 few, 1 many, 2 all */
     uint8_t trailing_zeros; /* of every element; 64 if they are zero */
@@ -30,7 +30,7 @@ struct mmh_survey {
     bool alone;    /* equal to another one (stored once), or better coded by itself */
     bool compared; /* it might join those before it */
     bool joins;    /* and is better coded with them; minor ones are not asked */
-    struct mmh_signature signature;
+    struct mmh_bit_signature signature;
     uint64_t fingerprint[2]; /* of its bytes */
 };
 
@@ -46,8 +46,8 @@ mmh_status mmh_survey_file(struct mmh_survey *survey, mmh_context *context, cons
 
 /* Whether a minor extent and its neighbour lose little, signs and trailing zeros that one has and
  * the other not, compared with what a block costs. `run` [run_elements] is then what both have. */
-bool mmh_survey_minor_joins(struct mmh_signature *run, uint64_t run_elements,
-                            const struct mmh_signature *next, uint64_t next_elements);
+bool mmh_survey_minor_joins(struct mmh_bit_signature *run, uint64_t run_elements,
+                            const struct mmh_bit_signature *next, uint64_t next_elements);
 
 /*
  * Settle by coding which of some neighbours join: extents [count <= MMH_SURVEY_BATCH], seen, of one

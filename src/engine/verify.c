@@ -200,12 +200,13 @@ mmh_status mmh_verify(mmh_context *context, const char *container, const mmh_ver
     mmh_restore_report(report, &restoring, begin, 0);
     if (status == MMH_OK && reader->container.mended) {
         unsigned mended = reader->container.mended;
-        status = mmh_fail(err, MMH_E_CORRUPT, "%s: damaged, and can be restored:%s%s%s%s%s",
+        status = mmh_fail(err, MMH_E_CORRUPT, "%s: damaged, and can be restored:%s%s%s%s%s%s",
                           container, mended & MMH_MENDED_HEADER ? " header" : "",
                           mended & MMH_MENDED_INDEX ? " index" : "",
                           mended & MMH_MENDED_FOOTER ? " footer" : "",
                           mended & MMH_SPARE_DAMAGED ? " spare copy" : "",
-                          mended & MMH_PADDING_DAMAGED ? " padding" : "");
+                          mended & MMH_PADDING_DAMAGED ? " padding" : "",
+                          mended & MMH_TRAILER_DAMAGED ? " trailer" : "");
     }
     mmh_context_end(context, status);
     mmh_restoring_release(&restoring);

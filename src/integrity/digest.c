@@ -41,7 +41,7 @@ mmh_status mmh_slices_hash(uint8_t *hashes, unsigned suite, const uint8_t *data,
 {
     size_t begin, end;
     slices_inside(&begin, &end, offset, bytes, file_bytes);
-    for (size_t at = begin; at < end; at += MMH_SLICE_BYTES, hashes += MMH_HASH_BYTES) {
+    for (size_t at = begin; at < end; at += MMH_SLICE_BYTES, hashes += mmh_hash_bytes(suite)) {
         size_t length = end - at < MMH_SLICE_BYTES ? end - at : MMH_SLICE_BYTES;
         mmh_status status = mmh_hash(hashes, suite, MMH_DOMAIN_SLICE, data + at, length, err);
         if (status != MMH_OK)
@@ -82,7 +82,7 @@ static mmh_status carry_add(mmh_digest *digest, const uint8_t *data, size_t byte
     digest->carry_bytes = 0;
     if (status != MMH_OK)
         return status;
-    return mmh_hasher_update(&digest->content, hash, sizeof hash, err);
+    return mmh_hasher_update(&digest->content, hash, mmh_hash_bytes(digest->suite), err);
 }
 
 mmh_status mmh_digest_add(mmh_digest *digest, const uint8_t *data, size_t bytes,
@@ -99,7 +99,8 @@ mmh_status mmh_digest_add(mmh_digest *digest, const uint8_t *data, size_t bytes,
         return status;
     if (begin < end) {
         size_t slices = (end - begin + MMH_SLICE_BYTES - 1) / MMH_SLICE_BYTES;
-        status = mmh_hasher_update(&digest->content, hashes, slices * MMH_HASH_BYTES, err);
+        status = mmh_hasher_update(&digest->content, hashes, slices * mmh_hash_bytes(digest->suite),
+                                   err);
         if (status != MMH_OK)
             return status;
         digest->position += end - begin;
@@ -107,7 +108,7 @@ mmh_status mmh_digest_add(mmh_digest *digest, const uint8_t *data, size_t bytes,
     return carry_add(digest, data + end, bytes - end, err);
 }
 
-mmh_status mmh_digest_final(mmh_digest *digest, uint8_t out[MMH_HASH_BYTES], mmh_error *err)
+mmh_status mmh_digest_final(mmh_digest *digest, uint8_t *out, mmh_error *err)
 {
     assert(digest->position == digest->file_bytes && !digest->carry_bytes);
     return mmh_hasher_final(&digest->content, out, err);

@@ -19,7 +19,7 @@ enum { MMH_SLICE_BYTES = 1 << 16 };
 /* Slices that lie wholly inside [offset, offset + bytes) of a file of file_bytes. */
 size_t mmh_slices_inside(uint64_t offset, size_t bytes, uint64_t file_bytes);
 
-/* Hash them: hashes [mmh_slices_inside() * MMH_HASH_BYTES]. data [bytes] is the piece. */
+/* Hash them: hashes [mmh_slices_inside() * mmh_hash_bytes(suite)]. data [bytes] is the piece. */
 mmh_status mmh_slices_hash(uint8_t *hashes, unsigned suite, const uint8_t *data, uint64_t offset,
                            size_t bytes, uint64_t file_bytes, mmh_error *err);
 
@@ -39,8 +39,8 @@ mmh_status mmh_digest_init(mmh_digest *digest, unsigned suite, uint64_t file_byt
 mmh_status mmh_digest_add(mmh_digest *digest, const uint8_t *data, size_t bytes,
                           const uint8_t *hashes, mmh_error *err);
 
-/* All file_bytes have been added. */
-mmh_status mmh_digest_final(mmh_digest *digest, uint8_t out[MMH_HASH_BYTES], mmh_error *err);
+/* All file_bytes have been added. out [mmh_hash_bytes(suite)]. */
+mmh_status mmh_digest_final(mmh_digest *digest, uint8_t *out, mmh_error *err);
 void mmh_digest_abandon(mmh_digest *digest);
 
 /* CRC-32 (IEEE, as in zlib and PNG). */

@@ -13,9 +13,8 @@ enum { CHUNKS_MAX = 4096 /* whose hashes are made */ };
 
 static void seal_pages(uint8_t *table, size_t table_bytes, size_t index_bytes, unsigned suite)
 {
-    size_t within = table_bytes;
-    for (size_t entry = 0; entry + MMH_PAGE_ENTRY_BYTES <= table_bytes;
-         entry += MMH_PAGE_ENTRY_BYTES) {
+    size_t within = table_bytes, entry_bytes = mmh_page_entry_bytes(suite);
+    for (size_t entry = 0; entry + entry_bytes <= table_bytes; entry += entry_bytes) {
         size_t stored = mmh_load32(table + entry);
         if (stored > index_bytes - within)
             return;
@@ -27,8 +26,11 @@ static void seal_pages(uint8_t *table, size_t table_bytes, size_t index_bytes, u
 static void seal_footer(uint8_t *footer, const uint8_t *header, const uint8_t *table,
                         size_t table_bytes, unsigned suite)
 {
+    uint8_t root[MMH_HASH_BYTES];
     memcpy(footer + 96, header, MMH_HEADER_BYTES);
-    (void)mmh_root_hash(footer + 64, suite, header, table, table_bytes, NULL);
+    (void)mmh_root_hash(root, suite, header, table, table_bytes, NULL);
+    memcpy(footer + 64, root, 32);
+    memcpy(footer + 224, root + 32, MMH_HASH_BYTES - 32);
     mmh_store32(footer + 252, mmh_crc32(footer, 252));
 }
 
@@ -57,26 +59,24 @@ static void seal_chunks(uint8_t *index, size_t index_bytes, const uint8_t *chunk
     uint32_t sizes[CHUNKS_MAX];
     uint64_t offsets[CHUNKS_MAX], end = 0;
     mmh_cursor_init(&in, index, index_bytes);
+    size_t hash_bytes = mmh_hash_bytes(suite);
     mmh_cursor_skip(&in, 4);
-    mmh_cursor_skip(&in, (size_t)mmh_cursor_varint(&in));
-    mmh_cursor_skip(&in, 1);
     uint64_t count = mmh_cursor_varint(&in);
     if (count > CHUNKS_MAX)
         return;
-    mmh_cursor_skip(&in, (size_t)count);
     for (uint64_t i = 0; i < count; i++)
         sizes[i] = (uint32_t)mmh_cursor_varint(&in);
     for (uint64_t i = 0; i < count; i++) {
         offsets[i] = end + mmh_cursor_varint(&in);
         end = offsets[i] + sizes[i];
     }
-    if (mmh_cursor_failed(&in) || count * MMH_HASH_BYTES > mmh_cursor_left(&in))
+    if (mmh_cursor_failed(&in) || count * hash_bytes > mmh_cursor_left(&in))
         return;
     uint8_t *hashes = index + mmh_cursor_position(&in);
     for (uint64_t i = 0; i < count; i++)
         if (offsets[i] <= chunks_bytes && sizes[i] <= chunks_bytes - offsets[i])
-            (void)mmh_hash(hashes + i * MMH_HASH_BYTES, suite, MMH_DOMAIN_CHUNK,
-                           chunks + offsets[i], sizes[i], NULL);
+            (void)mmh_hash(hashes + i * hash_bytes, suite, MMH_DOMAIN_CHUNK, chunks + offsets[i],
+                           sizes[i], NULL);
 }
 
 uint8_t *sealed_parts(size_t *out_bytes, const uint8_t *data, size_t bytes)
@@ -87,7 +87,8 @@ uint8_t *sealed_parts(size_t *out_bytes, const uint8_t *data, size_t bytes)
     size_t index_bytes = MMH_MIN((size_t)mmh_load32(data), bytes - 4);
     size_t chunks_bytes = bytes - 4 - index_bytes;
     size_t pages = mmh_divide_up(index_bytes, MMH_PAGE_BYTES);
-    size_t table_bytes = pages * MMH_PAGE_ENTRY_BYTES, stored = table_bytes + index_bytes;
+    size_t entry_bytes = mmh_page_entry_bytes(options.hash_suite);
+    size_t table_bytes = pages * entry_bytes, stored = table_bytes + index_bytes;
     struct mmh_footer footer = { .index_a = MMH_HEADER_BYTES + chunks_bytes,
                                  .index_bytes = stored,
                                  .table_bytes = (uint32_t)table_bytes,
@@ -104,8 +105,8 @@ uint8_t *sealed_parts(size_t *out_bytes, const uint8_t *data, size_t bytes)
     seal_chunks(index, index_bytes, container + MMH_HEADER_BYTES, chunks_bytes, options.hash_suite);
     for (size_t i = 0; i < pages; i++) {
         uint32_t page = (uint32_t)MMH_MIN(index_bytes - i * MMH_PAGE_BYTES, (size_t)MMH_PAGE_BYTES);
-        mmh_store32(table + i * MMH_PAGE_ENTRY_BYTES, page);
-        mmh_store32(table + i * MMH_PAGE_ENTRY_BYTES + 4, page);
+        mmh_store32(table + i * entry_bytes, page);
+        mmh_store32(table + i * entry_bytes + 4, page);
     }
     seal_pages(table, table_bytes, stored, options.hash_suite);
     uint8_t *spare = container + footer.trailer, *last = container + footer.index_b + stored;

@@ -44,13 +44,14 @@ static void put(const char *folder, const char *kind, const char *name, const ch
 static void put_parts(const char *folder, const char *name, const struct mmh_footer *footer)
 {
     const uint8_t *table = container + footer->index_a, *page = table + footer->table_bytes;
+    size_t entry_bytes = mmh_page_entry_bytes(footer->header[14]);
     size_t chunks_bytes = (size_t)footer->index_a - MMH_HEADER_BYTES, bytes = 4;
     uint8_t *parts = malloc(4 + (size_t)footer->page_count * MMH_PAGE_BYTES + chunks_bytes);
     if (!parts)
         exit(1);
     for (uint32_t i = 0; i < footer->page_count; i++) {
-        size_t stored = mmh_load32(table + i * MMH_PAGE_ENTRY_BYTES);
-        size_t decoded = mmh_load32(table + i * MMH_PAGE_ENTRY_BYTES + 4);
+        size_t stored = mmh_load32(table + i * entry_bytes);
+        size_t decoded = mmh_load32(table + i * entry_bytes + 4);
         if (stored == decoded)
             memcpy(parts + bytes, page, stored);
         else if (ZSTD_decompress(parts + bytes, decoded, page, stored) != decoded)
