@@ -13,7 +13,6 @@
 
 #include "cli/host.h"
 #include "cli/keyring.h"
-#include "cli/profile.h"
 #include "cli/progress.h"
 
 mmh_pack_options mmh_cli_pack_options(const struct mmh_cli_options *options)
@@ -36,10 +35,11 @@ mmh_pack_options mmh_cli_pack_options(const struct mmh_cli_options *options)
         .counter = options->counter,
         .parity = options->parity,
     };
-    const struct mmh_profile *profile = options->profile ? mmh_profile_find(options->profile)
-                                                         : NULL;
-    if (profile && !options->sha256 && !options->blake3)
-        pack.sha384 = pack.sha384 || profile->sha384;
+    mmh_profile_info profile = mmh_cli_profile(options);
+    if (!pack.sha256 && !pack.blake3 && !pack.sha384 && profile.hash_suite) {
+        pack.sha256 = strcmp(profile.hash_suite, "sha256") == 0;
+        pack.sha384 = strcmp(profile.hash_suite, "sha384") == 0;
+    }
     const struct mmh_keyring *keyring = options->keyring;
     if (keyring) {
         pack.recipients = keyring->recipients.keys;
@@ -53,11 +53,18 @@ mmh_pack_options mmh_cli_pack_options(const struct mmh_cli_options *options)
     return pack;
 }
 
+mmh_profile_info mmh_cli_profile(const struct mmh_cli_options *options)
+{
+    mmh_profile_info info = { .struct_size = sizeof info };
+    for (size_t i = 0; options->profile && mmh_profile(i, &info, NULL) == MMH_OK; i++)
+        if (strcmp(info.name, options->profile) == 0)
+            return info;
+    return (mmh_profile_info){ 0 };
+}
+
 const char *mmh_cli_aead(const struct mmh_cli_options *options)
 {
-    return options->aead    ? options->aead
-         : options->profile ? mmh_profile_find(options->profile)->aead
-                            : NULL;
+    return options->aead ? options->aead : mmh_cli_profile(options).aead;
 }
 
 /* ---- paths ---- */

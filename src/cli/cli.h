@@ -7,6 +7,7 @@
 #define MMH_CLI_H
 
 #include "mmh.h"
+#include "mmh_trust.h"
 
 #include "cli/human.h"
 #include "cli/json_out.h"
@@ -125,7 +126,6 @@ struct mmh_cli_options {
     bool detached;             /* sign: to a file beside the container, or ... */
     const char *detached_file; /* ... to this; NULL: beside it */
     bool unsign;               /* sign --remove */
-    const char *oms_key;       /* sign --oms */
     const char *bundle;        /* of Model Signing; NULL: none */
 
     /* What is required of signatures. */
@@ -155,6 +155,9 @@ enum mmh_verb mmh_verb_find(const char *name);
 
 /* What is given to mmh_pack. It points into `options`. */
 mmh_pack_options mmh_cli_pack_options(const struct mmh_cli_options *options);
+
+/* What --profile names; without it all is NULL. */
+mmh_profile_info mmh_cli_profile(const struct mmh_cli_options *options);
 
 /* The AEAD that the options ask for; NULL: the library's choice. */
 const char *mmh_cli_aead(const struct mmh_cli_options *options);

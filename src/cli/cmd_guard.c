@@ -110,6 +110,37 @@ static int sign_one(struct change *change)
     return code;
 }
 
+/* ---- Model Signing ---- */
+
+/* A bundle of the original files: of a container, a file or a folder. */
+static int bundle_one(struct change *change)
+{
+    const struct mmh_cli_options *options = change->options;
+    const struct mmh_keyring *keyring = options->keyring;
+    mmh_bundle_report report = { .struct_size = sizeof report };
+    mmh_bundle_options bundle = { .struct_size = sizeof bundle, .overwrite = options->force };
+    mmh_status status = mmh_bundle_write(change->context, change->container, options->bundle,
+                                         keyring->signers.keys, keyring->signers.count, &bundle,
+                                         &report, &change->err);
+    mmh_bar_end();
+    if (status != MMH_OK)
+        return mmh_cli_fail(options, change->container, &change->err, mmh_exit_of(status), NULL);
+    mmh_message_note("%s: %s signed, %s", options->bundle,
+                     mmh_human_things(report.file_count, "file", "files").text,
+                     mmh_human_bytes(report.bytes).text);
+    if (options->json) {
+        struct mmh_json_out out;
+        mmh_cli_json_begin(&out, options, change->container, MMH_OK, MMH_EXIT_OK);
+        mmh_json_out_text(&out, "output", options->bundle);
+        mmh_json_out_u64(&out, "files", report.file_count);
+        mmh_json_out_u64(&out, "original_bytes", report.bytes);
+        mmh_json_out_u64(&out, "signatures", mmh_keyring_signatures(keyring));
+        mmh_json_out_end(&out);
+        (void)mmh_json_out_finish(&out);
+    }
+    return MMH_EXIT_OK;
+}
+
 /* ---- encrypt ---- */
 
 static int check_encrypt(const struct change *change)
@@ -246,6 +277,12 @@ static int change_all(const struct mmh_cli_options *options, mmh_context *contex
 
 int mmh_cmd_sign(const struct mmh_cli_options *options, mmh_context *context)
 {
+    if (options->bundle && (options->detached || options->unsign || options->output))
+        return mmh_cli_refuse(options, NULL, NULL,
+                              "--bundle stands alone: it writes a file of its own");
+    if (options->bundle && options->input_count > 1)
+        return mmh_cli_refuse(options, NULL, "a folder is one model, with all that is in it",
+                              "a bundle is of one model");
     if (options->detached && options->unsign)
         return mmh_cli_refuse(options, NULL, NULL, "--detached and --remove exclude each other");
     if (options->detached && options->output)
@@ -254,7 +291,7 @@ int mmh_cmd_sign(const struct mmh_cli_options *options, mmh_context *context)
     if (!options->keyring->signers.count && !options->unsign)
         return mmh_cli_refuse(options, NULL, "--key=FILE names the private key that signs",
                               "\"mmh sign\" needs a key");
-    return change_all(options, context, sign_one);
+    return change_all(options, context, options->bundle ? bundle_one : sign_one);
 }
 
 int mmh_cmd_encrypt(const struct mmh_cli_options *options, mmh_context *context)

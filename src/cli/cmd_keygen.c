@@ -11,7 +11,6 @@
 #include "cli/host.h"
 #include "cli/keyring.h"
 #include "cli/passphrase.h"
-#include "cli/profile.h"
 
 static void tell(const struct mmh_cli_options *options, const mmh_key *key, const char *secret,
                  const char *public, bool encrypted)
@@ -67,7 +66,7 @@ static int make(const struct mmh_cli_options *options, const char *secret, const
     size_t passphrase_bytes = 0;
     bool encrypted = mmh_passphrase_wanted(options);
     if (!algorithms && options->profile)
-        algorithms = mmh_profile_find(options->profile)->algorithms;
+        algorithms = mmh_cli_profile(options).algorithms;
     mmh_status status = MMH_OK;
     if (encrypted)
         status = mmh_passphrase_new(options, secret, &passphrase, &passphrase_bytes, &err);

@@ -69,22 +69,80 @@ static int fail(const struct mmh_cli_options *options, mmh_error *err, const cha
                         err->status == MMH_E_CANCELLED ? NULL : hint);
 }
 
+char *mmh_store_folder(void)
+{
+    const char *folder = mmh_host_own_variable("MMH_TRUST");
+    if (folder && *folder)
+        return mmh_cli_format("%s", folder);
+    const char *home = mmh_host_own_variable("XDG_CONFIG_HOME");
+    if (home && *home == '/')
+        return mmh_cli_join(home, "mmh/trust");
+    home = mmh_host_own_variable("HOME");
+    return home && *home ? mmh_cli_join(home, ".config/mmh/trust") : NULL;
+}
+
+static mmh_status open_store(struct mmh_keyring *keyring, mmh_error *err)
+{
+    if (keyring->store)
+        return MMH_OK;
+    char *folder = mmh_store_folder();
+    mmh_status status = MMH_E_USAGE;
+    if (folder)
+        status = mmh_store_open(&keyring->store, folder, err);
+    else
+        snprintf(err->message, sizeof err->message,
+                 "there is no place for a trust store: neither MMH_TRUST nor HOME is set");
+    free(folder);
+    return err->status = status;
+}
+
+/* A key of the trust store, by its name or fingerprint; NULL: there is none that is believed. */
+static const mmh_key *find_stored(struct mmh_keyring *keyring, const char *name,
+                                  uint64_t *expires_seconds, mmh_error *err)
+{
+    size_t number;
+    mmh_store_key info = { .struct_size = sizeof info };
+    if (open_store(keyring, err) != MMH_OK ||
+        (err->status = mmh_store_find(keyring->store, name, &number, err)) != MMH_OK ||
+        (err->status = mmh_store_key_at(keyring->store, number, &info, err)) != MMH_OK)
+        return NULL;
+    if (!info.believed) {
+        err->status = MMH_E_UNTRUSTED;
+        snprintf(err->message, sizeof err->message, "the key \"%.200s\" of the trust store %s",
+                 info.name, info.revoked_seconds ? "is revoked" : "has expired");
+        return NULL;
+    }
+    *expires_seconds = info.expires_seconds;
+    return info.key;
+}
+
 const mmh_key *mmh_keyring_read(struct mmh_keyring *keyring, const struct mmh_cli_options *options,
-                                const char *text, int *exit_code)
+                                const char *text, uint64_t *expires_seconds, int *exit_code)
 {
     mmh_error err = { 0 };
     mmh_key *key = NULL;
+    *exit_code = MMH_EXIT_OK;
+    *expires_seconds = 0;
+    if (!is_age(text) && !strchr(text, '/') && !mmh_host_exists(text)) {
+        const mmh_key *stored = find_stored(keyring, text, expires_seconds, &err);
+        if (!stored) {
+            bool unknown = err.status == MMH_E_USAGE;
+            if (unknown)
+                snprintf(err.message, sizeof err.message,
+                         "there is neither a file nor a key called \"%.400s\"", text);
+            *exit_code = fail(options, &err, unknown ? name_hint : NULL);
+        }
+        return stored;
+    }
     mmh_status status =
         is_age(text)
             ? mmh_key_parse(&key, text, strlen(text), "the recipient", NULL, NULL, &err)
             : mmh_key_read(&key, text, mmh_passphrase_give, (void *)(uintptr_t)options, &err);
     if (status != MMH_OK) {
-        bool named = status == MMH_E_IO && !strchr(text, '/') && !mmh_host_exists(text);
-        *exit_code = fail(options, &err, named ? name_hint : NULL);
+        *exit_code = fail(options, &err, NULL);
         return NULL;
     }
     own(keyring, key);
-    *exit_code = MMH_EXIT_OK;
     return key;
 }
 
@@ -98,6 +156,18 @@ static int refuse(const struct mmh_cli_options *options, const char *hint, const
     return mmh_cli_fail(options, NULL, &err, MMH_EXIT_KEY, hint);
 }
 
+/* Of the last one that is trusted. */
+static void keep_expiry(struct mmh_keyring *keyring, uint64_t expires_seconds)
+{
+    size_t count = keyring->trusted.count;
+    uint64_t *grown = mmh_cli_alloc(count * sizeof *grown);
+    if (count > 1)
+        memcpy(grown, keyring->expires, (count - 1) * sizeof *grown);
+    free(keyring->expires);
+    keyring->expires = grown;
+    keyring->expires[count - 1] = expires_seconds;
+}
+
 /* Read a list of keys that each must be able to do something. */
 static int read_list(struct mmh_keyring *keyring, const struct mmh_cli_options *options,
                      const struct mmh_cli_list *names, struct mmh_key_list *list, bool signs,
@@ -106,7 +176,8 @@ static int read_list(struct mmh_keyring *keyring, const struct mmh_cli_options *
     int code = MMH_EXIT_OK;
     for (size_t i = 0; i < names->count && code == MMH_EXIT_OK; i++) {
         const char *name = names->items[i];
-        const mmh_key *key = mmh_keyring_read(keyring, options, name, &code);
+        uint64_t expires;
+        const mmh_key *key = mmh_keyring_read(keyring, options, name, &expires, &code);
         if (!key)
             break;
         if (!mmh_key_parts(key, signs, secret)) {
@@ -119,6 +190,8 @@ static int read_list(struct mmh_keyring *keyring, const struct mmh_cli_options *
             if (secret && mmh_host_is_exposed(name))
                 mmh_message_warning("others may read %s: \"chmod 600\" keeps it yours", name);
             append(list, key);
+            if (list == &keyring->trusted)
+                keep_expiry(keyring, expires);
         }
     }
     return code;
@@ -131,7 +204,8 @@ static int read_openers(struct mmh_keyring *keyring, const struct mmh_cli_option
     int code = MMH_EXIT_OK;
     for (size_t i = 0; i < count && code == MMH_EXIT_OK; i++) {
         mmh_error err = { 0 };
-        const mmh_key *key = mmh_keyring_read(keyring, options, names[i], &code);
+        uint64_t expires;
+        const mmh_key *key = mmh_keyring_read(keyring, options, names[i], &expires, &code);
         if (!key)
             break;
         bool signs = mmh_key_parts(key, true, true), opens = mmh_key_parts(key, false, true);
@@ -188,11 +262,32 @@ static int read_variable(struct mmh_keyring *keyring, const struct mmh_cli_optio
     return code;
 }
 
-static int require(struct mmh_keyring *keyring, const struct mmh_cli_options *options,
-                   mmh_context *context)
+/* --trusted: all keys of the store that are believed now. */
+static int read_store(struct mmh_keyring *keyring, const struct mmh_cli_options *options)
 {
     mmh_error err = { 0 };
-    mmh_trust trust = { .struct_size = sizeof trust,
+    const mmh_key *const *signers = NULL;
+    const uint64_t *expires = NULL;
+    size_t count = 0;
+    if (open_store(keyring, &err) == MMH_OK)
+        err.status = mmh_store_signers(keyring->store, &signers, &expires, &count, &err);
+    if (err.status != MMH_OK)
+        return fail(options, &err, NULL);
+    for (size_t i = 0; i < count; i++) {
+        append(&keyring->trusted, signers[i]);
+        keep_expiry(keyring, expires ? expires[i] : 0);
+    }
+    if (count)
+        return MMH_EXIT_OK;
+    err.status = MMH_E_UNTRUSTED;
+    snprintf(err.message, sizeof err.message, "the trust store holds no key that is believed");
+    return fail(options, &err, "\"mmh keys add NAME FILE\" adds one");
+}
+
+mmh_trust mmh_keyring_trust(const struct mmh_cli_options *options)
+{
+    const struct mmh_keyring *keyring = options->keyring;
+    return (mmh_trust){ .struct_size = sizeof(mmh_trust),
                         .signers = keyring->trusted.keys,
                         .signer_count = keyring->trusted.count,
                         .all = options->require_all,
@@ -202,8 +297,6 @@ static int require(struct mmh_keyring *keyring, const struct mmh_cli_options *op
                         .min_counter = options->require_counter,
                         .signature_file = options->signature_file,
                         .expires = keyring->expires };
-    return mmh_context_require(context, &trust, &err) == MMH_OK ? MMH_EXIT_OK
-                                                                : fail(options, &err, NULL);
 }
 
 static int read_all(struct mmh_keyring *keyring, const struct mmh_cli_options *options,
@@ -222,21 +315,33 @@ static int read_all(struct mmh_keyring *keyring, const struct mmh_cli_options *o
                          false);
     if (code == MMH_EXIT_OK)
         code = read_list(keyring, options, &options->signers, &keyring->trusted, true, false);
+    if (code == MMH_EXIT_OK && options->trusted)
+        code = read_store(keyring, options);
     return code;
 }
 
-int mmh_keyring_open(struct mmh_keyring *keyring, const struct mmh_cli_options *options,
+/* What has no such requirement: an audit tells, and a bundle is about other signatures. */
+static bool requires(const struct mmh_cli_options *options)
+{
+    return options->keyring->trusted.count && options->verb != MMH_VERB_AUDIT && !options->bundle;
+}
+
+int mmh_keyring_open(struct mmh_keyring *keyring, struct mmh_cli_options *options,
                      mmh_context *context)
 {
     static const unsigned writers = 1u << MMH_VERB_PACK | 1u << MMH_VERB_ENCRYPT |
                                     1u << MMH_VERB_BENCH;
+    mmh_error err = { 0 };
     *keyring = (struct mmh_keyring){ 0 };
-    mmh_context_set_passphrase(context, mmh_passphrase_give, (void *)(uintptr_t)options);
+    options->keyring = keyring;
+    mmh_context_set_passphrase(context, mmh_passphrase_give, options);
     int code = read_all(keyring, options, context);
-    if (code == MMH_EXIT_OK && keyring->trusted.count)
-        code = require(keyring, options, context);
+    if (code == MMH_EXIT_OK && requires(options)) {
+        mmh_trust trust = mmh_keyring_trust(options);
+        if (mmh_context_require(context, &trust, &err) != MMH_OK)
+            code = fail(options, &err, NULL);
+    }
     if (code == MMH_EXIT_OK && (writers >> options->verb & 1) && mmh_passphrase_wanted(options)) {
-        mmh_error err = { 0 };
         const char *of = options->output      ? options->output
                        : options->input_count ? options->inputs[0]
                                               : "the container";
@@ -244,6 +349,57 @@ int mmh_keyring_open(struct mmh_keyring *keyring, const struct mmh_cli_options *
                                &err) != MMH_OK)
             code = fail(options, &err, NULL);
     }
+    if (code == MMH_EXIT_OK && (writers >> options->verb & 1) && options->profile)
+        code = mmh_keyring_check_profile(options);
+    return code;
+}
+
+/* Parts of keys that a profile does not allow. */
+static int check_parts(const struct mmh_cli_options *options, const struct mmh_key_list *list,
+                       const struct mmh_cli_list *names, bool signs)
+{
+    bool more;
+    for (size_t i = 0; i < list->count; i++)
+        for (size_t p = 0;; p++) {
+            const char *why = "";
+            mmh_key_info info = part_of(list->keys[i], p, &more);
+            if (!more)
+                break;
+            if (info.signs == signs && (info.secret || !signs) &&
+                !mmh_profile_allows(options->profile, info.algorithm, &why))
+                return mmh_cli_refuse(options, NULL, why, "%s of %s is not in the profile %s",
+                                      info.algorithm, i < names->count ? names->items[i] : "a key",
+                                      options->profile);
+        }
+    return MMH_EXIT_OK;
+}
+
+static int check_word(const struct mmh_cli_options *options, const char *word)
+{
+    const char *why = "";
+    return !word || mmh_profile_allows(options->profile, word, &why)
+             ? MMH_EXIT_OK
+             : mmh_cli_refuse(options, NULL, why, "%s is not in the profile %s", word,
+                              options->profile);
+}
+
+int mmh_keyring_check_profile(const struct mmh_cli_options *options)
+{
+    const struct mmh_keyring *keyring = options->keyring;
+    const struct mmh_cli_list *recipients = options->recipients.count ? &options->recipients
+                                                                      : &options->added_recipients;
+    int code = check_parts(options, &keyring->recipients, recipients, false);
+    if (code == MMH_EXIT_OK)
+        code = check_parts(options, &keyring->signers, &options->sign_with, true);
+    if (code == MMH_EXIT_OK && keyring->passphrase)
+        code = check_word(options, "passphrase");
+    if (code == MMH_EXIT_OK)
+        code = check_word(options, options->aead);
+    if (code == MMH_EXIT_OK)
+        code = check_word(options, options->sha256   ? "sha256"
+                                   : options->sha384 ? "sha384"
+                                   : options->blake3 ? "blake3"
+                                                     : NULL);
     return code;
 }
 
@@ -256,6 +412,7 @@ void mmh_keyring_close(struct mmh_keyring *keyring)
     free(keyring->signers.keys);
     free(keyring->trusted.keys);
     free(keyring->expires);
+    mmh_store_close(keyring->store);
     mmh_passphrase_forget();
     *keyring = (struct mmh_keyring){ 0 };
 }

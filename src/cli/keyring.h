@@ -21,8 +21,9 @@ struct mmh_keyring {
     uint64_t *expires;              /* [trusted.count] seconds since 1970; 0: never */
     const char *passphrase;         /* [passphrase_bytes] a new one; NULL: none */
     size_t passphrase_bytes;
-    mmh_key **owned; /* [owned_count] all of them */
+    mmh_key **owned; /* [owned_count] all but those of the store */
     size_t owned_count;
+    mmh_store *store; /* NULL: it was not needed */
 };
 
 /*
@@ -30,17 +31,27 @@ struct mmh_keyring {
  * signatures it is to ask for. Returns MMH_EXIT_OK, or the exit code after telling what is wrong; the
  * keyring is to be closed either way, after the context.
  */
-int mmh_keyring_open(struct mmh_keyring *keyring, const struct mmh_cli_options *options,
+int mmh_keyring_open(struct mmh_keyring *keyring, struct mmh_cli_options *options,
                      mmh_context *context);
 void mmh_keyring_close(struct mmh_keyring *keyring);
 
-/* Read one key: a file, "age1...", or a name of the trust store. The keyring keeps it. NULL after
- * telling why not (*exit_code). */
+/* What the options require of signatures. */
+mmh_trust mmh_keyring_trust(const struct mmh_cli_options *options);
+
+/* The folder of the trust store, to be freed: $MMH_TRUST, or mmh/trust in the user's configuration.
+ * NULL: there is no such place. */
+char *mmh_store_folder(void);
+
+/* Read one key: a file, "age1...", or a name of the trust store (*expires_seconds; else 0). The keyring
+ * keeps it. NULL after telling why not (*exit_code). */
 const mmh_key *mmh_keyring_read(struct mmh_keyring *keyring, const struct mmh_cli_options *options,
-                                const char *text, int *exit_code);
+                                const char *text, uint64_t *expires_seconds, int *exit_code);
 
 /* Parts of a key that sign (or decrypt), private ones (or any). */
 size_t mmh_key_parts(const mmh_key *key, bool signs, bool secret);
+
+/* With --profile: refuse what it does not allow of the keys, the hash and the AEAD that are named. */
+int mmh_keyring_check_profile(const struct mmh_cli_options *options);
 
 /* How many recipients and signatures a container written with it has. */
 size_t mmh_keyring_recipients(const struct mmh_keyring *keyring);

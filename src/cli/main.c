@@ -76,21 +76,25 @@ static const char keygen_examples[] =
 
 static const char keys_text[] =
     "  mmh keys show FILE...                 algorithms and fingerprints of keys\n"
-    "  mmh keys list                         those that are believed\n"
+    "  mmh keys list                         those that are believed, and those not\n"
     "  mmh keys add NAME FILE                believe this one from now on\n"
-    "  mmh keys revoke NAME                  do not any more\n"
-    "  mmh keys rotate OLD.key NEW.pub       a statement that NEW follows OLD\n\n"
-    "The trust store is $MMH_TRUST, or ~/.config/mmh/trust.\n";
+    "  mmh keys expire NAME --expires=DATE   believe it until then\n"
+    "  mmh keys revoke NAME [REASON]         do not any more, whatever it has signed\n"
+    "  mmh keys remove NAME                  forget it, and that it was revoked\n"
+    "  mmh keys rotate OLD.key NEW.key -o FILE    state that NEW follows OLD\n"
+    "  mmh keys accept FILE [NAME]           believe NEW, as OLD is believed\n\n"
+    "The trust store is the folder $MMH_TRUST, or ~/.config/mmh/trust.\n";
 static const char keys_examples[] = "  mmh keys add bob bob.pub --expires=2027-12-31\n"
                                     "  mmh verify --signer=bob m.mmh\n";
 
 static const char sign_text[] =
     "Over the container's root, and so over every byte and name in it. Each part of\n"
     "each key that signs, does; signatures that there are stay. Weights are not even\n"
-    "read. With --oms a Model Signing bundle of the original files is written.\n";
+    "read. With --bundle a Model Signing bundle of the original files is written\n"
+    "instead: X may be a container, a model file or a folder.\n";
 static const char sign_examples[] = "  mmh sign --key bob.key m.mmh\n"
                                     "  mmh sign --key bob.key --detached m.mmh    into m.mmh.sig\n"
-                                    "  mmh sign --oms p256.key --bundle model.sig m.mmh\n";
+                                    "  mmh sign --key p256.key --bundle model.sig llama/\n";
 
 static const char encrypt_text[] =
     "Without coding the weights again. Chunks, names, shapes and digests are hidden;\n"
@@ -306,7 +310,6 @@ static int run(struct mmh_cli_options *options)
     struct mmh_keyring keyring = { 0 };
     if (code == MMH_EXIT_OK)
         code = mmh_keyring_open(&keyring, options, context);
-    options->keyring = &keyring;
     if (code == MMH_EXIT_OK)
         code = verbs[options->verb].run(options, context);
     mmh_context_destroy(context);

@@ -52,7 +52,6 @@ enum option_id {
     OPTION_SIGN_WITH,
     OPTION_DETACHED,
     OPTION_UNSIGN,
-    OPTION_OMS,
     OPTION_BUNDLE,
     OPTION_COUNTER,
     OPTION_NO_TIME,
@@ -92,8 +91,8 @@ enum {
     BENCH = 1 << MMH_VERB_BENCH,
     WORK = PACK | UNPACK | VERIFY | REPAIR | BENCH | CAT | DIFF | SIGN | ENCRYPT | DECRYPT,
     READ = UNPACK | VERIFY | INFO | LS | CAT | DIFF | BENCH | DECRYPT, /* containers, from others */
-    OPEN = READ | PACK | REPAIR | SIGN | ENCRYPT, /* they may need a private key */
-    WRITE = PACK | ENCRYPT | BENCH,               /* they encrypt */
+    OPEN = READ | PACK | REPAIR | SIGN | ENCRYPT | AUDIT, /* they may need a private key */
+    WRITE = PACK | ENCRYPT | BENCH,                       /* they encrypt */
     ALL = -1,
     THREADS_MAX = 4096
 };
@@ -112,8 +111,8 @@ static const struct option table[OPTION_COUNT] = {
     [OPTION_LEVEL] = { 0, "level", "N", false, PACK | BENCH, ALL,
                        "-1 (fastest) to -9 (smallest); the default is -5" },
     [OPTION_OUTPUT] = { 'o', "output", "PATH", false,
-                        PACK | UNPACK | CAT | REPAIR | KEYGEN | SIGN | ENCRYPT | DECRYPT, ALL,
-                        NULL },
+                        PACK | UNPACK | CAT | REPAIR | KEYGEN | KEYS | SIGN | ENCRYPT | DECRYPT,
+                        ALL, NULL },
     [OPTION_STDOUT] = { 'c', "stdout", NULL, false, PACK | UNPACK | CAT, ALL,
                         "write to standard output" },
     [OPTION_FORCE] = { 'f', "force", NULL, false,
@@ -170,20 +169,19 @@ static const struct option table[OPTION_COUNT] = {
     [OPTION_DETACHED] = { 0, "detached", "FILE", true, SIGN, ALL,
                           "sign into FILE, or X.mmh.sig; X.mmh stays as it is" },
     [OPTION_UNSIGN] = { 0, "remove", NULL, false, SIGN, ALL, "drop the signatures that it has" },
-    [OPTION_OMS] = { 0, "oms", "FILE", false, SIGN, ALL,
-                     "private key of a Model Signing bundle of its files" },
     [OPTION_BUNDLE] = { 0, "bundle", "FILE", false, SIGN | VERIFY, ALL, NULL },
     [OPTION_COUNTER] = { 0, "counter", "N", false, PACK | ENCRYPT | SIGN, ALL,
                          "signatures say: version N of this" },
     [OPTION_NO_TIME] = { 0, "no-time", NULL, false, PACK | ENCRYPT | SIGN, ALL,
                          "signatures do not say when" },
-    [OPTION_SIGNER] = { 0, "signer", "KEY", false, READ, ALL,
+    [OPTION_SIGNER] = { 0, "signer", "KEY", false, READ | AUDIT, ALL,
                         "refuse what this public key has not signed" },
-    [OPTION_TRUSTED] = { 0, "trusted", NULL, false, READ, ALL,
+    [OPTION_TRUSTED] = { 0, "trusted", NULL, false, READ | AUDIT, ALL,
                          "signers are all keys of the trust store" },
     [OPTION_REQUIRE] = { 0, "require", "WHAT", false, READ, ALL,
                          "all, hybrid, pq, category=N, counter=N; repeatable" },
-    [OPTION_SIGNATURE] = { 0, "signature", "FILE", false, READ, ALL, "detached signatures" },
+    [OPTION_SIGNATURE] = { 0, "signature", "FILE", false, READ | AUDIT, ALL,
+                           "detached signatures" },
     [OPTION_AEAD] = { 0, "aead", "NAME", false, WRITE, ALL, "aes-256-gcm or chacha20-poly1305" },
     [OPTION_PROFILE] = { 0, "profile", "NAME", false, PACK | ENCRYPT | KEYGEN | AUDIT, ALL, NULL },
     [OPTION_PARITY] = { 0, "parity", "N%", false, PACK | BENCH | REPAIR | ENCRYPT | DECRYPT, ALL,
@@ -208,20 +206,33 @@ static const struct option table[OPTION_COUNT] = {
 };
 
 static const enum option_id help_order[] = {
-    OPTION_LEVEL,        OPTION_OUTPUT,          OPTION_STDOUT,        OPTION_FORCE,
-    OPTION_KEEP,         OPTION_REMOVE,          OPTION_ALGORITHM,     OPTION_RSA_BITS,
-    OPTION_RECIPIENT,    OPTION_ADD_RECIPIENT,   OPTION_REKEY,         OPTION_KEY,
-    OPTION_PASSPHRASE,   OPTION_PASSPHRASE_FILE, OPTION_PASSPHRASE_FD, OPTION_AEAD,
-    OPTION_SIGN_WITH,    OPTION_DETACHED,        OPTION_UNSIGN,        OPTION_OMS,
-    OPTION_BUNDLE,       OPTION_COUNTER,         OPTION_NO_TIME,       OPTION_SIGNER,
-    OPTION_TRUSTED,      OPTION_REQUIRE,         OPTION_SIGNATURE,     OPTION_PROFILE,
-    OPTION_PARITY,       OPTION_SOURCE,          OPTION_EXPIRES,       OPTION_CBOM,
-    OPTION_DTYPE,        OPTION_SHAPE,           OPTION_LAYOUT,        OPTION_FORMAT_PLUGIN,
-    OPTION_STDIN_NAME,   OPTION_ALONE,           OPTION_TIMES,         OPTION_HASH,
-    OPTION_NO_CHECK,     OPTION_QUICK,           OPTION_LONG,          OPTION_NPY,
-    OPTION_TEXT,         OPTION_EXIT_CODE,       OPTION_MAX_SIZE,      OPTION_ANY_NAMES,
-    OPTION_SKIP_DAMAGED, OPTION_THREADS,         OPTION_JSON,          OPTION_PROGRESS,
-    OPTION_QUIET,        OPTION_VERBOSE,         OPTION_HELP,
+    OPTION_LEVEL,         OPTION_OUTPUT,
+    OPTION_STDOUT,        OPTION_FORCE,
+    OPTION_KEEP,          OPTION_REMOVE,
+    OPTION_ALGORITHM,     OPTION_RSA_BITS,
+    OPTION_RECIPIENT,     OPTION_ADD_RECIPIENT,
+    OPTION_REKEY,         OPTION_KEY,
+    OPTION_PASSPHRASE,    OPTION_PASSPHRASE_FILE,
+    OPTION_PASSPHRASE_FD, OPTION_AEAD,
+    OPTION_SIGN_WITH,     OPTION_DETACHED,
+    OPTION_UNSIGN,        OPTION_BUNDLE,
+    OPTION_COUNTER,       OPTION_NO_TIME,
+    OPTION_SIGNER,        OPTION_TRUSTED,
+    OPTION_REQUIRE,       OPTION_SIGNATURE,
+    OPTION_PROFILE,       OPTION_PARITY,
+    OPTION_SOURCE,        OPTION_EXPIRES,
+    OPTION_CBOM,          OPTION_DTYPE,
+    OPTION_SHAPE,         OPTION_LAYOUT,
+    OPTION_FORMAT_PLUGIN, OPTION_STDIN_NAME,
+    OPTION_ALONE,         OPTION_TIMES,
+    OPTION_HASH,          OPTION_NO_CHECK,
+    OPTION_QUICK,         OPTION_LONG,
+    OPTION_NPY,           OPTION_TEXT,
+    OPTION_EXIT_CODE,     OPTION_MAX_SIZE,
+    OPTION_ANY_NAMES,     OPTION_SKIP_DAMAGED,
+    OPTION_THREADS,       OPTION_JSON,
+    OPTION_PROGRESS,      OPTION_QUIET,
+    OPTION_VERBOSE,       OPTION_HELP,
 };
 
 static const char *const bar_modes[] = { "bar", "json", "none", NULL };
@@ -254,6 +265,7 @@ static const char *help_of(enum option_id id, enum mmh_verb verb)
              : verb == MMH_VERB_CAT    ? "write to PATH"
              : verb == MMH_VERB_UNPACK ? "folder (exists, or ends in /), or the file's new name"
              : verb == MMH_VERB_KEYGEN ? "write PATH.key and PATH.pub"
+             : verb == MMH_VERB_KEYS   ? "where \"rotate\" writes its statement"
                                        : "write a new container; without it X.mmh is changed";
     case OPTION_REMOVE:
         return verb == MMH_VERB_PACK ? "remove the input, once it was read back and compared"
@@ -266,7 +278,8 @@ static const char *help_of(enum option_id id, enum mmh_verb verb)
              : verb == MMH_VERB_PACK ? "private key to read it back with, for --rm"
                                      : "private key to open it with; repeatable";
     case OPTION_BUNDLE:
-        return verb == MMH_VERB_SIGN ? "where --oms writes it" : "a Model Signing bundle to check";
+        return verb == MMH_VERB_SIGN ? "write a Model Signing bundle of its files instead"
+                                     : "check its files by a Model Signing bundle";
     case OPTION_PROFILE:
         return verb == MMH_VERB_AUDIT ? "fail if it does not meet this one"
                                       : "default, cnsa2, bsi or classical";
@@ -601,9 +614,6 @@ static int apply_security(struct mmh_cli_options *options, enum option_id id, co
         break;
     case OPTION_UNSIGN:
         options->unsign = true;
-        break;
-    case OPTION_OMS:
-        options->oms_key = value;
         break;
     case OPTION_BUNDLE:
         options->bundle = value;
