@@ -887,11 +887,12 @@ static int parse_short(struct parser *parser, const char *argument)
         while (i < OPTION_COUNT && (!table[i].letter || table[i].letter != *at))
             i++;
         if (i == OPTION_COUNT) {
-            if (at == argument + 1)
+            bool is_verb = mmh_verb_find(argument + 1) != MMH_VERB_NONE;
+            if (at == argument + 1 || is_verb)
                 mmh_message_error("there is no option \"%s\"", argument);
             else
                 mmh_message_error("there is no option \"-%c\" (in \"%s\")", *at, argument);
-            if (at == argument + 1 && mmh_verb_find(argument + 1) != MMH_VERB_NONE)
+            if (is_verb)
                 mmh_message_hint("verbs have no dash: mmh %s", argument + 1);
             else
                 mmh_message_hint("\"mmh help %s\" lists the options; files that begin with - "
