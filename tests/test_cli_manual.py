@@ -291,7 +291,7 @@ zle -N show; bindkey '^X' show; print "rea""dy"
             ("mmh unpack --st", "mmh unpack --stdout "),
             ("mmh verify a", "mmh verify a.mmh "),
             ("mmh pack b", "mmh pack b.txt "),
-            ("mmh -d --r", "mmh -d --rm "),
+            ("mmh -d --an", "mmh -d --any-names "),
             ("mmh benchmark --no", "mmh benchmark --no-check "),
             ("mmh help in", "mmh help info "),
             ("mmh pack --progress=j", "mmh pack --progress=json "),

@@ -19,24 +19,11 @@ static int failed(const struct mmh_cli_options *options, const char *input, mmh_
 
 /* ---- one key ---- */
 
-/* A key's file, into the keyring; with its directory it is never taken for a name of the store. */
-static const mmh_key *read_file(struct mmh_keyring *keyring, const struct mmh_cli_options *options,
-                                const char *path, int *exit_code)
-{
-    uint64_t expires;
-    char *file = strchr(path, '/') ? mmh_cli_format("%s", path) : mmh_cli_join(".", path);
-    bool is_file = strchr(path, '/') || mmh_host_exists(path) || strncmp(path, "age1", 4) != 0;
-    const mmh_key *key = mmh_keyring_read(keyring, options, is_file ? file : path, &expires,
-                                          exit_code);
-    free(file);
-    return key;
-}
-
 static int show(struct mmh_keyring *keyring, const struct mmh_cli_options *options,
                 const char *path)
 {
     int code;
-    const mmh_key *key = read_file(keyring, options, path, &code);
+    const mmh_key *key = mmh_keyring_read(keyring, options, path, NULL, &code);
     if (!key)
         return code;
     if (options->json) {
@@ -191,7 +178,7 @@ static int do_add(struct work *work)
     int code;
     mmh_error err = { 0 };
     size_t number = 0;
-    const mmh_key *key = read_file(work->keyring, work->options, work->rest, &code);
+    const mmh_key *key = mmh_keyring_read(work->keyring, work->options, work->rest, NULL, &code);
     if (!key)
         return code;
     mmh_status status = mmh_store_add(work->store, work->name, key, work->expires_seconds, &err);
@@ -255,8 +242,9 @@ static int do_rotate(struct work *work)
     if (!options->output)
         return mmh_cli_refuse(options, work->name, "-o FILE names it",
                               "\"mmh keys rotate\" writes a statement, and needs a name for it");
-    const mmh_key *old = read_file(work->keyring, options, work->name, &code);
-    const mmh_key *next = old ? read_file(work->keyring, options, work->rest, &code) : NULL;
+    const mmh_key *old = mmh_keyring_read(work->keyring, options, work->name, NULL, &code);
+    const mmh_key *next = old ? mmh_keyring_read(work->keyring, options, work->rest, NULL, &code)
+                              : NULL;
     if (!next)
         return code;
     char *name = name_of(work->rest);

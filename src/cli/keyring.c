@@ -122,8 +122,9 @@ const mmh_key *mmh_keyring_read(struct mmh_keyring *keyring, const struct mmh_cl
     mmh_error err = { 0 };
     mmh_key *key = NULL;
     *exit_code = MMH_EXIT_OK;
-    *expires_seconds = 0;
-    if (!is_age(text) && !strchr(text, '/') && !mmh_host_exists(text)) {
+    if (expires_seconds)
+        *expires_seconds = 0;
+    if (expires_seconds && !is_age(text) && !strchr(text, '/') && !mmh_host_exists(text)) {
         const mmh_key *stored = find_stored(keyring, text, expires_seconds, &err);
         if (!stored) {
             bool unknown = err.status == MMH_E_USAGE;
@@ -176,8 +177,9 @@ static int read_list(struct mmh_keyring *keyring, const struct mmh_cli_options *
     int code = MMH_EXIT_OK;
     for (size_t i = 0; i < names->count && code == MMH_EXIT_OK; i++) {
         const char *name = names->items[i];
-        uint64_t expires;
-        const mmh_key *key = mmh_keyring_read(keyring, options, name, &expires, &code);
+        uint64_t expires = 0;
+        const mmh_key *key = mmh_keyring_read(keyring, options, name, secret ? NULL : &expires,
+                                              &code);
         if (!key)
             break;
         if (!mmh_key_parts(key, signs, secret)) {
@@ -204,8 +206,7 @@ static int read_openers(struct mmh_keyring *keyring, const struct mmh_cli_option
     int code = MMH_EXIT_OK;
     for (size_t i = 0; i < count && code == MMH_EXIT_OK; i++) {
         mmh_error err = { 0 };
-        uint64_t expires;
-        const mmh_key *key = mmh_keyring_read(keyring, options, names[i], &expires, &code);
+        const mmh_key *key = mmh_keyring_read(keyring, options, names[i], NULL, &code);
         if (!key)
             break;
         bool signs = mmh_key_parts(key, true, true), opens = mmh_key_parts(key, false, true);

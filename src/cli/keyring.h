@@ -42,8 +42,8 @@ mmh_trust mmh_keyring_trust(const struct mmh_cli_options *options);
  * NULL: there is no such place. */
 char *mmh_store_folder(void);
 
-/* Read one key: a file, "age1...", or a name of the trust store (*expires_seconds; else 0). The keyring
- * keeps it. NULL after telling why not (*exit_code). */
+/* Read one key: a file, "age1...", or a name of the trust store (*expires_seconds, otherwise 0; NULL: none
+ * of those are meant). The keyring keeps it. NULL after telling why not (*exit_code). */
 const mmh_key *mmh_keyring_read(struct mmh_keyring *keyring, const struct mmh_cli_options *options,
                                 const char *text, uint64_t *expires_seconds, int *exit_code);
 
