@@ -37,6 +37,7 @@ ONLY_IN = [
     (r"blake3\.h", {"crypto"}),
     (r"(imm|emm|xmm|pmm|tmm|smm|nmm|wmm|x86)intrin\.h|arm_neon\.h|arm_sve\.h|cpuid\.h", {"kernel"}),
     (r"(sys|linux|netinet|arpa|mach)/.*|(unistd|fcntl|pthread|poll|dirent|sched|dlfcn|windows)\.h", {"base"}),
+    (r"isa-l(/.*|\.h)", {"integrity"}),
     (r"CL/.*|cuda.*\.h", {"device"}),
 ]
 # The rooms above include/ cannot use base: what they need of the system is in one file of theirs.

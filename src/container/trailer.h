@@ -49,20 +49,20 @@ struct mmh_recovery_request {
  */
 typedef struct mmh_container_recovery {
     void *context;
-    /* How many bytes `write` will append (a multiple of 8), and with request->geometry NULL the
+    /* How many bytes `write` will take, and with request->geometry NULL the
      * geometry, for section 3. */
     mmh_status (*plan)(void *context, const struct mmh_recovery_request *request,
                        uint64_t *area_bytes, uint8_t geometry[MMH_GEOMETRY_BYTES], mmh_error *err);
     /*
-     * Append exactly so many bytes to `sink`.
+     * Put exactly so many bytes at area_offset of what is behind the sink, at any places in any order; what
+     * is appended next goes on behind them.
      *
      *   tail  [request->tail_bytes] footer, then trailer
      *   read  gives back what has been written, [0, request->end) at least
      */
     mmh_status (*write)(void *context, const struct mmh_recovery_request *request,
                         uint64_t area_offset, uint64_t area_bytes, const uint8_t *tail,
-                        mmh_container_sink *sink, void *sink_context, mmh_container_read_at *read,
-                        void *read_context, mmh_error *err);
+                        mmh_container_read_at *read, void *read_context, mmh_error *err);
 } mmh_container_recovery;
 
 #endif

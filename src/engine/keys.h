@@ -1,5 +1,5 @@
 /*
- * What a key of include/mmh.h is: an identity.
+ * What the engine needs of the keys that callers give (engine/keys.c).
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -7,9 +7,13 @@
 #define MMH_KEYS_H
 
 #include "crypto/key.h"
+#include "mmh.h"
 
 struct mmh_key {
     mmh_identity *identity;
 };
+
+/* The identity that a key is; as long as the key lives. */
+const mmh_identity *mmh_key_identity(const mmh_key *key);
 
 #endif

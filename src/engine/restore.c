@@ -394,6 +394,8 @@ void mmh_restore_report(mmh_unpack_report *report, const struct mmh_restoring *r
         .decode_ns = times->decode_ns,
         .write_ns = times->write_ns,
         .sync_ns = sync_ns,
+        .open_ns = times->open_ns,
+        .unseal_ns = times->unseal_ns,
         .wall_ns = mmh_clock_ns() - begin_ns,
     };
     if (restoring->damages) {
