@@ -13,6 +13,10 @@
 
 enum { KEY_FILE_BYTES_MAX = 16 << 20, ALGORITHM_BYTES_MAX = 64 };
 
+struct mmh_key {
+    mmh_identity *identity;
+};
+
 static const char default_algorithms[] = "ml-dsa-65-ed25519,x-wing";
 
 /* An identity as a key; takes it over, also when it fails. */
@@ -25,6 +29,11 @@ static mmh_status key_create(mmh_key **key, mmh_identity *identity, mmh_error *e
     }
     (*key)->identity = identity;
     return MMH_OK;
+}
+
+const mmh_identity *mmh_key_identity(const mmh_key *key)
+{
+    return key->identity;
 }
 
 void mmh_key_destroy(mmh_key *key)

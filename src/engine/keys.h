@@ -9,10 +9,6 @@
 #include "crypto/key.h"
 #include "mmh.h"
 
-struct mmh_key {
-    mmh_identity *identity;
-};
-
 /* The identity that a key is; as long as the key lives. */
 const mmh_identity *mmh_key_identity(const mmh_key *key);
 
