@@ -299,7 +299,7 @@ def test_usage_errors_say_what_helps(tmp_path):
         (["pack", "--dtype=bf61", "m.bin"], 'no element type is called "bf61"', 'did you mean "bf16"?'),
         (["pack", "--dtype=f32", "--shape=3,x", "m.bin"], '"3,x" is no shape', None),
         (["pack", "--shape=3", "m.bin"], "--shape needs --dtype", None),
-        (["pack", "--hash=md5", "m.bin"], 'no hash is called "md5"', "--hash=blake3 or --hash=sha256"),
+        (["pack", "--hash=md5", "m.bin"], 'no hash is called "md5"', "--hash=blake3, --hash=sha256 or --hash=sha384"),
         (["verify"], '"mmh verify" needs a file', "mmh verify X.mmh..."),
         (["verify", "m.bin"], '"m.bin" is no mmh container', '"mmh pack m.bin" makes one of it'),
         (["info", "m.bin"], '"m.bin" is no mmh container', None),

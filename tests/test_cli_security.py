@@ -158,11 +158,11 @@ def test_a_passphrase_is_asked_for_without_echo(tmp_path):
     assert SECRET not in session.screen.text() and "keep it and its passphrase" in session.screen.text()
     assert "ENCRYPTED" in (tmp_path / "alice.key").read_text() and mode(tmp_path / "alice.key") == 0o600
     data = small(tmp_path, "-r", "alice.pub")
-    for word, code in ((SECRET, OK), ("wrong", KEY)):
+    for word, code in ((SECRET, OK), ("mellon", KEY)):
         session = Prompted("unpack", "-fo", "back", "--key", "alice.key", "m.safetensors.mmh", cwd=tmp_path)
         session.answer("passphrase of alice.key: ", f"{word}\n")
         assert session.wait() == code, session.screen.text()
-        assert word not in session.screen.text().replace("wrong passphrase", "")
+        assert word not in session.screen.text()
     assert (tmp_path / "back").read_bytes() == data
 
 
@@ -586,8 +586,8 @@ def test_parity_mends_and_repair_restores(tmp_path):
     data = small(tmp_path, "--parity=10%")
     packed = tmp_path / "m.safetensors.mmh"
     info = mmh("info", "--json", packed, cwd=tmp_path, code=OK).json()
-    assert info["parity"]["percent"] == 10 and info["parity"]["bytes"] > 0
-    assert "parity 10 %" in mmh("info", packed, cwd=tmp_path, code=OK).out
+    assert info["parity"]["percent"] >= 10 and info["parity"]["bytes"] > 0  # of a small one more
+    assert f"parity {info['parity']['percent']:.0f} %" in mmh("info", packed, cwd=tmp_path, code=OK).out
     bad = flip(packed, to=tmp_path / "bad.mmh")
     assert mmh("verify", bad, cwd=tmp_path).code == 3
     result = mmh("unpack", "--json", "-fo", "back", bad, cwd=tmp_path, code=MENDED)

@@ -295,7 +295,8 @@ static bool wait_for_input(int descriptor)
         struct timeval moment = { .tv_usec = 200000 };
         FD_ZERO(&set);
         FD_SET(descriptor, &set);
-        if (select(descriptor + 1, &set, NULL, NULL, &moment) > 0)
+        int ready = select(descriptor + 1, &set, NULL, NULL, &moment);
+        if (ready > 0 || (ready < 0 && errno != EINTR)) /* the read tells what is wrong */
             return true;
     }
     errno = EINTR;

@@ -368,9 +368,9 @@ static int check_parts(const struct mmh_cli_options *options, const struct mmh_k
                 break;
             if (info.signs == signs && (info.secret || !signs) &&
                 !mmh_profile_allows(options->profile, info.algorithm, &why))
-                return mmh_cli_refuse(options, NULL, why, "%s of %s is not in the profile %s",
-                                      info.algorithm, i < names->count ? names->items[i] : "a key",
-                                      options->profile);
+                return mmh_cli_refuse(
+                    options, NULL, *why ? why : NULL, "%s of %s is not in the profile %s",
+                    info.algorithm, i < names->count ? names->items[i] : "a key", options->profile);
         }
     return MMH_EXIT_OK;
 }
@@ -380,7 +380,7 @@ static int check_word(const struct mmh_cli_options *options, const char *word)
     const char *why = "";
     return !word || mmh_profile_allows(options->profile, word, &why)
              ? MMH_EXIT_OK
-             : mmh_cli_refuse(options, NULL, why, "%s is not in the profile %s", word,
+             : mmh_cli_refuse(options, NULL, *why ? why : NULL, "%s is not in the profile %s", word,
                               options->profile);
 }
 
