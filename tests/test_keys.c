@@ -832,32 +832,49 @@ static void test_keys_do_what_they_are_for(void **state)
 
 /* ---- damaged files ---- */
 
-/* Any byte of a file changed: no crash, and no file that is taken for the same key. */
+/* Whether a public file that was changed gives what it was written of: how it is written was changed, not
+ * the key (the unused bits of a BIT STRING). */
+static bool is_written_as(const mmh_identity *identity, const struct text *expected)
+{
+    struct text text = write_with(identity, false, NULL);
+    bool same = text.bytes == expected->bytes && memcmp(text.data, expected->data, text.bytes) == 0;
+    text_free(&text);
+    return same;
+}
+
+/*
+ * Any byte of a file changed: no crash, and no other key with its fingerprint. A secret key that keeps it
+ * (the version in PKCS#8 was changed) signs as before. A KEM's has bits that its public key does not
+ * depend on: those that X25519 sets itself, and ML-KEM's for wrong ciphertexts.
+ */
 static void flip(const char *signature, const char *kem, bool secret, size_t step)
 {
     static const uint8_t changes[] = { 0x01, 0x02, 0x04, 0x20, 0x80, 0xff };
     mmh_identity *identity = make(signature, kem), *back;
-    struct text text = write_with(identity, secret, NULL);
+    struct text text = write_with(identity, secret, NULL),
+                changed = write_with(identity, secret, NULL);
     for (size_t at = 0; at < text.bytes; at += step)
         for (size_t c = 0; c < sizeof changes; c++) {
-            text.data[at] = (char)(text.data[at] ^ changes[c]);
-            mmh_status status = parse(&back, text.data, text.bytes);
+            changed.data[at] = (char)(text.data[at] ^ changes[c]);
+            mmh_status status = parse(&back, changed.data, changed.bytes);
             if (status == MMH_OK) {
                 bool same = back->part_count == identity->part_count;
                 for (size_t p = 0; same && p < back->part_count; p++)
                     same = memcmp(back->parts[p].fingerprint, identity->parts[p].fingerprint, 32) ==
                            0;
-                if (same)
-                    fail_msg("%s: byte %zu ^ %u is of no matter\n%s", signature ? signature : kem,
-                             at, changes[c], text.data);
+                if (same && !secret && !is_written_as(back, &text))
+                    fail_msg("%s: byte %zu ^ %u is of no matter", signature ? signature : kem, at,
+                             changes[c]);
+                if (same && secret && signature)
+                    assert_same_key(&identity->parts[0], &back->parts[0]);
             } else
                 assert_true(status == MMH_E_KEY || status == MMH_E_UNSUPPORTED);
             mmh_identity_destroy(back);
-            text.data[at] = (char)(text.data[at] ^ changes[c]);
+            changed.data[at] = text.data[at];
         }
-    for (size_t bytes = 0; bytes < text.bytes - 1; bytes++) { /* - 1: the last newline may go */
+    for (size_t bytes = 0; bytes < text.bytes - 1; bytes++) /* the last newline may go */
         assert_int_not_equal(parse(&back, text.data, bytes), MMH_OK);
-    }
+    text_free(&changed);
     text_free(&text);
     mmh_identity_destroy(identity);
 }
