@@ -21,6 +21,7 @@ enum {
     MMH_HEADER_BYTES = 128,
     MMH_FOOTER_BYTES = 256,
     MMH_CHUNKS_BEGIN = MMH_HEADER_BYTES,
+    MMH_COMMITMENT_AT = 32,              /* in the header */
     MMH_CONTAINER_MIN_BYTES = 128 + 256, /* header and a footer: one that was cut has no more */
     MMH_CHUNK_BYTES_MAX = 1 << 24,       /* decoded */
     MMH_SEGMENT_BYTES = 4 << 20,         /* stored chunks of a block that get device alignment */
@@ -246,10 +247,23 @@ struct mmh_index {
     struct mmh_tensor_record *tensors;
 };
 
+/* What is done one after another when a container is opened. */
+enum mmh_open_stage {
+    MMH_OPEN_STRUCTURE, /* header, footer, trailer */
+    MMH_OPEN_TRUST,     /* signatures (by who unlocks) */
+    MMH_OPEN_KEYS,      /* recipients (likewise) */
+    MMH_OPEN_MERKLE,    /* page table and pages up to the root */
+    MMH_OPEN_SEALS,     /* tags of pages */
+    MMH_OPEN_INDEX,     /* what pages hold */
+    MMH_OPEN_DONE
+};
+
 typedef struct mmh_container_reader {
+    enum mmh_open_stage stage; /* the last one that was begun; after a failure too */
     unsigned hash_suite, aead_suite;
     size_t hash_bytes;
     uint16_t major, minor;
+    bool times; /* modification times are kept, says the header */
     uint64_t container_bytes, index_bytes, index_offset; /* of index A */
     uint8_t root[MMH_HASH_BYTES];                        /* [hash_bytes], zeros behind */
     unsigned mended;                                     /* MMH_MENDED_..., MMH_SPARE_DAMAGED */

@@ -136,6 +136,7 @@ static mmh_status read_header(mmh_container_reader *reader, const struct source 
     reader->hash_bytes = mmh_hash_bytes(reader->hash_suite);
     reader->major = mmh_load16(footer->header + 8);
     reader->minor = mmh_load16(footer->header + 10);
+    reader->times = mmh_load32(footer->header + 20) & MMH_OPTIONAL_TIMES;
     return checked;
 }
 
@@ -288,6 +289,7 @@ static mmh_status read_pages(mmh_container_reader *reader, uint8_t *index,
         status = mmh_aead_create(&aead, reader->aead_suite, reader->keys.page, err);
     for (uint32_t page = 0; page < table->count && status == MMH_OK; page++) {
         size_t bytes = page_stored(table, page);
+        reader->stage = MMH_OPEN_MERKLE;
         status = find_page(reader, stored, source, table, page, within, spares, err);
         within += bytes;
         if (status != MMH_OK || (page_sealed(table, page) && reader->locked))
@@ -295,14 +297,17 @@ static mmh_status read_pages(mmh_container_reader *reader, uint8_t *index,
         if (page_sealed(table, page)) {
             uint8_t nonce[MMH_AEAD_NONCE_BYTES];
             mmh_aead_nonce(nonce, page);
+            reader->stage = MMH_OPEN_SEALS;
             status = mmh_aead_open(aead, stored, nonce, stored, bytes, reader->footer.header,
-                                   MMH_HEADER_BYTES, err);
-            if (status == MMH_E_CORRUPT)
+                                   MMH_HEADER_BYTES, NULL);
+            if (status != MMH_OK)
                 status = mmh_fail(err, status, "index page %u is not what was sealed", page);
             bytes -= MMH_AEAD_TAG_BYTES;
         }
-        if (status == MMH_OK)
-            status = decode_page(index, table, page, stored, bytes, err);
+        if (status != MMH_OK)
+            break;
+        reader->stage = MMH_OPEN_INDEX;
+        status = decode_page(index, table, page, stored, bytes, err);
         index += page_decoded(table, page);
     }
     mmh_aead_destroy(aead);
@@ -911,6 +916,7 @@ static mmh_status read_index(mmh_container_reader *reader, const struct source *
     const struct mmh_footer *footer = &reader->footer;
     uint8_t *entries = NULL, *index = NULL, *stored = NULL;
     mmh_status status;
+    reader->stage = MMH_OPEN_MERKLE;
     if (footer->page_count > PAGES_MAX || footer->index_a + footer->table_bytes > source->bytes)
         return mmh_fail(err, MMH_E_CORRUPT, "the index lies outside the container");
     entries = mmh_alloc(allocator, 0, footer->table_bytes);
@@ -933,8 +939,10 @@ static mmh_status read_index(mmh_container_reader *reader, const struct source *
         goto done;
     }
     status = read_pages(reader, index, source, &table, spares, stored, err);
-    if (status == MMH_OK)
+    if (status == MMH_OK) {
+        reader->stage = MMH_OPEN_INDEX;
         status = parse_index(reader, index, &table, footer->index_a, err);
+    }
     reader->page_count = table.count;
     if (keeps_rest && !reader->locked) {
         reader->decoded = index;
@@ -1007,6 +1015,7 @@ mmh_status mmh_container_open_locked(mmh_container_reader *reader, mmh_container
         mmh_container_close(reader);
         return mmh_fail(err, status, "%s", local.message);
     }
+    reader->stage = MMH_OPEN_DONE;
     return MMH_OK;
 }
 

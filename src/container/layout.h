@@ -9,7 +9,6 @@
 #include "container/trailer.h"
 
 enum {
-    MMH_COMMITMENT_AT = 32,   /* in the header */
     MMH_PAGE_BYTES = 1 << 18, /* decoded */
     MMH_PAGE_HEAD_BYTES = 8,  /* of a page's entry, before its hash */
     MMH_INDEX_VERSION = 2,

@@ -31,6 +31,7 @@ struct mmh_key_part {
     const struct mmh_signature *signature; /* NULL: a KEM's */
     const struct mmh_kem *kem;             /* NULL: a signature's */
     bool secret;
+    unsigned bits;                              /* of RSA; else 0 */
     uint8_t fingerprint[MMH_FINGERPRINT_BYTES]; /* docs/format.md section 16; of a KEM's key SHA-256
                                                    of u16 kind || public key */
     /* KEM: encoded as in crypto/kem.h. */

@@ -166,6 +166,7 @@ void mmh_context_destroy(mmh_context *context)
     mmh_free(context->allocator, context->workers);
     mmh_pool_destroy(context->pool);
     mmh_plugins_release(&context->plugins);
+    mmh_guards_release(context);
     /* The allocator's copy lies in the context itself. */
     mmh_allocator allocator = context->allocator_copy;
     mmh_free(context->allocator ? &allocator : NULL, context);
@@ -187,6 +188,10 @@ void mmh_context_begin(mmh_context *context, const char *stage, uint64_t total_b
     atomic_store(&times->hash_ns, 0);
     atomic_store(&times->decode_ns, 0);
     atomic_store(&times->write_ns, 0);
+    atomic_store(&times->open_ns, 0);
+    atomic_store(&times->seal_ns, 0);
+    atomic_store(&times->unseal_ns, 0);
+    atomic_store(&times->sign_ns, 0);
 }
 
 void mmh_context_end(mmh_context *context, mmh_status status)

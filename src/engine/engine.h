@@ -15,10 +15,12 @@
 #include "codec/codec.h"
 #include "container/container.h"
 #include "format/plugin.h"
+#include "trust/statement.h"
 
 /* Times of the stages of a call, summed over the workers. */
 struct mmh_stage_times {
     atomic_uint_fast64_t read_ns, plan_ns, encode_ns, check_ns, hash_ns, decode_ns, write_ns;
+    atomic_uint_fast64_t open_ns, seal_ns, unseal_ns, sign_ns;
 };
 
 /* One worker's buffers; grown when first needed, kept with the context. */
@@ -30,11 +32,25 @@ struct mmh_worker {
     size_t decoded_room;
 };
 
+/* What a context believes, and what it opens with. */
+struct mmh_guards {
+    const mmh_identity **identities; /* [identity_count] */
+    size_t identity_count, identity_room;
+    mmh_passphrase_fn passphrase;
+    void *passphrase_user;
+    bool required; /* signatures are, as `policy` has it */
+    struct mmh_policy policy;
+    const mmh_identity **signers; /* that the policy names, with the rest of it */
+    uint64_t *expires;
+    char *signature_file;
+};
+
 struct mmh_context {
     mmh_allocator allocator_copy;
     const mmh_allocator *allocator; /* NULL: the system's */
     mmh_limits limits;
     struct mmh_plugins plugins;
+    struct mmh_guards guards;
     mmh_pool *pool;
     struct mmh_worker *workers; /* [mmh_pool_threads(pool)] */
 
@@ -101,9 +117,17 @@ void mmh_odd_name_text(char *text, size_t bytes, const struct mmh_odd_names *odd
 
 /* ---- containers ---- */
 
+/* What has been checked of a container's chunks, for verify to tell; a chunk that several need counts each
+ * time. */
+struct mmh_checked {
+    atomic_uint_fast64_t hashes_wrong, seals_right, seals_wrong, decodes_right, decodes_wrong;
+};
+
 struct mmh_reader {
     mmh_context *context;
     mmh_input *input;
+    struct mmh_sealer *sealer; /* of an encrypted container that is not locked */
+    struct mmh_checked checked;
     struct mmh_originals *originals; /* not NULL: files and no container; engine/originals.h */
     mmh_container_reader container;
     mmh_usage *by_dtype, *by_codec;
@@ -116,14 +140,50 @@ struct mmh_reader {
 mmh_status mmh_reader_open(mmh_context *context, const char *path, bool spares, mmh_reader **reader,
                            mmh_error *err);
 
+/* How a container is opened; zeroed but for what the caller sets. */
+struct mmh_opening {
+    bool spares;   /* check spare copies too */
+    bool keyless;  /* without a key it stays locked, and that is no failure */
+    bool trusting; /* signatures are not asked for: of those who tell what there are */
+    bool trailer;  /* its sections are wanted, of a plain container too */
+    bool keeps_rest;
+    uint8_t *
+        file_key; /* out: [MMH_FILE_KEY_BYTES] of an encrypted one that is not locked; may be NULL */
+    /* out, after a failure too */
+    enum mmh_open_stage stage;
+    size_t signatures_counted; /* that met what the context requires */
+    bool has_signatures;
+};
+
+mmh_status mmh_reader_open_as(mmh_context *context, const char *path, struct mmh_opening *opening,
+                              mmh_reader **reader, mmh_error *err);
+
+/* mmh_container_read_at of an input. */
+mmh_status mmh_reader_read_at(void *input, void *dst, uint64_t offset, size_t bytes,
+                              mmh_error *err);
+
+/* Open reader->container from reader->input, with what the context believes and opens with. */
+mmh_status mmh_guards_open(mmh_reader *reader, struct mmh_opening *opening, mmh_error *err);
+void mmh_guards_release(mmh_context *context);
+
 /* Bytes of a file, in file order, decoded and checked; what is wanted exists. For the calls that
  * tell no progress of their own. */
 mmh_status mmh_reader_bytes(mmh_reader *reader, uint64_t file, uint64_t offset, void *dst,
                             size_t bytes, mmh_error *err);
 
-/* Read and check the stored bytes of a chunk into the worker's `stored`. */
+/* Read the stored bytes of a chunk into the worker's `stored`, and check their hash. */
+mmh_status mmh_reader_fetch_stored(mmh_reader *reader, struct mmh_worker *worker, uint64_t chunk,
+                                   mmh_error *err);
+
+/* The same, and open what is sealed: mmh_reader_payload_bytes of them are the payload. */
 mmh_status mmh_reader_fetch(mmh_reader *reader, struct mmh_worker *worker, uint64_t chunk,
                             mmh_error *err);
+
+static inline uint32_t mmh_reader_payload_bytes(const mmh_reader *reader,
+                                                const struct mmh_chunk_entry *chunk)
+{
+    return chunk->bytes - (reader->sealer ? MMH_AEAD_TAG_BYTES : 0);
+}
 
 /* The model of a block, or NULL if it has none; for mmh_model_destroy. */
 mmh_status mmh_reader_model(mmh_reader *reader, struct mmh_worker *worker, uint64_t block,

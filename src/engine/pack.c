@@ -1,5 +1,5 @@
 /*
- * Pack: blocks are read, planned, encoded, checked and hashed by workers, and written in order.
+ * Pack: blocks are read, planned, encoded, checked, sealed and hashed by workers, and written in order.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -8,7 +8,9 @@
 
 #include "base/bits.h"
 #include "engine/area.h"
+#include "engine/guard.h"
 #include "engine/plan.h"
+#include "engine/seal.h"
 #include "integrity/digest.h"
 #include "integrity/recovery.h"
 #include "kernel/kernel.h"
@@ -31,7 +33,11 @@ struct slot {
 struct packing {
     mmh_context *context;
     const mmh_pack_options *options;
-    unsigned hash_suite;
+    unsigned hash_suite, aead_suite;
+    struct mmh_fresh_key key; /* of an encrypted container */
+    mmh_sealer *sealer;       /* NULL without encryption */
+    uint64_t *seals_before;   /* [block_count] seal numbers of the blocks before each */
+    struct mmh_guarding guarding;
     struct mmh_plan plan;
     struct mmh_arena arena;
     mmh_container_writer *writer;
@@ -103,29 +109,51 @@ static mmh_status check_chunk(struct packing *packing, struct mmh_worker *worker
     return MMH_OK;
 }
 
-static mmh_status encode_block(struct packing *packing, const struct mmh_plan_block *block,
-                               struct slot *slot, const uint8_t *data, struct mmh_worker *worker,
-                               mmh_error *err)
+/* Seal what is to be stored, if that is wanted, and hash it. data: the chunk's, with room for a tag. */
+static mmh_status guard_chunk(struct packing *packing, struct mmh_stored_chunk *chunk,
+                              uint8_t *data, unsigned worker, uint64_t seal_number, mmh_error *err)
 {
     struct mmh_stage_times *times = &packing->context->times;
-    const struct mmh_block_plan *plan;
-    const uint8_t *model_bytes = NULL;
-    size_t model_length = 0, chunk_count = (size_t)mmh_divide_up(block->bytes, block->chunk_bytes);
-    uint64_t floor_bits = 0, clock = mmh_clock_ns();
-    mmh_model *model = NULL;
-    unsigned scalar_bytes = mmh_dtype_scalar_bytes(block->hint.dtype);
-    slot->has_model = false;
+    uint64_t clock = mmh_clock_ns();
+    mmh_status status = MMH_OK;
+    if (packing->sealer) {
+        uint8_t hash[MMH_HASH_BYTES];
+        status = mmh_hash(hash, mmh_hash_suite_default(), MMH_DOMAIN_CHUNK, data, chunk->bytes,
+                          err);
+        memcpy(chunk->plain_hash, hash, sizeof chunk->plain_hash);
+        clock = mmh_stage_add(&times->hash_ns, clock);
+        if (status == MMH_OK)
+            status = mmh_sealer_seal(packing->sealer, worker, data, chunk->bytes, seal_number, err);
+        chunk->seal_number = seal_number;
+        chunk->bytes += MMH_AEAD_TAG_BYTES;
+        clock = mmh_stage_add(&times->seal_ns, clock);
+    }
+    if (status == MMH_OK)
+        status = mmh_hash(chunk->hash, packing->hash_suite, MMH_DOMAIN_CHUNK, data, chunk->bytes,
+                          err);
+    mmh_stage_add(&times->hash_ns, clock);
+    return status;
+}
 
+/* Plan a block; its model, if it has one, is kept in the slot, and parsed as it was stored. */
+static mmh_status plan_block(struct packing *packing, const struct mmh_plan_block *block,
+                             struct slot *slot, const uint8_t *data, struct mmh_worker *worker,
+                             const struct mmh_block_plan **plan, mmh_model **model, mmh_error *err)
+{
+    const uint8_t *model_bytes = NULL;
+    size_t model_length = 0;
+    uint64_t floor_bits = 0, clock = mmh_clock_ns();
+    slot->has_model = false;
     mmh_status status = mmh_worker_room(packing->context, worker, 0, 0, err);
     if (status == MMH_OK)
-        status = mmh_block_plan_make(&plan, &model_bytes, &model_length, &floor_bits, worker->codec,
+        status = mmh_block_plan_make(plan, &model_bytes, &model_length, &floor_bits, worker->codec,
                                      data, (size_t)block->bytes, &block->hint, err);
     if (status != MMH_OK)
         return status;
     slot->floor_bytes = (floor_bits + 7) / 8;
     if (model_bytes) {
         status = mmh_context_room(packing->context, &slot->model_bytes, &slot->model_room,
-                                  model_length, err);
+                                  model_length + MMH_AEAD_TAG_BYTES, err);
         if (status != MMH_OK)
             return status;
         memcpy(slot->model_bytes, model_bytes, model_length);
@@ -133,61 +161,88 @@ static mmh_status encode_block(struct packing *packing, const struct mmh_plan_bl
         slot->model = (struct mmh_stored_chunk){ .data = slot->model_bytes,
                                                  .bytes = (uint32_t)model_length,
                                                  .codec_id = MMH_CODEC_MODEL };
-        status = mmh_hash(slot->model.hash, packing->hash_suite, MMH_DOMAIN_CHUNK,
-                          slot->model_bytes, model_length, err);
-        if (status == MMH_OK)
-            status = mmh_model_create(&model, slot->model_bytes, model_length,
-                                      block->bytes / scalar_bytes, packing->context->allocator,
-                                      err);
-        if (status != MMH_OK)
-            return status;
+        status = mmh_model_create(model, slot->model_bytes, model_length,
+                                  block->bytes / mmh_dtype_scalar_bytes(block->hint.dtype),
+                                  packing->context->allocator, err);
     }
-    (void)mmh_stage_add(&times->plan_ns, clock);
+    (void)mmh_stage_add(&packing->context->times.plan_ns, clock);
+    return status;
+}
 
+/* One chunk of a block, encoded to `dst`, and checked. */
+static mmh_status encode_chunk(struct packing *packing, const struct mmh_chunk *chunk,
+                               const uint8_t *src, uint8_t *dst, struct mmh_worker *worker,
+                               const struct mmh_block_plan *plan, const mmh_model *model,
+                               struct mmh_stored_chunk *stored, mmh_error *err)
+{
+    struct mmh_stage_times *times = &packing->context->times;
+    size_t bytes;
+    unsigned codec_id;
+    uint64_t clock = mmh_clock_ns();
+    mmh_status status = mmh_chunk_encode(dst, &bytes, &codec_id, worker->codec, plan, src, chunk,
+                                         false, err);
+    clock = mmh_stage_add(&times->encode_ns, clock);
+    if (status == MMH_OK && !packing->options->skip_check) {
+        status = check_chunk(packing, worker, chunk, src, dst, &bytes, &codec_id, model, err);
+        mmh_stage_add(&times->check_ns, clock);
+    }
+    if (status == MMH_OK)
+        *stored = (struct mmh_stored_chunk){ .data = dst,
+                                             .bytes = (uint32_t)bytes,
+                                             .codec_id = (uint8_t)codec_id };
+    return status;
+}
+
+static mmh_status encode_block(struct packing *packing, size_t job, struct slot *slot,
+                               const uint8_t *data, unsigned worker_index, mmh_error *err)
+{
+    const struct mmh_plan_block *block = &packing->plan.blocks[job];
+    struct mmh_worker *worker = &packing->context->workers[worker_index];
+    const struct mmh_block_plan *plan = NULL;
+    size_t chunk_count = (size_t)mmh_divide_up(block->bytes, block->chunk_bytes);
+    uint64_t seal_number = packing->sealer ? packing->seals_before[job] : 0;
+    mmh_model *model = NULL;
+    unsigned scalar_bytes = mmh_dtype_scalar_bytes(block->hint.dtype);
+    bool uses_model = false;
+
+    mmh_status status = plan_block(packing, block, slot, data, worker, &plan, &model, err);
+    if (status != MMH_OK)
+        return status;
     uint8_t *chunks = (uint8_t *)(void *)slot->chunks;
+    size_t chunk_room = mmh_chunk_bound(block->chunk_bytes) + MMH_AEAD_TAG_BYTES;
     status = mmh_context_room(packing->context, &slot->encoded, &slot->encoded_room,
-                              chunk_count * mmh_chunk_bound(block->chunk_bytes), err);
+                              chunk_count * chunk_room, err);
     if (status == MMH_OK)
         status = mmh_context_room(packing->context, &chunks, &slot->chunks_room,
                                   chunk_count * sizeof *slot->chunks, err);
     slot->chunks = (struct mmh_stored_chunk *)(void *)chunks;
     uint8_t *next = slot->encoded;
-    bool uses_model = false;
     for (size_t i = 0; i < chunk_count && status == MMH_OK; i++) {
         uint64_t begin = (uint64_t)i * block->chunk_bytes;
+        struct mmh_stored_chunk *stored = &slot->chunks[i];
         struct mmh_chunk chunk = {
             .dtype = block->hint.dtype,
             .first_element = begin / scalar_bytes,
             .bytes = block->bytes - begin < block->chunk_bytes ? (size_t)(block->bytes - begin)
                                                                : block->chunk_bytes,
         };
-        size_t bytes;
-        unsigned codec_id;
-        clock = mmh_clock_ns();
-        status = mmh_chunk_encode(next, &bytes, &codec_id, worker->codec, plan, data + begin,
-                                  &chunk, false, err);
-        clock = mmh_stage_add(&times->encode_ns, clock);
-        if (status == MMH_OK && !packing->options->skip_check) {
-            status = check_chunk(packing, worker, &chunk, data + begin, next, &bytes, &codec_id,
-                                 model, err);
-            clock = mmh_stage_add(&times->check_ns, clock);
-        }
+        status = encode_chunk(packing, &chunk, data + begin, next, worker, plan, model, stored,
+                              err);
+        if (status == MMH_OK)
+            status = guard_chunk(packing, stored, next, worker_index, seal_number + 1 + i, err);
         if (status != MMH_OK)
             break;
-        slot->chunks[i] = (struct mmh_stored_chunk){ .data = next,
-                                                     .bytes = (uint32_t)bytes,
-                                                     .codec_id = (uint8_t)codec_id };
-        status = mmh_hash(slot->chunks[i].hash, packing->hash_suite, MMH_DOMAIN_CHUNK, next, bytes,
-                          err);
-        mmh_stage_add(&times->hash_ns, clock);
-        next += bytes;
-        uses_model = uses_model || mmh_codec_uses_model(codec_id);
+        next += stored->bytes;
+        uses_model = uses_model || mmh_codec_uses_model(stored->codec_id);
         atomic_fetch_add_explicit(&packing->context->done_bytes, chunk.bytes, memory_order_relaxed);
-        if (status == MMH_OK)
-            status = mmh_context_poll(packing->context, err);
+        status = mmh_context_poll(packing->context, err);
     }
-    slot->has_model = slot->has_model && uses_model;
     mmh_model_destroy(model);
+    /* Nobody reads its bytes any more: now they may be sealed. */
+    slot->has_model = slot->has_model && uses_model;
+    if (status == MMH_OK && slot->has_model)
+        status = guard_chunk(packing, &slot->model, slot->model_bytes, worker_index, seal_number,
+                             err);
     return status;
 }
 
@@ -225,7 +280,7 @@ static mmh_status produce(void *context, size_t job, unsigned worker_index, mmh_
                                       scalar_bytes);
         data = slot->swapped;
     }
-    return encode_block(packing, block, slot, data, &packing->context->workers[worker_index], err);
+    return encode_block(packing, job, slot, data, worker_index, err);
 }
 
 /* ---- the ordered side ---- */
@@ -353,6 +408,26 @@ static mmh_status write_tensors(struct packing *packing, mmh_error *err)
 
 /* ---- the calls ---- */
 
+/* Whoever looks at stored chunks first: numbers that no two of them share, in the order of the plan. */
+static mmh_status number_seals(struct packing *packing, mmh_error *err)
+{
+    mmh_context *context = packing->context;
+    const struct mmh_plan *plan = &packing->plan;
+    uint64_t number = 0;
+    if (!packing->aead_suite)
+        return MMH_OK;
+    packing->seals_before = mmh_alloc_array(context->allocator, plan->block_count,
+                                            sizeof *packing->seals_before);
+    if (!packing->seals_before)
+        return mmh_fail(err, MMH_E_MEMORY, "no memory for %zu blocks", plan->block_count);
+    for (size_t i = 0; i < plan->block_count; i++) {
+        packing->seals_before[i] = number;
+        number += 1 + mmh_divide_up(plan->blocks[i].bytes, plan->blocks[i].chunk_bytes);
+    }
+    return mmh_sealer_create(&packing->sealer, context, packing->aead_suite,
+                             packing->key.keys.chunk, err);
+}
+
 static mmh_status pack(struct packing *packing, struct mmh_container_totals *totals, mmh_error *err)
 {
     mmh_context *context = packing->context;
@@ -361,14 +436,20 @@ static mmh_status pack(struct packing *packing, struct mmh_container_totals *tot
         .level = (uint8_t)packing->options->level,
         .writer = "mmh " MMH_VERSION_STRING,
         .times = packing->options->keep_times,
+        .aead_suite = packing->aead_suite,
+        .keys = packing->aead_suite ? &packing->key.keys : NULL,
+        .guard = mmh_guarding_write,
+        .guard_context = &packing->guarding,
         .read_back = mmh_area_read_back,
         .read_context = packing->output,
     };
     mmh_area_maker_init(&packing->area, context, packing->output, packing->options->parity);
     if (packing->options->parity)
         options.recovery = &packing->area.recovery;
-    mmh_status status = mmh_container_writer_create(&packing->writer, &options, sink, packing,
-                                                    context->allocator, err);
+    mmh_status status = number_seals(packing, err);
+    if (status == MMH_OK)
+        status = mmh_container_writer_create(&packing->writer, &options, sink, packing,
+                                             context->allocator, err);
     if (status != MMH_OK)
         return status;
     packing->window = mmh_pool_threads(context->pool) + (mmh_pool_threads(context->pool) > 1);
@@ -401,8 +482,39 @@ static mmh_status check_options(mmh_pack_options *options, const mmh_pack_option
         return mmh_fail(err, MMH_E_USAGE, "parity is at most %u %%", MMH_PARITY_MAX / 100);
     if (options->blake3 && !mmh_hash_suite_available(MMH_HASH_BLAKE3))
         return mmh_fail(err, MMH_E_UNSUPPORTED, "hash suite blake3 is not in this build");
-    *hash_suite = options->sha256 ? MMH_HASH_SHA256 : mmh_hash_suite_default();
+    *hash_suite = options->sha384 ? MMH_HASH_SHA384
+                : options->sha256 ? MMH_HASH_SHA256
+                                  : mmh_hash_suite_default();
     return MMH_OK;
+}
+
+/* Who will be let in and who signs; a file key, if there is somebody to have it. */
+static mmh_status prepare_guards(struct packing *packing, mmh_error *err)
+{
+    const mmh_pack_options *options = packing->options;
+    struct mmh_guarding *guarding = &packing->guarding;
+    *guarding = (struct mmh_guarding){
+        .context = packing->context,
+        .hash_suite = packing->hash_suite,
+        .recipients = options->recipients,
+        .recipient_count = options->recipient_count,
+        .passphrase = options->passphrase,
+        .passphrase_bytes = options->passphrase_bytes,
+        .signers = options->signers,
+        .signer_count = options->signer_count,
+        .counter = options->counter,
+        .time_seconds = options->time_seconds,
+    };
+    mmh_status status = mmh_guarding_check(guarding, err);
+    if (status != MMH_OK || (!options->recipient_count && !options->passphrase))
+        return status;
+    status = mmh_aead_choose(&packing->aead_suite, options->aead, err);
+    if (status == MMH_OK)
+        status = mmh_fresh_key_make(&packing->key, packing->aead_suite, packing->hash_suite, err);
+    guarding->aead_suite = packing->aead_suite;
+    guarding->file_key = packing->key.file_key;
+    guarding->keys = &packing->key.keys;
+    return status;
 }
 
 /* Tell the remarks about all files. Returns how many there are. */
@@ -435,8 +547,12 @@ static mmh_status pack_to(mmh_context *context, const char *const *inputs, size_
     mmh_status status = check_options(&options, given, &packing.hash_suite, err);
     if (status == MMH_OK)
         status = mmh_struct_check(report, "mmh_pack_report", err);
-    if (status != MMH_OK)
+    if (status == MMH_OK)
+        status = prepare_guards(&packing, err);
+    if (status != MMH_OK) {
+        mmh_wipe(&packing.key, sizeof packing.key);
         return status;
+    }
     mmh_arena_init(&packing.arena, context->allocator);
     mmh_context_begin(context, "pack", 0);
     if (path && !options.overwrite) { /* before any work is done; commit asks again */
@@ -487,9 +603,13 @@ static mmh_status pack_to(mmh_context *context, const char *const *inputs, size_
             .followed_links = packing.plan.followed_links,
             .odd_names = packing.plan.odd_names.count,
             .remark_count = remark_count,
+            .seal_ns = times->seal_ns,
+            .sign_ns = times->sign_ns,
             .parity_ns = packing.area.wall_ns,
             .parity_bytes = totals.recovery_bytes,
+            .root_bytes = mmh_hash_bytes(packing.hash_suite),
         };
+        memcpy(done.root, totals.root, sizeof done.root);
         if (done.odd_names)
             mmh_odd_name_text(done.odd_name, sizeof done.odd_name, &packing.plan.odd_names);
         mmh_report_copy(report, &done, sizeof done);
@@ -500,6 +620,9 @@ static mmh_status pack_to(mmh_context *context, const char *const *inputs, size_
     mmh_output_close(packing.output);
     mmh_container_writer_destroy(packing.writer);
     slots_release(&packing);
+    mmh_sealer_destroy(packing.sealer);
+    mmh_wipe(&packing.key, sizeof packing.key);
+    mmh_free(context->allocator, packing.seals_before);
     mmh_free(context->allocator, packing.digest);
     mmh_arena_release(&packing.arena);
     return status;

@@ -8,16 +8,12 @@
 
 #include "base/bits.h"
 #include "engine/originals.h"
+#include "engine/seal.h"
 #include "kernel/kernel.h"
 
 enum {
     REFS_SUMMED = 16
 }; /* stored bytes are summed so many refs at a time: a ref may be one byte */
-
-static mmh_status read_at(void *context, void *dst, uint64_t offset, size_t bytes, mmh_error *err)
-{
-    return mmh_input_read(context, dst, offset, bytes, err);
-}
 
 static uint64_t proportion(uint64_t stored, uint64_t part, uint64_t whole)
 {
@@ -173,11 +169,12 @@ static mmh_status sum_usage(mmh_reader *reader, mmh_error *err)
     return MMH_OK;
 }
 
-mmh_status mmh_reader_open(mmh_context *context, const char *path, bool spares, mmh_reader **out,
-                           mmh_error *err)
+mmh_status mmh_reader_open_as(mmh_context *context, const char *path, struct mmh_opening *opening,
+                              mmh_reader **out, mmh_error *err)
 {
     *out = NULL;
     mmh_error local = { 0 };
+    uint64_t clock = mmh_clock_ns();
     mmh_reader *reader = mmh_alloc_array(context->allocator, 1, sizeof *reader);
     if (!reader)
         return mmh_fail(err, MMH_E_MEMORY, "no memory for an open container");
@@ -188,21 +185,32 @@ mmh_status mmh_reader_open(mmh_context *context, const char *path, bool spares, 
         return status;
     }
     mmh_input_advise(reader->input, MMH_ACCESS_RANDOM);
-    status = mmh_container_open(&reader->container, read_at, reader->input,
-                                mmh_input_bytes(reader->input), context->limits.index_bytes, spares,
-                                context->allocator, &local);
+    status = mmh_guards_open(reader, opening, &local);
     if (status != MMH_OK) {
         mmh_input_close(reader->input);
         mmh_free(context->allocator, reader);
         return mmh_fail(err, status, "%s: %s", path, local.message);
     }
-    status = sum_usage(reader, err);
+    const mmh_container_reader *container = &reader->container;
+    if (container->aead_suite && !container->locked)
+        status = mmh_sealer_create(&reader->sealer, context, container->aead_suite,
+                                   container->keys.chunk, err);
+    if (status == MMH_OK)
+        status = sum_usage(reader, err);
     if (status != MMH_OK) {
         mmh_close(reader);
         return status;
     }
+    mmh_stage_add(&context->times.open_ns, clock);
     *out = reader;
     return MMH_OK;
+}
+
+mmh_status mmh_reader_open(mmh_context *context, const char *path, bool spares, mmh_reader **reader,
+                           mmh_error *err)
+{
+    struct mmh_opening opening = { .spares = spares };
+    return mmh_reader_open_as(context, path, &opening, reader, err);
 }
 
 mmh_status mmh_open(mmh_context *context, const char *container, mmh_reader **reader,
@@ -216,6 +224,7 @@ void mmh_close(mmh_reader *reader)
     if (!reader)
         return;
     mmh_originals_close(reader);
+    mmh_sealer_destroy(reader->sealer);
     mmh_container_close(&reader->container);
     mmh_input_close(reader->input);
     mmh_free(reader->context->allocator, reader);
@@ -435,8 +444,8 @@ size_t mmh_block_chunk_bytes(const struct mmh_block_entry *block, uint64_t index
     return left < block->chunk_bytes ? (size_t)left : block->chunk_bytes;
 }
 
-mmh_status mmh_reader_fetch(mmh_reader *reader, struct mmh_worker *worker, uint64_t chunk,
-                            mmh_error *err)
+mmh_status mmh_reader_fetch_stored(mmh_reader *reader, struct mmh_worker *worker, uint64_t chunk,
+                                   mmh_error *err)
 {
     struct mmh_stage_times *times = &reader->context->times;
     const struct mmh_chunk_entry *entry = &reader->container.index.chunks[chunk];
@@ -450,8 +459,33 @@ mmh_status mmh_reader_fetch(mmh_reader *reader, struct mmh_worker *worker, uint6
     clock = mmh_stage_add(&times->read_ns, clock);
     status = mmh_container_check_chunk(&reader->container, chunk, worker->stored, err);
     mmh_stage_add(&times->hash_ns, clock);
+    if (status == MMH_E_CORRUPT)
+        atomic_fetch_add_explicit(&reader->checked.hashes_wrong, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&reader->context->stored_bytes, entry->bytes, memory_order_relaxed);
     return status;
+}
+
+mmh_status mmh_reader_fetch(mmh_reader *reader, struct mmh_worker *worker, uint64_t chunk,
+                            mmh_error *err)
+{
+    mmh_status status = mmh_reader_fetch_stored(reader, worker, chunk, err);
+    if (status != MMH_OK || !reader->sealer)
+        return status;
+    const struct mmh_index *index = &reader->container.index;
+    const struct mmh_chunk_entry *entry = &index->chunks[chunk];
+    uint64_t clock = mmh_clock_ns();
+    mmh_error problem = { 0 };
+    status = mmh_sealer_open(reader->sealer, (unsigned)(worker - reader->context->workers),
+                             worker->stored, entry->bytes, index->seal_numbers[chunk], &problem);
+    mmh_stage_add(&reader->context->times.unseal_ns, clock);
+    atomic_fetch_add_explicit(status == MMH_OK ? &reader->checked.seals_right
+                                               : &reader->checked.seals_wrong,
+                              1, memory_order_relaxed);
+    if (status == MMH_E_CORRUPT)
+        return mmh_fail(err, status,
+                        "chunk %" PRIu64 " is not what was sealed (offset 0x%" PRIx64 ", %u bytes)",
+                        chunk, entry->offset, (unsigned)entry->bytes);
+    return status == MMH_OK ? status : mmh_fail(err, status, "%s", problem.message);
 }
 
 const char *mmh_reader_owner(const mmh_reader *reader, uint64_t file, uint64_t offset)
@@ -491,7 +525,7 @@ mmh_status mmh_reader_model_plain(mmh_reader *reader, struct mmh_worker *worker,
         return mmh_fail(problem, MMH_E_CORRUPT, "it is no model");
     mmh_status status = mmh_reader_fetch(reader, worker, entry->model, problem);
     if (status == MMH_OK)
-        status = mmh_model_create(model, worker->stored, chunk->bytes,
+        status = mmh_model_create(model, worker->stored, mmh_reader_payload_bytes(reader, chunk),
                                   entry->bytes / mmh_dtype_scalar_bytes(entry->dtype),
                                   reader->context->allocator, problem);
     return status;
@@ -525,7 +559,11 @@ mmh_status mmh_reader_chunk_plain(mmh_reader *reader, struct mmh_worker *worker,
         .bytes = *bytes,
     };
     status = mmh_chunk_decode(dst, worker->codec, &chunk, stored->codec_id, worker->stored,
-                              stored->bytes, model, stream && !entry->big_endian, problem);
+                              mmh_reader_payload_bytes(reader, stored), model,
+                              stream && !entry->big_endian, problem);
+    atomic_fetch_add_explicit(status == MMH_OK ? &reader->checked.decodes_right
+                                               : &reader->checked.decodes_wrong,
+                              1, memory_order_relaxed);
     if (status == MMH_OK && entry->big_endian && scalar_bytes > 1)
         mmh_kernels_get()->swap_bytes(dst, dst, *bytes / scalar_bytes, scalar_bytes);
     mmh_stage_add(&reader->context->times.decode_ns, clock);

@@ -7,7 +7,6 @@
 
 #include <assert.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 #include <lzma.h>
@@ -242,14 +241,13 @@ done:
 
 /* ---- checking ---- */
 
-/* Whether a key may have made a signature, by what the signature says itself. */
-static bool is_signer(const struct mmh_key_part *part, const struct mmh_signature_view *view)
+bool mmh_signature_is_by(const struct mmh_signature_view *view, const struct mmh_key_part *part)
 {
     return part->signature && view->known && part->signature->id == view->algorithm &&
            memcmp(part->fingerprint, view->fingerprint, MMH_FINGERPRINT_BYTES) == 0;
 }
 
-static mmh_status signature_check(const struct mmh_signature_view *view,
+mmh_status mmh_signature_check_by(const struct mmh_signature_view *view,
                                   const struct mmh_key_part *part, const mmh_allocator *allocator,
                                   mmh_error *err)
 {
@@ -272,243 +270,11 @@ mmh_status mmh_signature_check(const struct mmh_signature_view *view,
     *part = NULL;
     for (size_t i = 0; i < signer_count; i++)
         for (size_t j = 0; j < signers[i]->part_count; j++)
-            if (is_signer(&signers[i]->parts[j], view)) {
+            if (mmh_signature_is_by(view, &signers[i]->parts[j])) {
                 *part = &signers[i]->parts[j];
-                return signature_check(view, *part, signers[i]->allocator, err);
+                return mmh_signature_check_by(view, *part, signers[i]->allocator, err);
             }
     return mmh_fail(err, MMH_E_UNTRUSTED, "the signature is by none of the given keys");
-}
-
-/* How far signatures by a key got. */
-enum reached {
-    REACHED_NONE, /* there is no signature by it */
-    REACHED_WRONG,
-    REACHED_OTHER_ROOT,
-    REACHED_OLD,
-    REACHED_EXPIRED,
-    REACHED_ALL
-};
-
-/* A key of the policy. */
-struct policy_key {
-    const struct mmh_key_part *part;
-    size_t signer; /* its number in the policy */
-    uint64_t expires;
-    bool strong;
-    enum reached reached;
-    uint64_t counter; /* the highest of its right signatures */
-};
-
-static bool is_strong(const struct mmh_policy *policy, const struct mmh_signature *signature)
-{
-    return (!policy->hybrid || (signature->classical && signature->post_quantum)) &&
-           (!policy->post_quantum || signature->post_quantum) &&
-           signature->nist_category >= policy->min_category;
-}
-
-static const char *strength_text(const struct mmh_policy *policy, char *text, size_t bytes)
-{
-    int used = snprintf(text, bytes, "%s",
-                        policy->hybrid         ? "hybrid"
-                        : policy->post_quantum ? "post-quantum"
-                                               : "");
-    if (policy->min_category)
-        (void)snprintf(text + used, bytes - (size_t)used, "%sof NIST category %u",
-                       used ? " and " : "", policy->min_category);
-    return text;
-}
-
-/* Check one signature, once, and note what it does for each key that may have made it. */
-static mmh_status signature_judge(const struct mmh_signature_view *view, struct policy_key *keys,
-                                  size_t key_count, const struct mmh_policy *policy, bool of_root,
-                                  uint64_t now_seconds, struct mmh_policy_counts *counts,
-                                  mmh_error *err)
-{
-    bool checked = false, right = false, counted = false;
-    for (size_t k = 0; k < key_count; k++) {
-        struct policy_key *key = &keys[k];
-        enum reached reached = REACHED_ALL;
-        if (!is_signer(key->part, view))
-            continue;
-        if (!checked) {
-            mmh_error problem = { MMH_OK, "" };
-            const mmh_status status =
-                signature_check(view, key->part, policy->signers[key->signer]->allocator, &problem);
-            if (status != MMH_OK && status != MMH_E_UNTRUSTED)
-                return mmh_fail(err, status, "%s", problem.message);
-            checked = true;
-            right = status == MMH_OK;
-        }
-        if (!right)
-            reached = REACHED_WRONG;
-        else if (!of_root)
-            reached = REACHED_OTHER_ROOT;
-        else if (view->statement.counter < policy->min_counter)
-            reached = REACHED_OLD;
-        else if (key->expires && now_seconds >= key->expires)
-            reached = REACHED_EXPIRED;
-        if (right && of_root)
-            key->counter = MMH_MAX(key->counter, view->statement.counter);
-        key->reached = MMH_MAX(key->reached, reached);
-        counted = counted || (reached == REACHED_ALL && key->strong);
-    }
-    counts->matched += checked;
-    counts->right += right && of_root;
-    counts->counted += counted;
-    if (counted)
-        counts->counter = MMH_MAX(counts->counter, view->statement.counter);
-    return MMH_OK;
-}
-
-/* Say why a key's signatures do not do. */
-static mmh_status refuse(const struct mmh_policy *policy, const struct policy_key *key,
-                         mmh_error *err)
-{
-    char who[96], strength[64];
-    (void)snprintf(who, sizeof who, "%s key %02x%02x%02x%02x%02x%02x%02x%02x",
-                   key->part->signature->name, key->part->fingerprint[0], key->part->fingerprint[1],
-                   key->part->fingerprint[2], key->part->fingerprint[3], key->part->fingerprint[4],
-                   key->part->fingerprint[5], key->part->fingerprint[6], key->part->fingerprint[7]);
-    switch (key->reached) {
-    case REACHED_NONE:
-        return mmh_fail(err, MMH_E_UNTRUSTED, "there is no signature by the %s", who);
-    case REACHED_WRONG:
-        return mmh_fail(err, MMH_E_UNTRUSTED, "the signature by the %s is wrong", who);
-    case REACHED_OTHER_ROOT:
-        return mmh_fail(err, MMH_E_UNTRUSTED,
-                        "the signature by the %s is of other content, not of this container", who);
-    case REACHED_OLD:
-        return mmh_fail(err, MMH_E_UNTRUSTED,
-                        "the signature by the %s has counter %" PRIu64 ", at least %" PRIu64
-                        " is required: this is an older version",
-                        who, key->counter, policy->min_counter);
-    case REACHED_EXPIRED:
-        return mmh_fail(err, MMH_E_UNTRUSTED, "the %s has expired", who);
-    default:
-        return mmh_fail(err, MMH_E_UNTRUSTED, "the signature by the %s is too weak: %s is required",
-                        who, strength_text(policy, strength, sizeof strength));
-    }
-}
-
-static const mmh_allocator *policy_allocator(const struct mmh_policy *policy)
-{
-    return policy->signer_count ? policy->signers[0]->allocator : NULL;
-}
-
-/* The keys of a policy that sign, in its order, for mmh_free. */
-static mmh_status policy_keys(const struct mmh_policy *policy, struct policy_key **keys,
-                              size_t *count, mmh_error *err)
-{
-    size_t room = 0;
-    *keys = NULL;
-    *count = 0;
-    for (size_t i = 0; i < policy->signer_count; i++)
-        room += policy->signers[i]->part_count;
-    *keys = mmh_alloc_array(policy_allocator(policy), room, sizeof **keys);
-    if (!*keys)
-        return mmh_fail(err, MMH_E_MEMORY, "no memory for %zu signers", policy->signer_count);
-    for (size_t i = 0; i < policy->signer_count; i++) {
-        const size_t before = *count;
-        for (size_t j = 0; j < policy->signers[i]->part_count; j++) {
-            const struct mmh_key_part *part = &policy->signers[i]->parts[j];
-            if (part->signature)
-                (*keys)[(*count)++] =
-                    (struct policy_key){ .part = part,
-                                         .signer = i,
-                                         .expires = policy->expires ? policy->expires[i] : 0,
-                                         .strong = is_strong(policy, part->signature) };
-        }
-        if (*count == before)
-            return mmh_fail(err, MMH_E_USAGE,
-                            "signer %zu of %zu has no key that signs: nothing can be by it", i + 1,
-                            policy->signer_count);
-    }
-    return MMH_OK;
-}
-
-/* Whether each key that is strong enough has signed, and each signer has one. */
-static mmh_status all_decide(const struct mmh_policy *policy, const struct policy_key *keys,
-                             size_t key_count, mmh_error *err)
-{
-    char strength[64];
-    for (size_t k = 0, strong = 0; k < key_count; k++) {
-        if (keys[k].strong && keys[k].reached != REACHED_ALL)
-            return refuse(policy, &keys[k], err);
-        strong += keys[k].strong;
-        if (k + 1 < key_count && keys[k + 1].signer == keys[k].signer)
-            continue;
-        if (!strong)
-            return mmh_fail(err, MMH_E_UNTRUSTED, "signer %zu of %zu has no key that is %s",
-                            keys[k].signer + 1, policy->signer_count,
-                            strength_text(policy, strength, sizeof strength));
-        strong = 0;
-    }
-    return MMH_OK;
-}
-
-/* Whether one key that is strong enough has signed. */
-static mmh_status any_decide(const struct mmh_policy *policy, const struct policy_key *keys,
-                             size_t key_count, size_t found, mmh_error *err)
-{
-    const struct policy_key *furthest = &keys[0];
-    char strength[64];
-    bool strong = false;
-    for (size_t k = 0; k < key_count; k++) {
-        if (keys[k].strong && keys[k].reached == REACHED_ALL)
-            return MMH_OK;
-        if (keys[k].reached > furthest->reached)
-            furthest = &keys[k];
-        strong = strong || keys[k].strong;
-    }
-    if (!strong)
-        return mmh_fail(err, MMH_E_UNTRUSTED, "no signer has a key that is %s",
-                        strength_text(policy, strength, sizeof strength));
-    if (furthest->reached == REACHED_NONE)
-        return mmh_fail(err, MMH_E_UNTRUSTED,
-                        "none of the signatures (%zu) is by a key that is believed", found);
-    return refuse(policy, furthest, err);
-}
-
-/* Whether what the keys have reached is enough. */
-static mmh_status policy_decide(const struct mmh_policy *policy, const struct policy_key *keys,
-                                size_t key_count, size_t found, mmh_error *err)
-{
-    if (!key_count)
-        return mmh_fail(err, MMH_E_UNTRUSTED,
-                        "a signature is required, but there is no key to believe one by");
-    if (!found)
-        return mmh_fail(err, MMH_E_UNTRUSTED, "a signature is required, and there is none");
-    return policy->all ? all_decide(policy, keys, key_count, err)
-                       : any_decide(policy, keys, key_count, found, err);
-}
-
-mmh_status mmh_policy_check(const struct mmh_policy *policy,
-                            const struct mmh_section_view *sections, size_t section_count,
-                            unsigned hash_suite, const uint8_t *root, size_t root_bytes,
-                            uint64_t now_seconds, struct mmh_policy_counts *counts, mmh_error *err)
-{
-    struct mmh_policy_counts own;
-    struct policy_key *keys;
-    size_t key_count;
-    counts = counts ? counts : &own;
-    memset(counts, 0, sizeof *counts);
-    mmh_status status = policy_keys(policy, &keys, &key_count, err);
-    for (size_t s = 0; s < section_count && status == MMH_OK; s++) {
-        struct mmh_signatures signatures;
-        status = mmh_signatures_view(&signatures, sections[s].section, sections[s].bytes, err);
-        for (size_t i = 0; status == MMH_OK && i < signatures.count; i++) {
-            struct mmh_signature_view view;
-            mmh_signatures_at(&signatures, i, &view);
-            status = signature_judge(&view, keys, key_count, policy,
-                                     mmh_signature_is_of(&view, hash_suite, root, root_bytes),
-                                     now_seconds, counts, err);
-        }
-        counts->found += status == MMH_OK ? signatures.count : 0;
-    }
-    if (status == MMH_OK)
-        status = policy_decide(policy, keys, key_count, counts->found, err);
-    mmh_free(policy_allocator(policy), keys);
-    return status;
 }
 
 /* ---- detached signatures ---- */

@@ -88,6 +88,14 @@ bool mmh_signature_note(const struct mmh_signature_view *view, size_t number,
 bool mmh_signature_is_of(const struct mmh_signature_view *view, unsigned hash_suite,
                          const uint8_t *root, size_t root_bytes);
 
+/* Whether a key may have made it, by what it says itself: its fingerprint and its algorithm. */
+bool mmh_signature_is_by(const struct mmh_signature_view *view, const struct mmh_key_part *part);
+
+/* MMH_E_UNTRUSTED unless it is right by that key. What it states is not looked at. */
+mmh_status mmh_signature_check_by(const struct mmh_signature_view *view,
+                                  const struct mmh_key_part *part, const mmh_allocator *allocator,
+                                  mmh_error *err);
+
 /*
  * Check a signature by the one key, if any, that has its fingerprint and its algorithm. What it states
  * is not looked at.

@@ -1,0 +1,31 @@
+/*
+ * Sealing and opening of chunks by workers: docs/format.md section 15.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef MMH_SEAL_H
+#define MMH_SEAL_H
+
+#include "engine/engine.h"
+
+/* The chunk key of a container, ready for each worker of a context. */
+typedef struct mmh_sealer mmh_sealer;
+
+mmh_status mmh_sealer_create(mmh_sealer **sealer, mmh_context *context, unsigned aead_suite,
+                             const uint8_t key[MMH_AEAD_KEY_BYTES], mmh_error *err);
+void mmh_sealer_destroy(mmh_sealer *sealer); /* wipes; may be NULL */
+
+/*
+ * Seal a payload in place: data [bytes + MMH_AEAD_TAG_BYTES]. No number is used for two payloads.
+ *
+ *   worker  that runs this
+ */
+mmh_status mmh_sealer_seal(mmh_sealer *sealer, unsigned worker, uint8_t *data, size_t bytes,
+                           uint64_t number, mmh_error *err);
+
+/* Open what was sealed, in place: data [bytes], the payload is its first bytes - MMH_AEAD_TAG_BYTES.
+ * MMH_E_CORRUPT if it was not sealed with this key and number: data is zeros then. */
+mmh_status mmh_sealer_open(mmh_sealer *sealer, unsigned worker, uint8_t *data, size_t bytes,
+                           uint64_t number, mmh_error *err);
+
+#endif
