@@ -71,12 +71,12 @@ static mmh_status tail_open(struct tail *tail, mmh_container_read_at *read, void
     return status;
 }
 
-/* The one that is newer, and right, is kept. */
+/* The one that is newer, and right, is kept; of two the other, whose hashes say more than CRCs. */
 static void tail_choose(struct tail *best, struct tail *other, const mmh_allocator *allocator)
 {
     bool better = other->found && (!best->found || other->sound > best->sound ||
                                    (other->sound == best->sound &&
-                                    other->footer.container_bytes > best->footer.container_bytes));
+                                    other->footer.container_bytes >= best->footer.container_bytes));
     if (better) {
         tail_release(best, allocator);
         *best = *other;
@@ -205,6 +205,16 @@ static mmh_status search_tails(struct tail *best, const struct mmh_found *found,
     return status;
 }
 
+/* Whether there are packets of the container that a tail is of. */
+static bool has_packets(const struct tail *tail, const struct mmh_found *found)
+{
+    for (size_t i = 0; i < found->geometry_count; i++)
+        if (found->geometries[i].end == tail->footer.index_a + tail->footer.index_bytes &&
+            memcmp(found->geometries[i].root, tail->footer.root, MMH_ROOT_START_BYTES) == 0)
+            return true;
+    return false;
+}
+
 /* ---- all of it ---- */
 
 static mmh_status look(struct tail *tail, struct mmh_remains *remains, bool *scan, uint64_t *begin,
@@ -220,7 +230,7 @@ static mmh_status look(struct tail *tail, struct mmh_remains *remains, bool *sca
     tail->found = false;
     status = tail_open(tail, mmh_copy_read, &remains->copy, remains->allocator, err);
     *begin = tail->footer.index_a + tail->footer.index_bytes;
-    *scan = !tail->sound || bytes > tail->footer.container_bytes;
+    *scan = !tail->sound || bytes > tail->footer.container_bytes || tail->footer.trailer > *begin;
     return status;
 }
 
@@ -241,6 +251,8 @@ mmh_status mmh_remains_find(struct mmh_remains *remains, const mmh_input *input,
     if (status == MMH_OK && scan)
         status = search_tails(&packed, &found, &remains->copy, allocator, err);
     tail_choose(&tail, &packed, allocator);
+    if (tail.found && !tail.has_parity && has_packets(&tail, &found))
+        tail.sound = false; /* the section that tells of them is gone */
     mmh_found_release(&found);
     if (status != MMH_OK || !tail.found) {
         tail_release(&tail, allocator);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/bits.h"
+#include "container/container_end.h"
 #include "engine/area.h"
 #include "engine/damage.h"
 
@@ -335,56 +336,41 @@ static mmh_status copy_known(struct mmh_repairing *repairing, mmh_output *output
     return status;
 }
 
+static mmh_status append(void *output, const void *data, size_t bytes, mmh_error *err)
+{
+    return mmh_output_append(output, data, bytes, err);
+}
+
 /* Behind index A: a recovery area anew, the trailer with what it had, and all that ends a container. */
 static mmh_status write_with_parity(struct mmh_repairing *repairing, mmh_output *output,
                                     mmh_error *err)
 {
     const struct mmh_remains *remains = repairing->main;
     const mmh_allocator *allocator = repairing->context->allocator;
-    struct mmh_footer footer = remains->footer;
     struct mmh_trailer old = { .allocator = allocator,
                                .data = remains->trailer,
-                               .bytes = (size_t)footer.trailer_bytes };
-    struct mmh_recovery_request request = { .hash_suite = remains->hash_suite,
-                                            .end = footer.index_a + footer.index_bytes,
-                                            .root = footer.root,
-                                            .root_bytes = mmh_hash_bytes(remains->hash_suite) };
+                               .bytes = (size_t)remains->footer.trailer_bytes };
     struct mmh_area_maker maker;
-    struct mmh_buffer tail;
-    uint8_t section[MMH_PARITY_SECTION_BYTES], foot[MMH_FOOTER_BYTES];
-    uint64_t area_bytes;
+    struct mmh_buffer trailer;
     mmh_area_maker_init(&maker, repairing->context, output, repairing->options.add_parity);
-    mmh_buffer_init(&tail, allocator);
-    mmh_buffer_zeros(&tail, MMH_FOOTER_BYTES);
-    mmh_trailer_keep(&tail, &old, 1u << MMH_SECTION_PARITY);
-    request.tail_bytes = tail.bytes + MMH_SECTION_HEAD_BYTES + MMH_PARITY_SECTION_BYTES;
-    mmh_status status = maker.recovery.plan(&maker, &request, &area_bytes, section, err);
-    if (status == MMH_OK) {
-        mmh_store64(section + MMH_GEOMETRY_BYTES, request.end);
-        mmh_store64(section + MMH_GEOMETRY_BYTES + 8, area_bytes);
-        mmh_trailer_add(&tail, MMH_SECTION_PARITY, section, sizeof section);
-        status = mmh_buffer_finish(&tail, "the trailer", err);
-    }
-    if (status == MMH_OK) {
-        footer.trailer = request.end + area_bytes;
-        footer.trailer_bytes = tail.bytes - MMH_FOOTER_BYTES;
-        footer.index_b = footer.trailer + footer.trailer_bytes + MMH_FOOTER_BYTES;
-        footer.container_bytes = footer.index_b + footer.index_bytes + MMH_FOOTER_BYTES;
-        mmh_footer_write(foot, &footer);
-        memcpy(tail.data, foot, sizeof foot);
-        status = maker.recovery.write(&maker, &request, request.end, area_bytes, tail.data,
-                                      mmh_area_read_back, output, err);
-    }
+    mmh_buffer_init(&trailer, allocator);
+    mmh_trailer_keep(&trailer, &old, 1u << MMH_SECTION_PARITY);
+    struct mmh_container_end end = {
+        .sink = append,
+        .sink_context = output,
+        .position = remains->footer.index_a + remains->footer.index_bytes,
+        .hash_suite = remains->hash_suite,
+        .footer = remains->footer,
+        .index = repairing->index,
+        .trailer = &trailer,
+        .recovery = &maker.recovery,
+        .read_back = mmh_area_read_back,
+        .read_context = output,
+    };
+    mmh_status status = mmh_buffer_finish(&trailer, "the trailer", err);
     if (status == MMH_OK)
-        status = mmh_output_append(output, tail.data + MMH_FOOTER_BYTES,
-                                   tail.bytes - MMH_FOOTER_BYTES, err);
-    if (status == MMH_OK)
-        status = mmh_output_append(output, foot, sizeof foot, err);
-    if (status == MMH_OK)
-        status = mmh_output_append(output, repairing->index, (size_t)footer.index_bytes, err);
-    if (status == MMH_OK)
-        status = mmh_output_append(output, foot, sizeof foot, err);
-    mmh_buffer_release(&tail);
+        status = mmh_container_end_write(&end, allocator, err);
+    mmh_buffer_release(&trailer);
     return status;
 }
 
@@ -436,6 +422,13 @@ static void count_blocks(struct mmh_repairing *repairing)
     }
 }
 
+static void say_lost(void *context, uint64_t chunk, mmh_error *problem)
+{
+    const struct mmh_repairing *repairing = context;
+    mmh_fail(problem, MMH_E_CORRUPT, "chunk %" PRIu64 " is lost%s", chunk,
+             repairing->has_mend ? ": parity is used up" : "");
+}
+
 /* Tell what stays lost. Returns MMH_OK if nothing does. */
 static mmh_status tell_lost(struct mmh_repairing *repairing, mmh_error *err)
 {
@@ -445,7 +438,7 @@ static mmh_status tell_lost(struct mmh_repairing *repairing, mmh_error *err)
     mmh_error problem = { 0 };
     if (!repairing->bad_count)
         return MMH_OK;
-    mmh_damages_add_chunks(&damages, repairing->bad);
+    mmh_damages_add_chunks(&damages, repairing->bad, say_lost, repairing);
     mmh_status status = mmh_damages_end(&damages, MMH_OK, &problem);
     return mmh_fail(err, status == MMH_OK ? MMH_E_CORRUPT : status,
                     "%" PRIu64 " of %" PRIu64 " damaged chunks stay lost: %s", repairing->bad_count,

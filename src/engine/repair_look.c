@@ -202,10 +202,9 @@ static mmh_status mend_index(struct mmh_repairing *repairing, bool *complete, mm
     uint32_t stripes = repairing->mend.geometry.stripe_count;
     uint64_t first = footer->index_a / repairing->block_bytes;
     uint64_t count = MMH_MIN(repairing->block_count - first, stripes);
-    struct mended_index index = {
-        .repairing = repairing,
-        .data = mmh_alloc(repairing->context->allocator, 0, (size_t)footer->index_bytes)
-    };
+    struct mended_index index = { .repairing = repairing,
+                                  .data = mmh_alloc(repairing->context->allocator, 0,
+                                                    (size_t)footer->index_bytes) };
     if (!index.data)
         return mmh_fail(err, MMH_E_MEMORY, "no memory for the index");
     mmh_status status = mmh_copy_read(&repairing->copies[0], index.data, footer->index_a,
