@@ -48,7 +48,7 @@ def closed(node):
     """The schema with no keys but those it names: what is written today is all documented."""
     if isinstance(node, dict):
         node = {key: closed(value) for key, value in node.items()}
-        if node.get("type") == "object" and "properties" in node:
+        if "object" in (node.get("type") or ()) and "properties" in node:
             node["additionalProperties"] = False
     elif isinstance(node, list):
         node = [closed(value) for value in node]

@@ -263,6 +263,7 @@ typedef struct mmh_container_reader {
     unsigned hash_suite, aead_suite;
     size_t hash_bytes;
     uint16_t major, minor;
+    bool times; /* modification times are kept, says the header */
     uint64_t container_bytes, index_bytes, index_offset; /* of index A */
     uint8_t root[MMH_HASH_BYTES];                        /* [hash_bytes], zeros behind */
     unsigned mended;                                     /* MMH_MENDED_..., MMH_SPARE_DAMAGED */

@@ -136,6 +136,7 @@ static mmh_status read_header(mmh_container_reader *reader, const struct source 
     reader->hash_bytes = mmh_hash_bytes(reader->hash_suite);
     reader->major = mmh_load16(footer->header + 8);
     reader->minor = mmh_load16(footer->header + 10);
+    reader->times = mmh_load32(footer->header + 20) & MMH_OPTIONAL_TIMES;
     return checked;
 }
 

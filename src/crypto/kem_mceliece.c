@@ -6,26 +6,17 @@
  * Source: Classic McEliece, NIST submission, round 4. Making keys takes megabytes of stack, so all of it
  * runs on one of its own, which is given back to the system afterwards with all that was left on it.
  */
-#if !defined(_DEFAULT_SOURCE)
-#define _DEFAULT_SOURCE 1 /* madvise, MAP_ANONYMOUS */
-#endif
 #include "crypto/kem_private.h"
 
 #ifdef MMH_HAVE_MCELIECE
-#include <pthread.h>
-#include <string.h>
-#include <sys/mman.h>
-
 #include <mceliece.h>
 
 #include "base/memory.h"
+#include "base/pages.h"
 #include "crypto/random.h"
 
-enum {
-    SHARED_BYTES = 32,
-    STACK_BYTES = 16 << 20, /* twice what the library may want; what is not touched costs nothing */
-    GUARD_BYTES = 64 << 10  /* a page at least, however large they are */
-};
+/* The stack is twice what the library may want; what of it is not touched costs nothing. */
+enum { SHARED_BYTES = 32, STACK_BYTES = 16 << 20 };
 
 struct set {
     size_t public_bytes, secret_bytes, enc_bytes;
@@ -63,7 +54,7 @@ struct job {
     int result;
 };
 
-static void *job_run(void *argument)
+static void job_run(void *argument)
 {
     struct job *job = argument;
     if (job->operation == KEYPAIR)
@@ -72,32 +63,15 @@ static void *job_run(void *argument)
         job->result = job->set->enc(job->first, job->second, job->key);
     else
         job->result = job->set->dec(job->first, job->in, job->key);
-    return NULL;
 }
 
 /* MMH_E_KEY where the library says no: padding bits of a public key or of what was sent. */
 static mmh_status run(struct job *job, mmh_error *err)
 {
-    pthread_attr_t attributes;
-    pthread_t thread;
-    bool done = false;
     job->result = 0;
-    uint8_t *stack = mmap(NULL, STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-                          -1, 0);
-    if (stack == MAP_FAILED)
-        return mmh_fail(err, MMH_E_MEMORY, "no memory for McEliece");
-#ifdef MADV_DONTDUMP
-    (void)madvise(stack, STACK_BYTES, MADV_DONTDUMP);
-#endif
-    if (mprotect(stack, GUARD_BYTES, PROT_NONE) == 0 && pthread_attr_init(&attributes) == 0) {
-        if (pthread_attr_setstack(&attributes, stack, STACK_BYTES) == 0 &&
-            pthread_create(&thread, &attributes, job_run, job) == 0)
-            done = pthread_join(thread, NULL) == 0;
-        (void)pthread_attr_destroy(&attributes);
-    }
-    (void)munmap(stack, STACK_BYTES);
-    if (!done)
-        return mmh_fail(err, MMH_E_MEMORY, "no thread for McEliece");
+    mmh_status status = mmh_stack_run(STACK_BYTES, job_run, job, err);
+    if (status != MMH_OK)
+        return status;
     return job->result ? mmh_kem_fail(err) : MMH_OK;
 }
 

@@ -72,4 +72,27 @@ mmh_status mmh_identity_add_kem(mmh_identity *identity, const struct mmh_kem *ke
 mmh_status mmh_identity_add_rsa_kem(mmh_identity *identity, EVP_PKEY *key, bool secret,
                                     mmh_error *err);
 
+/* ---- files (key_pem.c, key_sealed.c) ---- */
+
+#define MMH_SEALED_LABEL "MMH ENCRYPTED PRIVATE KEY"
+#define MMH_MCELIECE_PUBLIC_LABEL "MMH CLASSIC MCELIECE PUBLIC KEY"
+#define MMH_MCELIECE_PRIVATE_LABEL "MMH CLASSIC MCELIECE PRIVATE KEY"
+#define MMH_HEADER_LINE "mmh key:"
+
+enum { MMH_KEY_FILE_BYTES_MAX = 16 << 20 };
+
+/* The McEliece KEM in a KEM, itself or without its X25519; NULL: there is none in it. */
+const struct mmh_kem *mmh_kem_mceliece_of(const struct mmh_kem *kem);
+
+/* What a sealed block holds, of the text of a private file; both for mmh_secret_free. */
+mmh_status mmh_key_seal(uint8_t **sealed, size_t *sealed_bytes, const char *text, size_t bytes,
+                        const char *passphrase, size_t passphrase_bytes, mmh_error *err);
+/* MMH_E_KEY: it is broken, or the passphrase is wrong. */
+mmh_status mmh_key_unseal(char **text, size_t *bytes, const uint8_t *sealed, size_t sealed_bytes,
+                          const char *passphrase, size_t passphrase_bytes, mmh_error *err);
+/* The PKCS#8 in an EncryptedPrivateKeyInfo, for mmh_secret_free. */
+mmh_status mmh_pkcs8_decrypt(uint8_t **der, size_t *bytes, const uint8_t *sealed,
+                             size_t sealed_bytes, const char *passphrase, size_t passphrase_bytes,
+                             mmh_error *err);
+
 #endif

@@ -332,9 +332,9 @@ static mmh_status unlock(void *context, const mmh_container_reader *reader,
     return status == MMH_OK ? status : mmh_fail(err, status, "%s", problem.message);
 }
 
-static mmh_status read_at(void *context, void *dst, uint64_t offset, size_t bytes, mmh_error *err)
+mmh_status mmh_reader_read_at(void *input, void *dst, uint64_t offset, size_t bytes, mmh_error *err)
 {
-    return mmh_input_read(context, dst, offset, bytes, err);
+    return mmh_input_read(input, dst, offset, bytes, err);
 }
 
 mmh_status mmh_guards_open(mmh_reader *reader, struct mmh_opening *opening, mmh_error *err)
@@ -344,11 +344,11 @@ mmh_status mmh_guards_open(mmh_reader *reader, struct mmh_opening *opening, mmh_
     const struct mmh_container_lock lock = {
         .unlock = unlock,
         .context = &asking,
-        .needs_trailer = context->guards.required || opening->spares || opening->keeps_rest,
+        .needs_trailer = context->guards.required || opening->spares || opening->trailer,
         .keeps_rest = opening->keeps_rest,
     };
     mmh_status status = mmh_container_open_locked(
-        &reader->container, read_at, reader->input, mmh_input_bytes(reader->input),
+        &reader->container, mmh_reader_read_at, reader->input, mmh_input_bytes(reader->input),
         context->limits.index_bytes, opening->spares, &lock, context->allocator, err);
     if (reader->container.stage > opening->stage)
         opening->stage = reader->container.stage;
