@@ -25,12 +25,7 @@ enum { MMH_OPTIONAL_TIMES = 1u << 2 };
 enum { MMH_REQUIRED_SEALED = 1 };
 enum { MMH_REQUIRED_KNOWN = MMH_REQUIRED_SEALED }; /* required features that this reader knows */
 enum { MMH_BLOCK_BIG_ENDIAN = 1, MMH_BLOCK_MODEL = 2, MMH_BLOCK_FLAGS = 3 };
-enum {
-    MMH_TENSOR_BIG_ENDIAN = 1,
-    MMH_TENSOR_COLUMN_MAJOR = 2,
-    MMH_TENSOR_STRIDES = 4,
-    MMH_TENSOR_FLAGS = 7
-};
+enum { MMH_ROW_BIG_ENDIAN = 1, MMH_ROW_COLUMN_MAJOR = 2, MMH_ROW_STRIDES = 4, MMH_ROW_FLAGS = 7 };
 
 void mmh_footer_write(uint8_t out[MMH_FOOTER_BYTES], const struct mmh_footer *footer);
 
@@ -46,8 +41,7 @@ static inline uint64_t mmh_index_bound(uint64_t index_bytes)
     return MMH_INDEX_FLOOR_BYTES + MMH_INDEX_RATIO * index_bytes;
 }
 
-/* False unless magic and CRC are right and offsets fit as section 4 says; `end` is where the
- * footer ends. */
+/* False unless magic and CRC are right, its header is whole, and offsets fit as section 4 says. */
 bool mmh_footer_read(struct mmh_footer *footer, const uint8_t in[MMH_FOOTER_BYTES]);
 
 void mmh_header_write(uint8_t out[MMH_HEADER_BYTES], const struct mmh_container_options *options);
