@@ -449,11 +449,14 @@ static void read_resource(struct reading *reading)
 static void read_resources(struct reading *reading)
 {
     struct mmh_json_token token;
+    bool any = false;
     if (!open_array(&reading->json))
         return;
-    while (mmh_json_next(&reading->json, &token) == MMH_JSON_OBJECT)
+    while (mmh_json_next(&reading->json, &token) == MMH_JSON_OBJECT) {
         read_resource(reading);
-    if (token.kind != MMH_JSON_ARRAY_END || !reading->resources.bytes)
+        any = true;
+    }
+    if (token.kind != MMH_JSON_ARRAY_END || !any)
         mmh_json_reject(&reading->json, &token, "a file of the model is expected");
 }
 
