@@ -235,10 +235,13 @@ static int verify_bundle(const struct mmh_cli_options *options, mmh_context *con
     int code = mmh_exit_of(status);
     if (status != MMH_OK)
         code = mmh_cli_tell_opened(options, &err, code);
-    else if (!options->json && !options->quiet)
-        printf("%s: ok, %s as signed, %s\n", mmh_cli_shown(shown),
+    else if (!options->json && !options->quiet) {
+        char *clean = mmh_cli_clean(mmh_cli_shown(shown));
+        printf("%s: ok, %s as signed, %s\n", clean,
                mmh_human_things(report.file_count, "file", "files").text,
                mmh_human_bytes(report.bytes).text);
+        free(clean);
+    }
     for (size_t i = 0; i < findings.count; i++)
         mmh_message_note("  %s: %s", finding_names[findings.found[i].finding],
                          findings.found[i].name);

@@ -230,8 +230,11 @@ static bool any_encrypted(const struct mmh_cli_options *options, mmh_context *co
     for (size_t i = 0; i < options->input_count; i++) {
         mmh_security *security = NULL;
         mmh_security_info info = { .struct_size = sizeof info };
-        if (mmh_host_kind(options->inputs[i]) != MMH_HOST_FILE)
+        enum mmh_host_kind kind = mmh_host_kind(options->inputs[i]);
+        if (strcmp(options->inputs[i], "-") == 0 || kind == MMH_HOST_OTHER)
             return true;
+        if (kind != MMH_HOST_FILE)
+            continue;
         bool encrypted = mmh_security_open(context, options->inputs[i], NULL, 0, NULL, &security,
                                            NULL) == MMH_OK &&
                          mmh_security_get(security, &info, NULL) == MMH_OK && info.encrypted;

@@ -961,6 +961,19 @@ static int check_seen(const struct parser *parser)
         mmh_message_hint("for raw arrays: --dtype=bf16 --shape=4096,1024");
         return MMH_EXIT_USAGE;
     }
+    bool encrypts = options->recipients.count || options->passphrase || options->passphrase_file ||
+                    options->has_passphrase_descriptor || options->verb == MMH_VERB_ENCRYPT;
+    if (options->aead && !encrypts) {
+        mmh_message_error("--aead is for what is encrypted");
+        mmh_message_hint("-r KEY.pub, or -p for a passphrase, encrypts it");
+        return MMH_EXIT_USAGE;
+    }
+    if ((options->counter || options->no_time) && options->verb != MMH_VERB_SIGN &&
+        !options->sign_with.count) {
+        mmh_message_error("--%s is for what is signed", options->counter ? "counter" : "no-time");
+        mmh_message_hint("--sign-with=KEY.key signs it");
+        return MMH_EXIT_USAGE;
+    }
     if ((options->has_policy || (options->signature_file && options->verb != MMH_VERB_INFO)) &&
         !options->signers.count && !options->trusted) {
         mmh_message_error("--%s needs to know whose signatures are believed",
