@@ -211,6 +211,9 @@ mmh_status mmh_output_commit(mmh_output *output, mmh_error *err);
 mmh_status mmh_output_commit_unsynced(mmh_output *output, mmh_error *err);
 mmh_status mmh_folder_sync(const mmh_folder *folder, mmh_error *err); /* its whole file system */
 
+/* Sync what was written so far; it may be written on. Of a descriptor nothing is done. */
+mmh_status mmh_output_sync(mmh_output *output, mmh_error *err);
+
 bool mmh_output_is_seekable(const mmh_output *output);
 const char *mmh_output_name(const mmh_output *output);
 uint64_t mmh_output_position(const mmh_output *output); /* where append goes on */

@@ -375,6 +375,13 @@ mmh_status mmh_output_commit_unsynced(mmh_output *output, mmh_error *err)
     return commit(output, false, err);
 }
 
+mmh_status mmh_output_sync(mmh_output *output, mmh_error *err)
+{
+    if (output->kind != DESCRIPTOR && !io_sync(output->descriptor))
+        return io_fail(err, "sync", NULL, output->name);
+    return MMH_OK;
+}
+
 /* ---- writing ---- */
 
 bool mmh_output_is_seekable(const mmh_output *output)

@@ -72,6 +72,7 @@ struct mmh_trailer {
     const mmh_allocator *allocator;
     uint8_t *data; /* [bytes] */
     size_t bytes;
+    bool fits;  /* sections fill it, each of a known type at most once; else none is to be used */
     bool sound; /* all of it is as section 4 says, and all CRCs are right */
     struct mmh_section sections[MMH_SECTION_TYPES]; /* by type; the first of each */
 };
@@ -263,6 +264,7 @@ typedef struct mmh_container_reader {
     unsigned hash_suite, aead_suite;
     size_t hash_bytes;
     uint16_t major, minor;
+    bool times; /* modification times are kept, says the header */
     uint64_t container_bytes, index_bytes, index_offset; /* of index A */
     uint8_t root[MMH_HASH_BYTES];                        /* [hash_bytes], zeros behind */
     unsigned mended;                                     /* MMH_MENDED_..., MMH_SPARE_DAMAGED */

@@ -8,8 +8,8 @@
 #include <zstd.h>
 
 #include "base/bits.h"
+#include "container/container_end.h"
 #include "container/layout.h"
-#include "container/trailer.h"
 
 /* Small appends are gathered here, so that padding and small chunks do not each cost a call. */
 enum { GATHER_BYTES = 1 << 20, SMALL_INDEX_PAGES = 4 };
@@ -357,9 +357,9 @@ mmh_status mmh_container_write_tensor(mmh_container_writer *writer,
     buffer_string(&columns[COLUMN_NAME], tensor->name);
     mmh_buffer_u8(&columns[COLUMN_TYPE], (uint8_t)tensor->dtype);
     mmh_buffer_u8(&columns[COLUMN_FLAGS],
-                  (uint8_t)((tensor->big_endian ? MMH_TENSOR_BIG_ENDIAN : 0) |
-                            (tensor->column_major ? MMH_TENSOR_COLUMN_MAJOR : 0) |
-                            (tensor->strides ? MMH_TENSOR_STRIDES : 0)));
+                  (uint8_t)((tensor->big_endian ? MMH_ROW_BIG_ENDIAN : 0) |
+                            (tensor->column_major ? MMH_ROW_COLUMN_MAJOR : 0) |
+                            (tensor->strides ? MMH_ROW_STRIDES : 0)));
     mmh_buffer_u8(&columns[COLUMN_DIMENSIONS], (uint8_t)tensor->dimensions);
     for (uint32_t i = 0; i < tensor->dimensions; i++)
         mmh_buffer_varint(&columns[COLUMN_SHAPE], tensor->shape[i]);
@@ -508,60 +508,32 @@ static mmh_status build_index(mmh_container_writer *writer, struct mmh_buffer *i
     return mmh_buffer_finish(index, "the index", err);
 }
 
-/*
- * Index A is written, and nothing behind it: write the recovery area and the trailer. footer gets all that
- * it lacks.
- */
-static mmh_status write_guards(mmh_container_writer *writer, struct mmh_footer *footer,
-                               uint64_t *recovery_bytes, mmh_error *err)
+/* What stands behind index A, which has been written. */
+static mmh_status write_end(mmh_container_writer *writer, struct mmh_container_end *end,
+                            mmh_error *err)
 {
     const struct mmh_container_options *options = &writer->options;
-    const struct mmh_container_recovery *recovery = options->recovery;
-    struct mmh_buffer trailer, tail;
-    struct mmh_recovery_request request = { .hash_suite = options->hash_suite,
-                                            .end = writer->position,
-                                            .root = footer->root,
-                                            .root_bytes = writer->hash_bytes };
-    uint8_t geometry[MMH_PARITY_SECTION_BYTES];
-    mmh_status status = MMH_OK;
+    struct mmh_buffer trailer;
     mmh_buffer_init(&trailer, writer->allocator);
-    mmh_buffer_init(&tail, writer->allocator);
-    *recovery_bytes = 0;
+    mmh_status status = MMH_OK;
     if (options->guard)
-        status = options->guard(options->guard_context, &trailer, writer->header, footer->root,
+        status = options->guard(options->guard_context, &trailer, writer->header, end->footer.root,
                                 writer->hash_bytes, err);
-    if (status == MMH_OK && recovery) {
-        request.tail_bytes = MMH_FOOTER_BYTES + trailer.bytes + MMH_SECTION_HEAD_BYTES +
-                             MMH_PARITY_SECTION_BYTES;
-        status = recovery->plan(recovery->context, &request, recovery_bytes, geometry, err);
-        mmh_store64(geometry + MMH_GEOMETRY_BYTES, request.end);
-        mmh_store64(geometry + MMH_GEOMETRY_BYTES + 8, *recovery_bytes);
-        mmh_trailer_add(&trailer, MMH_SECTION_PARITY, geometry, sizeof geometry);
-    }
     if (status == MMH_OK)
         status = mmh_buffer_finish(&trailer, "the trailer", err);
-    if (status == MMH_OK && trailer.bytes > MMH_TRAILER_BYTES_MAX)
-        status = mmh_fail(err, MMH_E_LIMIT, "a trailer of %zu bytes is too long", trailer.bytes);
-    footer->trailer = writer->position + *recovery_bytes;
-    footer->trailer_bytes = trailer.bytes;
-    footer->index_b = footer->trailer + footer->trailer_bytes + MMH_FOOTER_BYTES;
-    footer->container_bytes = footer->index_b + footer->index_bytes + MMH_FOOTER_BYTES;
-    uint8_t foot[MMH_FOOTER_BYTES];
-    mmh_footer_write(foot, footer);
-    if (status == MMH_OK && recovery) {
-        mmh_buffer_bytes(&tail, foot, sizeof foot);
-        mmh_buffer_bytes(&tail, trailer.data, trailer.bytes);
-        status = mmh_buffer_finish(&tail, "the trailer", err);
-        if (status == MMH_OK) /* so that all of it can be read back */
-            status = flush(writer, err);
-        if (status == MMH_OK)
-            status = recovery->write(recovery->context, &request, request.end, *recovery_bytes,
-                                     tail.data, options->read_back, options->read_context, err);
-        writer->position += *recovery_bytes;
-    }
-    if (status == MMH_OK && trailer.bytes)
-        status = append(writer, trailer.data, trailer.bytes, err);
-    mmh_buffer_release(&tail);
+    if (status == MMH_OK) /* so that all of it can be read back */
+        status = flush(writer, err);
+    end->sink = writer->sink;
+    end->sink_context = writer->sink_context;
+    end->position = writer->position;
+    end->hash_suite = options->hash_suite;
+    end->trailer = &trailer;
+    end->recovery = options->recovery;
+    end->read_back = options->read_back;
+    end->read_context = options->read_context;
+    if (status == MMH_OK)
+        status = mmh_container_end_write(end, writer->allocator, err);
+    writer->position = end->position;
     mmh_buffer_release(&trailer);
     return status;
 }
@@ -570,34 +542,25 @@ mmh_status mmh_container_finish(mmh_container_writer *writer, struct mmh_contain
                                 mmh_error *err)
 {
     struct mmh_buffer index, pages;
-    struct mmh_footer footer = { 0 };
+    struct mmh_container_end end = { 0 };
+    struct mmh_footer *footer = &end.footer;
     size_t public_bytes;
-    uint64_t recovery_bytes = 0;
-    uint8_t foot[MMH_FOOTER_BYTES];
     mmh_buffer_init(&index, writer->allocator);
     mmh_buffer_init(&pages, writer->allocator);
     mmh_status status = build_index(writer, &index, &public_bytes, err);
     if (status == MMH_OK)
-        status = build_pages(writer, &pages, &index, public_bytes, &footer, err);
+        status = build_pages(writer, &pages, &index, public_bytes, footer, err);
     if (status == MMH_OK)
-        status = mmh_root_hash(footer.root, writer->options.hash_suite, writer->header, pages.data,
-                               footer.table_bytes, err);
-    footer.index_a = writer->position;
-    footer.index_bytes = pages.bytes;
-    memcpy(footer.header, writer->header, MMH_HEADER_BYTES);
-    if (status == MMH_OK)
-        status = append(writer, pages.data, pages.bytes, err);
-    if (status == MMH_OK)
-        status = write_guards(writer, &footer, &recovery_bytes, err);
-    mmh_footer_write(foot, &footer);
-    if (status == MMH_OK)
-        status = append(writer, foot, sizeof foot, err);
+        status = mmh_root_hash(footer->root, writer->options.hash_suite, writer->header, pages.data,
+                               footer->table_bytes, err);
+    footer->index_a = writer->position;
+    footer->index_bytes = pages.bytes;
+    memcpy(footer->header, writer->header, MMH_HEADER_BYTES);
+    end.index = pages.data;
     if (status == MMH_OK)
         status = append(writer, pages.data, pages.bytes, err);
     if (status == MMH_OK)
-        status = append(writer, foot, sizeof foot, err);
-    if (status == MMH_OK)
-        status = flush(writer, err);
+        status = write_end(writer, &end, err);
     if (status == MMH_OK && totals) {
         totals->container_bytes = writer->position;
         totals->chunk_count = writer->chunk_count;
@@ -605,8 +568,8 @@ mmh_status mmh_container_finish(mmh_container_writer *writer, struct mmh_contain
         totals->shared_bytes = writer->shared_bytes;
         totals->index_bytes = pages.bytes;
         totals->floor_bytes = writer->floor_bytes;
-        totals->recovery_bytes = recovery_bytes;
-        memcpy(totals->root, footer.root, MMH_HASH_BYTES);
+        totals->recovery_bytes = end.recovery_bytes;
+        memcpy(totals->root, footer->root, MMH_HASH_BYTES);
     }
     mmh_buffer_release(&pages);
     mmh_buffer_release(&index);

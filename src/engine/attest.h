@@ -7,8 +7,8 @@
 #define MMH_ATTEST_H
 
 #include "crypto/file_hash.h"
-#include "crypto/key.h"
 #include "engine/engine.h"
+#include "engine/keys.h"
 #include "mmh_trust.h"
 #include "trust/statement.h"
 
@@ -60,9 +60,6 @@ struct mmh_model_hash {
 /* Hash what is asked for, by all threads, each byte read once. `stage` is for progress. */
 mmh_status mmh_model_hash(struct mmh_model *model, struct mmh_model_hash *hashes, size_t count,
                           unsigned hash, const char *stage, mmh_error *err);
-
-/* The identity behind a key of the caller's. */
-const mmh_identity *mmh_key_identity(const mmh_key *key);
 
 /* A caller's requirement as policies have it. signers [trust->signer_count] is filled in. */
 void mmh_policy_of(struct mmh_policy *policy, const mmh_identity **signers, const mmh_trust *trust);

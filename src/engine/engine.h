@@ -51,6 +51,7 @@ struct mmh_context {
     mmh_limits limits;
     struct mmh_plugins plugins;
     struct mmh_guards guards;
+    uint64_t anew_bytes; /* larger containers get a trailer behind the old one; tests set it */
     mmh_pool *pool;
     struct mmh_worker *workers; /* [mmh_pool_threads(pool)] */
 
@@ -145,6 +146,7 @@ struct mmh_opening {
     bool spares;   /* check spare copies too */
     bool keyless;  /* without a key it stays locked, and that is no failure */
     bool trusting; /* signatures are not asked for: of those who tell what there are */
+    bool trailer;  /* its sections are wanted, of a plain container too */
     bool keeps_rest;
     uint8_t *
         file_key; /* out: [MMH_FILE_KEY_BYTES] of an encrypted one that is not locked; may be NULL */
@@ -156,6 +158,10 @@ struct mmh_opening {
 
 mmh_status mmh_reader_open_as(mmh_context *context, const char *path, struct mmh_opening *opening,
                               mmh_reader **reader, mmh_error *err);
+
+/* mmh_container_read_at of an input. */
+mmh_status mmh_reader_read_at(void *input, void *dst, uint64_t offset, size_t bytes,
+                              mmh_error *err);
 
 /* Open reader->container from reader->input, with what the context believes and opens with. */
 mmh_status mmh_guards_open(mmh_reader *reader, struct mmh_opening *opening, mmh_error *err);

@@ -274,7 +274,9 @@ static mmh_status check_trust(struct asking *asking, const mmh_container_reader 
     size_t section_count = 0, file_bytes;
     uint8_t *file = NULL;
     mmh_status status = MMH_OK;
-    if (own->present && own->right)
+    if (!reader->trailer.fits || (own->present && !own->right))
+        return mmh_fail(err, MMH_E_CORRUPT, "the trailer, which has the signatures, is damaged");
+    if (own->present)
         sections[section_count++] = (struct mmh_section_view){ own->data, own->bytes };
     if (guards->signature_file) {
         status = mmh_input_slurp(&file, &file_bytes, guards->signature_file,
@@ -311,7 +313,10 @@ static mmh_status unlock(void *context, const mmh_container_reader *reader,
     if (status != MMH_OK || !reader->aead_suite)
         return status;
     opening->stage = MMH_OPEN_KEYS;
-    if (!section->present || !section->right)
+    if (!guards->identity_count && !guards->passphrase)
+        return opening->keyless ? MMH_OK
+                                : mmh_fail(err, MMH_E_KEY, "it is encrypted: no key is given");
+    if (!reader->trailer.fits || !section->present || !section->right)
         return mmh_fail(err, MMH_E_CORRUPT, "the list of recipients is %s",
                         section->present ? "damaged" : "missing");
     const struct mmh_unlock unlock = { .identities = guards->identities,
@@ -332,9 +337,9 @@ static mmh_status unlock(void *context, const mmh_container_reader *reader,
     return status == MMH_OK ? status : mmh_fail(err, status, "%s", problem.message);
 }
 
-static mmh_status read_at(void *context, void *dst, uint64_t offset, size_t bytes, mmh_error *err)
+mmh_status mmh_reader_read_at(void *input, void *dst, uint64_t offset, size_t bytes, mmh_error *err)
 {
-    return mmh_input_read(context, dst, offset, bytes, err);
+    return mmh_input_read(input, dst, offset, bytes, err);
 }
 
 mmh_status mmh_guards_open(mmh_reader *reader, struct mmh_opening *opening, mmh_error *err)
@@ -344,11 +349,11 @@ mmh_status mmh_guards_open(mmh_reader *reader, struct mmh_opening *opening, mmh_
     const struct mmh_container_lock lock = {
         .unlock = unlock,
         .context = &asking,
-        .needs_trailer = context->guards.required || opening->spares || opening->keeps_rest,
+        .needs_trailer = context->guards.required || opening->spares || opening->trailer,
         .keeps_rest = opening->keeps_rest,
     };
     mmh_status status = mmh_container_open_locked(
-        &reader->container, read_at, reader->input, mmh_input_bytes(reader->input),
+        &reader->container, mmh_reader_read_at, reader->input, mmh_input_bytes(reader->input),
         context->limits.index_bytes, opening->spares, &lock, context->allocator, err);
     if (reader->container.stage > opening->stage)
         opening->stage = reader->container.stage;

@@ -225,9 +225,13 @@ static mmh_status digest_compare(struct mmh_restoring *restoring, mmh_error *err
     uint8_t digest[MMH_HASH_BYTES];
     restoring->digest_open = false;
     mmh_status status = mmh_digest_final(restoring->digest, digest, err);
-    if (status != MMH_OK ||
-        memcmp(digest, record->digest, restoring->reader->container.hash_bytes) == 0)
+    if (status != MMH_OK)
         return status;
+    if (memcmp(digest, record->digest, restoring->reader->container.hash_bytes) == 0) {
+        restoring->digests_right++;
+        return MMH_OK;
+    }
+    restoring->digests_wrong++;
     if (restoring->damages) {
         mmh_error problem = { .message = "decodes to other content than was packed" };
         mmh_damages_add(restoring->damages, restoring->file, 0, record->bytes, 0, "", &problem);

@@ -37,6 +37,7 @@ struct mmh_restoring {
     uint64_t file;      /* that the digest is of */
     uint64_t lost_file; /* 1 + that which can have no digest, as some is missing; 0: none */
     uint64_t next_file; /* empty files before it have been checked */
+    uint64_t digests_right, digests_wrong;
 };
 
 mmh_status mmh_restoring_init(struct mmh_restoring *restoring, mmh_error *err);

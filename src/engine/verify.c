@@ -1,17 +1,20 @@
 /*
- * Verify: unpack without a destination, which goes on after damage, and looks at what nothing needs too.
+ * Verify: unpack without a destination, which goes on after damage, and looks at what nothing needs too; of
+ * a container that no key opens as much as can be seen from outside.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
 #include <inttypes.h>
 
 #include "base/bits.h"
+#include "engine/layers.h"
 #include "engine/restore.h"
 
 /* What is wrong with a chunk that is damaged. */
-static void chunk_problem(mmh_reader *reader, uint64_t chunk, mmh_error *problem)
+static void chunk_problem(void *context, uint64_t chunk, mmh_error *problem)
 {
-    if (mmh_reader_fetch(reader, &reader->context->workers[0], chunk, problem) == MMH_OK)
+    mmh_reader *reader = context;
+    if (mmh_reader_fetch_stored(reader, &reader->context->workers[0], chunk, problem) == MMH_OK)
         mmh_fail(problem, MMH_E_CORRUPT, "chunk %" PRIu64 " was damaged when it was first read",
                  chunk);
 }
@@ -27,7 +30,8 @@ static mmh_status quick_chunk(void *context, size_t job, unsigned worker_index, 
 {
     struct quick_check *check = context;
     mmh_context *engine = check->reader->context;
-    mmh_status status = mmh_reader_fetch(check->reader, &engine->workers[worker_index], job, err);
+    mmh_status status = mmh_reader_fetch_stored(check->reader, &engine->workers[worker_index], job,
+                                                err);
     if (status == MMH_E_CORRUPT) {
         check->bad[job] = 1;
         status = MMH_OK;
@@ -35,33 +39,6 @@ static mmh_status quick_chunk(void *context, size_t job, unsigned worker_index, 
     atomic_fetch_add_explicit(&engine->done_bytes, check->reader->container.index.chunks[job].bytes,
                               memory_order_relaxed);
     return status == MMH_OK ? mmh_context_poll(engine, err) : status;
-}
-
-/* What a damaged chunk belongs to: its places in files, or the block that needs it as a model. */
-static void quick_tell(const struct quick_check *check, struct mmh_damages *damages)
-{
-    const struct mmh_index *index = &check->reader->container.index;
-    for (uint64_t b = 0; b < index->block_count; b++) {
-        const struct mmh_block_entry *block = &index->blocks[b];
-        uint64_t count = mmh_divide_up(block->bytes, block->chunk_bytes);
-        mmh_error problem = { 0 };
-        if (block->has_model && check->bad[block->model]) {
-            if (damages->first.status == MMH_OK)
-                chunk_problem(check->reader, block->model, &problem);
-            mmh_damages_add(damages, block->file, block->file_offset, block->bytes, count,
-                            "model of ", &problem);
-            continue;
-        }
-        for (uint64_t c = 0; c < count; c++) {
-            uint64_t chunk = index->refs[block->first_ref + c];
-            if (!check->bad[chunk])
-                continue;
-            if (damages->first.status == MMH_OK)
-                chunk_problem(check->reader, chunk, &problem);
-            mmh_damages_add(damages, block->file, block->file_offset + c * block->chunk_bytes,
-                            mmh_block_chunk_bytes(block, c), 1, "", &problem);
-        }
-    }
 }
 
 /* ---- chunks that no block names ---- */
@@ -94,7 +71,8 @@ static mmh_status check_unnamed(mmh_reader *reader, const uint8_t *bad, struct m
         mmh_error problem = { 0 };
         if (named[i] || (bad && !bad[i]))
             continue;
-        status = mmh_reader_fetch(reader, &reader->context->workers[0], i, &problem);
+        status = bad ? mmh_reader_fetch_stored(reader, &reader->context->workers[0], i, &problem)
+                     : mmh_reader_fetch(reader, &reader->context->workers[0], i, &problem);
         if (status == MMH_OK && bad)
             chunk_problem(reader, i, &problem);
         if (status == MMH_E_CORRUPT || bad) {
@@ -113,10 +91,12 @@ static mmh_status verify_quick(mmh_reader *reader, struct mmh_damages *damages, 
     struct quick_check check = { .reader = reader, .bad = chunk_flags(reader, err) };
     if (!check.bad)
         return MMH_E_MEMORY;
+    reader->context->state.total_bytes = reader->container.container_bytes;
     mmh_status status = mmh_pool_run(reader->context->pool,
                                      (size_t)reader->container.index.chunk_count, quick_chunk,
                                      &check, err);
-    quick_tell(&check, damages); /* what was found before a failure, too */
+    mmh_damages_add_chunks(damages, check.bad, chunk_problem,
+                           reader); /* what was found before a failure, too */
     if (status == MMH_OK)
         status = check_unnamed(reader, check.bad, damages, err);
     mmh_free(reader->context->allocator, check.bad);
@@ -152,10 +132,130 @@ static mmh_status check_padding(mmh_reader *reader, mmh_error *err)
     return MMH_OK;
 }
 
+/* ---- layers ---- */
+
+/* How far a container that does not open was right. */
+static void layers_of_failure(struct mmh_layers *layers, const struct mmh_opening *opening,
+                              const mmh_error *problem)
+{
+    static const mmh_layer_id wrong[] = {
+        [MMH_OPEN_STRUCTURE] = MMH_LAYER_STRUCTURE, [MMH_OPEN_TRUST] = MMH_LAYER_SIGNATURE,
+        [MMH_OPEN_KEYS] = MMH_LAYER_AEAD,           [MMH_OPEN_MERKLE] = MMH_LAYER_MERKLE,
+        [MMH_OPEN_SEALS] = MMH_LAYER_AEAD,          [MMH_OPEN_INDEX] = MMH_LAYER_STRUCTURE,
+        [MMH_OPEN_DONE] = MMH_LAYER_STRUCTURE,
+    };
+    if (opening->stage > MMH_OPEN_STRUCTURE)
+        mmh_layers_set(layers, MMH_LAYER_STRUCTURE, MMH_LAYER_RIGHT, 0, "%s", "");
+    if (opening->stage > MMH_OPEN_MERKLE)
+        mmh_layers_set(layers, MMH_LAYER_MERKLE, MMH_LAYER_RIGHT, 0, "%s", "");
+    mmh_layers_set(layers, wrong[opening->stage], MMH_LAYER_WRONG, 0, "%s", problem->message);
+}
+
+static void layers_of_structure(struct mmh_layers *layers, const mmh_reader *reader)
+{
+    enum { HEADERS_AND_FOOTERS = 4 };
+    const mmh_container_reader *container = &reader->container;
+    unsigned wrong = container->mended & ~(unsigned)(MMH_MENDED_INDEX | MMH_MENDED_CHUNKS);
+    uint64_t sections = 0;
+    for (unsigned i = 0; i < MMH_SECTION_TYPES; i++)
+        sections += container->trailer.sections[i].present;
+    mmh_layers_set(layers, MMH_LAYER_STRUCTURE, wrong ? MMH_LAYER_WRONG : MMH_LAYER_RIGHT,
+                   HEADERS_AND_FOOTERS + sections, "%s%s%s%s%s%s", wrong ? "damaged:" : "",
+                   wrong & MMH_MENDED_HEADER ? " header" : "",
+                   wrong & MMH_MENDED_FOOTER ? " footer" : "",
+                   wrong & MMH_SPARE_DAMAGED ? " spare copy" : "",
+                   wrong & MMH_PADDING_DAMAGED ? " padding" : "",
+                   wrong & MMH_TRAILER_DAMAGED ? " trailer" : "");
+    bool mended = container->mended & MMH_MENDED_INDEX;
+    mmh_layers_set(layers, MMH_LAYER_MERKLE, mended ? MMH_LAYER_WRONG : MMH_LAYER_RIGHT,
+                   container->page_count, "%s",
+                   mended ? "pages are right in the second index" : "");
+}
+
+static void layers_of_guards(struct mmh_layers *layers, const mmh_reader *reader,
+                             const struct mmh_opening *opening, bool decoded)
+{
+    const mmh_container_reader *container = &reader->container;
+    const struct mmh_checked *checked = &reader->checked;
+    if (!container->aead_suite)
+        mmh_layers_set(layers, MMH_LAYER_AEAD, MMH_LAYER_ABSENT, 0, "%s", "");
+    else if (container->locked)
+        mmh_layers_set(layers, MMH_LAYER_AEAD, MMH_LAYER_SKIPPED, 0, "no key opens it");
+    else if (decoded)
+        mmh_layers_set(layers, MMH_LAYER_AEAD,
+                       checked->seals_wrong ? MMH_LAYER_WRONG : MMH_LAYER_RIGHT,
+                       checked->seals_right + checked->seals_wrong, "%s",
+                       checked->seals_wrong ? "chunks are not what was sealed" : "");
+    if (reader->context->guards.required)
+        mmh_layers_set(layers, MMH_LAYER_SIGNATURE, MMH_LAYER_RIGHT, opening->signatures_counted,
+                       "%s", "");
+    else if (!opening->has_signatures)
+        mmh_layers_set(layers, MMH_LAYER_SIGNATURE, MMH_LAYER_ABSENT, 0, "%s", "");
+    else
+        mmh_layers_set(layers, MMH_LAYER_SIGNATURE, MMH_LAYER_SKIPPED, 0,
+                       "no key says whose they must be");
+    if (!container->trailer.sections[MMH_SECTION_PARITY].present)
+        mmh_layers_set(layers, MMH_LAYER_PARITY, MMH_LAYER_ABSENT, 0, "%s", "");
+}
+
+static void layers_of_content(struct mmh_layers *layers, const struct mmh_restoring *restoring,
+                              bool complete, bool decoded)
+{
+    const mmh_reader *reader = restoring->reader;
+    const struct mmh_checked *checked = &reader->checked;
+    if (complete || checked->hashes_wrong)
+        mmh_layers_set(layers, MMH_LAYER_CHUNKS,
+                       checked->hashes_wrong ? MMH_LAYER_WRONG : MMH_LAYER_RIGHT,
+                       reader->container.index.chunk_count, "%s",
+                       checked->hashes_wrong ? "chunks are damaged" : "");
+    if (!decoded)
+        return;
+    bool wrong = checked->decodes_wrong;
+    if (complete || wrong)
+        mmh_layers_set(layers, MMH_LAYER_DECODE, wrong ? MMH_LAYER_WRONG : MMH_LAYER_RIGHT,
+                       checked->decodes_right + checked->decodes_wrong, "%s",
+                       wrong ? "chunks do not decode" : "");
+    if (complete || restoring->digests_wrong)
+        mmh_layers_set(layers, MMH_LAYER_DIGEST,
+                       restoring->digests_wrong ? MMH_LAYER_WRONG : MMH_LAYER_RIGHT,
+                       restoring->digests_right + restoring->digests_wrong, "%s",
+                       restoring->digests_wrong ? "files are not what was packed" : "");
+}
+
+/* ---- the call ---- */
+
+/* What unpack would have mended is damage all the same. */
+static mmh_status tell_mended(const mmh_reader *reader, const char *container, mmh_error *err)
+{
+    unsigned mended = reader->container.mended;
+    return mmh_fail(err, MMH_E_CORRUPT, "%s: damaged, and can be restored:%s%s%s%s%s%s", container,
+                    mended & MMH_MENDED_HEADER ? " header" : "",
+                    mended & MMH_MENDED_INDEX ? " index" : "",
+                    mended & MMH_MENDED_FOOTER ? " footer" : "",
+                    mended & MMH_SPARE_DAMAGED ? " spare copy" : "",
+                    mended & MMH_PADDING_DAMAGED ? " padding" : "",
+                    mended & MMH_TRAILER_DAMAGED ? " trailer" : "");
+}
+
+static mmh_status verify_content(struct mmh_restoring *restoring, mmh_error *err)
+{
+    mmh_reader *reader = restoring->reader;
+    restoring->context->state.total_bytes = reader->original_bytes;
+    mmh_status status = mmh_restore_check_limit(restoring, err);
+    if (status == MMH_OK)
+        status = mmh_restoring_init(restoring, err);
+    if (status == MMH_OK)
+        status = mmh_restore_files(restoring, 0, reader->container.index.file_count, err);
+    return status == MMH_OK ? check_unnamed(reader, NULL, restoring->damages, err) : status;
+}
+
 mmh_status mmh_verify(mmh_context *context, const char *container, const mmh_verify_options *given,
                       mmh_unpack_report *report, mmh_error *err)
 {
     mmh_verify_options options = { 0 };
+    struct mmh_opening opening = { .spares = true, .keyless = true };
+    struct mmh_layers layers;
+    mmh_error problem = { 0 };
     mmh_reader *reader;
     mmh_status status = mmh_options_copy(&options, sizeof options, given, "mmh_verify_options",
                                          err);
@@ -165,32 +265,31 @@ mmh_status mmh_verify(mmh_context *context, const char *container, const mmh_ver
         return status;
     uint64_t begin = mmh_clock_ns();
     mmh_context_begin(context, "verify", 0);
-    status = mmh_reader_open(context, container, true, &reader, err);
-    if (status != MMH_OK)
-        return status;
+    mmh_layers_init(&layers);
+    status = mmh_reader_open_as(context, container, &opening, &reader, &problem);
+    if (status != MMH_OK) {
+        if (status == MMH_E_CORRUPT || status == MMH_E_UNTRUSTED || status == MMH_E_KEY) {
+            layers_of_failure(&layers, &opening, &problem);
+            mmh_layers_tell(&layers, options.layer, options.layer_user);
+        }
+        return mmh_fail(err, status, "%s", problem.message);
+    }
     struct mmh_damages damages = { .reader = reader,
                                    .tell = options.damage,
                                    .user = options.damage_user };
     struct mmh_restoring restoring = {
         .context = context, .reader = reader, .digests = true, .damages = &damages
     };
-    mmh_error problem = { 0 };
+    bool decodes = !options.quick && !reader->container.locked;
     status = mmh_restore_check_links(&restoring, &problem);
-    if (status == MMH_OK && options.quick) {
-        context->state.total_bytes = reader->container.container_bytes;
-        status = verify_quick(reader, &damages, &problem);
-    } else if (status == MMH_OK) {
-        context->state.total_bytes = reader->original_bytes;
-        status = mmh_restore_check_limit(&restoring, &problem);
-        if (status == MMH_OK)
-            status = mmh_restoring_init(&restoring, &problem);
-        if (status == MMH_OK)
-            status = mmh_restore_files(&restoring, 0, reader->container.index.file_count, &problem);
-        if (status == MMH_OK)
-            status = check_unnamed(reader, NULL, &damages, &problem);
-    }
+    if (status == MMH_OK)
+        status = decodes ? verify_content(&restoring, &problem)
+                         : verify_quick(reader, &damages, &problem);
     if (status == MMH_OK)
         status = check_padding(reader, &problem);
+    layers_of_structure(&layers, reader);
+    layers_of_guards(&layers, reader, &opening, decodes);
+    layers_of_content(&layers, &restoring, status == MMH_OK, decodes);
     status = mmh_damages_end(&damages, status, &problem);
     if (status != MMH_OK)
         status = mmh_fail(err, status, "%s", problem.message);
@@ -198,16 +297,13 @@ mmh_status mmh_verify(mmh_context *context, const char *container, const mmh_ver
         reader->container.mended = 0;
     /* Verify never mends: what unpack would have mended is damage all the same. */
     mmh_restore_report(report, &restoring, begin, 0);
-    if (status == MMH_OK && reader->container.mended) {
-        unsigned mended = reader->container.mended;
-        status = mmh_fail(err, MMH_E_CORRUPT, "%s: damaged, and can be restored:%s%s%s%s%s%s",
-                          container, mended & MMH_MENDED_HEADER ? " header" : "",
-                          mended & MMH_MENDED_INDEX ? " index" : "",
-                          mended & MMH_MENDED_FOOTER ? " footer" : "",
-                          mended & MMH_SPARE_DAMAGED ? " spare copy" : "",
-                          mended & MMH_PADDING_DAMAGED ? " padding" : "",
-                          mended & MMH_TRAILER_DAMAGED ? " trailer" : "");
-    }
+    if (status == MMH_OK && reader->container.mended)
+        status = tell_mended(reader, container, err);
+    if (status == MMH_OK && reader->container.locked && !options.quick)
+        status = mmh_fail(
+            err, MMH_E_KEY,
+            "%s: no key opens it: what is stored is right, what it holds was not seen", container);
+    mmh_layers_tell(&layers, options.layer, options.layer_user);
     mmh_context_end(context, status);
     mmh_restoring_release(&restoring);
     mmh_close(reader);
