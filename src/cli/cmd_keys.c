@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
-#include "cli/guard.h"
+#include "cli/guard_text.h"
 #include "cli/host.h"
 #include "cli/keyring.h"
 

@@ -3,7 +3,7 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#include "cli/guard.h"
+#include "cli/guard_text.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -17,8 +17,8 @@ static const char *const results[] = {
     [MMH_SIGNATURE_WRONG] = "wrong",
 };
 
-mmh_security *mmh_guard_open(const struct mmh_cli_options *options, mmh_context *context,
-                             const char *path, const char *shown, int *exit_code)
+mmh_security *mmh_cli_guard_open(const struct mmh_cli_options *options, mmh_context *context,
+                                 const char *path, const char *shown, int *exit_code)
 {
     const struct mmh_keyring *keyring = options->keyring;
     mmh_error err = { 0 };
@@ -70,7 +70,7 @@ static void print_signature(const mmh_signature_info *info)
                                                            : "not checked (--signer)");
 }
 
-void mmh_guard_print(const mmh_security *security)
+void mmh_cli_guard_print(const mmh_security *security)
 {
     mmh_security_info info = { .struct_size = sizeof info };
     if (mmh_security_get(security, &info, NULL) != MMH_OK)
@@ -130,7 +130,7 @@ static void signatures_json(struct mmh_json_out *out, const mmh_security *securi
     mmh_json_out_end(out);
 }
 
-void mmh_guard_json(struct mmh_json_out *out, const mmh_security *security)
+void mmh_cli_guard_json(struct mmh_json_out *out, const mmh_security *security)
 {
     mmh_security_info info = { .struct_size = sizeof info };
     if (security)
