@@ -20,9 +20,9 @@ void mmh_cli_guard_print(const mmh_security *security);
 void mmh_cli_guard_json(struct mmh_json_out *out, const mmh_security *security);
 
 /* "5 %" of hundredths of a percent. */
-struct mmh_human mmh_parity_text(unsigned hundredths);
+struct mmh_human mmh_cli_parity_text(unsigned hundredths);
 
 /* "2026-11-28 12:30:00 UTC". */
-struct mmh_human mmh_time_text(uint64_t seconds);
+struct mmh_human mmh_cli_time_text(uint64_t seconds);
 
 #endif

@@ -23,7 +23,7 @@ static mmh_key_info part_of(const mmh_key *key, size_t number, bool *more)
     return info;
 }
 
-size_t mmh_key_parts(const mmh_key *key, bool signs, bool secret)
+size_t mmh_cli_key_parts(const mmh_key *key, bool signs, bool secret)
 {
     size_t count = 0;
     bool more;
@@ -69,7 +69,7 @@ static int fail(const struct mmh_cli_options *options, mmh_error *err, const cha
                         err->status == MMH_E_CANCELLED ? NULL : hint);
 }
 
-char *mmh_store_folder(void)
+char *mmh_cli_store_folder(void)
 {
     const char *folder = mmh_host_own_variable("MMH_TRUST");
     if (folder && *folder)
@@ -85,7 +85,7 @@ static mmh_status open_store(struct mmh_keyring *keyring, mmh_error *err)
 {
     if (keyring->store)
         return MMH_OK;
-    char *folder = mmh_store_folder();
+    char *folder = mmh_cli_store_folder();
     mmh_status status = MMH_E_USAGE;
     if (folder)
         status = mmh_store_open(&keyring->store, folder, err);
@@ -182,7 +182,7 @@ static int read_list(struct mmh_keyring *keyring, const struct mmh_cli_options *
                                               &code);
         if (!key)
             break;
-        if (!mmh_key_parts(key, signs, secret)) {
+        if (!mmh_cli_key_parts(key, signs, secret)) {
             code = secret ? refuse(options, "the private key is in the file that ends in .key",
                                    name, "has no private key to sign with")
                  : signs  ? refuse(options, NULL, name, "has no key that signs")
@@ -209,7 +209,8 @@ static int read_openers(struct mmh_keyring *keyring, const struct mmh_cli_option
         const mmh_key *key = mmh_keyring_read(keyring, options, names[i], NULL, &code);
         if (!key)
             break;
-        bool signs = mmh_key_parts(key, true, true), opens = mmh_key_parts(key, false, true);
+        bool signs = mmh_cli_key_parts(key, true, true),
+             opens = mmh_cli_key_parts(key, false, true);
         if (!signs && !opens)
             return refuse(options, "the private key is in the file that ends in .key", names[i],
                           "is a public key, and opens nothing");
@@ -425,7 +426,7 @@ static size_t parts_of(const struct mmh_key_list *list, bool signs, bool secret)
 {
     size_t count = 0;
     for (size_t i = 0; i < list->count; i++)
-        count += mmh_key_parts(list->keys[i], signs, secret);
+        count += mmh_cli_key_parts(list->keys[i], signs, secret);
     return count;
 }
 
@@ -447,7 +448,7 @@ uint64_t mmh_keyring_time(const struct mmh_cli_options *options)
 
 /* ---- what is told of keys ---- */
 
-struct mmh_human mmh_strength_text(bool classical, bool post_quantum, unsigned nist_category)
+struct mmh_human mmh_cli_strength_text(bool classical, bool post_quantum, unsigned nist_category)
 {
     struct mmh_human text = { "" };
     const char *rests_on = classical && post_quantum ? "hybrid"
@@ -461,8 +462,8 @@ struct mmh_human mmh_strength_text(bool classical, bool post_quantum, unsigned n
     return text;
 }
 
-void mmh_strength_json(struct mmh_json_out *out, const char *algorithm, bool classical,
-                       bool post_quantum, unsigned nist_category)
+void mmh_cli_strength_json(struct mmh_json_out *out, const char *algorithm, bool classical,
+                           bool post_quantum, unsigned nist_category)
 {
     mmh_json_out_text(out, "algorithm", algorithm);
     mmh_json_out_bool(out, "classical", classical);
@@ -470,7 +471,7 @@ void mmh_strength_json(struct mmh_json_out *out, const char *algorithm, bool cla
     mmh_json_out_u64(out, "nist_category", nist_category);
 }
 
-void mmh_key_print(const mmh_key *key)
+void mmh_cli_key_print(const mmh_key *key)
 {
     bool more;
     for (size_t i = 0;; i++) {
@@ -481,14 +482,15 @@ void mmh_key_print(const mmh_key *key)
         if (info.bits)
             snprintf(bits, sizeof bits, " %u", info.bits);
         printf("  %s  %s%s, %s\n           ", info.signs ? "signs   " : "decrypts", info.algorithm,
-               bits, mmh_strength_text(info.classical, info.post_quantum, info.nist_category).text);
+               bits,
+               mmh_cli_strength_text(info.classical, info.post_quantum, info.nist_category).text);
         for (size_t b = 0; b < sizeof info.fingerprint; b++)
             printf("%02x", info.fingerprint[b]);
         putchar('\n');
     }
 }
 
-void mmh_key_json(struct mmh_json_out *out, const mmh_key *key)
+void mmh_cli_key_json(struct mmh_json_out *out, const mmh_key *key)
 {
     bool more;
     mmh_json_out_array(out, "keys");
@@ -498,8 +500,8 @@ void mmh_key_json(struct mmh_json_out *out, const mmh_key *key)
             break;
         mmh_json_out_object(out, NULL);
         mmh_json_out_text(out, "use", info.signs ? "sign" : "decrypt");
-        mmh_strength_json(out, info.algorithm, info.classical, info.post_quantum,
-                          info.nist_category);
+        mmh_cli_strength_json(out, info.algorithm, info.classical, info.post_quantum,
+                              info.nist_category);
         mmh_json_out_bool(out, "secret", info.secret);
         if (info.bits)
             mmh_json_out_u64(out, "bits", info.bits);
