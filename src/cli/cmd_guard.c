@@ -205,6 +205,9 @@ static int encrypt_one(struct change *change)
 static int decrypt_one(struct change *change)
 {
     int code = look(change);
+    if (code == MMH_EXIT_OK)
+        code = mmh_keyring_check_newest(change->options, change->context, change->container,
+                                        change->container);
     if (code != MMH_EXIT_OK)
         return code;
     if (!change->before.encrypted)

@@ -10,6 +10,7 @@
 #include "cli/cli.h"
 #include "cli/damage_list.h"
 #include "cli/host.h"
+#include "cli/keyring.h"
 #include "cli/progress.h"
 #include "cli/written.h"
 
@@ -259,6 +260,9 @@ static int unpack_one(const struct mmh_cli_options *options, mmh_context *contex
 {
     struct content content = { 0 };
     bool as_file = false;
+    int old = mmh_keyring_check_newest(options, context, container, shown);
+    if (old != MMH_EXIT_OK)
+        return old;
     if (options->to_stdout && mmh_host_is_terminal(stdout) && !options->force &&
         !is_text(context, container)) {
         int looked = look_inside(options, context, container, shown, &content);

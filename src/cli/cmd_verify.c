@@ -130,6 +130,9 @@ static int verify_one(const struct mmh_cli_options *options, mmh_context *contex
                                   .damage_user = &damage,
                                   .layer = keep_layer,
                                   .layer_user = &layers };
+    int old = mmh_keyring_check_newest(options, context, path, shown);
+    if (old != MMH_EXIT_OK)
+        return old;
     mmh_status status = mmh_verify(context, path, &verify, &report, &err);
     mmh_bar_end();
     int code = mmh_exit_of(status);

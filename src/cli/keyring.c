@@ -341,6 +341,8 @@ int mmh_keyring_open(struct mmh_keyring *keyring, struct mmh_cli_options *option
     options->keyring = keyring;
     mmh_context_set_passphrase(context, mmh_passphrase_give, options);
     int code = read_all(keyring, options, context);
+    if (code == MMH_EXIT_OK && options->require_newest && open_store(keyring, &err) != MMH_OK)
+        code = fail(options, &err, NULL);
     if (code == MMH_EXIT_OK && requires(options)) {
         mmh_trust trust = mmh_keyring_trust(options);
         if (mmh_context_require(context, &trust, &err) != MMH_OK)
@@ -357,6 +359,31 @@ int mmh_keyring_open(struct mmh_keyring *keyring, struct mmh_cli_options *option
     if (code == MMH_EXIT_OK && (writers >> options->verb & 1) && options->profile)
         code = mmh_keyring_check_profile(options);
     return code;
+}
+
+int mmh_keyring_check_newest(const struct mmh_cli_options *options, mmh_context *context,
+                             const char *path, const char *shown)
+{
+    const struct mmh_keyring *keyring = options->keyring;
+    mmh_error err = { 0 };
+    mmh_security *security = NULL;
+    mmh_signature_info one = { .struct_size = sizeof one };
+    if (!options->require_newest)
+        return MMH_EXIT_OK;
+    mmh_status status = mmh_security_open(context, path, keyring->trusted.keys,
+                                          keyring->trusted.count, options->signature_file,
+                                          &security, &err);
+    for (size_t i = 0;
+         status == MMH_OK && mmh_security_signature(security, i, &one, NULL) == MMH_OK; i++)
+        if (one.of_this_root && one.result == MMH_SIGNATURE_RIGHT)
+            status = mmh_store_note_counter(keyring->store, one.fingerprint,
+                                            mmh_cli_base_name(shown), one.counter, &err);
+    mmh_security_close(security);
+    if (status == MMH_OK)
+        return MMH_EXIT_OK;
+    mmh_bar_end();
+    err.status = status;
+    return mmh_cli_fail_container(options, shown, &err, mmh_exit_of(status));
 }
 
 /* Parts of keys that a profile does not allow. */

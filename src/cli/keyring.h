@@ -38,6 +38,13 @@ void mmh_keyring_close(struct mmh_keyring *keyring);
 /* What the options require of signatures. */
 mmh_trust mmh_keyring_trust(const struct mmh_cli_options *options);
 
+/*
+ * --require=newest: refuse a container that is an older version than one that was seen under this name,
+ * by the counters of its signatures; remember the one that it has. MMH_EXIT_OK, also without that option.
+ */
+int mmh_keyring_check_newest(const struct mmh_cli_options *options, mmh_context *context,
+                             const char *path, const char *shown);
+
 /* The folder of the trust store, to be freed: $MMH_TRUST, or mmh/trust in the user's configuration.
  * NULL: there is no such place. */
 char *mmh_cli_store_folder(void);
