@@ -718,3 +718,27 @@ def private_keys(data):
 def public_keys(data):
     """The keys of a file that signatures are checked with."""
     return all_keys(data)[0]
+
+
+def pem(key, private):
+    """A PEM block of one of `cryptography`'s keys."""
+    if private:
+        encryption = serialization.NoEncryption()
+        return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
+    return key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+def key_file(key, private=False):
+    """A key of this module as mmh's files have it."""
+    if isinstance(key, Composite):
+        halves = [half.private if private else half.key for half in key.halves]
+        line = b"mmh key: sign " + COMPOSITES[key.algorithm][4].encode() + b"\n\n"
+    elif isinstance(key, XWingKey):
+        halves = key.private if private else key.parts
+        line = b"mmh key: decrypt x-wing\n\n"
+    elif isinstance(key, X25519Key):
+        public = x25519.X25519PublicKey.from_public_bytes(key.public)
+        halves, line = [key.private if private else public], b""
+    else:
+        halves, line = [key.private if private else key.key], b""
+    return line + b"".join(pem(half, private) for half in halves)

@@ -94,12 +94,13 @@ def recover(data, parity, k, size):
 class Geometry:
     """What is cut, and how."""
 
-    def __init__(self, end, block_bytes, k, m, stripes, root):
+    def __init__(self, end, block_bytes, k, m, stripes, tail_bytes, root):
         self.end = end
         self.block_bytes = block_bytes
         self.k = k
         self.m = m
         self.stripes = stripes
+        self.tail_bytes = tail_bytes
         self.root = root[:32]
         self.blocks = ceil_div(end, block_bytes)
         self.table_bytes = 8 * self.blocks
@@ -108,7 +109,7 @@ class Geometry:
         self.table_piece_bytes = ceil_div(ceil_div(self.table_bytes, self.table_pieces), 8) * 8
 
     @classmethod
-    def choose(cls, end, percent, root):
+    def choose(cls, end, percent, tail_bytes, root):
         """What the document says that writers choose."""
         block_bytes = 65536
         while ceil_div(end, block_bytes) < 8 and block_bytes > 64:
@@ -121,24 +122,24 @@ class Geometry:
         most = max([k for k in range(1, 254) if k + parity(k) <= 255 and parity(k) <= 8], default=0)
         stripes = ceil_div(blocks, max(most, 8))
         k = ceil_div(blocks, stripes)
-        return cls(end, block_bytes, k, parity(k), stripes, root)
+        return cls(end, block_bytes, k, parity(k), stripes, tail_bytes, root)
 
     def encode(self):
         """Its 64 bytes."""
-        head = struct.pack("<QIHHIIQ", self.end, self.block_bytes, self.k, self.m, self.stripes, 0, 0)
+        head = struct.pack("<QIHHIIQ", self.end, self.block_bytes, self.k, self.m, self.stripes, self.tail_bytes, 0)
         return head + self.root
 
     @classmethod
     def parse(cls, raw, file_bytes):
         """A geometry that can be; None for any other, and for one of more than there can be."""
-        end, block_bytes, k, m, stripes, *zeros = struct.unpack_from("<QIHHIIQ", raw)
-        if block_bytes not in [1 << bits for bits in range(6, 17)] or not (end and k and m and stripes) or any(zeros):
+        end, block_bytes, k, m, stripes, tail_bytes, zeros = struct.unpack_from("<QIHHIIQ", raw)
+        if block_bytes not in [1 << bits for bits in range(6, 17)] or not (end and k and m and stripes) or zeros:
             return None
         if k + m > 255 or k != ceil_div(ceil_div(end, block_bytes), stripes):
             return None
         if end > file_bytes + m * stripes * block_bytes or end < reference.HEADER_BYTES:
             return None
-        return cls(end, block_bytes, k, m, stripes, raw[32:])
+        return cls(end, block_bytes, k, m, stripes, tail_bytes, raw[32:])
 
     def cut(self, data):
         """The blocks of the bytes [0, end), the last one as short as it is."""
@@ -216,17 +217,24 @@ def table_of(new_hash, geometry, data):
 
 
 def block_packets(new_hash, geometry, data):
-    """The packets of kinds 1 and 2: they do not depend on the trailer."""
+    """The packets of kind 1, by i, and round the stripes from where the blocks ended."""
     blocks = geometry.cut(data)
     packets = []
     stripes = [
         make_parity(blocks[s :: geometry.stripes], geometry.k, geometry.m, geometry.block_bytes)
         for s in range(geometry.stripes)
     ]
+    first = geometry.blocks % geometry.stripes
     for i in range(geometry.m):
-        for s, parity in enumerate(stripes):
+        for s in [*range(first, geometry.stripes), *range(first)]:
             number = i * geometry.stripes + s
-            packets.append(make_packet(new_hash, geometry, BLOCK, number, parity[i]))
+            packets.append(make_packet(new_hash, geometry, BLOCK, number, stripes[s][i]))
+    return packets
+
+
+def table_packets(new_hash, geometry, data):
+    """The packets of kind 2."""
+    packets = []
     pieces = cut_pieces(table_of(new_hash, geometry, data), geometry.table_pieces, geometry.table_piece_bytes)
     for number, piece in enumerate(with_parity(pieces, geometry.table_parity)):
         packets.append(make_packet(new_hash, geometry, TABLE, number, piece))
@@ -241,6 +249,15 @@ def tail_packets(new_hash, geometry, tail, generation=0):
         make_packet(new_hash, geometry, TAIL, number, head + piece, generation)
         for number, piece in enumerate(with_parity(cut_pieces(tail, count, size), parity))
     ]
+
+
+def make_area(new_hash, geometry, data, tail):
+    """The recovery area: half of the table, half of the tail, the blocks' parity, and the other halves."""
+    table = table_packets(new_hash, geometry, data)
+    last = tail_packets(new_hash, geometry, tail)
+    half, other = ceil_div(len(table), 2), ceil_div(len(last), 2)
+    blocks = block_packets(new_hash, geometry, data)
+    return [*table[:half], *last[:other], *blocks, *table[half:], *last[other:]]
 
 
 # --------------------------------------------------------------------------------------------------
@@ -369,19 +386,22 @@ def write_packets(out, data, geometry, packets, footer, tail, generation, new_ha
     area = recovery_area_place(tail)
     if area is None:
         return
-    if generation is None:
-        generation = max((packet.generation for packet in packets if packet.kind == TAIL), default=0)
-    last = b"".join(tail_packets(new_hash, geometry, tail, generation))
-    whole = b"".join(block_packets(new_hash, geometry, bytes(out[: geometry.end])))
     at, size = area
-    if not generation:
-        whole += last
-        need(len(whole) == size, "a recovery area of another size")
-        out[geometry.end : at] = bytes(at - geometry.end)
-        out[at + size : footer.trailer] = bytes(footer.trailer - at - size)
-    else:
+    first = at + size == footer.trailer
+    if not first:
+        if generation is None:
+            generation = max((packet.generation for packet in packets if packet.kind == TAIL), default=1)
+        last = b"".join(tail_packets(new_hash, geometry, tail, generation))
         out[footer.trailer - len(last) : footer.trailer] = last
-    out[at : at + len(whole)] = whole
+    need(at == geometry.end, "a recovery area that is not behind index A")
+    out[at : at + -at % 8] = bytes(-at % 8)
+    at, size = at + -at % 8, size - -at % 8
+    whole = make_area(new_hash, geometry, bytes(out[: geometry.end]), tail if first else bytes(geometry.tail_bytes))
+    need(sum(map(len, whole)) == size, "a recovery area of another size")
+    for packet in whole:
+        if first or packet[8] != TAIL:  # an older tail is not known
+            out[at : at + len(packet)] = packet
+        at += len(packet)
 
 
 def recovery_area_place(tail):

@@ -224,16 +224,19 @@ def assemble(body, sections=(), percent=0):
     """Sections 1, 4 and 17: a container of a body and a trailer's sections, with parity of `percent`."""
     front, area, sections = body.front, b"", list(sections)
     if percent:
-        geometry = parity_code.Geometry.choose(len(front), percent, body.root)
         gap = -len(front) % 8
-        packets = b"".join(parity_code.block_packets(body.new_hash, geometry, front))
         trailer_bytes = len(pack_sections(sections)) + 16 + 80
-        shape = parity_code.tail_packets(body.new_hash, geometry, bytes(reference.FOOTER_BYTES + trailer_bytes))
-        area_bytes = len(packets) + len(b"".join(shape))
-        place = struct.pack("<QQ", len(front) + gap, area_bytes)
+        tail_bytes = reference.FOOTER_BYTES + trailer_bytes
+        geometry = parity_code.Geometry.choose(len(front), percent, tail_bytes, body.root)
+
+        def packets(tail):
+            return b"".join(parity_code.make_area(body.new_hash, geometry, front, tail))
+
+        area_bytes = gap + len(packets(bytes(tail_bytes)))
+        place = struct.pack("<QQ", len(front), area_bytes)
         sections.append((reference.SECTION_PARITY, geometry.encode() + place))
-        tail = make_footer(body, len(front) + gap + area_bytes, trailer_bytes) + pack_sections(sections)
-        area = bytes(gap) + packets + b"".join(parity_code.tail_packets(body.new_hash, geometry, tail))
+        tail = make_footer(body, len(front) + area_bytes, trailer_bytes) + pack_sections(sections)
+        area = bytes(gap) + packets(tail)
     trailer = pack_sections(sections)
     footer = make_footer(body, len(front) + len(area), len(trailer))
     return front + area + trailer + footer + body.index + footer
