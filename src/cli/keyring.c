@@ -81,14 +81,14 @@ char *mmh_cli_store_folder(void)
     return home && *home ? mmh_cli_join(home, ".config/mmh/trust") : NULL;
 }
 
-static mmh_status open_store(struct mmh_keyring *keyring, mmh_error *err)
+static mmh_status open_store(mmh_store **store, mmh_error *err)
 {
-    if (keyring->store)
+    if (*store)
         return MMH_OK;
     char *folder = mmh_cli_store_folder();
     mmh_status status = MMH_E_USAGE;
     if (folder)
-        status = mmh_store_open(&keyring->store, folder, err);
+        status = mmh_store_open(store, folder, err);
     else
         snprintf(err->message, sizeof err->message,
                  "there is no place for a trust store: neither MMH_TRUST nor HOME is set");
@@ -102,7 +102,7 @@ static const mmh_key *find_stored(struct mmh_keyring *keyring, const char *name,
 {
     size_t number;
     mmh_store_key info = { .struct_size = sizeof info };
-    if (open_store(keyring, err) != MMH_OK ||
+    if (open_store(&keyring->store, err) != MMH_OK ||
         (err->status = mmh_store_find(keyring->store, name, &number, err)) != MMH_OK ||
         (err->status = mmh_store_key_at(keyring->store, number, &info, err)) != MMH_OK)
         return NULL;
@@ -274,7 +274,7 @@ static int read_store(struct mmh_keyring *keyring, const struct mmh_cli_options 
     const mmh_key *const *signers = NULL;
     const uint64_t *expires = NULL;
     size_t count = 0;
-    if (open_store(keyring, &err) == MMH_OK)
+    if (open_store(&keyring->store, &err) == MMH_OK)
         err.status = mmh_store_signers(keyring->store, &signers, &expires, &count, &err);
     if (err.status != MMH_OK)
         return fail(options, &err, NULL);
@@ -341,8 +341,6 @@ int mmh_keyring_open(struct mmh_keyring *keyring, struct mmh_cli_options *option
     options->keyring = keyring;
     mmh_context_set_passphrase(context, mmh_passphrase_give, options);
     int code = read_all(keyring, options, context);
-    if (code == MMH_EXIT_OK && options->require_newest && open_store(keyring, &err) != MMH_OK)
-        code = fail(options, &err, NULL);
     if (code == MMH_EXIT_OK && requires(options)) {
         mmh_trust trust = mmh_keyring_trust(options);
         if (mmh_context_require(context, &trust, &err) != MMH_OK)
@@ -367,18 +365,22 @@ int mmh_keyring_check_newest(const struct mmh_cli_options *options, mmh_context 
     const struct mmh_keyring *keyring = options->keyring;
     mmh_error err = { 0 };
     mmh_security *security = NULL;
+    mmh_store *store = NULL; /* of its own: what changes it moves its keys */
     mmh_signature_info one = { .struct_size = sizeof one };
     if (!options->require_newest)
         return MMH_EXIT_OK;
+    if (open_store(&store, &err) != MMH_OK)
+        return fail(options, &err, NULL);
     mmh_status status = mmh_security_open(context, path, keyring->trusted.keys,
                                           keyring->trusted.count, options->signature_file,
                                           &security, &err);
     for (size_t i = 0;
          status == MMH_OK && mmh_security_signature(security, i, &one, NULL) == MMH_OK; i++)
         if (one.of_this_root && one.result == MMH_SIGNATURE_RIGHT)
-            status = mmh_store_note_counter(keyring->store, one.fingerprint,
-                                            mmh_cli_base_name(shown), one.counter, &err);
+            status = mmh_store_note_counter(store, one.fingerprint, mmh_cli_base_name(shown),
+                                            one.counter, &err);
     mmh_security_close(security);
+    mmh_store_close(store);
     if (status == MMH_OK)
         return MMH_EXIT_OK;
     mmh_bar_end();
