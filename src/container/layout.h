@@ -25,12 +25,7 @@ enum { MMH_OPTIONAL_TIMES = 1u << 2 };
 enum { MMH_REQUIRED_SEALED = 1 };
 enum { MMH_REQUIRED_KNOWN = MMH_REQUIRED_SEALED }; /* required features that this reader knows */
 enum { MMH_BLOCK_BIG_ENDIAN = 1, MMH_BLOCK_MODEL = 2, MMH_BLOCK_FLAGS = 3 };
-enum {
-    MMH_TENSOR_BIG_ENDIAN = 1,
-    MMH_TENSOR_COLUMN_MAJOR = 2,
-    MMH_TENSOR_STRIDES = 4,
-    MMH_TENSOR_FLAGS = 7
-};
+enum { MMH_ROW_BIG_ENDIAN = 1, MMH_ROW_COLUMN_MAJOR = 2, MMH_ROW_STRIDES = 4, MMH_ROW_FLAGS = 7 };
 
 /* Bytes of an entry of the page table. */
 static inline size_t mmh_page_entry_bytes(unsigned hash_suite)

@@ -51,6 +51,7 @@ struct mmh_context {
     mmh_limits limits;
     struct mmh_plugins plugins;
     struct mmh_guards guards;
+    uint64_t anew_bytes; /* larger containers get a trailer behind the old one; tests set it */
     mmh_pool *pool;
     struct mmh_worker *workers; /* [mmh_pool_threads(pool)] */
 
