@@ -532,6 +532,11 @@ def test_the_trust_store(tmp_path):
     keys("add", "again", "bob2.pub", code=UNTRUSTED)
     keys("remove", "bob2")
     assert [one["name"] for one in keys("list", "--json").json()["store"]] == ["bob"]
+    for counter, code in ((4, OK), (6, OK), (5, UNTRUSTED), (0, UNTRUSTED), (6, OK)):
+        mmh("sign", "--remove", f"--counter={counter}", "--key=bob.key", packed, cwd=tmp_path, code=OK)
+        for arguments in (["--trusted"], ["--signer=bob.pub"]):
+            assert verify(*arguments) == OK and verify(*arguments, "--require=newest") == code, counter
+        result = mmh("ls", "--signer=bob", "--require=newest", packed, cwd=tmp_path, environment=here, code=code)
     for arguments, words in (
         (["lst"], 'did you mean "mmh keys list"?'),
         (["add", "x"], "mmh keys add NAME FILE"),
