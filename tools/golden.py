@@ -688,7 +688,7 @@ def good_files(build, target, work):
 
 # ---- containers by hand, from docs/format.md alone ----
 
-OK, IO, DAMAGED, MENDED, LOST, UNSUPPORTED = 0, 1, 3, 4, 5, 9
+OK, IO, DAMAGED, MENDED, LOST, KEY, UNSUPPORTED = 0, 1, 3, 4, 5, 8, 9
 
 
 def varint(value):
@@ -909,7 +909,7 @@ def hostile_files(target):
     made("unknown-hash", UNSUPPORTED, suite=77)
     made("encrypted-by-a-feature-alone", LOST, required=1)
     made("encrypted-without-the-feature", LOST, encryption=1)
-    made("encrypted-with-open-pages", LOST, encryption=1, required=1)
+    made("encrypted-with-open-pages", LOST, KEY, encryption=1, required=1)
     made("unknown-encryption", UNSUPPORTED, encryption=77, required=1)
     made("unknown-codec", UNSUPPORTED, codec=200)
     made("model-as-chunk", UNSUPPORTED, codec=8)

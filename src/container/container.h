@@ -72,6 +72,7 @@ struct mmh_trailer {
     const mmh_allocator *allocator;
     uint8_t *data; /* [bytes] */
     size_t bytes;
+    bool fits;  /* sections fill it, each of a known type at most once; else none is to be used */
     bool sound; /* all of it is as section 4 says, and all CRCs are right */
     struct mmh_section sections[MMH_SECTION_TYPES]; /* by type; the first of each */
 };

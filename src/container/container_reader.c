@@ -694,12 +694,12 @@ static mmh_status read_tensor_types(mmh_container_reader *reader, const uint8_t 
         return mmh_cursor_finish_prefix(in, "tensor table", err);
     for (size_t i = 0; i < count; i++) {
         struct mmh_tensor_record *tensor = &index->tensors[i];
-        if (flags[i] & ~(unsigned)MMH_TENSOR_FLAGS)
+        if (flags[i] & ~(unsigned)MMH_ROW_FLAGS)
             return mmh_fail(err, MMH_E_UNSUPPORTED, "tensor \"%s\" has unknown flags 0x%x",
                             tensor->name, flags[i]);
         tensor->dtype = types[i];
-        tensor->big_endian = flags[i] & MMH_TENSOR_BIG_ENDIAN;
-        tensor->column_major = flags[i] & MMH_TENSOR_COLUMN_MAJOR;
+        tensor->big_endian = flags[i] & MMH_ROW_BIG_ENDIAN;
+        tensor->column_major = flags[i] & MMH_ROW_COLUMN_MAJOR;
         tensor->dimensions = dimensions[i];
         if (!mmh_dtype_known(tensor->dtype))
             return mmh_fail(err, MMH_E_UNSUPPORTED, "tensor \"%s\" has unknown element type %u",
@@ -778,7 +778,7 @@ static mmh_status read_tensors(mmh_container_reader *reader, struct mmh_cursor *
         index->tensors[i].shape = read_sizes(reader, index->tensors[i].dimensions, in, &status,
                                              err);
     for (size_t i = 0; i < count && status == MMH_OK; i++)
-        if (flags[i] & MMH_TENSOR_STRIDES)
+        if (flags[i] & MMH_ROW_STRIDES)
             index->tensors[i].strides = read_sizes(reader, index->tensors[i].dimensions, in,
                                                    &status, err);
     for (size_t i = 0; i < count && status == MMH_OK; i++) {
@@ -989,7 +989,7 @@ mmh_status mmh_container_open_locked(mmh_container_reader *reader, mmh_container
     mmh_error local = { 0 };
     memset(reader, 0, sizeof *reader);
     mmh_arena_init(&reader->arena, allocator);
-    reader->trailer.sound = true;
+    reader->trailer.fits = reader->trailer.sound = true;
     struct source source = { read, read_context, container_bytes };
     mmh_status status;
     if (container_bytes < MMH_CONTAINER_MIN_BYTES)
@@ -1050,4 +1050,19 @@ mmh_status mmh_container_check_chunk(const mmh_container_reader *reader, uint64_
                         (unsigned long long)chunk, (unsigned long long)entry->offset,
                         (unsigned)entry->bytes);
     return MMH_OK;
+}
+
+mmh_status mmh_footer_find(struct mmh_footer *footer, bool *found, mmh_container_read_at *read,
+                           void *read_context, uint64_t source_bytes,
+                           const mmh_allocator *allocator, mmh_error *err)
+{
+    struct source source = { .read = read, .context = read_context, .bytes = source_bytes };
+    unsigned mended = 0;
+    mmh_error local = { 0 };
+    *found = false;
+    if (source_bytes < MMH_FOOTER_BYTES)
+        return MMH_OK;
+    mmh_status status = read_footer(footer, &mended, &source, false, allocator, &local);
+    *found = status == MMH_OK;
+    return *found || status == MMH_E_CORRUPT ? MMH_OK : mmh_fail(err, status, "%s", local.message);
 }

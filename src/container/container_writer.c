@@ -357,9 +357,9 @@ mmh_status mmh_container_write_tensor(mmh_container_writer *writer,
     buffer_string(&columns[COLUMN_NAME], tensor->name);
     mmh_buffer_u8(&columns[COLUMN_TYPE], (uint8_t)tensor->dtype);
     mmh_buffer_u8(&columns[COLUMN_FLAGS],
-                  (uint8_t)((tensor->big_endian ? MMH_TENSOR_BIG_ENDIAN : 0) |
-                            (tensor->column_major ? MMH_TENSOR_COLUMN_MAJOR : 0) |
-                            (tensor->strides ? MMH_TENSOR_STRIDES : 0)));
+                  (uint8_t)((tensor->big_endian ? MMH_ROW_BIG_ENDIAN : 0) |
+                            (tensor->column_major ? MMH_ROW_COLUMN_MAJOR : 0) |
+                            (tensor->strides ? MMH_ROW_STRIDES : 0)));
     mmh_buffer_u8(&columns[COLUMN_DIMENSIONS], (uint8_t)tensor->dimensions);
     for (uint32_t i = 0; i < tensor->dimensions; i++)
         mmh_buffer_varint(&columns[COLUMN_SHAPE], tensor->shape[i]);

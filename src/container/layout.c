@@ -33,7 +33,9 @@ void mmh_footer_write(uint8_t out[MMH_FOOTER_BYTES], const struct mmh_footer *fo
 
 bool mmh_footer_read(struct mmh_footer *footer, const uint8_t in[MMH_FOOTER_BYTES])
 {
-    if (memcmp(in, MMH_FOOTER_MAGIC, 8) != 0 || mmh_load32(in + 252) != mmh_crc32(in, 252))
+    if (memcmp(in, MMH_FOOTER_MAGIC, 8) != 0 || mmh_load32(in + 252) != mmh_crc32(in, 252) ||
+        !mmh_header_crc_right(in + 96) || !mmh_container_magic(in + 96, MMH_HEADER_BYTES) ||
+        !mmh_hash_suite_name(in[96 + 14]))
         return false;
     footer->container_bytes = mmh_load64(in + 8);
     footer->index_a = mmh_load64(in + 16);

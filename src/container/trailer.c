@@ -41,12 +41,12 @@ mmh_status mmh_trailer_read(struct mmh_trailer *trailer, const struct mmh_footer
                             mmh_container_read_at *read, void *read_context, uint64_t source_bytes,
                             const mmh_allocator *allocator, mmh_error *err)
 {
-    *trailer = (struct mmh_trailer){ .allocator = allocator, .sound = true };
+    *trailer = (struct mmh_trailer){ .allocator = allocator, .fits = true, .sound = true };
     if (!footer->trailer_bytes)
         return MMH_OK;
     if (footer->trailer_bytes > MMH_TRAILER_BYTES_MAX || footer->trailer > source_bytes ||
         footer->trailer_bytes > source_bytes - footer->trailer) {
-        trailer->sound = false;
+        trailer->fits = trailer->sound = false;
         return MMH_OK;
     }
     trailer->data = mmh_alloc(allocator, 0, (size_t)footer->trailer_bytes);
@@ -62,15 +62,17 @@ mmh_status mmh_trailer_read(struct mmh_trailer *trailer, const struct mmh_footer
         uint32_t type;
         next = section_read(&section, &type, trailer, footer->trailer, at);
         if (!next) {
-            trailer->sound = false;
+            trailer->fits = trailer->sound = false;
             break;
         }
         bool known = type && type < MMH_SECTION_TYPES;
         size_t padding = next - at - MMH_SECTION_HEAD_BYTES - section.bytes;
-        if (!section.right || !all_zeros(section.data + section.bytes, padding) ||
-            (known && trailer->sections[type].present))
+        bool again = known && trailer->sections[type].present;
+        if (!section.right || !all_zeros(section.data + section.bytes, padding))
             trailer->sound = false;
-        if (known && !trailer->sections[type].present)
+        if (again)
+            trailer->fits = trailer->sound = false;
+        else if (known)
             trailer->sections[type] = section;
     }
     return MMH_OK;

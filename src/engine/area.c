@@ -23,7 +23,8 @@ static mmh_status geometry_of(struct mmh_geometry *geometry, const struct mmh_ar
                               const struct mmh_recovery_request *request, mmh_error *err)
 {
     if (!request->geometry)
-        return mmh_geometry_choose(geometry, request->end, request->root, maker->parity, err);
+        return mmh_geometry_choose(geometry, request->end, request->tail_bytes, request->root,
+                                   maker->parity, err);
     if (!mmh_geometry_read(geometry, request->geometry))
         return mmh_fail(err, MMH_E_CORRUPT, "the container's parity is of no known geometry");
     return MMH_OK;
@@ -43,7 +44,7 @@ static mmh_status plan(void *context, const struct mmh_recovery_request *request
         *area_bytes = mmh_tail_area_bytes(&geometry, request->tail_bytes);
         return MMH_OK;
     }
-    mmh_recovery_layout_make(&layout, &geometry, request->tail_bytes, request->end);
+    mmh_recovery_layout_make(&layout, &geometry, request->end);
     *area_bytes = layout.area_bytes;
     mmh_geometry_write(geometry_bytes, &geometry);
     return MMH_OK;
@@ -70,7 +71,7 @@ static mmh_status write_area(void *context, const struct mmh_recovery_request *r
         status = mmh_tail_area_write(&job, &geometry, area_offset, tail, request->tail_bytes,
                                      maker->generation, err);
     } else if (status == MMH_OK) {
-        mmh_recovery_layout_make(&layout, &geometry, request->tail_bytes, area_offset);
+        mmh_recovery_layout_make(&layout, &geometry, area_offset);
         status = mmh_recovery_area_write(&job, &layout, tail, err);
     }
     if (status == MMH_OK)

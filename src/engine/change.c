@@ -18,9 +18,8 @@
 #include "integrity/recovery.h"
 
 enum {
-    ANEW_BYTES = 64 << 20, /* up to here a container is written anew, without dead bytes */
-    COPY_BYTES = 4 << 20,  /* at a time */
-    RUN_BYTES = 4 << 20,   /* stored bytes of one job's chunks */
+    COPY_BYTES = 4 << 20, /* at a time */
+    RUN_BYTES = 4 << 20,  /* stored bytes of one job's chunks */
     HUNDREDTHS = 10000
 };
 
@@ -62,7 +61,13 @@ static mmh_status change_open(struct changing *changing, bool keyless, bool keep
     };
     mmh_status status = mmh_reader_open_as(changing->context, changing->path, &opening,
                                            &changing->reader, err);
-    if (status == MMH_OK && changing->reader->container.mended)
+    const mmh_container_reader *container = status == MMH_OK ? &changing->reader->container : NULL;
+    unsigned mended = container ? container->mended : 0;
+    /* What another call left unfinished behind the footer is no damage. */
+    if (mended == MMH_MENDED_FOOTER &&
+        container->footer.container_bytes < container->container_bytes)
+        mended = 0;
+    if (mended)
         status = mmh_fail(err, MMH_E_CORRUPT, "%s: damaged: repair it first", changing->path);
     return status;
 }
@@ -182,27 +187,36 @@ static mmh_status write_trailer(struct changing *changing, const struct mmh_buff
     uint8_t *index = mmh_alloc(context->allocator, 64, (size_t)footer->index_bytes);
     if (!index)
         return mmh_fail(err, MMH_E_MEMORY, "no memory for the index");
+    /* What is taken away must not come back with the old footer: that is written anew. */
     changing->in_place = !changing->options->output && !changing->options->parity &&
-                         container->container_bytes > ANEW_BYTES;
+                         !changing->options->remove &&
+                         footer->container_bytes > changing->context->anew_bytes;
     context->state.total_bytes = changing->in_place ? 0 : protected_bytes;
     mmh_status status = mmh_input_read(changing->reader->input, index, footer->index_a,
                                        (size_t)footer->index_bytes, err);
     if (status == MMH_OK && changing->in_place && section)
         status = tail_generation(changing, section, &generation, err);
+    if (status == MMH_OK && changing->in_place)
+        status = mmh_input_unchanged(changing->reader->input, err);
     if (status == MMH_OK)
         status = changing->in_place ? mmh_output_open_existing(&changing->output, changing->path,
                                                                context->allocator, err)
                                     : change_create(changing, err);
+    if (status == MMH_OK && changing->in_place &&
+        footer->container_bytes < container->container_bytes)
+        status = mmh_output_resize(changing->output, footer->container_bytes, err);
+    if (status == MMH_OK && changing->in_place)
+        status = mmh_output_seek_end(changing->output, err);
     if (status == MMH_OK && !changing->in_place)
         status = copy_bytes(changing, protected_bytes, err);
-    if (status == MMH_OK)
+    if (status == MMH_OK && !changing->in_place)
         status = mmh_input_unchanged(changing->reader->input, err);
     mmh_area_maker_init(&changing->area, context, changing->output, parity);
     changing->area.generation = generation + 1;
     struct mmh_container_end end = {
         .sink = sink,
         .sink_context = changing,
-        .position = changing->in_place ? container->container_bytes : protected_bytes,
+        .position = changing->in_place ? footer->container_bytes : protected_bytes,
         .hash_suite = container->hash_suite,
         .footer = *footer,
         .index = index,

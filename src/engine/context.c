@@ -10,6 +10,7 @@
 enum { REPORT_INTERVAL_NS = 100 * 1000 * 1000 };
 
 static const uint64_t default_index_bytes = UINT64_C(1) << 30;
+static const uint64_t default_anew_bytes = UINT64_C(64) << 20;
 
 const char *mmh_version(void)
 {
@@ -136,6 +137,7 @@ mmh_status mmh_context_create(mmh_context **out, const mmh_context_options *give
     context->limits = options.limits;
     if (!context->limits.index_bytes)
         context->limits.index_bytes = default_index_bytes;
+    context->anew_bytes = default_anew_bytes;
     context->progress = options.progress;
     context->progress_user = options.progress_user;
     status = mmh_pool_create(&context->pool, options.threads, context->allocator, err);

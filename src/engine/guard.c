@@ -274,7 +274,9 @@ static mmh_status check_trust(struct asking *asking, const mmh_container_reader 
     size_t section_count = 0, file_bytes;
     uint8_t *file = NULL;
     mmh_status status = MMH_OK;
-    if (own->present && own->right)
+    if (!reader->trailer.fits || (own->present && !own->right))
+        return mmh_fail(err, MMH_E_CORRUPT, "the trailer, which has the signatures, is damaged");
+    if (own->present)
         sections[section_count++] = (struct mmh_section_view){ own->data, own->bytes };
     if (guards->signature_file) {
         status = mmh_input_slurp(&file, &file_bytes, guards->signature_file,
@@ -311,7 +313,10 @@ static mmh_status unlock(void *context, const mmh_container_reader *reader,
     if (status != MMH_OK || !reader->aead_suite)
         return status;
     opening->stage = MMH_OPEN_KEYS;
-    if (!section->present || !section->right)
+    if (!guards->identity_count && !guards->passphrase)
+        return opening->keyless ? MMH_OK
+                                : mmh_fail(err, MMH_E_KEY, "it is encrypted: no key is given");
+    if (!reader->trailer.fits || !section->present || !section->right)
         return mmh_fail(err, MMH_E_CORRUPT, "the list of recipients is %s",
                         section->present ? "damaged" : "missing");
     const struct mmh_unlock unlock = { .identities = guards->identities,

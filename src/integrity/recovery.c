@@ -35,7 +35,8 @@ static bool geometry_fits(struct mmh_geometry *geometry)
     unsigned k = geometry->data_count, m = geometry->parity_count;
     if (!geometry->end || geometry->end > end_max || block_bytes < MMH_PARITY_BLOCK_BYTES_MIN ||
         block_bytes > MMH_PARITY_BLOCK_BYTES_MAX || (block_bytes & (block_bytes - 1)) ||
-        !geometry->stripe_count || !k || !m || k + m > MMH_PARITY_BLOCKS_MAX)
+        !geometry->stripe_count || !geometry->tail_bytes ||
+        geometry->tail_bytes > MMH_TAIL_BYTES_MAX || !k || !m || k + m > MMH_PARITY_BLOCKS_MAX)
         return false;
     geometry->block_count = mmh_divide_up(geometry->end, block_bytes);
     return k == mmh_divide_up(geometry->block_count, geometry->stripe_count) &&
@@ -50,9 +51,10 @@ bool mmh_geometry_read(struct mmh_geometry *geometry, const uint8_t in[MMH_RECOV
         .data_count = mmh_load16(in + 12),
         .parity_count = mmh_load16(in + 14),
         .stripe_count = mmh_load32(in + 16),
+        .tail_bytes = mmh_load32(in + 20),
     };
     memcpy(geometry->root, in + 32, MMH_ROOT_START_BYTES);
-    return !mmh_load32(in + 20) && !mmh_load64(in + 24) && geometry_fits(geometry);
+    return !mmh_load64(in + 24) && geometry_fits(geometry);
 }
 
 void mmh_geometry_write(uint8_t out[MMH_RECOVERY_GEOMETRY_BYTES],
@@ -64,6 +66,7 @@ void mmh_geometry_write(uint8_t out[MMH_RECOVERY_GEOMETRY_BYTES],
     mmh_store16(out + 12, geometry->data_count);
     mmh_store16(out + 14, geometry->parity_count);
     mmh_store32(out + 16, geometry->stripe_count);
+    mmh_store32(out + 20, geometry->tail_bytes);
     memcpy(out + 32, geometry->root, MMH_ROOT_START_BYTES);
 }
 
@@ -73,14 +76,14 @@ static unsigned parity_of(uint64_t k, unsigned parity)
     return (unsigned)MMH_MAX(mmh_divide_up(k * parity, 10000), PARITY_COUNT_LEAST);
 }
 
-mmh_status mmh_geometry_choose(struct mmh_geometry *geometry, uint64_t end,
+mmh_status mmh_geometry_choose(struct mmh_geometry *geometry, uint64_t end, size_t tail_bytes,
                                const uint8_t root[MMH_ROOT_START_BYTES], unsigned parity,
                                mmh_error *err)
 {
     if (!parity || parity > MMH_PARITY_MAX)
         return mmh_fail(err, MMH_E_USAGE, "parity is more than 0 %% and at most %u %%",
                         MMH_PARITY_MAX / 100);
-    if (!end || end > end_max)
+    if (!end || end > end_max || !tail_bytes || tail_bytes > MMH_TAIL_BYTES_MAX)
         return mmh_fail(err, MMH_E_USAGE, "parity of %llu bytes", (unsigned long long)end);
     *geometry = (struct mmh_geometry){ .end = end, .block_bytes = MMH_PARITY_BLOCK_BYTES_MAX };
     while (geometry->block_bytes > MMH_PARITY_BLOCK_BYTES_MIN &&
@@ -94,6 +97,7 @@ mmh_status mmh_geometry_choose(struct mmh_geometry *geometry, uint64_t end,
     uint64_t stripe_count = mmh_divide_up(geometry->block_count, most);
     uint64_t data_count = mmh_divide_up(geometry->block_count, stripe_count);
     geometry->stripe_count = (uint32_t)stripe_count;
+    geometry->tail_bytes = (uint32_t)tail_bytes;
     geometry->data_count = (uint16_t)data_count;
     geometry->parity_count = (uint16_t)parity_of(data_count, parity);
     memcpy(geometry->root, root, MMH_ROOT_START_BYTES);
@@ -301,12 +305,11 @@ uint64_t mmh_recovery_packet_count(const struct mmh_recovery_layout *layout,
 }
 
 void mmh_recovery_layout_make(struct mmh_recovery_layout *layout,
-                              const struct mmh_geometry *geometry, size_t tail_bytes,
-                              uint64_t area_offset)
+                              const struct mmh_geometry *geometry, uint64_t area_offset)
 {
     *layout = (struct mmh_recovery_layout){ .geometry = *geometry,
                                             .table = mmh_table_pieces(geometry),
-                                            .tail = mmh_tail_pieces(geometry, tail_bytes),
+                                            .tail = mmh_tail_pieces(geometry, geometry->tail_bytes),
                                             .area_offset = area_offset };
     uint64_t table_bytes = mmh_recovery_packet_bytes(layout, MMH_PACKET_TABLE);
     uint64_t tail_packet_bytes = mmh_recovery_packet_bytes(layout, MMH_PACKET_TAIL);

@@ -22,7 +22,7 @@ enum {
     MMH_BLOCK_HASH_BYTES = 8,
     MMH_ROOT_START_BYTES = 32, /* of the root, that packets have */
     MMH_TAIL_BYTES_MAX = (1 << 26) + 256,
-    MMH_PARITY_MAX = 100000 /* hundredths of a percent */
+    MMH_PARITY_MAX = 300000 /* hundredths of a percent */
 };
 
 enum mmh_packet_kind { /* on disk: never reused */
@@ -44,6 +44,7 @@ struct mmh_geometry {
     uint32_t stripe_count; /* S: block j is number j / S of stripe j % S */
     uint16_t data_count;   /* k, of a stripe */
     uint16_t parity_count; /* m, of a stripe */
+    uint32_t tail_bytes;   /* of the tail that the recovery area was made with */
     uint8_t root[MMH_ROOT_START_BYTES];
     /* What follows from those. */
     uint64_t block_count; /* that begin before `end` */
@@ -56,7 +57,7 @@ void mmh_geometry_write(uint8_t out[MMH_RECOVERY_GEOMETRY_BYTES],
                         const struct mmh_geometry *geometry);
 
 /* parity: hundredths of a percent, 1..MMH_PARITY_MAX, else MMH_E_USAGE; end: 1..2^62. */
-mmh_status mmh_geometry_choose(struct mmh_geometry *geometry, uint64_t end,
+mmh_status mmh_geometry_choose(struct mmh_geometry *geometry, uint64_t end, size_t tail_bytes,
                                const uint8_t root[MMH_ROOT_START_BYTES], unsigned parity,
                                mmh_error *err);
 
@@ -144,8 +145,7 @@ struct mmh_recovery_layout {
 };
 
 void mmh_recovery_layout_make(struct mmh_recovery_layout *layout,
-                              const struct mmh_geometry *geometry, size_t tail_bytes,
-                              uint64_t area_offset);
+                              const struct mmh_geometry *geometry, uint64_t area_offset);
 
 /* Of a packet, head included. */
 uint64_t mmh_recovery_packet_offset(const struct mmh_recovery_layout *layout,
@@ -176,6 +176,12 @@ struct mmh_recovery_job {
 mmh_status mmh_recovery_area_write(const struct mmh_recovery_job *job,
                                    const struct mmh_recovery_layout *layout, const uint8_t *tail,
                                    mmh_error *err);
+
+/* All packets of the table or the tail: writing them. whole: table [layout->table.bytes], tail. */
+mmh_status mmh_recovery_pieces_write(const struct mmh_recovery_job *job,
+                                     const struct mmh_recovery_layout *layout,
+                                     enum mmh_packet_kind kind, const uint8_t *whole,
+                                     mmh_error *err);
 
 /* Packets of the tail alone, for a trailer that is added later: how many bytes they take wherever they
  * begin, and writing them. */

@@ -152,9 +152,10 @@ static void pieces_end(struct piece_writer *writer)
     mmh_free(writer->job->allocator, writer->pieces);
 }
 
-static mmh_status write_pieces(const struct mmh_recovery_job *job,
-                               const struct mmh_recovery_layout *layout, enum mmh_packet_kind kind,
-                               const uint8_t *whole, mmh_error *err)
+mmh_status mmh_recovery_pieces_write(const struct mmh_recovery_job *job,
+                                     const struct mmh_recovery_layout *layout,
+                                     enum mmh_packet_kind kind, const uint8_t *whole,
+                                     mmh_error *err)
 {
     struct piece_writer writer = { .job = job,
                                    .geometry = &layout->geometry,
@@ -203,9 +204,9 @@ mmh_status mmh_recovery_area_write(const struct mmh_recovery_job *job,
     if (status == MMH_OK)
         status = write_parity(&batch, err);
     if (status == MMH_OK)
-        status = write_pieces(job, layout, MMH_PACKET_TABLE, batch.table, err);
+        status = mmh_recovery_pieces_write(job, layout, MMH_PACKET_TABLE, batch.table, err);
     if (status == MMH_OK)
-        status = write_pieces(job, layout, MMH_PACKET_TAIL, tail, err);
+        status = mmh_recovery_pieces_write(job, layout, MMH_PACKET_TAIL, tail, err);
     mmh_parity_code_release(&code);
     mmh_free(job->allocator, batch.table);
     mmh_free(job->allocator, batch.packets);
