@@ -30,7 +30,7 @@ def varint(value):
 
 def svarint(value):
     """The zigzag form as a varint."""
-    return varint((value << 1) ^ (value >> 63) & (1 << 64) - 1)
+    return varint(((value << 1) ^ (value >> 63)) & (1 << 64) - 1)
 
 
 def string(data):
