@@ -70,7 +70,7 @@ _mmh()
         --progress) _mmh_words "bar json none"; return ;;
         --recipient) _mmh_files ""; return ;;
         -r) _mmh_files ""; return ;;
-        --require) _mmh_words "any all hybrid pq category=5 counter=1"; return ;;
+        --require) _mmh_words "any all hybrid pq newest category=5 counter=1"; return ;;
         --rsa-bits) :; return ;;
         --shape) :; return ;;
         --sign-with) _mmh_files ""; return ;;

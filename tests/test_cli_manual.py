@@ -115,7 +115,12 @@ def test_man_page_examples_run(tmp_path):
     (folder / "llama/config.json").write_text("{}")
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/mmh").symlink_to(binary())
-    environment = {**os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "LC_ALL": "C.UTF-8"}
+    environment = {
+        **os.environ,
+        "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}",
+        "LC_ALL": "C.UTF-8",
+        "MMH_TRUST": str(tmp_path / "trust"),
+    }
     run = examples()
     assert len(run) >= 15 and {word for command, _ in run for word in command.split()} >= {
         "pack",

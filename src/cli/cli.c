@@ -542,6 +542,9 @@ mmh_reader *mmh_cli_open(const struct mmh_cli_options *options, mmh_context *con
     mmh_error err = { 0 };
     mmh_reader *reader = NULL;
     mmh_container_info info = { .struct_size = sizeof info };
+    *exit_code = mmh_keyring_check_newest(options, context, mmh_cli_path_of(container), container);
+    if (*exit_code != MMH_EXIT_OK)
+        return NULL;
     mmh_status status = mmh_open(context, mmh_cli_path_of(container), &reader, &err);
     if (status == MMH_OK)
         status = mmh_container(reader, &info, &err);

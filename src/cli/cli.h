@@ -134,6 +134,7 @@ struct mmh_cli_options {
     bool require_all, require_hybrid, require_post_quantum;
     unsigned require_category;
     uint64_t require_counter;
+    bool require_newest;        /* no older than what the trust store has seen */
     const char *signature_file; /* detached ones */
 
     const char *algorithms; /* keygen */

@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: Apache-2.0
  */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli/cli.h"
@@ -64,7 +65,9 @@ static void print(const struct mmh_cli_options *options, const char *container,
                   const mmh_audit *audit)
 {
     mmh_profile_info profile = { .struct_size = sizeof profile };
-    printf("%s\n", mmh_cli_shown(container));
+    char *clean = mmh_cli_clean(mmh_cli_shown(container));
+    printf("%s\n", clean);
+    free(clean);
     for (size_t i = 0; mmh_profile(i, &profile, NULL) == MMH_OK; i++) {
         mmh_audit_finding finding = { .struct_size = sizeof finding };
         if (!is_asked(options, profile.name))

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
-#include "cli/guard.h"
+#include "cli/guard_text.h"
 #include "cli/host.h"
 #include "cli/keyring.h"
 #include "cli/progress.h"
@@ -28,8 +28,8 @@ typedef int change_fn(struct change *change);
 static int look(struct change *change)
 {
     int code;
-    mmh_security *security = mmh_guard_open(change->options, change->context, change->container,
-                                            change->container, &code);
+    mmh_security *security = mmh_cli_guard_open(change->options, change->context, change->container,
+                                                change->container, &code);
     change->before = (mmh_security_info){ .struct_size = sizeof change->before };
     if (!security)
         return code;
@@ -52,14 +52,14 @@ static int tell(struct change *change, const char *note)
     if (!options->json)
         return MMH_EXIT_OK;
     int code;
-    mmh_security *security = mmh_guard_open(options, change->context, made, change->container,
-                                            &code);
+    mmh_security *security = mmh_cli_guard_open(options, change->context, made, change->container,
+                                                &code);
     if (!security)
         return code;
     struct mmh_json_out out;
     mmh_cli_json_begin(&out, options, change->container, MMH_OK, MMH_EXIT_OK);
     mmh_json_out_text(&out, "output", change->change.detached ? change->change.detached : made);
-    mmh_guard_json(&out, security);
+    mmh_cli_guard_json(&out, security);
     mmh_json_out_end(&out);
     (void)mmh_json_out_finish(&out);
     mmh_security_close(security);
@@ -205,6 +205,9 @@ static int encrypt_one(struct change *change)
 static int decrypt_one(struct change *change)
 {
     int code = look(change);
+    if (code == MMH_EXIT_OK)
+        code = mmh_keyring_check_newest(change->options, change->context, change->container,
+                                        change->container);
     if (code != MMH_EXIT_OK)
         return code;
     if (!change->before.encrypted)

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
-#include "cli/guard.h"
+#include "cli/guard_text.h"
 #include "cli/host.h"
 #include "cli/keyring.h"
 #include "cli/passphrase.h"
@@ -107,7 +107,7 @@ static void info_json(const struct mmh_cli_options *options, const mmh_container
     usage_json(&out, "by_dtype", info->by_dtype, info->by_dtype_count);
     usage_json(&out, "by_codec", info->by_codec, info->by_codec_count);
     mmh_json_out_bool(&out, "locked", false);
-    mmh_guard_json(&out, security);
+    mmh_cli_guard_json(&out, security);
     mmh_json_out_end(&out);
     (void)mmh_json_out_finish(&out);
 }
@@ -258,7 +258,7 @@ static void print_info(const mmh_container_info *info, const uint64_t counts[KIN
     free(clean);
     print_root(root, root_bytes);
     if (security)
-        mmh_guard_print(security);
+        mmh_cli_guard_print(security);
     putchar('\n');
     info_table(info);
     putchar('\n');
@@ -280,8 +280,8 @@ static int show_info(const struct mmh_cli_options *options, mmh_context *context
     if (err->status != MMH_OK)
         return code;
     int guard_code;
-    mmh_security *security = mmh_guard_open(options, context, mmh_cli_path_of(container), container,
-                                            &guard_code);
+    mmh_security *security = mmh_cli_guard_open(options, context, mmh_cli_path_of(container),
+                                                container, &guard_code);
     if (!security)
         return guard_code;
     if (options->json)
@@ -298,8 +298,8 @@ static int show_locked(const struct mmh_cli_options *options, mmh_context *conte
 {
     int code;
     mmh_security_info info = { .struct_size = sizeof info };
-    mmh_security *security = mmh_guard_open(options, context, mmh_cli_path_of(container), container,
-                                            &code);
+    mmh_security *security = mmh_cli_guard_open(options, context, mmh_cli_path_of(container),
+                                                container, &code);
     if (!security || mmh_security_get(security, &info, NULL) != MMH_OK)
         return code;
     if (options->json) {
@@ -308,14 +308,14 @@ static int show_locked(const struct mmh_cli_options *options, mmh_context *conte
         mmh_json_out_text(&out, "hash", info.hash_suite);
         mmh_json_out_hex(&out, "root", info.root, info.root_bytes);
         mmh_json_out_bool(&out, "locked", true);
-        mmh_guard_json(&out, security);
+        mmh_cli_guard_json(&out, security);
         mmh_json_out_end(&out);
         (void)mmh_json_out_finish(&out);
     } else {
         print_title(container);
         printf("  %s\n", info.hash_suite);
         print_root(info.root, info.root_bytes);
-        mmh_guard_print(security);
+        mmh_cli_guard_print(security);
         mmh_message_note("%s is locked: with --key there is more to tell",
                          mmh_cli_shown(container));
     }

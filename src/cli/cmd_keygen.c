@@ -21,7 +21,7 @@ static void tell(const struct mmh_cli_options *options, const mmh_key *key, cons
         mmh_json_out_text(&out, "private_file", secret);
         mmh_json_out_text(&out, "public_file", public);
         mmh_json_out_bool(&out, "passphrase", encrypted);
-        mmh_key_json(&out, key);
+        mmh_cli_key_json(&out, key);
         mmh_json_out_end(&out);
         (void)mmh_json_out_finish(&out);
     } else if (!options->quiet) {
@@ -30,7 +30,7 @@ static void tell(const struct mmh_cli_options *options, const mmh_key *key, cons
                encrypted ? " and its passphrase" : "", clean_public);
         free(clean_secret);
         free(clean_public);
-        mmh_key_print(key);
+        mmh_cli_key_print(key);
     }
 }
 

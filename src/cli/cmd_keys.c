@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
-#include "cli/guard.h"
+#include "cli/guard_text.h"
 #include "cli/host.h"
 #include "cli/keyring.h"
 
@@ -29,16 +29,16 @@ static int show(struct mmh_keyring *keyring, const struct mmh_cli_options *optio
     if (options->json) {
         struct mmh_json_out out;
         mmh_cli_json_begin(&out, options, path, MMH_OK, MMH_EXIT_OK);
-        mmh_key_json(&out, key);
+        mmh_cli_key_json(&out, key);
         mmh_json_out_end(&out);
         (void)mmh_json_out_finish(&out);
         return MMH_EXIT_OK;
     }
     char *clean = mmh_cli_clean(path);
-    bool secret = mmh_key_parts(key, true, true) || mmh_key_parts(key, false, true);
+    bool secret = mmh_cli_key_parts(key, true, true) || mmh_cli_key_parts(key, false, true);
     printf("%s: %s\n", clean, secret ? "private" : "public");
     free(clean);
-    mmh_key_print(key);
+    mmh_cli_key_print(key);
     return MMH_EXIT_OK;
 }
 
@@ -59,7 +59,7 @@ static void entry_json(struct mmh_json_out *out, const mmh_store_key *info)
     mmh_json_out_u64(out, "revoked", info->revoked_seconds);
     mmh_json_out_text(out, "reason", info->reason);
     mmh_json_out_text(out, "successor_of", info->successor_of);
-    mmh_key_json(out, info->key);
+    mmh_cli_key_json(out, info->key);
     mmh_json_out_end(out);
 }
 
@@ -68,13 +68,15 @@ static void print_entry(const mmh_store_key *info)
     char *name = mmh_cli_clean(info->name), *reason = mmh_cli_clean(info->reason);
     printf("%s: %s", name, state_of(info));
     if (info->revoked_seconds)
-        printf(" %s%s%s", mmh_time_text(info->revoked_seconds).text, *reason ? ", " : "", reason);
+        printf(" %s%s%s", mmh_cli_time_text(info->revoked_seconds).text, *reason ? ", " : "",
+               reason);
     else if (info->expires_seconds)
-        printf("%s %s", info->believed ? " until" : "", mmh_time_text(info->expires_seconds).text);
+        printf("%s %s", info->believed ? " until" : "",
+               mmh_cli_time_text(info->expires_seconds).text);
     if (*info->successor_of)
         printf(", successor of %s", info->successor_of);
     putchar('\n');
-    mmh_key_print(info->key);
+    mmh_cli_key_print(info->key);
     free(name);
     free(reason);
 }
@@ -313,7 +315,7 @@ static int act(const struct mmh_cli_options *options, struct mmh_keyring *keyrin
         return mmh_cli_refuse(options, work.name, "--expires=2027-12-31, or --expires=never",
                               "\"%s\" is no date", options->expires);
     if (action->uses_store) {
-        char *folder = mmh_store_folder();
+        char *folder = mmh_cli_store_folder();
         if (!folder)
             return mmh_cli_refuse(options, work.name, "MMH_TRUST names a folder for it",
                                   "there is no place for a trust store");

@@ -120,6 +120,24 @@ static void write_json(const struct mmh_cli_options *options, const char *input,
     (void)mmh_json_out_finish(&out);
 }
 
+/* "  encrypted for 2 recipients, 1 signature, parity 12.3 kB", if any of these. */
+static void tell_guards(const struct mmh_cli_options *options, const mmh_pack_report *report)
+{
+    size_t recipients = mmh_keyring_recipients(options->keyring);
+    size_t signatures = mmh_keyring_signatures(options->keyring);
+    if (!recipients && !signatures && !report->parity_bytes)
+        return;
+    char *line = mmh_cli_format(
+        "%s%s%s%s%s%s", recipients ? "encrypted for " : "",
+        recipients ? mmh_human_things(recipients, "recipient, ", "recipients, ").text : "",
+        signatures ? mmh_human_things(signatures, "signature, ", "signatures, ").text : "",
+        report->parity_bytes ? "parity " : "",
+        report->parity_bytes ? mmh_human_bytes(report->parity_bytes).text : "",
+        report->parity_bytes ? ", " : "");
+    mmh_message_note("  %.*s", (int)strlen(line) - 2, line);
+    free(line);
+}
+
 /* --rm, after the container was written. */
 static int remove_inputs(const struct mmh_cli_options *options, mmh_context *context,
                          const char *const *inputs, size_t input_count, const char *shown,
@@ -190,6 +208,7 @@ static int pack_one(const struct mmh_cli_options *options, mmh_context *context,
                      mmh_human_percent(report.stored_bytes, report.original_bytes).text,
                      mmh_human_bytes(report.original_bytes).text,
                      mmh_human_rate(report.original_bytes, report.wall_ns).text);
+    tell_guards(options, &report);
     if (report.followed_links)
         mmh_message_note("%s out of the folder %s packed as what %s to",
                          mmh_human_things(report.followed_links, "symlink", "symlinks").text,

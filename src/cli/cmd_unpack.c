@@ -8,8 +8,9 @@
 #include <string.h>
 
 #include "cli/cli.h"
-#include "cli/damage.h"
+#include "cli/damage_list.h"
 #include "cli/host.h"
+#include "cli/keyring.h"
 #include "cli/progress.h"
 #include "cli/written.h"
 
@@ -147,7 +148,7 @@ static void write_json(const struct mmh_cli_options *options, const char *contai
     mmh_cli_json_mended(&out, report->mended);
     mmh_json_out_u64(&out, "mended_chunks", report->mended_chunks);
     if (damage)
-        mmh_damage_json(&out, damage, report);
+        mmh_cli_damage_json(&out, damage, report);
     mmh_json_out_object(&out, "ns");
     mmh_json_out_u64(&out, "read", report->read_ns);
     mmh_json_out_u64(&out, "hash", report->hash_ns);
@@ -193,7 +194,7 @@ static int unpack_to(const struct mmh_cli_options *options, mmh_context *context
                                   .skip_damaged = options->skip_damaged };
     struct mmh_damage_list damage = { 0 };
     if (options->skip_damaged) {
-        unpack.damage = mmh_damage_keep;
+        unpack.damage = mmh_cli_damage_keep;
         unpack.damage_user = &damage;
     }
     mmh_status status = destination
@@ -206,13 +207,13 @@ static int unpack_to(const struct mmh_cli_options *options, mmh_context *context
         int lost = mmh_cli_tell_opened(options, &err, MMH_EXIT_LOST);
         mmh_message_note("%s: what could be had is there; the rest is zeros",
                          destination ? destination : "(standard output)");
-        mmh_damage_tell(options, &damage, &report, true);
+        mmh_cli_damage_tell(options, &damage, &report, true);
         if (options->json)
             write_json(options, shown, destination, &report, 0, &damage, &err, lost);
-        mmh_damage_release(&damage);
+        mmh_cli_damage_release(&damage);
         return lost;
     }
-    mmh_damage_release(&damage);
+    mmh_cli_damage_release(&damage);
     if (status != MMH_OK)
         return mmh_cli_fail_container(options, shown, &err, mmh_exit_of(status));
     int code = mmh_cli_tell_mended(shown, report.mended);
@@ -259,6 +260,9 @@ static int unpack_one(const struct mmh_cli_options *options, mmh_context *contex
 {
     struct content content = { 0 };
     bool as_file = false;
+    int old = mmh_keyring_check_newest(options, context, container, shown);
+    if (old != MMH_EXIT_OK)
+        return old;
     if (options->to_stdout && mmh_host_is_terminal(stdout) && !options->force &&
         !is_text(context, container)) {
         int looked = look_inside(options, context, container, shown, &content);

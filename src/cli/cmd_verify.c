@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
-#include "cli/damage.h"
+#include "cli/damage_list.h"
 #include "cli/keyring.h"
 #include "cli/progress.h"
 
@@ -88,7 +88,7 @@ static void write_json(const struct mmh_cli_options *options, const char *contai
     mmh_json_out_u64(&out, "stored_bytes", report->stored_bytes);
     mmh_json_out_u64(&out, "files", report->file_count);
     mmh_json_out_u64(&out, "chunks", report->chunk_count);
-    mmh_damage_json(&out, list, report);
+    mmh_cli_damage_json(&out, list, report);
     write_layers(&out, layers);
     mmh_json_out_object(&out, "ns");
     mmh_json_out_u64(&out, "read", report->read_ns);
@@ -126,10 +126,13 @@ static int verify_one(const struct mmh_cli_options *options, mmh_context *contex
     mmh_verify_options verify = { .struct_size = sizeof verify,
                                   .quick = options->quick,
                                   .damage = options->quiet && !options->json ? NULL
-                                                                             : mmh_damage_keep,
+                                                                             : mmh_cli_damage_keep,
                                   .damage_user = &damage,
                                   .layer = keep_layer,
                                   .layer_user = &layers };
+    int old = mmh_keyring_check_newest(options, context, path, shown);
+    if (old != MMH_EXIT_OK)
+        return old;
     mmh_status status = mmh_verify(context, path, &verify, &report, &err);
     mmh_bar_end();
     int code = mmh_exit_of(status);
@@ -144,7 +147,7 @@ static int verify_one(const struct mmh_cli_options *options, mmh_context *contex
     else if (!options->json && !options->quiet)
         tell_good(options, shown, &report);
     if (damage.count)
-        mmh_damage_tell(options, &damage, &report, status == MMH_E_CORRUPT);
+        mmh_cli_damage_tell(options, &damage, &report, status == MMH_E_CORRUPT);
     if (options->verbose)
         tell_layers(&layers);
     if (status == MMH_OK && options->verbose)
@@ -154,7 +157,7 @@ static int verify_one(const struct mmh_cli_options *options, mmh_context *contex
                          mmh_human_time(report.wall_ns).text);
     if (options->json)
         write_json(options, shown, &report, &damage, &layers, &err, code);
-    mmh_damage_release(&damage);
+    mmh_cli_damage_release(&damage);
     return code;
 }
 
@@ -235,10 +238,13 @@ static int verify_bundle(const struct mmh_cli_options *options, mmh_context *con
     int code = mmh_exit_of(status);
     if (status != MMH_OK)
         code = mmh_cli_tell_opened(options, &err, code);
-    else if (!options->json && !options->quiet)
-        printf("%s: ok, %s as signed, %s\n", mmh_cli_shown(shown),
+    else if (!options->json && !options->quiet) {
+        char *clean = mmh_cli_clean(mmh_cli_shown(shown));
+        printf("%s: ok, %s as signed, %s\n", clean,
                mmh_human_things(report.file_count, "file", "files").text,
                mmh_human_bytes(report.bytes).text);
+        free(clean);
+    }
     for (size_t i = 0; i < findings.count; i++)
         mmh_message_note("  %s: %s", finding_names[findings.found[i].finding],
                          findings.found[i].name);

@@ -23,7 +23,7 @@ static mmh_key_info part_of(const mmh_key *key, size_t number, bool *more)
     return info;
 }
 
-size_t mmh_key_parts(const mmh_key *key, bool signs, bool secret)
+size_t mmh_cli_key_parts(const mmh_key *key, bool signs, bool secret)
 {
     size_t count = 0;
     bool more;
@@ -69,7 +69,7 @@ static int fail(const struct mmh_cli_options *options, mmh_error *err, const cha
                         err->status == MMH_E_CANCELLED ? NULL : hint);
 }
 
-char *mmh_store_folder(void)
+char *mmh_cli_store_folder(void)
 {
     const char *folder = mmh_host_own_variable("MMH_TRUST");
     if (folder && *folder)
@@ -81,14 +81,14 @@ char *mmh_store_folder(void)
     return home && *home ? mmh_cli_join(home, ".config/mmh/trust") : NULL;
 }
 
-static mmh_status open_store(struct mmh_keyring *keyring, mmh_error *err)
+static mmh_status open_store(mmh_store **store, mmh_error *err)
 {
-    if (keyring->store)
+    if (*store)
         return MMH_OK;
-    char *folder = mmh_store_folder();
+    char *folder = mmh_cli_store_folder();
     mmh_status status = MMH_E_USAGE;
     if (folder)
-        status = mmh_store_open(&keyring->store, folder, err);
+        status = mmh_store_open(store, folder, err);
     else
         snprintf(err->message, sizeof err->message,
                  "there is no place for a trust store: neither MMH_TRUST nor HOME is set");
@@ -102,7 +102,7 @@ static const mmh_key *find_stored(struct mmh_keyring *keyring, const char *name,
 {
     size_t number;
     mmh_store_key info = { .struct_size = sizeof info };
-    if (open_store(keyring, err) != MMH_OK ||
+    if (open_store(&keyring->store, err) != MMH_OK ||
         (err->status = mmh_store_find(keyring->store, name, &number, err)) != MMH_OK ||
         (err->status = mmh_store_key_at(keyring->store, number, &info, err)) != MMH_OK)
         return NULL;
@@ -182,7 +182,7 @@ static int read_list(struct mmh_keyring *keyring, const struct mmh_cli_options *
                                               &code);
         if (!key)
             break;
-        if (!mmh_key_parts(key, signs, secret)) {
+        if (!mmh_cli_key_parts(key, signs, secret)) {
             code = secret ? refuse(options, "the private key is in the file that ends in .key",
                                    name, "has no private key to sign with")
                  : signs  ? refuse(options, NULL, name, "has no key that signs")
@@ -209,7 +209,8 @@ static int read_openers(struct mmh_keyring *keyring, const struct mmh_cli_option
         const mmh_key *key = mmh_keyring_read(keyring, options, names[i], NULL, &code);
         if (!key)
             break;
-        bool signs = mmh_key_parts(key, true, true), opens = mmh_key_parts(key, false, true);
+        bool signs = mmh_cli_key_parts(key, true, true),
+             opens = mmh_cli_key_parts(key, false, true);
         if (!signs && !opens)
             return refuse(options, "the private key is in the file that ends in .key", names[i],
                           "is a public key, and opens nothing");
@@ -230,8 +231,11 @@ static bool any_encrypted(const struct mmh_cli_options *options, mmh_context *co
     for (size_t i = 0; i < options->input_count; i++) {
         mmh_security *security = NULL;
         mmh_security_info info = { .struct_size = sizeof info };
-        if (mmh_host_kind(options->inputs[i]) != MMH_HOST_FILE)
+        enum mmh_host_kind kind = mmh_host_kind(options->inputs[i]);
+        if (strcmp(options->inputs[i], "-") == 0 || kind == MMH_HOST_OTHER)
             return true;
+        if (kind != MMH_HOST_FILE)
+            continue;
         bool encrypted = mmh_security_open(context, options->inputs[i], NULL, 0, NULL, &security,
                                            NULL) == MMH_OK &&
                          mmh_security_get(security, &info, NULL) == MMH_OK && info.encrypted;
@@ -270,7 +274,7 @@ static int read_store(struct mmh_keyring *keyring, const struct mmh_cli_options 
     const mmh_key *const *signers = NULL;
     const uint64_t *expires = NULL;
     size_t count = 0;
-    if (open_store(keyring, &err) == MMH_OK)
+    if (open_store(&keyring->store, &err) == MMH_OK)
         err.status = mmh_store_signers(keyring->store, &signers, &expires, &count, &err);
     if (err.status != MMH_OK)
         return fail(options, &err, NULL);
@@ -355,6 +359,35 @@ int mmh_keyring_open(struct mmh_keyring *keyring, struct mmh_cli_options *option
     return code;
 }
 
+int mmh_keyring_check_newest(const struct mmh_cli_options *options, mmh_context *context,
+                             const char *path, const char *shown)
+{
+    const struct mmh_keyring *keyring = options->keyring;
+    mmh_error err = { 0 };
+    mmh_security *security = NULL;
+    mmh_store *store = NULL; /* of its own: what changes it moves its keys */
+    mmh_signature_info one = { .struct_size = sizeof one };
+    if (!options->require_newest)
+        return MMH_EXIT_OK;
+    if (open_store(&store, &err) != MMH_OK)
+        return fail(options, &err, NULL);
+    mmh_status status = mmh_security_open(context, path, keyring->trusted.keys,
+                                          keyring->trusted.count, options->signature_file,
+                                          &security, &err);
+    for (size_t i = 0;
+         status == MMH_OK && mmh_security_signature(security, i, &one, NULL) == MMH_OK; i++)
+        if (one.of_this_root && one.result == MMH_SIGNATURE_RIGHT)
+            status = mmh_store_note_counter(store, one.fingerprint, mmh_cli_base_name(shown),
+                                            one.counter, &err);
+    mmh_security_close(security);
+    mmh_store_close(store);
+    if (status == MMH_OK)
+        return MMH_EXIT_OK;
+    mmh_bar_end();
+    err.status = status;
+    return mmh_cli_fail_container(options, shown, &err, mmh_exit_of(status));
+}
+
 /* Parts of keys that a profile does not allow. */
 static int check_parts(const struct mmh_cli_options *options, const struct mmh_key_list *list,
                        const struct mmh_cli_list *names, bool signs)
@@ -422,7 +455,7 @@ static size_t parts_of(const struct mmh_key_list *list, bool signs, bool secret)
 {
     size_t count = 0;
     for (size_t i = 0; i < list->count; i++)
-        count += mmh_key_parts(list->keys[i], signs, secret);
+        count += mmh_cli_key_parts(list->keys[i], signs, secret);
     return count;
 }
 
@@ -444,7 +477,7 @@ uint64_t mmh_keyring_time(const struct mmh_cli_options *options)
 
 /* ---- what is told of keys ---- */
 
-struct mmh_human mmh_strength_text(bool classical, bool post_quantum, unsigned nist_category)
+struct mmh_human mmh_cli_strength_text(bool classical, bool post_quantum, unsigned nist_category)
 {
     struct mmh_human text = { "" };
     const char *rests_on = classical && post_quantum ? "hybrid"
@@ -458,8 +491,8 @@ struct mmh_human mmh_strength_text(bool classical, bool post_quantum, unsigned n
     return text;
 }
 
-void mmh_strength_json(struct mmh_json_out *out, const char *algorithm, bool classical,
-                       bool post_quantum, unsigned nist_category)
+void mmh_cli_strength_json(struct mmh_json_out *out, const char *algorithm, bool classical,
+                           bool post_quantum, unsigned nist_category)
 {
     mmh_json_out_text(out, "algorithm", algorithm);
     mmh_json_out_bool(out, "classical", classical);
@@ -467,7 +500,7 @@ void mmh_strength_json(struct mmh_json_out *out, const char *algorithm, bool cla
     mmh_json_out_u64(out, "nist_category", nist_category);
 }
 
-void mmh_key_print(const mmh_key *key)
+void mmh_cli_key_print(const mmh_key *key)
 {
     bool more;
     for (size_t i = 0;; i++) {
@@ -478,14 +511,15 @@ void mmh_key_print(const mmh_key *key)
         if (info.bits)
             snprintf(bits, sizeof bits, " %u", info.bits);
         printf("  %s  %s%s, %s\n           ", info.signs ? "signs   " : "decrypts", info.algorithm,
-               bits, mmh_strength_text(info.classical, info.post_quantum, info.nist_category).text);
+               bits,
+               mmh_cli_strength_text(info.classical, info.post_quantum, info.nist_category).text);
         for (size_t b = 0; b < sizeof info.fingerprint; b++)
             printf("%02x", info.fingerprint[b]);
         putchar('\n');
     }
 }
 
-void mmh_key_json(struct mmh_json_out *out, const mmh_key *key)
+void mmh_cli_key_json(struct mmh_json_out *out, const mmh_key *key)
 {
     bool more;
     mmh_json_out_array(out, "keys");
@@ -495,8 +529,8 @@ void mmh_key_json(struct mmh_json_out *out, const mmh_key *key)
             break;
         mmh_json_out_object(out, NULL);
         mmh_json_out_text(out, "use", info.signs ? "sign" : "decrypt");
-        mmh_strength_json(out, info.algorithm, info.classical, info.post_quantum,
-                          info.nist_category);
+        mmh_cli_strength_json(out, info.algorithm, info.classical, info.post_quantum,
+                              info.nist_category);
         mmh_json_out_bool(out, "secret", info.secret);
         if (info.bits)
             mmh_json_out_u64(out, "bits", info.bits);

@@ -38,9 +38,16 @@ void mmh_keyring_close(struct mmh_keyring *keyring);
 /* What the options require of signatures. */
 mmh_trust mmh_keyring_trust(const struct mmh_cli_options *options);
 
+/*
+ * --require=newest: refuse a container that is an older version than one that was seen under this name,
+ * by the counters of its signatures; remember the one that it has. MMH_EXIT_OK, also without that option.
+ */
+int mmh_keyring_check_newest(const struct mmh_cli_options *options, mmh_context *context,
+                             const char *path, const char *shown);
+
 /* The folder of the trust store, to be freed: $MMH_TRUST, or mmh/trust in the user's configuration.
  * NULL: there is no such place. */
-char *mmh_store_folder(void);
+char *mmh_cli_store_folder(void);
 
 /* Read one key: a file, "age1...", or a name of the trust store (*expires_seconds, otherwise 0; NULL: none
  * of those are meant). The keyring keeps it. NULL after telling why not (*exit_code). */
@@ -48,7 +55,7 @@ const mmh_key *mmh_keyring_read(struct mmh_keyring *keyring, const struct mmh_cl
                                 const char *text, uint64_t *expires_seconds, int *exit_code);
 
 /* Parts of a key that sign (or decrypt), private ones (or any). */
-size_t mmh_key_parts(const mmh_key *key, bool signs, bool secret);
+size_t mmh_cli_key_parts(const mmh_key *key, bool signs, bool secret);
 
 /* With --profile: refuse what it does not allow of the keys, the hash and the AEAD that are named. */
 int mmh_keyring_check_profile(const struct mmh_cli_options *options);
@@ -61,14 +68,14 @@ size_t mmh_keyring_signatures(const struct mmh_keyring *keyring);
 uint64_t mmh_keyring_time(const struct mmh_cli_options *options);
 
 /* "hybrid, NIST category 3", for people. */
-struct mmh_human mmh_strength_text(bool classical, bool post_quantum, unsigned nist_category);
+struct mmh_human mmh_cli_strength_text(bool classical, bool post_quantum, unsigned nist_category);
 
 /* "algorithm", "classical", "post_quantum", "nist_category" of what an object is about. */
-void mmh_strength_json(struct mmh_json_out *out, const char *algorithm, bool classical,
-                       bool post_quantum, unsigned nist_category);
+void mmh_cli_strength_json(struct mmh_json_out *out, const char *algorithm, bool classical,
+                           bool post_quantum, unsigned nist_category);
 
 /* The parts of a key: lines on standard output, or "keys": [...]. */
-void mmh_key_print(const mmh_key *key);
-void mmh_key_json(struct mmh_json_out *out, const mmh_key *key);
+void mmh_cli_key_print(const mmh_key *key);
+void mmh_cli_key_json(struct mmh_json_out *out, const mmh_key *key);
 
 #endif

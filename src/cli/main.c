@@ -49,7 +49,7 @@ static const char verify_text[] =
     "Structure, hashes, that every chunk decodes, and the digest of every file. Exits\n"
     "3 if something is damaged that unpack would restore, and 5 if it could not.\n"
     "With --signer signatures are required too: 7 if one is missing or wrong. What is\n"
-    "encrypted is checked as far as that goes without a key.\n";
+    "encrypted is checked as far as that goes without a key, and the exit code is 8.\n";
 static const char verify_examples[] = "  mmh verify model.safetensors.mmh\n"
                                       "  mmh verify -v --signer bob.pub --require hybrid m.mmh\n"
                                       "  mmh verify -q *.mmh && echo all good\n";

@@ -179,7 +179,7 @@ static const struct option table[OPTION_COUNT] = {
     [OPTION_TRUSTED] = { 0, "trusted", NULL, false, READ | AUDIT, ALL,
                          "signers are all keys of the trust store" },
     [OPTION_REQUIRE] = { 0, "require", "WHAT", false, READ, ALL,
-                         "all, hybrid, pq, category=N, counter=N; repeatable" },
+                         "all, hybrid, pq, category=N, counter=N, newest" },
     [OPTION_SIGNATURE] = { 0, "signature", "FILE", false, READ | AUDIT, ALL,
                            "detached signatures" },
     [OPTION_AEAD] = { 0, "aead", "NAME", false, WRITE, ALL, "aes-256-gcm or chacha20-poly1305" },
@@ -240,8 +240,8 @@ static const char *const hashes[] = { "blake3", "sha256", "sha384", NULL };
 static const char *const levels[] = { "1", "2", "3", "4", "5", "6", "7", "8", "9", NULL };
 static const char *const aeads[] = { "aes-256-gcm", "chacha20-poly1305", NULL };
 static const char *const profiles[] = { "default", "cnsa2", "bsi", "classical", NULL };
-static const char *const policies[] = { "any",        "all",       "hybrid", "pq",
-                                        "category=5", "counter=1", NULL };
+static const char *const policies[] = { "any",    "all",        "hybrid",    "pq",
+                                        "newest", "category=5", "counter=1", NULL };
 
 /* An element type as it is typed: "bf16". */
 static struct mmh_human dtype_word(mmh_dtype dtype)
@@ -538,6 +538,8 @@ static int set_policy(struct mmh_cli_options *options, const char *text)
             options->require_all = false;
         } else if (strcmp(word, "all") == 0) {
             options->require_all = true;
+        } else if (strcmp(word, "newest") == 0) {
+            options->require_newest = true;
         } else if (strcmp(word, "hybrid") == 0) {
             options->require_hybrid = true;
         } else if (strcmp(word, "pq") == 0 || strcmp(word, "post-quantum") == 0) {
@@ -548,7 +550,7 @@ static int set_policy(struct mmh_cli_options *options, const char *text)
             options->require_counter = number;
         } else {
             mmh_message_error("nothing is called \"%s\" that could be required", word);
-            mmh_message_hint("any, all, hybrid, pq, category=1 to category=5, counter=N");
+            mmh_message_hint("any, all, hybrid, pq, category=1 to category=5, counter=N, newest");
             problem = MMH_EXIT_USAGE;
         }
     }
@@ -959,6 +961,19 @@ static int check_seen(const struct parser *parser)
     if (options->dimensions && options->dtype == MMH_DTYPE_OPAQUE) {
         mmh_message_error("--shape needs --dtype");
         mmh_message_hint("for raw arrays: --dtype=bf16 --shape=4096,1024");
+        return MMH_EXIT_USAGE;
+    }
+    bool encrypts = options->recipients.count || options->passphrase || options->passphrase_file ||
+                    options->has_passphrase_descriptor || options->verb == MMH_VERB_ENCRYPT;
+    if (options->aead && !encrypts) {
+        mmh_message_error("--aead is for what is encrypted");
+        mmh_message_hint("-r KEY.pub, or -p for a passphrase, encrypts it");
+        return MMH_EXIT_USAGE;
+    }
+    if ((options->counter || options->no_time) && options->verb != MMH_VERB_SIGN &&
+        !options->sign_with.count) {
+        mmh_message_error("--%s is for what is signed", options->counter ? "counter" : "no-time");
+        mmh_message_hint("--sign-with=KEY.key signs it");
         return MMH_EXIT_USAGE;
     }
     if ((options->has_policy || (options->signature_file && options->verb != MMH_VERB_INFO)) &&

@@ -1051,3 +1051,18 @@ mmh_status mmh_container_check_chunk(const mmh_container_reader *reader, uint64_
                         (unsigned)entry->bytes);
     return MMH_OK;
 }
+
+mmh_status mmh_footer_find(struct mmh_footer *footer, bool *found, mmh_container_read_at *read,
+                           void *read_context, uint64_t source_bytes,
+                           const mmh_allocator *allocator, mmh_error *err)
+{
+    struct source source = { .read = read, .context = read_context, .bytes = source_bytes };
+    unsigned mended = 0;
+    mmh_error local = { 0 };
+    *found = false;
+    if (source_bytes < MMH_FOOTER_BYTES)
+        return MMH_OK;
+    mmh_status status = read_footer(footer, &mended, &source, false, allocator, &local);
+    *found = status == MMH_OK;
+    return *found || status == MMH_E_CORRUPT ? MMH_OK : mmh_fail(err, status, "%s", local.message);
+}

@@ -6,7 +6,7 @@
 #ifndef MMH_LAYOUT_H
 #define MMH_LAYOUT_H
 
-#include "container/container.h"
+#include "container/trailer.h"
 
 enum {
     MMH_PAGE_BYTES = 1 << 18, /* decoded */
@@ -27,8 +27,6 @@ enum { MMH_REQUIRED_KNOWN = MMH_REQUIRED_SEALED }; /* required features that thi
 enum { MMH_BLOCK_BIG_ENDIAN = 1, MMH_BLOCK_MODEL = 2, MMH_BLOCK_FLAGS = 3 };
 enum { MMH_ROW_BIG_ENDIAN = 1, MMH_ROW_COLUMN_MAJOR = 2, MMH_ROW_STRIDES = 4, MMH_ROW_FLAGS = 7 };
 
-void mmh_footer_write(uint8_t out[MMH_FOOTER_BYTES], const struct mmh_footer *footer);
-
 /* Bytes of an entry of the page table. */
 static inline size_t mmh_page_entry_bytes(unsigned hash_suite)
 {
@@ -41,19 +39,11 @@ static inline uint64_t mmh_index_bound(uint64_t index_bytes)
     return MMH_INDEX_FLOOR_BYTES + MMH_INDEX_RATIO * index_bytes;
 }
 
-/* False unless magic and CRC are right, its header is whole, and offsets fit as section 4 says. */
-bool mmh_footer_read(struct mmh_footer *footer, const uint8_t in[MMH_FOOTER_BYTES]);
-
 void mmh_header_write(uint8_t out[MMH_HEADER_BYTES], const struct mmh_container_options *options);
 
 /* Check the header: CRC first, then magic, version, features, suites. */
 mmh_status mmh_header_check(const uint8_t in[MMH_HEADER_BYTES], unsigned *hash_suite,
                             unsigned *aead_suite, mmh_error *err);
 bool mmh_header_crc_right(const uint8_t in[MMH_HEADER_BYTES]);
-
-/* The Merkle root over header and page table; zeros behind it. */
-mmh_status mmh_root_hash(uint8_t root[MMH_HASH_BYTES], unsigned suite,
-                         const uint8_t header[MMH_HEADER_BYTES], const uint8_t *table,
-                         size_t table_bytes, mmh_error *err);
 
 #endif

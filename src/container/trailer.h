@@ -1,5 +1,5 @@
 /*
- * The trailer: sections that guard a container and stand outside of its root; and the seam for parity.
+ * Footers, and the trailer: sections that guard a container and stand outside of its root; and the seam for parity.
  *
  * SPDX-License-Identifier: Apache-2.0
  *
@@ -10,6 +10,26 @@
 #define MMH_TRAILER_H
 
 #include "container/container.h"
+
+/* ---- footers, for those who look at what is left of a container ---- */
+
+void mmh_footer_write(uint8_t out[MMH_FOOTER_BYTES], const struct mmh_footer *footer);
+
+/* False unless magic and CRC are right and offsets fit as section 4 says; `end` is where the
+ * footer ends. */
+bool mmh_footer_read(struct mmh_footer *footer, const uint8_t in[MMH_FOOTER_BYTES]);
+
+/* The footer of a source, or the last one in it that stands where it says; *found false: there is none. */
+mmh_status mmh_footer_find(struct mmh_footer *footer, bool *found, mmh_container_read_at *read,
+                           void *read_context, uint64_t source_bytes,
+                           const mmh_allocator *allocator, mmh_error *err);
+
+/* The Merkle root over header and page table; zeros behind it. */
+mmh_status mmh_root_hash(uint8_t root[MMH_HASH_BYTES], unsigned suite,
+                         const uint8_t header[MMH_HEADER_BYTES], const uint8_t *table,
+                         size_t table_bytes, mmh_error *err);
+
+/* ---- the trailer ---- */
 
 /*
  * Read the trailer that a footer names. What is wrong in it is no failure: `sound` is false then, and

@@ -107,6 +107,34 @@ void mmh_damages_add(struct mmh_damages *damages, uint64_t file, uint64_t offset
     damages->bytes += bytes;
 }
 
+void mmh_damages_add_chunks(struct mmh_damages *damages, const uint8_t *bad,
+                            void (*why)(void *context, uint64_t chunk, mmh_error *problem),
+                            void *context)
+{
+    const struct mmh_index *index = &damages->reader->container.index;
+    for (uint64_t b = 0; b < index->block_count; b++) {
+        const struct mmh_block_entry *block = &index->blocks[b];
+        uint64_t count = mmh_divide_up(block->bytes, block->chunk_bytes);
+        mmh_error problem = { 0 };
+        if (block->has_model && bad[block->model]) {
+            if (damages->first.status == MMH_OK)
+                why(context, block->model, &problem);
+            mmh_damages_add(damages, block->file, block->file_offset, block->bytes, count,
+                            "model of ", &problem);
+            continue;
+        }
+        for (uint64_t c = 0; c < count; c++) {
+            uint64_t chunk = index->refs[block->first_ref + c];
+            if (!bad[chunk])
+                continue;
+            if (damages->first.status == MMH_OK)
+                why(context, chunk, &problem);
+            mmh_damages_add(damages, block->file, block->file_offset + c * block->chunk_bytes,
+                            mmh_block_chunk_bytes(block, c), 1, "", &problem);
+        }
+    }
+}
+
 void mmh_damages_unknown(struct mmh_damages *damages, const mmh_error *problem)
 {
     if (damages->unknown.status == MMH_OK)

@@ -36,6 +36,16 @@ struct mmh_damages {
 void mmh_damages_add(struct mmh_damages *damages, uint64_t file, uint64_t offset, uint64_t bytes,
                      uint64_t chunks, const char *what, const mmh_error *problem);
 
+/*
+ * Note damaged chunks by what needs them: their places in files, or the blocks that they are models of.
+ *
+ *   bad  [chunk_count] 1: damaged
+ *   why  says what is wrong with a chunk; asked about the first alone
+ */
+void mmh_damages_add_chunks(struct mmh_damages *damages, const uint8_t *bad,
+                            void (*why)(void *context, uint64_t chunk, mmh_error *problem),
+                            void *context);
+
 /* Note a chunk or model of a kind that this version does not know; its file has not been checked whole. */
 void mmh_damages_unknown(struct mmh_damages *damages, const mmh_error *problem);
 

@@ -11,8 +11,9 @@
 #include "engine/restore.h"
 
 /* What is wrong with a chunk that is damaged. */
-static void chunk_problem(mmh_reader *reader, uint64_t chunk, mmh_error *problem)
+static void chunk_problem(void *context, uint64_t chunk, mmh_error *problem)
 {
+    mmh_reader *reader = context;
     if (mmh_reader_fetch_stored(reader, &reader->context->workers[0], chunk, problem) == MMH_OK)
         mmh_fail(problem, MMH_E_CORRUPT, "chunk %" PRIu64 " was damaged when it was first read",
                  chunk);
@@ -38,33 +39,6 @@ static mmh_status quick_chunk(void *context, size_t job, unsigned worker_index, 
     atomic_fetch_add_explicit(&engine->done_bytes, check->reader->container.index.chunks[job].bytes,
                               memory_order_relaxed);
     return status == MMH_OK ? mmh_context_poll(engine, err) : status;
-}
-
-/* What a damaged chunk belongs to: its places in files, or the block that needs it as a model. */
-static void quick_tell(const struct quick_check *check, struct mmh_damages *damages)
-{
-    const struct mmh_index *index = &check->reader->container.index;
-    for (uint64_t b = 0; b < index->block_count; b++) {
-        const struct mmh_block_entry *block = &index->blocks[b];
-        uint64_t count = mmh_divide_up(block->bytes, block->chunk_bytes);
-        mmh_error problem = { 0 };
-        if (block->has_model && check->bad[block->model]) {
-            if (damages->first.status == MMH_OK)
-                chunk_problem(check->reader, block->model, &problem);
-            mmh_damages_add(damages, block->file, block->file_offset, block->bytes, count,
-                            "model of ", &problem);
-            continue;
-        }
-        for (uint64_t c = 0; c < count; c++) {
-            uint64_t chunk = index->refs[block->first_ref + c];
-            if (!check->bad[chunk])
-                continue;
-            if (damages->first.status == MMH_OK)
-                chunk_problem(check->reader, chunk, &problem);
-            mmh_damages_add(damages, block->file, block->file_offset + c * block->chunk_bytes,
-                            mmh_block_chunk_bytes(block, c), 1, "", &problem);
-        }
-    }
 }
 
 /* ---- chunks that no block names ---- */
@@ -121,7 +95,8 @@ static mmh_status verify_quick(mmh_reader *reader, struct mmh_damages *damages, 
     mmh_status status = mmh_pool_run(reader->context->pool,
                                      (size_t)reader->container.index.chunk_count, quick_chunk,
                                      &check, err);
-    quick_tell(&check, damages); /* what was found before a failure, too */
+    mmh_damages_add_chunks(damages, check.bad, chunk_problem,
+                           reader); /* what was found before a failure, too */
     if (status == MMH_OK)
         status = check_unnamed(reader, check.bad, damages, err);
     mmh_free(reader->context->allocator, check.bad);

@@ -22,7 +22,7 @@ enum {
     MMH_BLOCK_HASH_BYTES = 8,
     MMH_ROOT_START_BYTES = 32, /* of the root, that packets have */
     MMH_TAIL_BYTES_MAX = (1 << 26) + 256,
-    MMH_PARITY_MAX = 100000 /* hundredths of a percent */
+    MMH_PARITY_MAX = 300000 /* hundredths of a percent */
 };
 
 enum mmh_packet_kind { /* on disk: never reused */

@@ -3,6 +3,7 @@
 
 import ctypes
 import functools
+import itertools
 import os
 from ctypes import POINTER, byref, c_bool, c_char, c_char_p, c_int, c_size_t, c_uint, c_uint8, c_uint64, c_void_p
 from pathlib import Path
@@ -118,6 +119,47 @@ class AuditFinding(ctypes.Structure):
     ]
 
 
+class PackOptions(ctypes.Structure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("level", c_int),
+        ("overwrite", c_bool),
+        ("alone", c_bool),
+        ("skip_check", c_bool),
+        ("keep_times", c_bool),
+        ("sha256", c_bool),
+        ("raw_dtype", c_int),
+        ("raw_shape", c_void_p),
+        ("raw_dimensions", c_size_t),
+        ("blake3", c_bool),
+        ("layout", c_char_p),
+        ("remarks", c_void_p),
+        ("remarks_user", c_void_p),
+        ("sha384", c_bool),
+        ("recipients", POINTER(c_void_p)),
+        ("recipient_count", c_size_t),
+        ("passphrase", c_char_p),
+        ("passphrase_bytes", c_size_t),
+        ("aead", c_char_p),
+        ("signers", POINTER(c_void_p)),
+        ("signer_count", c_size_t),
+        ("counter", c_uint64),
+        ("time_seconds", c_uint64),
+        ("parity", c_uint),
+    ]
+
+
+class ProfileInfo(ctypes.Structure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("name", c_char_p),
+        ("algorithms", c_char_p),
+        ("aead", c_char_p),
+        ("hash_suite", c_char_p),
+        ("about", c_char_p),
+    ]
+
+
 class MmhError(Exception):
     """A call that failed: .status and its message."""
 
@@ -140,7 +182,8 @@ def library():
     if not path.exists():
         skip(f"there is no {path}: run make, or set MMH_BUILD")
     loaded = ctypes.CDLL(str(path))
-
+    for name, result in (("profile_allows", c_bool), ("audit_meets", c_bool), ("store_counter", c_uint64)):
+        getattr(loaded, "mmh_" + name).restype = result
     return loaded
 
 
@@ -176,6 +219,24 @@ class Context:
     def write(self, key, path, secret):
         call("mmh_key_write", key, path_of(path), c_bool(secret), None, c_size_t(0), c_bool(True))
         return path
+
+    def allow(self, key):
+        """Let containers be opened with a key."""
+        call("mmh_context_add_key", self.handle, key)
+
+    def pack(self, model, output, recipients=(), signers=(), passphrase=None, **options):
+        """Options are those of mmh_pack_options."""
+        given = PackOptions(struct_size=ctypes.sizeof(PackOptions), overwrite=True, **options)
+        given.recipients, given.recipient_count = key_array(recipients), len(recipients)
+        given.signers, given.signer_count = key_array(signers), len(signers)
+        if passphrase is not None:
+            given.passphrase, given.passphrase_bytes = passphrase, len(passphrase)
+        inputs = (c_char_p * 1)(path_of(model))
+        call("mmh_pack", self.handle, inputs, c_size_t(1), path_of(output), byref(given), None)
+        return output
+
+    def audit(self, container, signers=(), **options):
+        return Audit(self, container, signers, options)
 
     def sign_bundle(self, model, output, keys, **options):
         report = BundleReport(struct_size=ctypes.sizeof(BundleReport))
@@ -215,6 +276,88 @@ class Context:
             error.report, error.findings = report, findings
             raise
         return report, findings
+
+
+class Audit:
+    """An audit: findings, what is met, and its three forms. Ends with the context."""
+
+    def __init__(self, context, container, signers, options):
+        given = AuditOptions(struct_size=ctypes.sizeof(AuditOptions), **options)
+        given.signers, given.signer_count = key_array(signers), len(signers)
+        self.handle = c_void_p()
+        call("mmh_audit_create", byref(self.handle), context.handle, path_of(container), byref(given))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        library().mmh_audit_destroy(self.handle)
+
+    def findings(self):
+        """{profile: [(subject, algorithm, meets, why, NIST category, falls to a quantum computer)]}"""
+        all_of_them = {}
+        for number in itertools.count():
+            found = AuditFinding(struct_size=ctypes.sizeof(AuditFinding))
+            try:
+                call("mmh_audit_finding_at", self.handle, c_size_t(number), byref(found))
+            except MmhError as error:
+                assert error.status == USAGE
+                return all_of_them
+            all_of_them.setdefault(found.profile.decode(), []).append(
+                (
+                    found.subject.decode(),
+                    found.algorithm.decode(),
+                    found.meets,
+                    found.why.decode(),
+                    found.nist_category,
+                    found.quantum_vulnerable,
+                )
+            )
+
+    def meets(self):
+        """The profiles that are met."""
+        return {name for name in profiles() if library().mmh_audit_meets(self.handle, name.encode())}
+
+    def write(self, form):
+        """Text of a form: "text", "json", "bill"."""
+        text, size = c_char_p(), c_size_t()
+        call("mmh_audit_write", self.handle, ("text", "json", "bill").index(form), byref(text), byref(size))
+        data = ctypes.string_at(text, size.value)
+        assert b"\0" not in data
+        return data.decode()
+
+
+def profiles():
+    """{name: what mmh_profile says of it}"""
+    found = {}
+    for number in itertools.count():
+        info = ProfileInfo(struct_size=ctypes.sizeof(ProfileInfo))
+        try:
+            call("mmh_profile", c_size_t(number), byref(info))
+        except MmhError as error:
+            assert error.status == USAGE
+            return found
+        found[info.name.decode()] = info
+
+
+def algorithms():
+    """{name: what mmh_algorithm says of it}"""
+    found = {}
+    for number in itertools.count():
+        info = KeyInfo(struct_size=ctypes.sizeof(KeyInfo))
+        try:
+            call("mmh_algorithm", c_size_t(number), byref(info))
+        except MmhError as error:
+            assert error.status == USAGE
+            return found
+        found[info.algorithm.decode()] = info
+
+
+def allows(profile, algorithm):
+    """(whether a profile allows an algorithm, why)"""
+    why = c_char_p()
+    allowed = library().mmh_profile_allows(profile.encode(), algorithm.encode(), byref(why))
+    return allowed, why.value.decode()
 
 
 def key_array(keys):

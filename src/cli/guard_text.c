@@ -3,7 +3,7 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#include "cli/guard.h"
+#include "cli/guard_text.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -17,8 +17,8 @@ static const char *const results[] = {
     [MMH_SIGNATURE_WRONG] = "wrong",
 };
 
-mmh_security *mmh_guard_open(const struct mmh_cli_options *options, mmh_context *context,
-                             const char *path, const char *shown, int *exit_code)
+mmh_security *mmh_cli_guard_open(const struct mmh_cli_options *options, mmh_context *context,
+                                 const char *path, const char *shown, int *exit_code)
 {
     const struct mmh_keyring *keyring = options->keyring;
     mmh_error err = { 0 };
@@ -32,7 +32,7 @@ mmh_security *mmh_guard_open(const struct mmh_cli_options *options, mmh_context 
     return security;
 }
 
-struct mmh_human mmh_parity_text(unsigned hundredths)
+struct mmh_human mmh_cli_parity_text(unsigned hundredths)
 {
     struct mmh_human text = { "" };
     if (hundredths % 100 == 0)
@@ -42,7 +42,7 @@ struct mmh_human mmh_parity_text(unsigned hundredths)
     return text;
 }
 
-struct mmh_human mmh_time_text(uint64_t seconds)
+struct mmh_human mmh_cli_time_text(uint64_t seconds)
 {
     struct mmh_human text = { "" };
     struct tm parts;
@@ -56,11 +56,11 @@ struct mmh_human mmh_time_text(uint64_t seconds)
 static void print_signature(const mmh_signature_info *info)
 {
     printf("  signed with %s (%s)", info->algorithm,
-           mmh_strength_text(info->classical, info->post_quantum, info->nist_category).text);
+           mmh_cli_strength_text(info->classical, info->post_quantum, info->nist_category).text);
     if (info->counter)
         printf(", counter %" PRIu64, info->counter);
     if (info->time_seconds)
-        printf(", %s", mmh_time_text(info->time_seconds).text);
+        printf(", %s", mmh_cli_time_text(info->time_seconds).text);
     printf("\n    by ");
     for (size_t i = 0; i < sizeof info->fingerprint; i++)
         printf("%02x", info->fingerprint[i]);
@@ -70,7 +70,7 @@ static void print_signature(const mmh_signature_info *info)
                                                            : "not checked (--signer)");
 }
 
-void mmh_guard_print(const mmh_security *security)
+void mmh_cli_guard_print(const mmh_security *security)
 {
     mmh_security_info info = { .struct_size = sizeof info };
     if (mmh_security_get(security, &info, NULL) != MMH_OK)
@@ -81,11 +81,11 @@ void mmh_guard_print(const mmh_security *security)
     for (size_t i = 0; i < info.recipient_count; i++) {
         mmh_recipient_info one = { .struct_size = sizeof one };
         if (mmh_security_recipient(security, i, &one, NULL) == MMH_OK)
-            printf(
-                "    %s (%s)\n", one.algorithm,
-                strcmp(one.algorithm, "passphrase") == 0
-                    ? "as good as that is"
-                    : mmh_strength_text(one.classical, one.post_quantum, one.nist_category).text);
+            printf("    %s (%s)\n", one.algorithm,
+                   strcmp(one.algorithm, "passphrase") == 0
+                       ? "as good as that is"
+                       : mmh_cli_strength_text(one.classical, one.post_quantum, one.nist_category)
+                             .text);
     }
     for (size_t i = 0; i < info.signature_count; i++) {
         mmh_signature_info one = { .struct_size = sizeof one };
@@ -93,7 +93,7 @@ void mmh_guard_print(const mmh_security *security)
             print_signature(&one);
     }
     if (info.parity)
-        printf("  parity %s, %s\n", mmh_parity_text(info.parity).text,
+        printf("  parity %s, %s\n", mmh_cli_parity_text(info.parity).text,
                mmh_human_bytes(info.parity_bytes).text);
 }
 
@@ -105,7 +105,8 @@ static void recipients_json(struct mmh_json_out *out, const mmh_security *securi
         if (mmh_security_recipient(security, i, &one, NULL) != MMH_OK)
             continue;
         mmh_json_out_object(out, NULL);
-        mmh_strength_json(out, one.algorithm, one.classical, one.post_quantum, one.nist_category);
+        mmh_cli_strength_json(out, one.algorithm, one.classical, one.post_quantum,
+                              one.nist_category);
         mmh_json_out_end(out);
     }
     mmh_json_out_end(out);
@@ -119,7 +120,8 @@ static void signatures_json(struct mmh_json_out *out, const mmh_security *securi
         if (mmh_security_signature(security, i, &one, NULL) != MMH_OK)
             continue;
         mmh_json_out_object(out, NULL);
-        mmh_strength_json(out, one.algorithm, one.classical, one.post_quantum, one.nist_category);
+        mmh_cli_strength_json(out, one.algorithm, one.classical, one.post_quantum,
+                              one.nist_category);
         mmh_json_out_hex(out, "fingerprint", one.fingerprint, sizeof one.fingerprint);
         mmh_json_out_u64(out, "counter", one.counter);
         mmh_json_out_u64(out, "time", one.time_seconds);
@@ -130,7 +132,7 @@ static void signatures_json(struct mmh_json_out *out, const mmh_security *securi
     mmh_json_out_end(out);
 }
 
-void mmh_guard_json(struct mmh_json_out *out, const mmh_security *security)
+void mmh_cli_guard_json(struct mmh_json_out *out, const mmh_security *security)
 {
     mmh_security_info info = { .struct_size = sizeof info };
     if (security)

@@ -3,7 +3,7 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#include "cli/damage.h"
+#include "cli/damage_list.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -34,7 +34,7 @@ static bool has_room(struct mmh_damage_list *list, size_t name_bytes)
     return true;
 }
 
-void mmh_damage_keep(void *user, const mmh_damage *damage)
+void mmh_cli_damage_keep(void *user, const mmh_damage *damage)
 {
     struct mmh_damage_list *list = user;
     const char *name = damage->tensor ? damage->tensor : damage->name;
@@ -56,7 +56,7 @@ void mmh_damage_keep(void *user, const mmh_damage *damage)
         list->last = list->count;
 }
 
-void mmh_damage_release(struct mmh_damage_list *list)
+void mmh_cli_damage_release(struct mmh_damage_list *list)
 {
     for (size_t i = 0; i < list->count; i++) {
         free(list->entries[i].file);
@@ -94,8 +94,8 @@ static void tell_range(const struct mmh_cli_options *options, const struct mmh_d
                          mmh_human_bytes(range[1 + t].bytes).text);
 }
 
-void mmh_damage_tell(const struct mmh_cli_options *options, const struct mmh_damage_list *list,
-                     const mmh_unpack_report *report, bool whole)
+void mmh_cli_damage_tell(const struct mmh_cli_options *options, const struct mmh_damage_list *list,
+                         const mmh_unpack_report *report, bool whole)
 {
     size_t ranges = 0, next;
     struct mmh_human chunks = mmh_human_things(report->damaged_chunks, "chunk", "chunks");
@@ -118,8 +118,8 @@ void mmh_damage_tell(const struct mmh_cli_options *options, const struct mmh_dam
         mmh_message_note("  and more than is listed");
 }
 
-void mmh_damage_json(struct mmh_json_out *out, const struct mmh_damage_list *list,
-                     const mmh_unpack_report *report)
+void mmh_cli_damage_json(struct mmh_json_out *out, const struct mmh_damage_list *list,
+                         const mmh_unpack_report *report)
 {
     mmh_json_out_u64(out, "damaged_chunks", report->damaged_chunks);
     mmh_json_out_u64(out, "damaged_bytes", report->damaged_bytes);

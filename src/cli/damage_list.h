@@ -3,8 +3,8 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#ifndef MMH_DAMAGE_H
-#define MMH_DAMAGE_H
+#ifndef MMH_DAMAGE_LIST_H
+#define MMH_DAMAGE_LIST_H
 
 #include "cli/cli.h"
 
@@ -25,14 +25,14 @@ struct mmh_damage_list {
     bool cut;    /* there was more */
 };
 
-void mmh_damage_keep(void *list, const mmh_damage *damage); /* a mmh_damage_fn */
-void mmh_damage_release(struct mmh_damage_list *list);
+void mmh_cli_damage_keep(void *list, const mmh_damage *damage); /* a mmh_damage_fn */
+void mmh_cli_damage_release(struct mmh_damage_list *list);
 
 /* How much it is, and where; with -v all of it. whole: all was looked at. */
-void mmh_damage_tell(const struct mmh_cli_options *options, const struct mmh_damage_list *list,
-                     const mmh_unpack_report *report, bool whole);
+void mmh_cli_damage_tell(const struct mmh_cli_options *options, const struct mmh_damage_list *list,
+                         const mmh_unpack_report *report, bool whole);
 /* "damaged_chunks", "damaged_bytes", "damage", "damage_cut". */
-void mmh_damage_json(struct mmh_json_out *out, const struct mmh_damage_list *list,
-                     const mmh_unpack_report *report);
+void mmh_cli_damage_json(struct mmh_json_out *out, const struct mmh_damage_list *list,
+                         const mmh_unpack_report *report);
 
 #endif

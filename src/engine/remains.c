@@ -1,0 +1,281 @@
+/*
+ * What is left of a damaged container.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "engine/remains.h"
+
+#include <string.h>
+
+#include "base/bits.h"
+
+/* A footer with its trailer, from one place or another. */
+struct tail {
+    bool found, sound;
+    struct mmh_footer footer;
+    uint8_t *trailer; /* [footer.trailer_bytes] */
+    uint32_t generation;
+    struct mmh_geometry geometry; /* of section 3, if has_parity */
+    bool has_parity;
+    uint64_t area_offset, area_bytes;
+};
+
+/* Trailers that lie in memory are read as if they lay in their container. */
+struct memory_source {
+    const uint8_t *data;
+    uint64_t offset;
+};
+
+static mmh_status memory_read(void *context, void *dst, uint64_t offset, size_t bytes,
+                              mmh_error *err)
+{
+    const struct memory_source *source = context;
+    (void)err;
+    memcpy(dst, source->data + (offset - source->offset), bytes);
+    return MMH_OK;
+}
+
+static void tail_release(struct tail *tail, const mmh_allocator *allocator)
+{
+    mmh_free(allocator, tail->trailer);
+    *tail = (struct tail){ .found = false };
+}
+
+/* Look through the trailer of a footer: its sections, parity's above all. Takes over `read`'s bytes. */
+static mmh_status tail_open(struct tail *tail, mmh_container_read_at *read, void *context,
+                            const mmh_allocator *allocator, mmh_error *err)
+{
+    struct mmh_trailer trailer;
+    const struct mmh_footer *footer = &tail->footer;
+    mmh_status status = mmh_trailer_read(&trailer, footer, read, context, footer->container_bytes,
+                                         allocator, err);
+    const struct mmh_section *section = &trailer.sections[MMH_SECTION_PARITY];
+    if (status == MMH_OK) {
+        tail->found = true;
+        tail->sound = trailer.sound && trailer.bytes == footer->trailer_bytes;
+        if (tail->sound && section->present && section->right &&
+            section->bytes == MMH_PARITY_SECTION_BYTES &&
+            mmh_geometry_read(&tail->geometry, section->data)) {
+            tail->area_offset = mmh_load64(section->data + MMH_GEOMETRY_BYTES);
+            tail->area_bytes = mmh_load64(section->data + MMH_GEOMETRY_BYTES + 8);
+            tail->has_parity =
+                tail->geometry.end == footer->index_a + footer->index_bytes &&
+                memcmp(tail->geometry.root, footer->root, MMH_ROOT_START_BYTES) == 0 &&
+                tail->area_offset >= tail->geometry.end && tail->area_offset <= footer->trailer &&
+                tail->area_bytes <= footer->trailer - tail->area_offset;
+        }
+        tail->trailer = trailer.data;
+        trailer.data = NULL;
+    }
+    mmh_trailer_release(&trailer);
+    return status;
+}
+
+/* The one that is newer, and right, is kept; of two the other, whose hashes say more than CRCs. */
+static void tail_choose(struct tail *best, struct tail *other, const mmh_allocator *allocator)
+{
+    bool better = other->found && (!best->found || other->sound > best->sound ||
+                                   (other->sound == best->sound &&
+                                    other->footer.container_bytes >= best->footer.container_bytes));
+    if (better) {
+        tail_release(best, allocator);
+        *best = *other;
+    } else {
+        mmh_free(allocator, other->trailer);
+    }
+    *other = (struct tail){ .found = false };
+}
+
+/* ---- the tail out of packets ---- */
+
+struct tail_search {
+    const struct mmh_found *found;
+    const struct mmh_copy *copy;
+    const mmh_allocator *allocator;
+    uint32_t geometry, generation;
+};
+
+static bool of_search(const struct tail_search *search, const struct mmh_found_packet *packet)
+{
+    return packet->kind == MMH_PACKET_TAIL && packet->geometry == search->geometry &&
+           packet->generation == search->generation;
+}
+
+/* Put pieces together that agree with the first of them. */
+static mmh_status join_tail(struct tail *tail, const struct tail_search *search, size_t first,
+                            mmh_error *err)
+{
+    const struct mmh_found *found = search->found;
+    struct mmh_copy *copy = (struct mmh_copy *)(uintptr_t)search->copy;
+    const struct mmh_geometry *geometry = &found->geometries[search->geometry];
+    uint8_t head[MMH_TAIL_HEAD_BYTES], other[MMH_TAIL_HEAD_BYTES];
+    bool present[MMH_PARITY_BLOCKS_MAX] = { false };
+    mmh_status status = mmh_copy_read(
+        copy, head, found->packets[first].offset + MMH_PACKET_HEAD_BYTES, sizeof head, err);
+    size_t bytes = mmh_load32(head);
+    if (status != MMH_OK || bytes < MMH_FOOTER_BYTES || bytes > MMH_TAIL_BYTES_MAX)
+        return status;
+    struct mmh_pieces shape = mmh_tail_pieces(geometry, bytes);
+    unsigned count = shape.data_count + shape.parity_count, have = 0;
+    size_t payload_bytes = MMH_TAIL_HEAD_BYTES + shape.piece_bytes;
+    /* A piece of that size is there, so all of them are in proportion. */
+    if (found->packets[first].payload_bytes != payload_bytes ||
+        mmh_load16(head + 4) != shape.data_count || mmh_load16(head + 6) != shape.parity_count)
+        return MMH_OK;
+    uint8_t *pieces = mmh_alloc(search->allocator, 64, count * shape.piece_bytes);
+    uint8_t *whole = mmh_alloc(search->allocator, 0, bytes);
+    if (!pieces || !whole)
+        status = mmh_fail(err, MMH_E_MEMORY, "no memory for parity of the tail");
+    for (size_t p = first; p < found->count && status == MMH_OK; p++) {
+        const struct mmh_found_packet *packet = &found->packets[p];
+        if (!of_search(search, packet) || packet->payload_bytes != payload_bytes ||
+            packet->number >= count || present[packet->number])
+            continue;
+        status = mmh_copy_read(copy, other, packet->offset + MMH_PACKET_HEAD_BYTES, sizeof other,
+                               err);
+        if (status != MMH_OK || memcmp(head, other, sizeof head) != 0)
+            continue;
+        status = mmh_copy_read(copy, pieces + packet->number * shape.piece_bytes,
+                               packet->offset + MMH_PACKET_HEAD_BYTES + MMH_TAIL_HEAD_BYTES,
+                               shape.piece_bytes, err);
+        present[packet->number] = true;
+        have++;
+    }
+    if (status == MMH_OK && have >= shape.data_count)
+        status = mmh_pieces_join(whole, pieces, &shape, present, search->allocator, err);
+    if (status == MMH_OK && have >= shape.data_count && mmh_footer_read(&tail->footer, whole) &&
+        bytes == MMH_FOOTER_BYTES + tail->footer.trailer_bytes) {
+        struct memory_source source = { .data = whole + MMH_FOOTER_BYTES,
+                                        .offset = tail->footer.trailer };
+        status = tail_open(tail, memory_read, &source, search->allocator, err);
+        tail->generation = search->generation;
+    }
+    mmh_free(search->allocator, whole);
+    mmh_free(search->allocator, pieces);
+    return status;
+}
+
+/* Whether a tail is about the packets that it was found with, at the places where they are. */
+static bool fits_packets(const struct tail *tail, const struct tail_search *search)
+{
+    const struct mmh_found *found = search->found;
+    struct mmh_recovery_layout layout;
+    if (!tail->found || !tail->sound || !tail->has_parity)
+        return false;
+    mmh_recovery_layout_make(&layout, &tail->geometry, tail->area_offset);
+    for (size_t i = 0; i < found->count; i++) {
+        const struct mmh_found_packet *packet = &found->packets[i];
+        if (packet->geometry == search->geometry && !packet->generation &&
+            packet->number < mmh_recovery_packet_count(&layout, packet->kind) &&
+            packet->offset == mmh_recovery_packet_offset(&layout, packet->kind, packet->number))
+            return true;
+    }
+    return false;
+}
+
+/* The newest tail that packets give, of whichever container they are of. */
+static mmh_status search_tails(struct tail *best, const struct mmh_found *found,
+                               const struct mmh_copy *copy, const mmh_allocator *allocator,
+                               mmh_error *err)
+{
+    enum { TRIES_MAX = 64 }; /* of pieces that agree with no others */
+    mmh_status status = MMH_OK;
+    unsigned tries = 0;
+    for (size_t p = 0; p < found->count && status == MMH_OK && tries < TRIES_MAX; p++) {
+        const struct mmh_found_packet *packet = &found->packets[p];
+        if (packet->kind != MMH_PACKET_TAIL)
+            continue;
+        struct tail_search search = { .found = found,
+                                      .copy = copy,
+                                      .allocator = allocator,
+                                      .geometry = packet->geometry,
+                                      .generation = packet->generation };
+        bool seen = best->found && best->generation >= packet->generation && best->has_parity &&
+                    memcmp(&best->geometry, &found->geometries[packet->geometry],
+                           sizeof best->geometry) == 0;
+        if (seen)
+            continue;
+        struct tail tail = { .found = false };
+        tries++;
+        status = join_tail(&tail, &search, p, err);
+        if (status == MMH_OK && fits_packets(&tail, &search))
+            tail_choose(best, &tail, allocator);
+        tail_release(&tail, allocator);
+    }
+    return status;
+}
+
+/* Whether there are packets of the container that a tail is of. */
+static bool has_packets(const struct tail *tail, const struct mmh_found *found)
+{
+    for (size_t i = 0; i < found->geometry_count; i++)
+        if (found->geometries[i].end == tail->footer.index_a + tail->footer.index_bytes &&
+            memcmp(found->geometries[i].root, tail->footer.root, MMH_ROOT_START_BYTES) == 0)
+            return true;
+    return false;
+}
+
+/* ---- all of it ---- */
+
+static mmh_status look(struct tail *tail, struct mmh_remains *remains, bool *scan, uint64_t *begin,
+                       mmh_error *err)
+{
+    uint64_t bytes = mmh_input_bytes(remains->copy.input);
+    mmh_status status = mmh_footer_find(&tail->footer, &tail->found, mmh_copy_read, &remains->copy,
+                                        bytes, remains->allocator, err);
+    *scan = true;
+    *begin = 0;
+    if (status != MMH_OK || !tail->found)
+        return status;
+    tail->found = false;
+    status = tail_open(tail, mmh_copy_read, &remains->copy, remains->allocator, err);
+    *begin = tail->footer.index_a + tail->footer.index_bytes;
+    *scan = !tail->sound || bytes > tail->footer.container_bytes || tail->footer.trailer > *begin;
+    return status;
+}
+
+mmh_status mmh_remains_find(struct mmh_remains *remains, const mmh_input *input,
+                            const mmh_allocator *allocator, mmh_error *err)
+{
+    *remains = (struct mmh_remains){ .allocator = allocator, .copy = { .input = input } };
+    struct mmh_found found = { .allocator = allocator };
+    struct tail tail = { .found = false }, packed = { .found = false };
+    uint64_t begin, newest = 0;
+    bool scan;
+    mmh_status status = look(&tail, remains, &scan, &begin, err);
+    if (status == MMH_OK && scan)
+        status = mmh_recovery_scan(&found, 0, mmh_copy_read, &remains->copy, begin,
+                                   mmh_input_bytes(input), err);
+    if (tail.found)
+        newest = tail.footer.container_bytes;
+    if (status == MMH_OK && scan)
+        status = search_tails(&packed, &found, &remains->copy, allocator, err);
+    tail_choose(&tail, &packed, allocator);
+    if (tail.found && !tail.has_parity && has_packets(&tail, &found))
+        tail.sound = false; /* the section that tells of them is gone */
+    mmh_found_release(&found);
+    if (status != MMH_OK || !tail.found) {
+        tail_release(&tail, allocator);
+        return status;
+    }
+    remains->found = true;
+    remains->footer = tail.footer;
+    mmh_footer_write(remains->footer_bytes, &tail.footer);
+    remains->trailer = tail.trailer;
+    remains->trailer_right = tail.sound;
+    remains->trailer_lost = newest > tail.footer.container_bytes || !tail.sound;
+    remains->generation = tail.generation;
+    remains->hash_suite = tail.footer.header[14];
+    if (tail.has_parity) {
+        mmh_recovery_layout_make(&remains->copy.layout, &tail.geometry, tail.area_offset);
+        remains->copy.has_layout = remains->copy.layout.area_bytes == tail.area_bytes;
+        remains->has_parity = remains->copy.has_layout;
+    }
+    return MMH_OK;
+}
+
+void mmh_remains_release(struct mmh_remains *remains)
+{
+    mmh_free(remains->allocator, remains->trailer);
+    *remains = (struct mmh_remains){ .allocator = remains->allocator };
+}

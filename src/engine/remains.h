@@ -1,0 +1,34 @@
+/*
+ * What is left of a damaged container: its footer, trailer and parity, wherever they can be had from.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef MMH_REMAINS_H
+#define MMH_REMAINS_H
+
+#include "container/trailer.h"
+#include "engine/mend.h"
+
+struct mmh_remains {
+    const mmh_allocator *allocator;
+    struct mmh_copy copy;
+    bool found; /* a footer that serves: */
+    struct mmh_footer footer;
+    uint8_t footer_bytes[MMH_FOOTER_BYTES];
+    uint8_t *trailer; /* [footer.trailer_bytes] */
+    bool trailer_right;
+    bool trailer_lost;   /* there was a later one, whose bytes are lost */
+    uint32_t generation; /* of the tail's packets */
+    unsigned hash_suite;
+    bool has_parity; /* with copy.layout */
+};
+
+/*
+ * Look for them in a file. *remains is for mmh_remains_release, whatever comes back. Fails with
+ * MMH_E_MEMORY alone.
+ */
+mmh_status mmh_remains_find(struct mmh_remains *remains, const mmh_input *input,
+                            const mmh_allocator *allocator, mmh_error *err);
+void mmh_remains_release(struct mmh_remains *remains);
+
+#endif

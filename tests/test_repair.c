@@ -1,0 +1,428 @@
+/*
+ * Repair: whatever damage parity promises to make good is made good, to the byte; what is beyond is
+ * told, and nobody gets wrong bytes.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ *
+ * What was lost is counted here from the bytes themselves, apart from the code that repairs.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "base/bits.h"
+#include "base/io.h"
+#include "counting.h"
+#include "mmh.h"
+#include "scratch.h"
+
+static uint64_t random_state = 1;
+
+static uint32_t random32(void)
+{
+    random_state = random_state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    return (uint32_t)(random_state >> 32);
+}
+
+static uint64_t random_below(uint64_t limit)
+{
+    return limit ? ((uint64_t)random32() << 32 | random32()) % limit : 0;
+}
+
+/* ---- a container, and where everything is in it ---- */
+
+enum { PACKETS_MAX = 4096, PACKET_HEAD = 104 };
+
+struct packet {
+    unsigned kind;
+    uint32_t number;
+    size_t at, bytes;
+};
+
+struct subject {
+    uint8_t *data; /* [bytes] the container */
+    size_t bytes;
+    uint8_t *original; /* [original_bytes] what was packed */
+    size_t original_bytes;
+    size_t end, block_bytes, stripes; /* E, B, S */
+    unsigned k, m;
+    size_t packet_count;
+    struct packet packets[PACKETS_MAX];
+    unsigned table_parity, tail_parity; /* mt, mq */
+    size_t trailer, trailer_end;
+};
+
+static mmh_context *context;
+
+/* A safetensors file of some tensors of weights, of about so many bytes. */
+static uint8_t *make_original(size_t bytes, size_t *original_bytes)
+{
+    char header[400];
+    size_t elements = bytes / 4;
+    int length = snprintf(header + 8, sizeof header - 8,
+                          "{\"a\":{\"dtype\":\"BF16\",\"shape\":[%zu],\"data_offsets\":[0,%zu]},"
+                          "\"b\":{\"dtype\":\"BF16\",\"shape\":[%zu],\"data_offsets\":[%zu,%zu]}}",
+                          elements, 2 * elements, elements, 2 * elements, 4 * elements);
+    assert_true(length > 0 && length < (int)sizeof header - 8);
+    mmh_store64(header, (uint64_t)length);
+    *original_bytes = 8 + (size_t)length + 4 * elements;
+    uint8_t *data = malloc(*original_bytes);
+    assert_non_null(data);
+    memcpy(data, header, 8 + (size_t)length);
+    for (size_t i = 0; i < 2 * elements; i++) {
+        uint16_t value = (uint16_t)(0x3c00 + random32() % 0x300 + ((random32() & 1) << 15));
+        mmh_store16(data + 8 + (size_t)length + 2 * i, value);
+    }
+    return data;
+}
+
+static void subject_parse(struct subject *subject)
+{
+    const uint8_t *data = subject->data, *footer = data + subject->bytes - 256;
+    subject->trailer = (size_t)mmh_load64(footer + 48);
+    subject->trailer_end = subject->trailer + (size_t)mmh_load64(footer + 56);
+    const uint8_t *section = data + subject->trailer;
+    while (mmh_load32(section) != 3)
+        section += 16 + (mmh_load64(section + 8) + 7) / 8 * 8;
+    subject->end = (size_t)mmh_load64(section + 16);
+    subject->block_bytes = mmh_load32(section + 24);
+    subject->k = mmh_load16(section + 28);
+    subject->m = mmh_load16(section + 30);
+    subject->stripes = mmh_load32(section + 32);
+    subject->packet_count = 0;
+    unsigned pieces[4] = { 0 };
+    for (size_t at = (subject->end + 7) / 8 * 8; at + PACKET_HEAD < subject->trailer;) {
+        assert_memory_equal(data + at, "MMHPAR1\n", 8);
+        struct packet *packet = &subject->packets[subject->packet_count++];
+        assert_true(subject->packet_count < PACKETS_MAX);
+        *packet = (struct packet){ .kind = data[at + 8],
+                                   .number = mmh_load32(data + at + 12),
+                                   .at = at,
+                                   .bytes = PACKET_HEAD + mmh_load32(data + at + 16) };
+        pieces[packet->kind]++;
+        at += packet->bytes;
+    }
+    size_t blocks = (subject->end + subject->block_bytes - 1) / subject->block_bytes;
+    size_t kt = MMH_MIN(MMH_MAX((8 * blocks + 4095) / 4096, 1), 64);
+    size_t tail_bytes = 256 + subject->trailer_end - subject->trailer;
+    size_t kq = MMH_MIN(MMH_MAX((tail_bytes + 1023) / 1024, 1), 32);
+    assert_int_equal(pieces[1], subject->m * subject->stripes);
+    subject->table_parity = pieces[2] - (unsigned)kt;
+    subject->tail_parity = pieces[3] - (unsigned)kq;
+    assert_int_equal(subject->table_parity, MMH_MAX(kt, subject->m));
+    assert_int_equal(subject->tail_parity, MMH_MAX(kq, subject->m));
+}
+
+static void subject_make(struct subject *subject, size_t bytes, unsigned parity, bool sha256)
+{
+    memset(subject, 0, sizeof *subject);
+    subject->original = make_original(bytes, &subject->original_bytes);
+    write_file(at("model.safetensors"), subject->original, subject->original_bytes);
+    const char *inputs[] = { at("model.safetensors") };
+    mmh_pack_options options = { .struct_size = sizeof options,
+                                 .overwrite = true,
+                                 .sha256 = sha256,
+                                 .level = 1,
+                                 .parity = parity };
+    mmh_error err = { 0 };
+    if (mmh_pack(context, inputs, 1, at("pristine.mmh"), &options, NULL, &err) != MMH_OK)
+        fail_msg("%s", err.message);
+    subject->data = read_file(at("pristine.mmh"), &subject->bytes);
+    assert_non_null(subject->data);
+    subject_parse(subject);
+}
+
+static void subject_release(struct subject *subject)
+{
+    free(subject->data);
+    free(subject->original);
+}
+
+/* ---- damage, and what it means ---- */
+
+struct damaged {
+    uint8_t *data; /* [bytes] */
+    size_t bytes, room;
+};
+
+static void damaged_begin(struct damaged *damaged, const struct subject *subject)
+{
+    damaged->room = 2 * subject->bytes + 4096;
+    damaged->data = malloc(damaged->room);
+    assert_non_null(damaged->data);
+    memcpy(damaged->data, subject->data, subject->bytes);
+    damaged->bytes = subject->bytes;
+}
+
+static bool range_lost(const struct subject *subject, const struct damaged *damaged, size_t at,
+                       size_t bytes)
+{
+    return at + bytes > damaged->bytes ||
+           memcmp(subject->data + at, damaged->data + at, bytes) != 0;
+}
+
+/* Whether the promise of docs/format.md section 17 covers it. */
+static bool is_promised(const struct subject *subject, const struct damaged *damaged)
+{
+    unsigned *lost = calloc(subject->stripes, sizeof *lost), table = 0, tail = 0;
+    bool promised = true;
+    assert_non_null(lost);
+    size_t block = 0;
+    for (size_t at = 0; at < subject->end; at += subject->block_bytes, block++)
+        lost[block % subject->stripes] +=
+            range_lost(subject, damaged, at, MMH_MIN(subject->block_bytes, subject->end - at));
+    for (size_t p = 0; p < subject->packet_count; p++) {
+        const struct packet *packet = &subject->packets[p];
+        bool gone = range_lost(subject, damaged, packet->at, packet->bytes);
+        if (packet->kind == 1)
+            lost[packet->number % subject->stripes] += gone;
+        table += packet->kind == 2 && gone;
+        tail += packet->kind == 3 && gone;
+    }
+    for (size_t s = 0; s < subject->stripes; s++)
+        promised = promised && lost[s] <= subject->m;
+    bool footer = !range_lost(subject, damaged, subject->trailer_end, 256) ||
+                  !range_lost(subject, damaged, subject->bytes - 256, 256);
+    bool trailer = !range_lost(subject, damaged, subject->trailer,
+                               subject->trailer_end - subject->trailer);
+    free(lost);
+    return promised && table <= subject->table_parity &&
+           (tail <= subject->tail_parity || (footer && trailer));
+}
+
+static void flip_bits(struct damaged *damaged, size_t begin, size_t end, unsigned count)
+{
+    for (; count && end > begin; count--)
+        damaged->data[begin + random_below(end - begin)] ^= (uint8_t)(1u << random32() % 8);
+}
+
+static void burst(struct damaged *damaged, size_t begin, size_t bytes)
+{
+    uint32_t how = random32() % 3;
+    for (size_t i = begin; i < damaged->bytes && i < begin + bytes; i++)
+        damaged->data[i] = how == 0 ? 0
+                         : how == 1 ? (uint8_t)~damaged->data[i]
+                                    : (uint8_t)random32();
+}
+
+/* One of many kinds of damage. */
+static void hurt(struct damaged *damaged, const struct subject *subject)
+{
+    size_t area = subject->bytes - subject->end;
+    size_t protected_bytes = subject->m * subject->stripes * subject->block_bytes;
+    switch (random32() % 12) {
+    case 0: /* bits, anywhere */
+        flip_bits(damaged, 0, damaged->bytes, 1 + random32() % 12);
+        break;
+    case 1: /* one burst, about as long as it may be */
+        burst(damaged, random_below(damaged->bytes), random_below(2 * protected_bytes));
+        break;
+    case 2: /* blocks of one stripe */
+        for (unsigned n = random32() % (subject->m + 2); n; n--) {
+            size_t block = random_below(subject->k) * subject->stripes;
+            burst(damaged, block * subject->block_bytes, subject->block_bytes);
+        }
+        break;
+    case 3: /* the end is cut off */
+        damaged->bytes -= random_below(random32() % 4 ? MMH_MIN(area, damaged->bytes)
+                                                      : damaged->bytes);
+        break;
+    case 4: /* something is behind the end */
+        for (size_t n = random_below(4096); n && damaged->bytes < damaged->room; n--)
+            damaged->data[damaged->bytes++] = (uint8_t)random32();
+        break;
+    case 5: /* the header, the index */
+        flip_bits(damaged, 0, 128, random32() % 2 + 1);
+        flip_bits(damaged, subject->end > 300 ? subject->end - 300 : 0, subject->end,
+                  random32() % 3);
+        break;
+    case 6: /* both copies of the index */
+        flip_bits(damaged, subject->end > 200 ? subject->end - 200 : 0, subject->end, 1);
+        flip_bits(damaged, subject->trailer_end + 256, subject->bytes - 256, 1);
+        break;
+    case 7: /* both footers */
+        flip_bits(damaged, subject->bytes - 256, subject->bytes, 1);
+        flip_bits(damaged, subject->trailer_end, subject->trailer_end + 256, 1);
+        break;
+    case 8: /* the trailer, packets */
+        flip_bits(damaged, subject->trailer, subject->trailer_end, random32() % 2);
+        for (unsigned n = random32() % 6; n; n--) {
+            const struct packet *packet = &subject->packets[random_below(subject->packet_count)];
+            flip_bits(damaged, packet->at, packet->at + packet->bytes, 1);
+        }
+        break;
+    case 9: /* the whole recovery area */
+        burst(damaged, subject->end, area);
+        break;
+    case 10: /* from the data into the area */
+        burst(damaged, subject->end - random_below(MMH_MIN(protected_bytes, subject->end)),
+              random_below(protected_bytes));
+        break;
+    default: /* many small ones */
+        for (unsigned n = random32() % 20; n; n--)
+            burst(damaged, random_below(damaged->bytes), random_below(200));
+        break;
+    }
+}
+
+/* ---- what comes of it ---- */
+
+static bool restored_exactly(const struct subject *subject)
+{
+    mmh_unpack_options options = { .struct_size = sizeof options,
+                                   .overwrite = true,
+                                   .as_file = true };
+    if (mmh_unpack(context, at("hurt.mmh"), at("restored"), &options, NULL, NULL) != MMH_OK)
+        return false;
+    size_t bytes;
+    uint8_t *data = read_file(at("restored"), &bytes);
+    assert_non_null(data);
+    assert_int_equal(bytes, subject->original_bytes);
+    assert_memory_equal(data, subject->original, bytes);
+    free(data);
+    remove(at("restored"));
+    return true;
+}
+
+static void explain(const struct subject *subject, const struct damaged *damaged, const char *path)
+{
+    size_t bytes = 0, ranges = 0;
+    uint8_t *data = read_file(path, &bytes);
+    printf("E %zu B %zu k %u m %u S %zu, trailer %zu..%zu, bytes %zu (damaged %zu, repaired %zu)\n",
+           subject->end, subject->block_bytes, subject->k, subject->m, subject->stripes,
+           subject->trailer, subject->trailer_end, subject->bytes, damaged->bytes, bytes);
+    for (size_t i = 0; i < subject->bytes && ranges < 30; i++) {
+        bool hurt_here = i >= damaged->bytes || damaged->data[i] != subject->data[i];
+        bool wrong = i >= bytes || data[i] != subject->data[i];
+        if (!hurt_here && !wrong)
+            continue;
+        size_t begin = i;
+        while (i < subject->bytes &&
+               hurt_here == (i >= damaged->bytes || damaged->data[i] != subject->data[i]) &&
+               wrong == (i >= bytes || data[i] != subject->data[i]))
+            i++;
+        printf("  %zu..%zu%s%s\n", begin, i, hurt_here ? " hurt" : "", wrong ? " wrong" : "");
+        ranges++;
+    }
+    free(data);
+}
+
+static uint64_t promised_count, beyond_count, beyond_restored;
+
+static void assert_repaired(const struct subject *subject, const struct damaged *damaged)
+{
+    mmh_repair_report report = { .struct_size = sizeof report };
+    mmh_repair_options options = { .struct_size = sizeof options };
+    mmh_error err = { 0 };
+    bool promised = is_promised(subject, damaged), to_new = random32() % 4 == 0;
+    write_file(at("hurt.mmh"), damaged->data, damaged->bytes);
+    if (to_new) {
+        options.output = at("new.mmh");
+        options.overwrite = true;
+        remove(at("new.mmh"));
+    }
+    mmh_status status = mmh_repair(context, at("hurt.mmh"), &options, &report, &err);
+    const char *result = to_new ? at("new.mmh") : at("hurt.mmh");
+    bool pristine = file_is(result, subject->data, subject->bytes);
+    if ((promised && (status != MMH_OK || !pristine)) || (status == MMH_OK) != pristine ||
+        (status != MMH_OK && status != MMH_E_CORRUPT)) {
+        explain(subject, damaged, result);
+        fail_msg("promised %d, status %d, pristine %d: %s", promised, (int)status, pristine,
+                 err.message);
+    }
+    promised_count += promised;
+    beyond_count += !promised;
+    beyond_restored += !promised && pristine;
+    if (to_new) /* the damaged one is as it was */
+        assert_true(file_is(at("hurt.mmh"), damaged->data, damaged->bytes));
+    else if (!promised && random32() % 4 == 0)
+        (void)restored_exactly(subject);
+}
+
+static void test_repair_keeps_its_promise(void **state)
+{
+    static const struct {
+        size_t bytes;
+        unsigned patterns;
+    } sizes[] = { { 4, 3000 },     { 300, 2500 },   { 2000, 2000 },  { 20000, 1500 },
+                  { 100000, 700 }, { 600000, 200 }, { 2000000, 100 } };
+    static const unsigned parities[] = { 100, 500, 1000, 2500, 5000 };
+    const char *more = getenv("MMH_REPAIR_PATTERNS"); /* times as many */
+    unsigned factor = more ? (unsigned)atoi(more) : 1;
+    (void)state;
+    for (size_t s = 0; s < MMH_COUNT_OF(sizes); s++)
+        for (size_t p = 0; p < MMH_COUNT_OF(parities); p++) {
+            struct subject *subject = malloc(sizeof *subject);
+            assert_non_null(subject);
+            subject_make(subject, sizes[s].bytes, parities[p], p % 2);
+            for (unsigned i = 0; i < sizes[s].patterns / MMH_COUNT_OF(parities) * factor; i++) {
+                struct damaged damaged;
+                damaged_begin(&damaged, subject);
+                for (unsigned n = 1 + random32() % 3 / 2; n; n--)
+                    hurt(&damaged, subject);
+                assert_repaired(subject, &damaged);
+                free(damaged.data);
+            }
+            subject_release(subject);
+            free(subject);
+        }
+    printf("%llu patterns within the promise, %llu beyond, of which %llu were restored\n",
+           (unsigned long long)promised_count, (unsigned long long)beyond_count,
+           (unsigned long long)beyond_restored);
+    assert_true(promised_count > 5000 * factor && beyond_count > 1000 * factor);
+}
+
+/* Any one burst of m * S - 2 blocks. */
+static void test_any_one_burst_of_the_promised_length_is_made_good(void **state)
+{
+    static const size_t sizes[] = { 300, 30000, 700000 };
+    (void)state;
+    for (size_t s = 0; s < MMH_COUNT_OF(sizes); s++) {
+        struct subject *subject = malloc(sizeof *subject);
+        assert_non_null(subject);
+        subject_make(subject, sizes[s], 1000, false);
+        size_t length = (subject->m * subject->stripes - 2) * subject->block_bytes;
+        for (unsigned i = 0; i < 60 && length; i++) {
+            struct damaged damaged;
+            damaged_begin(&damaged, subject);
+            size_t begin = i == 0 ? 0
+                         : i == 1 ? subject->bytes - MMH_MIN(length, subject->bytes)
+                                  : random_below(subject->bytes);
+            burst(&damaged, begin, length);
+            assert_true(is_promised(subject, &damaged));
+            assert_repaired(subject, &damaged);
+            if (i % 3 == 0) { /* the same cut off */
+                damaged.bytes = subject->bytes - MMH_MIN(length, subject->bytes);
+                memcpy(damaged.data, subject->data, damaged.bytes);
+                assert_true(is_promised(subject, &damaged));
+                assert_repaired(subject, &damaged);
+            }
+            free(damaged.data);
+        }
+        subject_release(subject);
+        free(subject);
+    }
+}
+
+static int group_begin(void **state)
+{
+    mmh_context_options options = { .struct_size = sizeof options, .threads = 1 };
+    return scratch_make(state) || mmh_context_create(&context, &options, NULL) != MMH_OK ? -1 : 0;
+}
+
+static int group_end(void **state)
+{
+    mmh_context_destroy(context);
+    return scratch_remove(state);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_repair_keeps_its_promise),
+        cmocka_unit_test(test_any_one_burst_of_the_promised_length_is_made_good),
+    };
+    return cmocka_run_group_tests(tests, group_begin, group_end);
+}
