@@ -99,8 +99,8 @@ class World:
         self.file("x.mmh", data)
         arguments = ["--key", key] if key else []
         result = mmh("unpack", "-q", "-f", *arguments, *options, "x.mmh", "-o", "out/", cwd=self.folder)
-        assert result.code == code, f"exit {code} was expected: {result}"
-        if code in (OK, MENDED):
+        assert result.code in (code if isinstance(code, tuple) else (code,)), f"exit {code} was expected: {result}"
+        if result.code in (OK, MENDED):
             files = FILES if files is None else files
             got = {str(path.relative_to(self.folder / "out")): path.read_bytes() for path in self.restored()}
             assert got == files
@@ -148,7 +148,7 @@ def test_what_is_sound_opens(tmp_path):
             data = writer.build(world.source(suite=suite), cipher, [world.alice], [world.bob], 10)
             world.signed(data, OK)
             mmh("verify", "--key", "alice.key", "--signer", "bob.pub", "x.mmh", cwd=tmp_path, code=OK)
-            mmh("verify", "x.mmh", cwd=tmp_path, code=OK)
+            mmh("verify", "x.mmh", cwd=tmp_path, code=KEY)
     world.unpack(insider(world), OK)
     world.signed(insider(world), UNTRUSTED)
     world.unpack(writer.Forgery(world.sound()).container(), OK)
@@ -282,7 +282,7 @@ def test_a_plain_container_with_encryption_written_on_it(tmp_path):
         header = bytearray(forgery.header)
         header[15:17] = fields
         kept, forgery.header = forgery.header, writer.with_crc(header)
-        world.refused(forgery)
+        world.refused(forgery, LOST, (LOST, UNTRUSTED))
         forgery.header = kept
 
 
@@ -694,7 +694,7 @@ def test_a_statement_of_another_root_or_suite(tmp_path):
     world = World(tmp_path)
     data = world.sound()
     root = root_of(data)
-    for suite, said in ((1, root), (3, root), (2, root[:31]), (2, root + b"\0"), (2, b""), (2, bytes(32))):
+    for suite, said in ((1, root), (3, root), (2, root[:31]), (2, root + b"\0"), (2, root[:1]), (2, bytes(32))):
         raw = crypto.Statement(suite, said, world.bob.fingerprint).encode()
         forged = crypto.Signature(33, raw, world.bob.sign(crypto.signed_bytes(33, raw)))
         world.signed(replaced(world, forged, data=data), UNTRUSTED)

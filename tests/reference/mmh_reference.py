@@ -262,7 +262,7 @@ def find_footer(data):
 
 
 def trailer_sections(data, footer):
-    """Section 4: the bodies of the trailer's sections, by type."""
+    """Section 4: (CRC, body) of the trailer's sections, by type; those that are not known are walked over."""
     cursor = Cursor(data[footer.trailer : footer.spare], "trailer")
     need(len(cursor.data) == footer.trailer_bytes, "a trailer that is not all there")
     sections = {}
@@ -270,8 +270,9 @@ def trailer_sections(data, footer):
         kind, crc, size = cursor.u32(), cursor.u32(), cursor.u64()
         body = cursor.take(size)
         cursor.take(-size % 8)
-        need(kind not in sections or kind > SECTION_PARITY, "a section that is there twice")
-        sections[kind] = (crc, body)
+        if kind in (SECTION_RECIPIENTS, SECTION_SIGNATURES, SECTION_PARITY):
+            need(kind not in sections, "a section that is there twice")
+            sections[kind] = (crc, body)
     return sections
 
 
@@ -1668,7 +1669,7 @@ class Container:
         for file in [] if self.locked else self.files:
             for _ in self.pieces(file):
                 pass
-        return self.mended or not (self._spares_are_whole() and self._padding_is_zero())
+        return self.mended or not (self._spares_are_whole() and self._padding_is_zero() and self._trailer_is_whole())
 
     def _spares_are_whole(self):
         """Section 4: both footers and both indexes are the same."""
@@ -1680,6 +1681,19 @@ class Container:
             and data[-FOOTER_BYTES:] == footer.raw
             and data[footer.index_a : end] == data[footer.index_b : len(data) - FOOTER_BYTES]
         )
+
+    def _trailer_is_whole(self):
+        """Section 4: sections fill the trailer, their padding is zero, the CRCs are right."""
+        cursor = Cursor(self.data[self.footer.trailer : self.footer.spare], "trailer")
+        try:
+            trailer_sections(self.data, self.footer)
+            while cursor.left():
+                _, crc, size = cursor.u32(), cursor.u32(), cursor.u64()
+                need(zlib.crc32(cursor.take(size)) == crc, "a section is damaged")
+                need(not any(cursor.take(-size % 8)), "padding that is not zero")
+        except Corrupt:
+            return False
+        return True
 
     def _padding_is_zero(self):
         """Section 1: chunk padding is zero."""

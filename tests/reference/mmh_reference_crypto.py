@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 import mmh_reference_slh_dsa as slh_dsa
-from mmh_reference_errors import Corrupt, Cursor, Limit, NoKey, Unsupported, need
+from mmh_reference_errors import Cursor, Limit, NoKey, Unsupported, need
 
 FILE_KEY_BYTES = 32
 SEALED_KEY_BYTES = 48
@@ -379,6 +379,7 @@ COMPOSITES = {
     34: (9, 2, b"COMPSIG-MLDSA65-ECDSA-P256-SHA512", 45, "ml-dsa-65-ecdsa-p256"),
     35: (10, 3, b"COMPSIG-MLDSA87-ECDSA-P384-SHA512", 49, "ml-dsa-87-ecdsa-p384"),
 }
+ALGORITHMS = {ED25519, RSA_PSS, *EC_CURVES, *ML_DSA, *range(16, 28), *COMPOSITES}
 PSS = padding.PSS(padding.MGF1(hashes.SHA256()), 32)
 COMPOSITE_OID = bytes.fromhex("2b06010505070600")[:-1]
 
@@ -553,20 +554,19 @@ class Statement:
 
 
 def read_statement(data):
-    """A statement; None for one that is another version's, or does not add up."""
+    """A statement; None for another version's."""
     cursor = Cursor(data, "statement")
-    try:
-        if cursor.u8() != 1:
-            return None
-        suite = cursor.u8()
-        root = cursor.take(cursor.u8())
-        statement = Statement(suite, root, cursor.take(32), cursor.u64(), cursor.u64())
-        count = cursor.u16()
-        need(count <= 64, "too many notes")
-        statement.notes = [(cursor.take(cursor.u16()), cursor.take(cursor.u16())) for _ in range(count)]
-        cursor.end()
-    except Corrupt:
+    if cursor.u8() != 1:
         return None
+    suite = cursor.u8()
+    root_bytes = cursor.u8()
+    need(1 <= root_bytes <= 64, "the bytes of a root")
+    root = cursor.take(root_bytes)
+    statement = Statement(suite, root, cursor.take(32), cursor.u64(), cursor.u64())
+    count = cursor.u16()
+    need(count <= 64, "too many notes")
+    statement.notes = [(cursor.take(cursor.u16()), cursor.take(cursor.u16())) for _ in range(count)]
+    cursor.end()
     return statement
 
 
@@ -581,7 +581,7 @@ class Signature:
     def __init__(self, algorithm, statement, signature):
         self.algorithm = algorithm
         self.raw = statement
-        self.statement = read_statement(statement)
+        self.statement = read_statement(statement) if algorithm in ALGORITHMS else None
         self.signature = signature
 
     def is_right(self, key, suite, root):

@@ -392,7 +392,8 @@ def write_packets(out, data, geometry, packets, footer, tail, generation, new_ha
         if generation is None:
             generation = max((packet.generation for packet in packets if packet.kind == TAIL), default=1)
         last = b"".join(tail_packets(new_hash, geometry, tail, generation))
-        out[footer.trailer - len(last) : footer.trailer] = last
+        space = bytes(-(footer.trailer - len(last)) % 8) + last
+        out[footer.trailer - len(last) - 8 : footer.trailer] = space.ljust(len(last) + 8, b"\0")
     need(at == geometry.end, "a recovery area that is not behind index A")
     out[at : at + -at % 8] = bytes(-at % 8)
     at, size = at + -at % 8, size - -at % 8

@@ -30,7 +30,7 @@ def varint(value):
 
 def svarint(value):
     """The zigzag form as a varint."""
-    return varint((value << 1) ^ (value >> 63) & (1 << 64) - 1)
+    return varint(((value << 1) ^ (value >> 63)) & (1 << 64) - 1)
 
 
 def string(data):
@@ -321,7 +321,6 @@ def append_trailer(data, sections):
     old = reference.trailer_sections(data, footer)
     out = data[: footer.size]
     if reference.SECTION_PARITY in old:
-        out += bytes(-len(out) % 8)
         section = old[reference.SECTION_PARITY][1]
         sections = [*sections, (reference.SECTION_PARITY, section)]
         geometry = parity_code.Geometry.parse(section[:64], len(data))
@@ -329,9 +328,10 @@ def append_trailer(data, sections):
             (p.generation for p in parity_code.scan(data, 0, len(data), container.new_hash) if p.kind == 3), default=0
         )
         size = reference.FOOTER_BYTES + len(pack_sections(sections))
-        room = len(b"".join(parity_code.tail_packets(container.new_hash, geometry, bytes(size))))
+        room = len(b"".join(parity_code.tail_packets(container.new_hash, geometry, bytes(size)))) + 8
         tail = make_footer(body, len(out) + room, size - reference.FOOTER_BYTES) + pack_sections(sections)
-        out += b"".join(parity_code.tail_packets(container.new_hash, geometry, tail, newest + 1))
+        packets = parity_code.tail_packets(container.new_hash, geometry, tail, newest + 1)
+        out += (bytes(-len(out) % 8) + b"".join(packets)).ljust(room, b"\0")
     trailer = pack_sections(sections)
     footer = make_footer(body, len(out), len(trailer))
     return out + trailer + footer + index + footer

@@ -356,14 +356,17 @@ def test_a_changed_trailer_is_read_to_its_end(keys):
             reference.open_container(forgery.container(), keys[:1])
 
 
-def test_statements_that_do_not_add_up_are_nobodys(signers):
+def test_statements_that_are_nobodys(signers):
     key = signers[0]
     right = crypto.sign(key, 2, bytes(32), counter=3, time=4, notes=[(b"k", b"v")])
     assert right.is_right(key, 2, bytes(32))
     assert not right.is_right(key, 1, bytes(32)) and not right.is_right(key, 2, bytes(31) + b"\1")
-    for raw in (right.raw[:-1], right.raw + b"\0", b"\2" + right.raw[1:], b""):
-        forged = crypto.Signature(1, raw, key.sign(crypto.signed_bytes(1, raw)))
-        assert not forged.is_right(key, 2, bytes(32))
+    raw = b"\2" + right.raw[1:]
+    assert not crypto.Signature(1, raw, key.sign(crypto.signed_bytes(1, raw))).is_right(key, 2, bytes(32))
+    assert not crypto.Signature(77, raw[:9], right.signature).is_right(key, 2, bytes(32))
+    for raw in (right.raw[:-1], right.raw + b"\0", b""):
+        with pytest.raises(reference.Corrupt):
+            crypto.Signature(1, raw, right.signature)
 
 
 def test_sections_round_trip(signers):
