@@ -262,7 +262,7 @@ def test_age_recipients_are_taken(tmp_path):
         mmh("pack", "-f", "-r", recipient, "m", cwd=tmp_path, code=OK)
         info = mmh("info", "--json", "m.mmh", cwd=tmp_path, code=OK).json()
         assert info["locked"] and [one["algorithm"] for one in info["encryption"]["recipients"]] == ["x25519"]
-    result = mmh("pack", "-f", "-r", "age1nonsense", "m", cwd=tmp_path, code=KEY)
+    mmh("pack", "-f", "-r", "age1nonsense", "m", cwd=tmp_path, code=KEY)
     result = mmh("pack", "-f", "-r", "nobody", "m", cwd=tmp_path, environment={"MMH_TRUST": str(tmp_path / "t")})
     assert result.code == USAGE and "mmh keys list" in result.err, result
 
@@ -537,7 +537,7 @@ def test_the_trust_store(tmp_path):
         mmh("sign", "--remove", f"--counter={counter}", "--key=bob.key", packed, cwd=tmp_path, code=OK)
         for arguments in (["--trusted"], ["--signer=bob.pub"]):
             assert verify(*arguments) == OK and verify(*arguments, "--require=newest") == code, counter
-        result = mmh("ls", "--signer=bob", "--require=newest", packed, cwd=tmp_path, environment=here, code=code)
+        mmh("ls", "--signer=bob", "--require=newest", packed, cwd=tmp_path, environment=here, code=code)
     for arguments, words in (
         (["lst"], 'did you mean "mmh keys list"?'),
         (["add", "x"], "mmh keys add NAME FILE"),
