@@ -317,7 +317,14 @@ static void assert_repaired(const struct subject *subject, const struct damaged 
     mmh_repair_options options = { .struct_size = sizeof options };
     mmh_error err = { 0 };
     bool promised = is_promised(subject, damaged), to_new = random32() % 4 == 0;
+    bool same = damaged->bytes == subject->bytes &&
+                memcmp(damaged->data, subject->data, subject->bytes) == 0;
+    mmh_unpack_report seen = { .struct_size = sizeof seen };
+    mmh_status verified = MMH_OK;
+    bool look = random32() % 3 == 0;
     write_file(at("hurt.mmh"), damaged->data, damaged->bytes);
+    if (look)
+        verified = mmh_verify(context, at("hurt.mmh"), NULL, &seen, NULL);
     if (to_new) {
         options.output = at("new.mmh");
         options.overwrite = true;
@@ -331,6 +338,15 @@ static void assert_repaired(const struct subject *subject, const struct damaged 
         explain(subject, damaged, result);
         fail_msg("promised %d, status %d, pristine %d: %s", promised, (int)status, pristine,
                  err.message);
+    }
+    /* Verify has said so before: right, to be restored, or lost. */
+    if (look && (verified == MMH_OK) != same)
+        fail_msg("verify gave %d: the same %d", (int)verified, same);
+    /* The trailer may be lost while all content is there. */
+    bool content = seen.mended & MMH_TRAILER_DAMAGED && restored_exactly(subject);
+    if (look && !same && (seen.mended != 0) != pristine && !content) {
+        explain(subject, damaged, result);
+        fail_msg("verify says mended %u, repair gave %d: %s", seen.mended, pristine, err.message);
     }
     promised_count += promised;
     beyond_count += !promised;

@@ -15,8 +15,7 @@
 
 void mmh_footer_write(uint8_t out[MMH_FOOTER_BYTES], const struct mmh_footer *footer);
 
-/* False unless magic and CRC are right and offsets fit as section 4 says; `end` is where the
- * footer ends. */
+/* False unless magic and CRC are right, its header is whole, and offsets fit as section 4 says. */
 bool mmh_footer_read(struct mmh_footer *footer, const uint8_t in[MMH_FOOTER_BYTES]);
 
 /* The footer of a source, or the last one in it that stands where it says; *found false: there is none. */

@@ -136,6 +136,9 @@ struct mmh_reader {
     uint64_t original_bytes, floor_bytes;
     uint64_t *refs_stored;   /* stored bytes of the chunks of refs before every sixteenth */
     uint64_t *blocks_stored; /* [block_count + 1] the same of blocks, their models included */
+    bool never_mends;        /* damaged chunks stay so, whatever parity gives back */
+    struct mmh_reader_parity *_Atomic parity; /* engine/mend_reader.h */
+    atomic_uint_fast64_t mended_chunks;
 };
 
 mmh_status mmh_reader_open(mmh_context *context, const char *path, bool spares, mmh_reader **reader,
@@ -158,6 +161,9 @@ struct mmh_opening {
 
 mmh_status mmh_reader_open_as(mmh_context *context, const char *path, struct mmh_opening *opening,
                               mmh_reader **reader, mmh_error *err);
+
+/* MMH_MENDED_..., what was mended so far. */
+unsigned mmh_reader_mended(const mmh_reader *reader);
 
 /* mmh_container_read_at of an input. */
 mmh_status mmh_reader_read_at(void *input, void *dst, uint64_t offset, size_t bytes,

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/bits.h"
+#include "engine/mend_reader.h"
 #include "engine/originals.h"
 #include "engine/seal.h"
 #include "kernel/kernel.h"
@@ -224,10 +225,16 @@ void mmh_close(mmh_reader *reader)
     if (!reader)
         return;
     mmh_originals_close(reader);
+    mmh_reader_mend_release(reader);
     mmh_sealer_destroy(reader->sealer);
     mmh_container_close(&reader->container);
     mmh_input_close(reader->input);
     mmh_free(reader->context->allocator, reader);
+}
+
+unsigned mmh_reader_mended(const mmh_reader *reader)
+{
+    return reader->container.mended | (reader->mended_chunks ? MMH_MENDED_CHUNKS : 0u);
 }
 
 /* ---- what is inside ---- */
@@ -258,7 +265,7 @@ mmh_status mmh_container(mmh_reader *reader, mmh_container_info *out, mmh_error 
         .tensor_count = container->index.tensor_count,
         .block_count = container->index.block_count,
         .chunk_count = container->index.chunk_count,
-        .mended = container->mended,
+        .mended = mmh_reader_mended(reader),
         .by_dtype = reader->by_dtype,
         .by_dtype_count = reader->by_dtype_count,
         .by_codec = reader->by_codec,
@@ -453,16 +460,24 @@ mmh_status mmh_reader_fetch_stored(mmh_reader *reader, struct mmh_worker *worker
     if (status != MMH_OK)
         return status;
     uint64_t clock = mmh_clock_ns();
-    status = mmh_input_read(reader->input, worker->stored, entry->offset, entry->bytes, err);
-    if (status != MMH_OK)
-        return status;
+    mmh_error problem = { 0 };
+    bool mended = false;
+    status = mmh_input_read(reader->input, worker->stored, entry->offset, entry->bytes, &problem);
     clock = mmh_stage_add(&times->read_ns, clock);
-    status = mmh_container_check_chunk(&reader->container, chunk, worker->stored, err);
+    if (status == MMH_OK)
+        status = mmh_container_check_chunk(&reader->container, chunk, worker->stored, &problem);
     mmh_stage_add(&times->hash_ns, clock);
+    atomic_fetch_add_explicit(&reader->context->stored_bytes, entry->bytes, memory_order_relaxed);
+    if (status == MMH_OK)
+        return MMH_OK;
+    if ((status == MMH_E_CORRUPT || status == MMH_E_IO) &&
+        mmh_reader_mend(reader, chunk, worker->stored, &mended, err) != MMH_OK)
+        return MMH_E_MEMORY;
+    if (mended)
+        return MMH_OK;
     if (status == MMH_E_CORRUPT)
         atomic_fetch_add_explicit(&reader->checked.hashes_wrong, 1, memory_order_relaxed);
-    atomic_fetch_add_explicit(&reader->context->stored_bytes, entry->bytes, memory_order_relaxed);
-    return status;
+    return mmh_fail(err, status, "%s", problem.message);
 }
 
 mmh_status mmh_reader_fetch(mmh_reader *reader, struct mmh_worker *worker, uint64_t chunk,

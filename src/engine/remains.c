@@ -234,7 +234,7 @@ static mmh_status look(struct tail *tail, struct mmh_remains *remains, bool *sca
     return status;
 }
 
-mmh_status mmh_remains_find(struct mmh_remains *remains, const mmh_input *input,
+mmh_status mmh_remains_find(struct mmh_remains *remains, const mmh_input *input, bool thorough,
                             const mmh_allocator *allocator, mmh_error *err)
 {
     *remains = (struct mmh_remains){ .allocator = allocator, .copy = { .input = input } };
@@ -243,6 +243,7 @@ mmh_status mmh_remains_find(struct mmh_remains *remains, const mmh_input *input,
     uint64_t begin, newest = 0;
     bool scan;
     mmh_status status = look(&tail, remains, &scan, &begin, err);
+    scan = scan && (thorough || !tail.sound || !tail.has_parity);
     if (status == MMH_OK && scan)
         status = mmh_recovery_scan(&found, 0, mmh_copy_read, &remains->copy, begin,
                                    mmh_input_bytes(input), err);

@@ -26,8 +26,10 @@ struct mmh_remains {
 /*
  * Look for them in a file. *remains is for mmh_remains_release, whatever comes back. Fails with
  * MMH_E_MEMORY alone.
+ *
+ *   thorough  doubt a trailer that seems right, and look at all packets for a better one
  */
-mmh_status mmh_remains_find(struct mmh_remains *remains, const mmh_input *input,
+mmh_status mmh_remains_find(struct mmh_remains *remains, const mmh_input *input, bool thorough,
                             const mmh_allocator *allocator, mmh_error *err);
 void mmh_remains_release(struct mmh_remains *remains);
 

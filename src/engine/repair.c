@@ -33,8 +33,8 @@ static mmh_status open_copy(struct mmh_repairing *repairing, size_t number, cons
     const mmh_allocator *allocator = repairing->context->allocator;
     mmh_status status = mmh_input_open(&repairing->inputs[number], path, allocator, err);
     if (status == MMH_OK)
-        status = mmh_remains_find(&repairing->remains[number], repairing->inputs[number], allocator,
-                                  err);
+        status = mmh_remains_find(&repairing->remains[number], repairing->inputs[number], true,
+                                  allocator, err);
     return status;
 }
 
@@ -159,6 +159,7 @@ static mmh_status compare(void *context, uint64_t offset, const void *data, size
         size_t part = MMH_MIN(bytes - at, (size_t)COMPARE_BYTES);
         status = mmh_copy_read(&repairing->copies[0], there, offset + at, part, err);
         if (status == MMH_OK && memcmp(there, wanted, part) != 0) {
+            repairing->differences++;
             if (!repairing->dry)
                 status = mmh_journal_add(&repairing->journal, offset + at, wanted, part, NULL, err);
             for (uint64_t j = (offset + at) / repairing->block_bytes;
@@ -182,9 +183,9 @@ static mmh_status compare(void *context, uint64_t offset, const void *data, size
 static mmh_status compare_part(struct mmh_repairing *repairing, unsigned mended, uint64_t offset,
                                const void *data, uint64_t bytes, mmh_error *err)
 {
-    uint64_t before = repairing->journal.count;
+    uint64_t before = repairing->differences;
     mmh_status status = compare(repairing, offset, data, (size_t)bytes, err);
-    if (repairing->journal.count > before)
+    if (repairing->differences > before)
         repairing->report.mended |= mended;
     return status;
 }
@@ -242,7 +243,7 @@ static mmh_status compare_area(struct mmh_repairing *repairing, mmh_error *err)
                                     .allocator = repairing->context->allocator,
                                     .write = compare,
                                     .write_context = repairing };
-    uint64_t before = repairing->journal.count;
+    uint64_t before = repairing->differences;
     size_t tail_bytes = MMH_FOOTER_BYTES + (size_t)remains->footer.trailer_bytes;
     mmh_status status = compare(repairing, layout->area_offset, zeros,
                                 (size_t)(layout->front - layout->area_offset), err);
@@ -268,8 +269,8 @@ static mmh_status compare_area(struct mmh_repairing *repairing, mmh_error *err)
                                          remains->generation, err);
     }
     mmh_free(repairing->context->allocator, tail);
-    if (repairing->journal.count > before)
-        repairing->report.mended |= MMH_SPARE_DAMAGED;
+    if (repairing->differences > before)
+        repairing->report.mended |= MMH_TRAILER_DAMAGED;
     return status;
 }
 
@@ -289,7 +290,7 @@ static mmh_status compare_all(struct mmh_repairing *repairing, mmh_error *err)
     if (status == MMH_OK && remains->has_parity && repairing->copies[0].has_layout)
         status = compare_area(repairing, err);
     if (status == MMH_OK && footer->trailer_bytes)
-        status = compare_part(repairing, MMH_SPARE_DAMAGED, footer->trailer, remains->trailer,
+        status = compare_part(repairing, MMH_TRAILER_DAMAGED, footer->trailer, remains->trailer,
                               footer->trailer_bytes, err);
     if (status == MMH_OK)
         status = compare_part(repairing, MMH_SPARE_DAMAGED, trailer_end, remains->footer_bytes,
@@ -486,6 +487,39 @@ static mmh_status repair(struct mmh_repairing *repairing, mmh_error *err)
                               ? "an older one serves, what was added later is gone"
                               : "signatures, recipients or parity of it are gone");
     return status;
+}
+
+mmh_status mmh_repair_assess(struct mmh_assessment *assessment, mmh_context *context,
+                             const char *container, bool chunks_right, mmh_error *err)
+{
+    struct mmh_repairing repairing = {
+        .context = context, .path = container, .dry = true, .chunks_right = chunks_right
+    };
+    mmh_error problem = { 0 };
+    *assessment = (struct mmh_assessment){ .has_parity = false };
+    mmh_status status = open_all(&repairing, &problem);
+    if (status == MMH_OK)
+        status = mmh_repairing_run(&repairing, &problem);
+    if (status == MMH_OK)
+        status = compare_all(&repairing, &problem);
+    assessment->has_parity = repairing.has_mend;
+    if (repairing.parity_wanted)
+        assessment->packet_count = mmh_recovery_packet_count(&repairing.copies[0].layout,
+                                                             MMH_PACKET_PARITY);
+    for (uint64_t n = 0; n < assessment->packet_count; n++)
+        assessment->packets_wrong += repairing.parity_wanted[n];
+    assessment->mended = repairing.report.mended |
+                         (repairing.report.damaged_chunks ? MMH_MENDED_CHUNKS : 0u) |
+                         (assessment->packets_wrong ? MMH_TRAILER_DAMAGED : 0u);
+    if (status == MMH_OK &&
+        mmh_input_bytes(repairing.inputs[0]) != repairing.main->footer.container_bytes)
+        assessment->mended |= MMH_MENDED_FOOTER;
+    assessment->restorable = status == MMH_OK && !repairing.bad_count &&
+                             !repairing.main->trailer_lost;
+    mmh_repairing_release(&repairing);
+    return status == MMH_E_CORRUPT || status == MMH_OK
+             ? MMH_OK
+             : mmh_fail(err, status, "%s", problem.message);
 }
 
 mmh_status mmh_repair(mmh_context *context, const char *container, const mmh_repair_options *given,

@@ -40,13 +40,35 @@ struct mmh_repairing {
     uint8_t *bad_gaps; /* [chunk_count + 1] 1: bytes before a chunk are not zeros */
     uint64_t bad_count, right_count;
 
-    bool dry; /* only to see what could be restored: there is no journal */
+    bool dry;          /* only to see what could be restored: there is no journal */
+    bool chunks_right; /* all of them are known to be */
     struct mmh_journal journal;
+    uint64_t
+        differences; /* between what is there and what should be, but for chunks and parity packets */
 };
 
 /* Look at everything, and mend what can be mended; nothing but the journal is written. */
 mmh_status mmh_repairing_run(struct mmh_repairing *repairing, mmh_error *err);
 void mmh_repairing_release(struct mmh_repairing *repairing);
+
+/* What could be done for a container. */
+struct mmh_assessment {
+    bool has_parity;
+    bool restorable;       /* all of it, by what the container has itself */
+    uint64_t packet_count; /* of parity blocks */
+    uint64_t packets_wrong;
+    unsigned mended; /* MMH_MENDED_... that a repair would tell */
+};
+
+/*
+ * See what a repair could do, and do nothing.
+ *
+ *   chunks_right  all chunks are known to be right: they are not read
+ *
+ * A container of which too little is left is no failure.
+ */
+mmh_status mmh_repair_assess(struct mmh_assessment *assessment, mmh_context *context,
+                             const char *container, bool chunks_right, mmh_error *err);
 
 /* mmh_container_read_at of the container as far as it is known: context a struct mmh_repairing. */
 mmh_status mmh_repairing_read(void *repairing, void *dst, uint64_t offset, size_t bytes,

@@ -310,7 +310,8 @@ static mmh_status look_at_chunks(struct mmh_repairing *repairing, mmh_error *err
     if (!repairing->bad || !repairing->bad_gaps || !look.runs)
         status = mmh_fail(err, MMH_E_MEMORY, "no memory to check %" PRIu64 " chunks",
                           index->chunk_count);
-    for (uint64_t i = 0; i < index->chunk_count && status == MMH_OK; i++) {
+    for (uint64_t i = 0; i < index->chunk_count && status == MMH_OK && !repairing->chunks_right;
+         i++) {
         const struct mmh_chunk_entry *chunk = &index->chunks[i];
         gap_bounds(repairing, i, &gap_begin, &gap_end);
         if (!i || gap_end - gap_begin > GAP_MAX ||
@@ -490,7 +491,7 @@ static mmh_status mend_stripes(struct mmh_repairing *repairing, mmh_error *err)
     mmh_status status = needed ? MMH_OK : mmh_fail(err, MMH_E_MEMORY, "no memory to mend stripes");
     for (uint64_t j = 0; j < repairing->block_count && status == MMH_OK; j++)
         needed[j % stripes] |= mend->states[j] != MMH_BLOCK_RIGHT;
-    for (uint64_t n = 0; n < packets && repairing->parity_wanted && status == MMH_OK; n++)
+    for (uint64_t n = 0; n < packets && mend->parity_wanted && status == MMH_OK; n++)
         needed[n % stripes] |= repairing->parity_wanted[n] == 1;
     for (uint32_t first = 0; first < stripes && status == MMH_OK;) {
         uint32_t count = 0;
@@ -652,7 +653,8 @@ static mmh_status want_packets(struct mmh_repairing *repairing, mmh_error *err)
                                                1);
     if (!repairing->parity_wanted)
         return mmh_fail(err, MMH_E_MEMORY, "no memory to check parity");
-    repairing->mend.parity_wanted = repairing->parity_wanted;
+    if (!repairing->dry)
+        repairing->mend.parity_wanted = repairing->parity_wanted;
     return mmh_pool_run(repairing->context->pool,
                         (size_t)mmh_divide_up(look.count, PACKETS_AT_ONCE), look_at_packets, &look,
                         err);

@@ -8,6 +8,7 @@
 
 #include "base/bits.h"
 #include "engine/layers.h"
+#include "engine/repair.h"
 #include "engine/restore.h"
 
 /* What is wrong with a chunk that is damaged. */
@@ -222,19 +223,40 @@ static void layers_of_content(struct mmh_layers *layers, const struct mmh_restor
                        restoring->digests_wrong ? "files are not what was packed" : "");
 }
 
+/* Look at parity, and whether a repair could undo what was found: `status` so far. Opening may have
+ * failed. */
+static mmh_status layer_of_parity(struct mmh_assessment *assessment, struct mmh_layers *layers,
+                                  mmh_context *context, const char *container, mmh_status status,
+                                  mmh_error *err)
+{
+    mmh_status assessed = mmh_repair_assess(assessment, context, container, status == MMH_OK, err);
+    if (assessed != MMH_OK)
+        return assessed;
+    if (!assessment->has_parity)
+        mmh_layers_set(layers, MMH_LAYER_PARITY, MMH_LAYER_ABSENT, 0, "%s", "");
+    else if (assessment->packets_wrong)
+        mmh_layers_set(layers, MMH_LAYER_PARITY, MMH_LAYER_WRONG, assessment->packet_count,
+                       "%" PRIu64 " packets are damaged", assessment->packets_wrong);
+    else
+        mmh_layers_set(layers, MMH_LAYER_PARITY, MMH_LAYER_RIGHT, assessment->packet_count, "%s",
+                       status == MMH_OK         ? ""
+                       : assessment->restorable ? "it restores all that is damaged"
+                                                : "it is used up");
+    return MMH_OK;
+}
+
 /* ---- the call ---- */
 
 /* What unpack would have mended is damage all the same. */
-static mmh_status tell_mended(const mmh_reader *reader, const char *container, mmh_error *err)
+static mmh_status tell_mended(unsigned mended, const char *container, mmh_error *err)
 {
-    unsigned mended = reader->container.mended;
-    return mmh_fail(err, MMH_E_CORRUPT, "%s: damaged, and can be restored:%s%s%s%s%s%s", container,
-                    mended & MMH_MENDED_HEADER ? " header" : "",
-                    mended & MMH_MENDED_INDEX ? " index" : "",
-                    mended & MMH_MENDED_FOOTER ? " footer" : "",
-                    mended & MMH_SPARE_DAMAGED ? " spare copy" : "",
-                    mended & MMH_PADDING_DAMAGED ? " padding" : "",
-                    mended & MMH_TRAILER_DAMAGED ? " trailer" : "");
+    return mmh_fail(
+        err, MMH_E_CORRUPT, "%s: damaged, and can be restored:%s%s%s%s%s%s%s", container,
+        mended & MMH_MENDED_CHUNKS ? " chunks" : "", mended & MMH_MENDED_HEADER ? " header" : "",
+        mended & MMH_MENDED_INDEX ? " index" : "", mended & MMH_MENDED_FOOTER ? " footer" : "",
+        mended & MMH_SPARE_DAMAGED ? " spare copy" : "",
+        mended & MMH_PADDING_DAMAGED ? " padding" : "",
+        mended & MMH_TRAILER_DAMAGED ? " trailer" : "");
 }
 
 static mmh_status verify_content(struct mmh_restoring *restoring, mmh_error *err)
@@ -268,12 +290,22 @@ mmh_status mmh_verify(mmh_context *context, const char *container, const mmh_ver
     mmh_layers_init(&layers);
     status = mmh_reader_open_as(context, container, &opening, &reader, &problem);
     if (status != MMH_OK) {
-        if (status == MMH_E_CORRUPT || status == MMH_E_UNTRUSTED || status == MMH_E_KEY) {
+        struct mmh_assessment assessment = { .restorable = false };
+        mmh_unpack_report done = { 0 };
+        if (status == MMH_E_CORRUPT || status == MMH_E_UNTRUSTED || status == MMH_E_KEY)
             layers_of_failure(&layers, &opening, &problem);
+        if (status == MMH_E_CORRUPT &&
+            layer_of_parity(&assessment, &layers, context, container, status, err) != MMH_OK)
+            return MMH_E_MEMORY;
+        if (status == MMH_E_CORRUPT || status == MMH_E_UNTRUSTED || status == MMH_E_KEY)
             mmh_layers_tell(&layers, options.layer, options.layer_user);
-        }
-        return mmh_fail(err, status, "%s", problem.message);
+        if (!assessment.restorable)
+            return mmh_fail(err, status, "%s", problem.message);
+        done.mended = assessment.mended;
+        mmh_report_copy(report, &done, sizeof done);
+        return tell_mended(done.mended, container, err);
     }
+    reader->never_mends = true;
     struct mmh_damages damages = { .reader = reader,
                                    .tell = options.damage,
                                    .user = options.damage_user };
@@ -291,14 +323,30 @@ mmh_status mmh_verify(mmh_context *context, const char *container, const mmh_ver
     layers_of_guards(&layers, reader, &opening, decodes);
     layers_of_content(&layers, &restoring, status == MMH_OK, decodes);
     status = mmh_damages_end(&damages, status, &problem);
-    if (status != MMH_OK)
-        status = mmh_fail(err, status, "%s", problem.message);
-    if (status == MMH_E_CORRUPT) /* chunks have no second copy, whatever else could be mended */
+    struct mmh_assessment assessment = { .restorable = false };
+    bool has_area = reader->container.footer.trailer >
+                    reader->container.index_offset + reader->container.index_bytes;
+    if ((status == MMH_OK || status == MMH_E_CORRUPT) && has_area) {
+        mmh_error other = { 0 };
+        mmh_status assessed = layer_of_parity(&assessment, &layers, context, container, status,
+                                              &other);
+        if (assessed != MMH_OK) {
+            status = assessed;
+            problem = other;
+        }
+    }
+    if (assessment.restorable)
+        reader->container.mended |= assessment.mended;
+    else if (status ==
+             MMH_E_CORRUPT) /* chunks have no second copy, whatever else could be mended */
         reader->container.mended = 0;
+    bool restorable = reader->container.mended && (status == MMH_OK || assessment.restorable);
+    if (status != MMH_OK && !restorable)
+        status = mmh_fail(err, status, "%s", problem.message);
     /* Verify never mends: what unpack would have mended is damage all the same. */
     mmh_restore_report(report, &restoring, begin, 0);
-    if (status == MMH_OK && reader->container.mended)
-        status = tell_mended(reader, container, err);
+    if (restorable)
+        status = tell_mended(reader->container.mended, container, err);
     if (status == MMH_OK && reader->container.locked && !options.quick)
         status = mmh_fail(
             err, MMH_E_KEY,
