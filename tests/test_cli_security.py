@@ -6,6 +6,7 @@
 """
 
 import base64
+import hashlib
 import json
 import os
 import shutil
@@ -261,7 +262,7 @@ def test_age_recipients_are_taken(tmp_path):
         mmh("pack", "-f", "-r", recipient, "m", cwd=tmp_path, code=OK)
         info = mmh("info", "--json", "m.mmh", cwd=tmp_path, code=OK).json()
         assert info["locked"] and [one["algorithm"] for one in info["encryption"]["recipients"]] == ["x25519"]
-    result = mmh("pack", "-f", "-r", "age1nonsense", "m", cwd=tmp_path, code=KEY)
+    mmh("pack", "-f", "-r", "age1nonsense", "m", cwd=tmp_path, code=KEY)
     result = mmh("pack", "-f", "-r", "nobody", "m", cwd=tmp_path, environment={"MMH_TRUST": str(tmp_path / "t")})
     assert result.code == USAGE and "mmh keys list" in result.err, result
 
@@ -536,7 +537,7 @@ def test_the_trust_store(tmp_path):
         mmh("sign", "--remove", f"--counter={counter}", "--key=bob.key", packed, cwd=tmp_path, code=OK)
         for arguments in (["--trusted"], ["--signer=bob.pub"]):
             assert verify(*arguments) == OK and verify(*arguments, "--require=newest") == code, counter
-        result = mmh("ls", "--signer=bob", "--require=newest", packed, cwd=tmp_path, environment=here, code=code)
+        mmh("ls", "--signer=bob", "--require=newest", packed, cwd=tmp_path, environment=here, code=code)
     for arguments, words in (
         (["lst"], 'did you mean "mmh keys list"?'),
         (["add", "x"], "mmh keys add NAME FILE"),
@@ -558,7 +559,7 @@ def test_the_trust_store(tmp_path):
 def test_audit(tmp_path):
     keygen(tmp_path, "old")
     mmh("keygen", "-o", "new", cwd=tmp_path, code=OK)
-    small(tmp_path, "-r", "new.pub", "--sign-with=new.key")
+    data = small(tmp_path, "-r", "new.pub", "--sign-with=new.key")
     put(tmp_path, "o.safetensors", model(2))
     mmh("pack", "-r", "old.pub", "--sign-with=old.key", "o.safetensors", cwd=tmp_path, code=OK)
     found = {}
@@ -575,10 +576,16 @@ def test_audit(tmp_path):
     assert "does not meet the profile cnsa2" in result.err and "NO" in result.out
     result = mmh("audit", "--json", "--profile=cnsa2", "m.safetensors.mmh", cwd=tmp_path, code=UNTRUSTED).json()
     assert [profile["name"] for profile in result["profiles"]] == ["cnsa2"] and result["status"] == "untrusted"
-    mmh("audit", "--cbom=bill.json", "m.safetensors.mmh", cwd=tmp_path, code=OK)
-    bill = json.loads((tmp_path / "bill.json").read_text())
-    assert bill["bomFormat"] == "CycloneDX" and "x-wing" in json.dumps(bill).lower()
-    mmh("audit", "--cbom=bill.json", "m.safetensors.mmh", cwd=tmp_path, code=USAGE)
+    bill = ["audit", "--cbom=bill.json", "m.safetensors.mmh"]
+    assert "are not in the bill" in mmh(*bill, cwd=tmp_path, code=OK).err
+    locked = json.loads((tmp_path / "bill.json").read_text())
+    mmh(*bill, "--key=new.key", cwd=tmp_path, code=USAGE)  # it exists
+    mmh(*bill, "--key=new.key", "-f", cwd=tmp_path, code=OK)
+    opened = json.loads((tmp_path / "bill.json").read_text())
+    for one in (locked, opened):
+        assert one["bomFormat"] == "CycloneDX" and "x-wing" in json.dumps(one).lower()
+    digest = hashlib.sha256(data).hexdigest()
+    assert digest not in json.dumps(locked) and digest in json.dumps(opened)
 
 
 # ---- parity, damage ----

@@ -475,9 +475,12 @@ int mmh_cli_tell_opened(const struct mmh_cli_options *options, mmh_error *err, i
     hide_input_path(err);
     const char *hint = NULL;
     if (exit_code == MMH_EXIT_DAMAGED)
-        hint = "\"mmh unpack\" restores every byte; pack it anew from that";
+        hint = "\"mmh repair\" restores it; \"mmh unpack\" gives back every byte as well";
     else if (exit_code == MMH_EXIT_LOST)
-        hint = "fetch or copy it again: the rest cannot restore what is damaged";
+        hint = options->verb == MMH_VERB_REPAIR
+                 ? "--source=PATH: another copy of it, damaged too, or what was packed"
+                 : "fetch or copy it again, or \"mmh repair --source=COPY\" from what is left "
+                   "elsewhere";
     else if (exit_code == MMH_EXIT_UNSUPPORTED)
         hint = strstr(err->message, "draft") && !strstr(err->message, "element")
                  ? "the mmh that wrote it unpacks it; drafts of the format are not kept readable"

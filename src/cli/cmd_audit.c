@@ -128,6 +128,15 @@ static int audit_one(const struct mmh_cli_options *options, mmh_context *context
                                 .signature_file = options->signature_file,
                                 .hash_files = options->cbom != NULL };
     mmh_status status = mmh_audit_create(&audit, context, path, &given, &err);
+    if (status == MMH_E_KEY && given.hash_files && !keyring->opener_count) {
+        given.hash_files = false;
+        status = mmh_audit_create(&audit, context, path, &given, &err);
+        if (status == MMH_OK) {
+            err = (mmh_error){ 0 };
+            mmh_message_note("the files of %s are not in the bill: that takes a --key",
+                             mmh_cli_shown(shown));
+        }
+    }
     mmh_bar_end();
     if (status != MMH_OK)
         return mmh_cli_fail_container(options, shown, &err, mmh_exit_of(status));

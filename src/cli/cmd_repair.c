@@ -13,8 +13,6 @@ static void write_json(const struct mmh_cli_options *options, const char *contai
                        const char *output, const mmh_repair_report *report,
                        const struct mmh_damage_list *list, const mmh_error *err, int code)
 {
-    const mmh_unpack_report lost = { .damaged_chunks = report->damaged_chunks -
-                                                       report->restored_chunks };
     struct mmh_json_out out;
     mmh_cli_json_begin(&out, options, container, err->status, code);
     if (err->status != MMH_OK)
@@ -33,7 +31,7 @@ static void write_json(const struct mmh_cli_options *options, const char *contai
     mmh_json_out_end(&out);
     mmh_json_out_u64(&out, "bytes_written", report->bytes_written);
     mmh_json_out_bool(&out, "replayed", report->replayed);
-    mmh_cli_damage_json(&out, list, &lost);
+    mmh_cli_damage_json(&out, list, NULL);
     mmh_json_out_object(&out, "ns");
     mmh_json_out_u64(&out, "wall", report->wall_ns);
     mmh_json_out_end(&out);

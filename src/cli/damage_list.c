@@ -99,10 +99,13 @@ void mmh_cli_damage_tell(const struct mmh_cli_options *options, const struct mmh
 {
     size_t ranges = 0, next;
     struct mmh_human chunks = mmh_human_things(report->damaged_chunks, "chunk", "chunks");
-    mmh_message_note("  damaged%s: %s, %s of %s", whole ? "" : " as far as was looked at",
-                     report->damaged_chunks ? chunks.text : "other content than was packed",
-                     mmh_human_bytes(report->damaged_bytes).text,
-                     mmh_human_bytes(report->original_bytes).text);
+    char *bytes = report->original_bytes /* else nothing is known of files: there is no key */
+                    ? mmh_cli_format(", %s of %s", mmh_human_bytes(report->damaged_bytes).text,
+                                     mmh_human_bytes(report->original_bytes).text)
+                    : mmh_cli_format("%s", "");
+    mmh_message_note("  damaged%s: %s%s", whole ? "" : " as far as was looked at",
+                     report->damaged_chunks ? chunks.text : "other content than was packed", bytes);
+    free(bytes);
     for (size_t i = 0; i < list->count; i = next) {
         for (next = i + 1; next < list->count && list->entries[next].tensor;)
             next++;
@@ -121,8 +124,10 @@ void mmh_cli_damage_tell(const struct mmh_cli_options *options, const struct mmh
 void mmh_cli_damage_json(struct mmh_json_out *out, const struct mmh_damage_list *list,
                          const mmh_unpack_report *report)
 {
-    mmh_json_out_u64(out, "damaged_chunks", report->damaged_chunks);
-    mmh_json_out_u64(out, "damaged_bytes", report->damaged_bytes);
+    if (report) {
+        mmh_json_out_u64(out, "damaged_chunks", report->damaged_chunks);
+        mmh_json_out_u64(out, "damaged_bytes", report->damaged_bytes);
+    }
     mmh_json_out_array(out, "damage");
     for (size_t i = 0; i < list->count;) {
         const struct mmh_damage_entry *range = &list->entries[i++];

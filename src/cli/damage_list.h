@@ -31,7 +31,7 @@ void mmh_cli_damage_release(struct mmh_damage_list *list);
 /* How much it is, and where; with -v all of it. whole: all was looked at. */
 void mmh_cli_damage_tell(const struct mmh_cli_options *options, const struct mmh_damage_list *list,
                          const mmh_unpack_report *report, bool whole);
-/* "damaged_chunks", "damaged_bytes", "damage", "damage_cut". */
+/* "damaged_chunks", "damaged_bytes" (report NULL: not these), "damage", "damage_cut". */
 void mmh_cli_damage_json(struct mmh_json_out *out, const struct mmh_damage_list *list,
                          const mmh_unpack_report *report);
 
