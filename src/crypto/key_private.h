@@ -21,6 +21,9 @@ bool mmh_component_is(const EVP_PKEY *key, const char *component);
 mmh_status mmh_component_generate(EVP_PKEY **key, const char *component, unsigned rsa_bits,
                                   mmh_error *err);
 
+/* The key that FIPS 203 or 204 makes of a seed, of ML-KEM or ML-DSA; NULL: it is none. */
+EVP_PKEY *mmh_component_of_seed(const char *component, const uint8_t *seed, size_t bytes);
+
 /*
  * Sign and verify with one component.
  *

@@ -156,7 +156,8 @@ mmh_status mmh_composite_secret(uint8_t *encoded, size_t *bytes, const struct mm
                                                 MMH_ML_DSA_SEED_BYTES, &first) == 1 &&
                 first == MMH_ML_DSA_SEED_BYTES;
     if (done && is_ed25519(key->signature))
-        done = EVP_PKEY_get_raw_private_key(key->second, encoded + first, &second) == 1;
+        done = EVP_PKEY_get_octet_string_param(key->second, OSSL_PKEY_PARAM_PRIV_KEY,
+                                               encoded + first, second, &second) == 1;
     else if (done)
         done = (second = ec_secret(encoded + first, second, key->second)) > 0;
     ERR_pop_to_mark();
@@ -203,15 +204,7 @@ bool mmh_composite_read(EVP_PKEY **first, EVP_PKEY **second, const struct mmh_si
     size_t rest_bytes = bytes - first_bytes;
     ERR_set_mark();
     if (secret) {
-        OSSL_PARAM params[] = {
-            OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_ML_DSA_SEED,
-                                              (void *)(uintptr_t)encoded, first_bytes),
-            OSSL_PARAM_construct_end(),
-        };
-        EVP_PKEY_CTX *context = EVP_PKEY_CTX_new_from_name(NULL, signature->first, NULL);
-        if (context && EVP_PKEY_fromdata_init(context) == 1)
-            (void)EVP_PKEY_fromdata(context, first, EVP_PKEY_KEYPAIR, params);
-        EVP_PKEY_CTX_free(context);
+        *first = mmh_component_of_seed(signature->first, encoded, first_bytes);
         *second = is_ed25519(signature) ? EVP_PKEY_new_raw_private_key_ex(NULL, signature->second,
                                                                           NULL, rest, rest_bytes)
                                         : ec_secret_read(rest, rest_bytes);
