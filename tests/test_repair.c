@@ -131,7 +131,8 @@ static void subject_make(struct subject *subject, size_t bytes, unsigned parity,
         fail_msg("%s", err.message);
     subject->data = read_file(at("pristine.mmh"), &subject->bytes);
     assert_non_null(subject->data);
-    subject_parse(subject);
+    if (parity)
+        subject_parse(subject);
 }
 
 static void subject_release(struct subject *subject)
@@ -310,6 +311,7 @@ static void explain(const struct subject *subject, const struct damaged *damaged
 }
 
 static uint64_t promised_count, beyond_count, beyond_restored;
+static unsigned both_count, both_restored;
 
 static void assert_repaired(const struct subject *subject, const struct damaged *damaged)
 {
@@ -422,6 +424,192 @@ static void test_any_one_burst_of_the_promised_length_is_made_good(void **state)
     }
 }
 
+/* ---- interruptions ---- */
+
+/* A container with damage that is made good by parity, in data, area and tail. */
+static void hurt_everywhere(struct damaged *damaged, const struct subject *subject)
+{
+    damaged_begin(damaged, subject);
+    burst(damaged, subject->block_bytes + 8, subject->block_bytes / 2);
+    flip_bits(damaged, subject->trailer, subject->trailer_end, 1);
+    flip_bits(damaged, subject->bytes - 256, subject->bytes, 1);
+    flip_bits(damaged, subject->packets[subject->packet_count / 2].at,
+              subject->packets[subject->packet_count / 2].at + 200, 1);
+    damaged->bytes -= 100;
+    assert_true(is_promised(subject, damaged));
+}
+
+/* Whatever write of a repair in place is the last, the next repair completes it. */
+static void test_a_repair_that_was_interrupted_is_completed(void **state)
+{
+    (void)state;
+    struct subject *subject = malloc(sizeof *subject);
+    struct damaged damaged;
+    assert_non_null(subject);
+    subject_make(subject, 20000, 1000, false);
+    hurt_everywhere(&damaged, subject);
+    unsigned completed = 0, replayed = 0;
+    for (uint64_t nth = 1; !completed; nth++) {
+        mmh_repair_report report = { .struct_size = sizeof report };
+        mmh_error err = { 0 };
+        write_file(at("hurt.mmh"), damaged.data, damaged.bytes);
+        mmh_io_fail_after(nth);
+        mmh_status status = mmh_repair(context, at("hurt.mmh"), NULL, &report, &err);
+        bool reached = mmh_io_fail_after(0) < 2;
+        completed = status == MMH_OK;
+        assert_true(completed || reached);
+        assert_int_equal(status, err.status);
+        bool journal = access(at("hurt.mmh-journal"), F_OK) == 0;
+        /* Nothing was written before the journal was complete. */
+        if (!journal && !completed && !file_is(at("hurt.mmh"), subject->data, subject->bytes))
+            assert_true(file_is(at("hurt.mmh"), damaged.data, damaged.bytes));
+        report = (mmh_repair_report){ .struct_size = sizeof report };
+        memset(&err, 0, sizeof err);
+        status = mmh_repair(context, at("hurt.mmh"), NULL, &report, &err);
+        if (status != MMH_OK)
+            fail_msg("after failure %llu: %s", (unsigned long long)nth, err.message);
+        assert_int_equal(report.replayed, journal);
+        assert_true(file_is(at("hurt.mmh"), subject->data, subject->bytes));
+        assert_int_not_equal(access(at("hurt.mmh-journal"), F_OK), 0);
+        replayed += report.replayed;
+    }
+    assert_true(replayed > 3);
+    free(damaged.data);
+    subject_release(subject);
+    free(subject);
+}
+
+/* A journal that lies beside another container is not written to it. */
+static void test_a_journal_of_another_container_is_refused(void **state)
+{
+    (void)state;
+    struct subject *one = malloc(sizeof *one), *other = malloc(sizeof *other);
+    struct damaged damaged;
+    assert_true(one && other);
+    subject_make(one, 3000, 1000, false);
+    subject_make(other, 4000, 1000, false);
+    hurt_everywhere(&damaged, one);
+    bool found = false;
+    for (uint64_t nth = 1; !found && nth < 1000; nth++) {
+        write_file(at("hurt.mmh"), damaged.data, damaged.bytes);
+        mmh_io_fail_after(nth);
+        (void)mmh_repair(context, at("hurt.mmh"), NULL, NULL, NULL);
+        mmh_io_fail_after(0);
+        found = access(at("hurt.mmh-journal"), F_OK) == 0;
+    }
+    assert_true(found);
+    write_file(at("hurt.mmh"), other->data, other->bytes);
+    assert_int_equal(mmh_repair(context, at("hurt.mmh"), NULL, NULL, NULL), MMH_E_USAGE);
+    assert_true(file_is(at("hurt.mmh"), other->data, other->bytes));
+    /* Nor is a damaged one. */
+    write_file(at("hurt.mmh"), damaged.data, damaged.bytes);
+    size_t bytes = 0;
+    uint8_t *journal = read_file(at("hurt.mmh-journal"), &bytes);
+    for (size_t i = 0; i < bytes; i += 1 + bytes / 200) {
+        journal[i] ^= 0x40;
+        write_file(at("hurt.mmh-journal"), journal, bytes);
+        mmh_status status = mmh_repair(context, at("hurt.mmh"), NULL, NULL, NULL);
+        if (status == MMH_OK) { /* padding */
+            assert_true(file_is(at("hurt.mmh"), one->data, one->bytes));
+            write_file(at("hurt.mmh"), damaged.data, damaged.bytes);
+        } else {
+            assert_true(file_is(at("hurt.mmh"), damaged.data, damaged.bytes));
+        }
+        journal[i] ^= 0x40;
+    }
+    remove(at("hurt.mmh-journal"));
+    free(journal);
+    free(damaged.data);
+    subject_release(one);
+    subject_release(other);
+    free(one);
+    free(other);
+}
+
+static void test_a_repair_without_memory_says_so_and_leaks_nothing(void **state)
+{
+    (void)state;
+    struct subject *subject = malloc(sizeof *subject);
+    struct damaged damaged;
+    mmh_context *counted;
+    mmh_context_options options = { .struct_size = sizeof options,
+                                    .threads = 1,
+                                    .allocator = &counting };
+    assert_non_null(subject);
+    subject_make(subject, 20000, 1000, false);
+    hurt_everywhere(&damaged, subject);
+    size_t before = allocated;
+    for (size_t n = 0, done = 0; !done; n++) {
+        mmh_error err = { 0 };
+        assert_int_equal(mmh_context_create(&counted, &options, NULL), MMH_OK);
+        write_file(at("hurt.mmh"), damaged.data, damaged.bytes);
+        allocations_left = n;
+        mmh_status status = mmh_repair(counted, at("hurt.mmh"), NULL, NULL, &err);
+        done = allocations_left != 0;
+        allocations_left = SIZE_MAX;
+        if (status != MMH_OK)
+            assert_int_equal(status, MMH_E_MEMORY);
+        assert_int_equal(status, err.status);
+        mmh_context_destroy(counted);
+        assert_int_equal(allocated, before);
+        if (access(at("hurt.mmh-journal"), F_OK) == 0)
+            assert_int_equal(mmh_repair(context, at("hurt.mmh"), NULL, NULL, NULL), MMH_OK);
+        if (status == MMH_OK)
+            assert_true(file_is(at("hurt.mmh"), subject->data, subject->bytes));
+    }
+    free(damaged.data);
+    subject_release(subject);
+    free(subject);
+}
+
+/* ---- other sources ---- */
+
+/* Two copies, each damaged beyond its own parity, and never at the same place. */
+static void test_two_damaged_copies_make_one_whole(void **state)
+{
+    (void)state;
+    static const size_t sizes[] = { 2000, 60000, 500000 };
+    for (size_t s = 0; s < MMH_COUNT_OF(sizes); s++)
+        for (unsigned round = 0; round < 40; round++) {
+            struct subject *subject = malloc(sizeof *subject);
+            struct damaged one, two;
+            assert_non_null(subject);
+            subject_make(subject, sizes[s], round % 4 ? 500 : 0, false);
+            damaged_begin(&one, subject);
+            damaged_begin(&two, subject);
+            for (size_t at_byte = 0;
+                 at_byte < subject->bytes;) { /* stretches of one or the other */
+                size_t bytes = 1 + random_below(subject->bytes / 6);
+                burst(random32() & 1 ? &one : &two, at_byte, bytes);
+                at_byte += bytes;
+            }
+            /* Their footers: someone must know what it was. */
+            memcpy(one.data + subject->bytes - 256, subject->data + subject->bytes - 256, 256);
+            if (round % 4)
+                memcpy(one.data + subject->trailer, subject->data + subject->trailer,
+                       subject->trailer_end - subject->trailer);
+            write_file(at("hurt.mmh"), one.data, one.bytes);
+            write_file(at("other.mmh"), two.data, two.bytes);
+            const char *sources[] = { at("other.mmh") };
+            mmh_repair_options options = { .struct_size = sizeof options,
+                                           .sources = sources,
+                                           .source_count = 1 };
+            mmh_error err = { 0 };
+            mmh_status status = mmh_repair(context, at("hurt.mmh"), &options, NULL, &err);
+            bool pristine = file_is(at("hurt.mmh"), subject->data, subject->bytes);
+            if ((status == MMH_OK) != pristine)
+                fail_msg("status %d, pristine %d: %s", (int)status, pristine, err.message);
+            both_count++;
+            both_restored += pristine;
+            free(one.data);
+            free(two.data);
+            subject_release(subject);
+            free(subject);
+        }
+    printf("%u of %u pairs of damaged copies made one that is whole\n", both_restored, both_count);
+    assert_true(both_restored > both_count / 10);
+}
+
 static int group_begin(void **state)
 {
     mmh_context_options options = { .struct_size = sizeof options, .threads = 1 };
@@ -439,6 +627,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_repair_keeps_its_promise),
         cmocka_unit_test(test_any_one_burst_of_the_promised_length_is_made_good),
+        cmocka_unit_test(test_a_repair_that_was_interrupted_is_completed),
+        cmocka_unit_test(test_a_journal_of_another_container_is_refused),
+        cmocka_unit_test(test_a_repair_without_memory_says_so_and_leaks_nothing),
+        cmocka_unit_test(test_two_damaged_copies_make_one_whole),
     };
     return cmocka_run_group_tests(tests, group_begin, group_end);
 }

@@ -14,13 +14,17 @@
 #define JOURNAL_MAGIC "MMHJRNL\n"
 #define JOURNAL_ENDING "-journal"
 
-enum { HEAD_BYTES = 128, RECORD_HEAD_BYTES = 24, RECORD_MAX = 1 << 24, ALIGNMENT = 8 };
-
-struct record {
-    uint64_t offset;
-    uint32_t bytes, crc;
-    bool is_void;
+enum {
+    HEAD_BYTES = 128,
+    RECORD_HEAD_BYTES = 24,
+    CHECKED_AT = 8, /* of a record: what its CRC is of */
+    RECORD_MAX = 1 << 20,
+    ALIGNMENT = 8
 };
+
+/* No damage to some bits makes one of the other. */
+#define RECORD_VALID UINT32_C(0x64696c76)
+#define RECORD_VOID UINT32_C(0x9b969389)
 
 static char *journal_path(const char *container, const mmh_allocator *allocator, mmh_error *err)
 {
@@ -44,8 +48,9 @@ mmh_status mmh_journal_create(struct mmh_journal *journal, const char *container
                                      .position = HEAD_BYTES };
     memcpy(journal->root, root, sizeof journal->root);
     journal->path = journal_path(container, allocator, err);
-    if (!journal->path)
-        return MMH_E_MEMORY;
+    journal->record = mmh_alloc(allocator, 0, RECORD_HEAD_BYTES + RECORD_MAX + ALIGNMENT);
+    if (!journal->path || !journal->record)
+        return mmh_fail(err, MMH_E_MEMORY, "no memory for a journal");
     mmh_status status = mmh_output_create(&journal->output, journal->path, NULL, allocator, err);
     return status == MMH_OK ? mmh_output_append(journal->output, zeros, sizeof zeros, err) : status;
 }
@@ -53,6 +58,7 @@ mmh_status mmh_journal_create(struct mmh_journal *journal, const char *container
 void mmh_journal_release(struct mmh_journal *journal)
 {
     mmh_output_close(journal->output);
+    mmh_free(journal->allocator, journal->record);
     mmh_free(journal->allocator, journal->path);
     *journal = (struct mmh_journal){ .allocator = journal->allocator };
 }
@@ -60,24 +66,24 @@ void mmh_journal_release(struct mmh_journal *journal)
 mmh_status mmh_journal_add(struct mmh_journal *journal, uint64_t offset, const void *data,
                            size_t bytes, uint64_t *data_at, mmh_error *err)
 {
+    uint8_t *record = journal->record;
     for (size_t at = 0; at < bytes;) {
-        uint8_t head[RECORD_HEAD_BYTES] = { 0 };
         size_t part = MMH_MIN(bytes - at, (size_t)RECORD_MAX);
-        size_t padding = (size_t)mmh_round_up(part, ALIGNMENT) - part;
-        mmh_store64(head, offset + at);
-        mmh_store32(head + 8, (uint32_t)part);
-        mmh_store32(head + 12, 1);
-        mmh_store32(head + 16, mmh_crc32((const uint8_t *)data + at, part));
-        mmh_status status = mmh_output_append(journal->output, head, sizeof head, err);
-        if (status == MMH_OK)
-            status = mmh_output_append(journal->output, (const uint8_t *)data + at, part, err);
-        if (status == MMH_OK && padding)
-            status = mmh_output_append_zeros(journal->output, padding, err);
+        size_t padded = (size_t)mmh_round_up(part, ALIGNMENT);
+        mmh_store32(record + 4, RECORD_VALID);
+        mmh_store64(record + 8, offset + at);
+        mmh_store32(record + 16, (uint32_t)part);
+        mmh_store32(record + 20, 0);
+        memcpy(record + RECORD_HEAD_BYTES, (const uint8_t *)data + at, part);
+        memset(record + RECORD_HEAD_BYTES + part, 0, padded - part);
+        mmh_store32(record, mmh_crc32(record + CHECKED_AT, RECORD_HEAD_BYTES - CHECKED_AT + part));
+        mmh_status status = mmh_output_append(journal->output, record, RECORD_HEAD_BYTES + padded,
+                                              err);
         if (status != MMH_OK)
             return status;
         if (data_at && !at)
             *data_at = journal->position + RECORD_HEAD_BYTES;
-        journal->position += RECORD_HEAD_BYTES + part + padding;
+        journal->position += RECORD_HEAD_BYTES + padded;
         journal->count++;
         journal->data_bytes += part;
         at += part;
@@ -93,9 +99,10 @@ mmh_status mmh_journal_read(const struct mmh_journal *journal, void *dst, uint64
 
 mmh_status mmh_journal_void(struct mmh_journal *journal, uint64_t data_at, mmh_error *err)
 {
-    static const uint8_t zeros[4];
-    return mmh_output_write_at(journal->output, data_at - RECORD_HEAD_BYTES + 12, zeros,
-                               sizeof zeros, err);
+    uint8_t mark[4];
+    mmh_store32(mark, RECORD_VOID);
+    return mmh_output_write_at(journal->output, data_at - RECORD_HEAD_BYTES + 4, mark, sizeof mark,
+                               err);
 }
 
 mmh_status mmh_journal_commit(struct mmh_journal *journal, mmh_error *err)
@@ -114,14 +121,6 @@ mmh_status mmh_journal_commit(struct mmh_journal *journal, mmh_error *err)
 
 /* ---- what is in one ---- */
 
-static void record_read(struct record *record, const uint8_t head[RECORD_HEAD_BYTES])
-{
-    *record = (struct record){ .offset = mmh_load64(head),
-                               .bytes = mmh_load32(head + 8),
-                               .is_void = !mmh_load32(head + 12),
-                               .crc = mmh_load32(head + 16) };
-}
-
 /* Read a journal from the output that it is still written through, or from its file. */
 struct journal_source {
     const mmh_output *output;
@@ -136,43 +135,63 @@ static mmh_status source_read(const struct journal_source *source, void *dst, ui
              : mmh_output_read_at((mmh_output *)(uintptr_t)source->output, dst, offset, bytes, err);
 }
 
-/* Go through `count` records up to `end`: check them, and write them to `output` if it is not NULL. */
-static mmh_status walk(const struct journal_source *source, uint64_t count, uint64_t end,
-                       mmh_output *output, const mmh_allocator *allocator, mmh_error *err)
+/* What a journal is about to do. */
+struct journal_work {
+    struct journal_source source;
+    uint64_t count, end;      /* of its records */
+    uint64_t container_bytes; /* nothing is written beyond */
+    mmh_output *output;       /* NULL: they are only checked */
+};
+
+/* One record at `at`; *bytes: how many it takes. record: [RECORD_HEAD_BYTES + RECORD_MAX] */
+static mmh_status do_record(const struct journal_work *work, uint64_t at, uint8_t *record,
+                            uint64_t *bytes, mmh_error *err)
 {
-    uint8_t head[RECORD_HEAD_BYTES], *data = mmh_alloc(allocator, 0, RECORD_MAX);
-    mmh_status status = data ? MMH_OK : mmh_fail(err, MMH_E_MEMORY, "no memory for a journal");
-    uint64_t at = HEAD_BYTES;
-    for (uint64_t i = 0; i < count && status == MMH_OK; i++) {
-        struct record record = { 0 };
-        bool right = end - at >= RECORD_HEAD_BYTES;
-        if (right)
-            status = source_read(source, head, at, sizeof head, err);
-        if (right && status == MMH_OK) {
-            record_read(&record, head);
-            right = record.bytes <= RECORD_MAX && record.bytes <= end - at - RECORD_HEAD_BYTES &&
-                    record.offset < UINT64_C(1) << 62;
-        }
-        if (right && status == MMH_OK)
-            status = source_read(source, data, at + RECORD_HEAD_BYTES, record.bytes, err);
-        if (status != MMH_OK)
-            break;
-        if (!right || mmh_crc32(data, record.bytes) != record.crc)
-            status = mmh_fail(err, MMH_E_CORRUPT, "record %llu is damaged", (unsigned long long)i);
-        else if (output && !record.is_void)
-            status = mmh_output_write_at(output, record.offset, data, record.bytes, err);
-        at += RECORD_HEAD_BYTES + mmh_round_up(record.bytes, ALIGNMENT);
-        if (at > end) /* the last one's padding */
-            at = end;
-    }
-    mmh_free(allocator, data);
+    mmh_status status;
+    if (work->end - at < RECORD_HEAD_BYTES)
+        return mmh_fail(err, MMH_E_CORRUPT, "it ends too early");
+    status = source_read(&work->source, record, at, RECORD_HEAD_BYTES, err);
+    if (status != MMH_OK)
+        return status;
+    uint64_t offset = mmh_load64(record + 8);
+    uint32_t length = mmh_load32(record + 16), mark = mmh_load32(record + 4);
+    *bytes = RECORD_HEAD_BYTES + mmh_round_up(length, ALIGNMENT);
+    if ((mark != RECORD_VALID && mark != RECORD_VOID) || length > RECORD_MAX ||
+        *bytes > work->end - at || length > work->container_bytes ||
+        offset > work->container_bytes - length)
+        return mmh_fail(err, MMH_E_CORRUPT, "a record is damaged");
+    status = source_read(&work->source, record + RECORD_HEAD_BYTES, at + RECORD_HEAD_BYTES, length,
+                         err);
+    if (status != MMH_OK)
+        return status;
+    if (mmh_crc32(record + CHECKED_AT, RECORD_HEAD_BYTES - CHECKED_AT + length) !=
+        mmh_load32(record))
+        return mmh_fail(err, MMH_E_CORRUPT, "a record is damaged");
+    if (!work->output || mark == RECORD_VOID)
+        return MMH_OK;
+    return mmh_output_write_at(work->output, offset, record + RECORD_HEAD_BYTES, length, err);
+}
+
+static mmh_status do_records(const struct journal_work *work, const mmh_allocator *allocator,
+                             mmh_error *err)
+{
+    uint8_t *record = mmh_alloc(allocator, 0, RECORD_HEAD_BYTES + RECORD_MAX);
+    mmh_status status = record ? MMH_OK : mmh_fail(err, MMH_E_MEMORY, "no memory for a journal");
+    uint64_t at = HEAD_BYTES, bytes = 0;
+    for (uint64_t i = 0; i < work->count && status == MMH_OK; i++, at += bytes)
+        status = do_record(work, at, record, &bytes, err);
+    mmh_free(allocator, record);
     return status;
 }
 
 mmh_status mmh_journal_apply(const struct mmh_journal *journal, mmh_output *output, mmh_error *err)
 {
-    struct journal_source source = { .output = journal->output };
-    return walk(&source, journal->count, journal->position, output, journal->allocator, err);
+    const struct journal_work work = { .source = { .output = journal->output },
+                                       .count = journal->count,
+                                       .end = journal->position,
+                                       .container_bytes = journal->size_after,
+                                       .output = output };
+    return do_records(&work, journal->allocator, err);
 }
 
 /* ---- replaying ---- */
@@ -215,30 +234,31 @@ static mmh_status replay(const mmh_input *input, const char *container, const ui
                          const mmh_allocator *allocator, mmh_error *err)
 {
     uint8_t head[HEAD_BYTES];
-    struct journal_source source = { .input = input };
-    mmh_output *output = NULL;
+    struct journal_work work = { .source = { .input = input } };
     uint64_t bytes = mmh_input_bytes(input);
     if (bytes < HEAD_BYTES)
         return mmh_fail(err, MMH_E_CORRUPT, "it has %llu bytes", (unsigned long long)bytes);
     mmh_status status = mmh_input_read(input, head, 0, sizeof head, err);
     if (status != MMH_OK)
         return status;
-    uint64_t count = mmh_load64(head + 56), end = mmh_load64(head + 64);
+    work.container_bytes = mmh_load64(head + 48);
+    work.count = mmh_load64(head + 56);
+    work.end = mmh_load64(head + 64);
     if (memcmp(head, JOURNAL_MAGIC, 8) != 0 || mmh_load32(head + 124) != mmh_crc32(head, 124) ||
-        end < HEAD_BYTES || end > bytes)
+        work.end < HEAD_BYTES || work.end > bytes)
         return mmh_fail(err, MMH_E_CORRUPT, "it is none, or damaged");
     if (root && memcmp(head + 8, root, MMH_JOURNAL_ROOT_BYTES) != 0)
         return mmh_fail(err, MMH_E_USAGE, "it is of another container: move it away");
-    status = walk(&source, count, end, NULL, allocator, err);
+    status = do_records(&work, allocator, err);
     if (status == MMH_OK)
-        status = mmh_output_open_existing(&output, container, allocator, err);
+        status = mmh_output_open_existing(&work.output, container, allocator, err);
     if (status == MMH_OK)
-        status = mmh_output_resize(output, mmh_load64(head + 48), err);
+        status = mmh_output_resize(work.output, work.container_bytes, err);
     if (status == MMH_OK)
-        status = walk(&source, count, end, output, allocator, err);
+        status = do_records(&work, allocator, err);
     if (status == MMH_OK)
-        status = mmh_output_commit(output, err);
-    mmh_output_close(output);
+        status = mmh_output_commit(work.output, err);
+    mmh_output_close(work.output);
     return status;
 }
 

@@ -7,7 +7,8 @@
  * and synced. Whoever finds one writes what it says, again perhaps, and removes it.
  *
  *     head, 128 bytes: magic, root, sizes, count, CRC
- *     records: u64 offset, u32 bytes, u32 1 (0: void), u32 CRC of the data, u32 0, data, padding to 8
+ *     records: u32 CRC of all behind `valid`, u32 valid or void, u64 offset, u32 bytes, u32 0, data,
+ *         padding to 8
  */
 #ifndef MMH_JOURNAL_H
 #define MMH_JOURNAL_H
@@ -21,6 +22,7 @@ struct mmh_journal {
     const mmh_allocator *allocator;
     mmh_output *output;
     char *path;
+    uint8_t *record;   /* one that is being written */
     uint64_t position; /* where the next record goes */
     uint64_t count;    /* records */
     uint64_t data_bytes;
