@@ -1,7 +1,7 @@
 /*
  * What a container makes use of: one feature of docs/format.md a line, for the golden files.
  *
- *   golden_features CONTAINER
+ *   golden_features CONTAINER [KEY]
  *   golden_features             what the tables have: the golden files together must use all of it
  *
  * SPDX-License-Identifier: Apache-2.0
@@ -9,15 +9,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/io.h"
 #include "codec/codec_private.h"
-#include "container/container.h"
+#include "engine/engine.h"
 #include "format/format.h"
-
-static mmh_status read_at(void *context, void *dst, uint64_t offset, size_t bytes, mmh_error *err)
-{
-    return mmh_input_read(context, dst, offset, bytes, err);
-}
 
 static void say_float(const uint8_t *payload, const char *where)
 {
@@ -97,21 +91,17 @@ static void say_model(const uint8_t *payload, size_t bytes, uint64_t elements)
     mmh_model_destroy(model);
 }
 
-/* One chunk's payload, NULL if it cannot be read. For mmh_free. */
-static uint8_t *chunk_payload(mmh_input *input, const struct mmh_chunk_entry *chunk)
+/* One chunk's payload, until the next one is asked for; NULL if it cannot be read. */
+static const uint8_t *chunk_payload(mmh_reader *reader, uint64_t chunk)
 {
-    uint8_t *payload = mmh_alloc(NULL, 64, chunk->bytes + 64);
-    if (payload && mmh_input_read(input, payload, chunk->offset, chunk->bytes, NULL)) {
-        mmh_free(NULL, payload);
-        payload = NULL;
-    }
-    return payload;
+    struct mmh_worker *worker = &reader->context->workers[0];
+    return mmh_reader_fetch(reader, worker, chunk, NULL) ? NULL : worker->stored;
 }
 
-static void say_container(const mmh_container_reader *reader, mmh_input *input)
+static void say_container(mmh_reader *reader)
 {
-    const struct mmh_index *index = &reader->index;
-    printf("hash %s\n", mmh_hash_suite_name(reader->hash_suite));
+    const struct mmh_index *index = &reader->container.index;
+    printf("hash %s\n", mmh_hash_suite_name(reader->container.hash_suite));
     printf("level %u\n", index->level);
     if (index->ref_count > index->chunk_count)
         printf("equal chunks\n");
@@ -124,20 +114,18 @@ static void say_container(const mmh_container_reader *reader, mmh_input *input)
         if (count > 1)
             printf("block of several chunks\n");
         if (block->has_model) {
-            const struct mmh_chunk_entry *chunk = &index->chunks[block->model];
-            uint8_t *payload = chunk_payload(input, chunk);
+            const uint8_t *payload = chunk_payload(reader, block->model);
             if (payload)
-                say_model(payload, chunk->bytes,
+                say_model(payload, mmh_reader_payload_bytes(reader, &index->chunks[block->model]),
                           block->bytes / mmh_dtype_scalar_bytes(block->dtype));
-            mmh_free(NULL, payload);
             printf("codec model\n");
         }
         for (uint64_t c = 0; c < count; c++) {
-            const struct mmh_chunk_entry *chunk = &index->chunks[index->refs[block->first_ref + c]];
-            uint8_t *payload = chunk_payload(input, chunk);
+            uint64_t number = index->refs[block->first_ref + c];
+            const struct mmh_chunk_entry *chunk = &index->chunks[number];
+            const uint8_t *payload = chunk_payload(reader, number);
             if (payload)
-                say_chunk(chunk->codec_id, payload, chunk->bytes);
-            mmh_free(NULL, payload);
+                say_chunk(chunk->codec_id, payload, mmh_reader_payload_bytes(reader, chunk));
         }
     }
     for (uint64_t f = 0; f < index->file_count; f++) {
@@ -167,6 +155,27 @@ static void say_container(const mmh_container_reader *reader, mmh_input *input)
     }
 }
 
+/* What stands in the trailer. */
+static void say_guards(mmh_context *context, const char *container)
+{
+    mmh_security *security;
+    mmh_security_info info = { .struct_size = sizeof info };
+    mmh_recipient_info recipient = { .struct_size = sizeof recipient };
+    mmh_signature_info signature = { .struct_size = sizeof signature };
+    if (mmh_security_open(context, container, NULL, 0, NULL, &security, NULL))
+        return;
+    (void)mmh_security_get(security, &info, NULL);
+    if (info.encrypted)
+        printf("encryption %s\n", info.aead);
+    for (size_t i = 0; !mmh_security_recipient(security, i, &recipient, NULL); i++)
+        printf("recipient %s\n", recipient.algorithm);
+    for (size_t i = 0; !mmh_security_signature(security, i, &signature, NULL); i++)
+        printf("signature %s\n", signature.algorithm);
+    if (info.parity)
+        printf("parity\n");
+    mmh_security_close(security);
+}
+
 static void say_tables(void)
 {
     enum { NUMBERS = 256, LEVELS = 9 }; /* ids are bytes */
@@ -178,6 +187,8 @@ static void say_tables(void)
             printf("format %s\n", mmh_format_name(id));
         if (mmh_hash_suite_available(id))
             printf("hash %s\n", mmh_hash_suite_name(id));
+        if (mmh_aead_name(id))
+            printf("encryption %s\n", mmh_aead_name(id));
         if (mmh_dtype_name(dtype) && dtype != MMH_DTYPE_OPAQUE)
             printf("tensor of %s\n", mmh_dtype_name(dtype));
         if (mmh_dtype_name(dtype) && mmh_dtype_scalar(dtype) == dtype)
@@ -189,29 +200,33 @@ static void say_tables(void)
 
 int main(int argc, char **argv)
 {
-    mmh_input *input;
-    mmh_container_reader reader;
+    mmh_context *context;
+    mmh_reader *reader = NULL;
+    mmh_key *key = NULL;
     mmh_error err = { .status = MMH_OK };
     if (argc == 1) {
         say_tables();
         return 0;
     }
-    if (argc != 2) {
-        fprintf(stderr, "usage: golden_features [CONTAINER]\n");
+    if (argc > 3) {
+        fprintf(stderr, "usage: golden_features [CONTAINER [KEY]]\n");
         return 2;
     }
-    if (mmh_input_open(&input, argv[1], NULL, &err)) {
-        fprintf(stderr, "%s\n", err.message);
-        return 1;
-    }
-    mmh_status status = mmh_container_open(&reader, read_at, input, mmh_input_bytes(input),
-                                           UINT64_C(1) << 30, false, NULL, &err);
+    mmh_status status = mmh_context_create(&context, NULL, &err);
+    if (status == MMH_OK && argc == 3)
+        status = mmh_key_read(&key, argv[2], NULL, NULL, &err);
+    if (status == MMH_OK && key)
+        status = mmh_context_add_key(context, key, &err);
+    if (status == MMH_OK)
+        status = mmh_open(context, argv[1], &reader, &err);
     if (status == MMH_OK) {
-        say_container(&reader, input);
-        mmh_container_close(&reader);
+        say_container(reader);
+        say_guards(context, argv[1]);
     } else {
-        fprintf(stderr, "%s: %s\n", argv[1], err.message);
+        fprintf(stderr, "%s\n", err.message);
     }
-    mmh_input_close(input);
+    mmh_close(reader);
+    mmh_context_destroy(context);
+    mmh_key_destroy(key);
     return status == MMH_OK ? 0 : 1;
 }

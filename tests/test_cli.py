@@ -299,7 +299,7 @@ def test_usage_errors_say_what_helps(tmp_path):
         (["pack", "--dtype=bf61", "m.bin"], 'no element type is called "bf61"', 'did you mean "bf16"?'),
         (["pack", "--dtype=f32", "--shape=3,x", "m.bin"], '"3,x" is no shape', None),
         (["pack", "--shape=3", "m.bin"], "--shape needs --dtype", None),
-        (["pack", "--hash=md5", "m.bin"], 'no hash is called "md5"', "--hash=blake3 or --hash=sha256"),
+        (["pack", "--hash=md5", "m.bin"], 'no hash is called "md5"', "--hash=blake3, --hash=sha256 or --hash=sha384"),
         (["verify"], '"mmh verify" needs a file', "mmh verify X.mmh..."),
         (["verify", "m.bin"], '"m.bin" is no mmh container', '"mmh pack m.bin" makes one of it'),
         (["info", "m.bin"], '"m.bin" is no mmh container', None),
@@ -494,9 +494,14 @@ def test_json_keys_are_stable(tmp_path):
         "followed_links",
         "odd_names",
         "remark_count",
+        "root",
+        "recipients",
+        "signatures",
+        "parity_bytes",
         "ns",
     }
-    assert set(packed["ns"]) == {"read", "plan", "encode", "check", "hash", "write", "sync", "wall"}
+    times = {"read", "plan", "encode", "check", "hash", "write", "sync", "seal", "sign", "parity", "wall"}
+    assert set(packed["ns"]) == times
     assert (packed["verb"], packed["status"], packed["exit"]) == ("pack", "ok", 0)
     verified = mmh("verify", "--json", packed["output"], code=OK).json()
     assert set(verified) == head | sizes | {
@@ -507,11 +512,12 @@ def test_json_keys_are_stable(tmp_path):
         "damaged_bytes",
         "damage",
         "damage_cut",
+        "layers",
         "ns",
     }
     assert (verified["mended"], verified["damaged_chunks"], verified["damage"]) == ([], 0, [])
     unpacked = mmh("unpack", "--json", "-f", packed["output"], code=OK).json()
-    assert set(unpacked) == head | sizes | {"output", "mended", "files", "chunks", "ns"}
+    assert set(unpacked) == head | sizes | {"output", "mended", "mended_chunks", "files", "chunks", "ns"}
     assert unpacked["output"] == str(source)
     info = mmh("info", "--json", packed["output"], code=OK).json()
     assert set(info) == head | sizes | {
@@ -530,6 +536,10 @@ def test_json_keys_are_stable(tmp_path):
         "chunks",
         "by_dtype",
         "by_codec",
+        "locked",
+        "encryption",
+        "signatures",
+        "parity",
     }
     listed = mmh("ls", "--json", packed["output"], code=OK).json()
     assert set(listed) == head | {"files", "tensors"}
@@ -662,7 +672,7 @@ def test_damage_is_told_apart(tmp_path):
     path = put(tmp_path, "header.mmh", spoiled)
     result = mmh("verify", "--json", path, code=DAMAGED)
     assert result.json()["mended"] == ["header"] and result.json()["status"] == "corrupt"
-    assert result.err.splitlines()[1] == 'mmh: hint: "mmh unpack" restores every byte; pack it anew from that'
+    assert result.err.splitlines()[1].startswith('mmh: hint: "mmh repair" restores it; "mmh unpack"')
     result = mmh("unpack", "--json", path, "-o", f"{tmp_path}/a/", code=MENDED)
     assert result.json()["exit"] == MENDED and result.json()["mended"] == ["header"]
     assert result.err.startswith(f"mmh: warning: {path} is damaged (header); everything was restored exactly\n")

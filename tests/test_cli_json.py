@@ -17,11 +17,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parent / "cli"))
 from harness import (
     DAMAGED,
     IO,
+    KEY,
     LOST,
     MENDED,
     OK,
     ROOT,
     UNSUPPORTED,
+    UNTRUSTED,
     USAGE,
     binary,
     floats,
@@ -48,7 +50,7 @@ def closed(node):
     """The schema with no keys but those it names: what is written today is all documented."""
     if isinstance(node, dict):
         node = {key: closed(value) for key, value in node.items()}
-        if node.get("type") == "object" and "properties" in node:
+        if "object" in (node.get("type") or ()) and "properties" in node:
             node["additionalProperties"] = False
     elif isinstance(node, list):
         node = [closed(value) for value in node]
@@ -142,10 +144,52 @@ def outputs(folder):
     run("diff", "--json", "s.safetensors.mmh", "t.safetensors")
     run("diff", "--json", "--exit-code", "s.safetensors.mmh", "in", code=1)
     run("diff", "--json", "s.safetensors", "nothing", code=IO)
+    guarded(folder, run)
     run("help", "--json")
     run("pack", "--rm", "--json", "s.safetensors", "-fo", "s2.mmh")
     run("unpack", "--rm", "--json", "s2.mmh")
     return lines
+
+
+def guarded(folder, run):
+    """The same of keys, and of what they guard."""
+    here = {"MMH_TRUST": str(Path(folder) / "trust")}
+    put(folder, "word", b"a passphrase")
+    run("keygen", "--json", "--algorithm=ecdsa-p256,x25519", "-o", "k")
+    run("keygen", "--json", "--algorithm=rsa-pss", "--rsa-bits=2048", "--passphrase-file=word", "-o", "r")
+    run("keygen", "--json", "--algorithm=rot13", "-o", "no", code=USAGE)
+    run("keys", "--json", "show", "k.pub", "k.key", "nothing", code=IO)
+    run("keys", "--json", "add", "kay", "k.pub", "--expires=2096-02-29", environment=here)
+    run("keys", "--json", "rotate", "k.key", "r.key", "-o", "next", "--passphrase-file=word")
+    run("keys", "--json", "accept", "next", "are", environment=here)
+    run("keys", "--json", "revoke", "are", "lost", environment=here)
+    run("keys", "--json", "list", environment=here)
+    run("pack", "--json", "-r", "k.pub", "--sign-with=k.key", "--parity=5%", "s.safetensors", "-fo", "g.mmh")
+    run("info", "--json", "g.mmh")
+    for key in ("k.key", "nothing"):
+        code = OK if key == "k.key" else IO
+        run("info", "--json", f"--key={key}", "g.mmh", code=code)
+        run("verify", "--json", f"--key={key}", "--signer=k.pub", "g.mmh", code=code)
+        run("sign", "--json", f"--key={key}", "g.mmh", code=code)
+    run("unpack", "--json", "--signer=r.pub", "--key=k.key", "-fo", "back", "g.mmh", code=UNTRUSTED)
+    run("verify", "--json", "--signer=r.pub", "g.mmh", code=UNTRUSTED)
+    run("encrypt", "--json", "--add-recipient=k.pub", "--key=k.key", "g.mmh")
+    run("encrypt", "--json", "-r", "k.pub", "g.mmh", code=USAGE)
+    run("decrypt", "--json", "g.mmh", code=KEY)
+    run("decrypt", "--json", "--key=k.key", "-o", "plain.mmh", "g.mmh")
+    run("audit", "--json", "g.mmh")
+    run("audit", "--json", "--profile=cnsa2", "g.mmh", code=UNTRUSTED)
+    run("audit", "--json", "nothing", code=IO)
+    run("sign", "--json", "--key=k.key", "--bundle=b.json", "s.safetensors")
+    run("verify", "--json", "--signer=k.pub", "--bundle=b.json", "s.safetensors")
+    run("verify", "--json", "--signer=k.pub", "--bundle=b.json", "t.safetensors", code=UNTRUSTED)
+    data = bytearray((Path(folder) / "plain.mmh").read_bytes())
+    data[1000] ^= 1
+    put(folder, "mend.mmh", data)
+    run("repair", "--json", "mend.mmh", code=MENDED)
+    run("repair", "--json", "mend.mmh")
+    run("repair", "--json", "chunk.mmh", code=LOST)
+    run("unpack", "--json", "--skip-damaged", "-fo", "back", "chunk.mmh", code=LOST)
 
 
 def test_every_output_is_as_the_schema_says(tmp_path):
@@ -158,7 +202,8 @@ def test_every_output_is_as_the_schema_says(tmp_path):
         differs = one["verb"] == "diff" and not failed and not one["identical"] and one["exit"] == 1
         assert ("message" in one) == failed and failed == (one["exit"] not in (OK, MENDED) and not differs), one
     seen = {(one["verb"], one["status"] == "ok") for _, one in lines}
-    verbs = {"pack", "unpack", "verify", "info", "ls", "cat", "diff", "bench"}
+    verbs = {"pack", "unpack", "verify", "repair", "info", "ls", "cat", "diff", "bench"}
+    verbs |= {"keygen", "keys", "sign", "encrypt", "decrypt", "audit"}
     assert seen == {(verb, good) for verb in verbs for good in (True, False)} | {("help", True)}
     assert {one["exit"] for _, one in lines} >= {OK, IO, USAGE, DAMAGED, MENDED, LOST, UNSUPPORTED}
     assert {name for _, one in lines for name in one.get("mended", [])} >= {"header", "footer"}
@@ -177,7 +222,13 @@ def test_every_output_is_as_the_schema_says(tmp_path):
         "floor_bytes",
         "letter",
         "value",
+        "optional",
         "choices",
+        "bits",
+        "damage",
+        "damaged_chunks",
+        "damaged_bytes",
+        "damage_cut",
     }
     seen = set()
     for _, one in lines:

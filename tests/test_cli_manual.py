@@ -65,7 +65,7 @@ def test_man_page_has_every_verb_and_option():
         if not line.startswith(".It Fl"):
             continue
         name = re.search(r"-([a-z][a-z-]+)", line)[1]
-        value = re.search(r"Fl -[a-z-]+ Ns = Ns Ar (\S+)", line)
+        value = re.search(r"Fl -[a-z-]+ (?:Ns|Ns Op) = Ns Ar (\S+)", line)
         letter = re.match(r"\.It Fl ([A-Za-z])\b", line)
         takers = after.removeprefix(".Pq ").split(", ") if after.startswith(".Pq ") else []
         described[name] = (letter and letter[1], value and value[1], takers)
@@ -115,7 +115,12 @@ def test_man_page_examples_run(tmp_path):
     (folder / "llama/config.json").write_text("{}")
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/mmh").symlink_to(binary())
-    environment = {**os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "LC_ALL": "C.UTF-8"}
+    environment = {
+        **os.environ,
+        "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}",
+        "LC_ALL": "C.UTF-8",
+        "MMH_TRUST": str(tmp_path / "trust"),
+    }
     run = examples()
     assert len(run) >= 15 and {word for command, _ in run for word in command.split()} >= {
         "pack",
@@ -187,7 +192,7 @@ def offers(complete):
     for words in (["mmh", "-d", "--"], ["mmh", "-dcf", "--"], ["mmh", "-T", "1", "unpack", "--"]):
         assert "--rm" in complete(words) and "--dtype" not in complete(words), words
     assert complete(["mmh", "benchmark", "--no"]) == ["--no-check"]
-    assert complete(["mmh", "pack", "--hash", "s"]) == ["sha256"]
+    assert complete(["mmh", "pack", "--hash", "b"]) == ["blake3"]
     assert set(complete(["mmh", "pack", "--progress", ""])) == {"bar", "json", "none"}
     assert {"bf16", "bool"} <= set(complete(["mmh", "bench", "--dtype", "b"]))
 
@@ -215,8 +220,8 @@ def test_completions_for_bash(tmp_path):
         return [word for word in found if word]
 
     offers(complete)
-    assert complete(["mmh", "pack", "--hash", "=", "s"]) == ["sha256"]  # as bash splits --hash=s
-    assert sorted(complete(["mmh", "pack", "--hash", "="])) == ["blake3", "sha256"]
+    assert complete(["mmh", "pack", "--hash", "=", "b"]) == ["blake3"]  # as bash splits --hash=b
+    assert sorted(complete(["mmh", "pack", "--hash", "="])) == ["blake3", "sha256", "sha384"]
     assert sorted(complete(["mmh", "verify", ""])) == ["a.mmh", "sub"]
     assert sorted(complete(["mmh", "pack", ""])) == ["a.mmh", "b.txt", "sub"]
     assert sorted(complete(["mmh", "-d", "-o", ""])) == ["a.mmh", "b.txt", "sub"]
@@ -245,7 +250,7 @@ def test_completions_for_fish(tmp_path):
         return [line.split("\t")[0] for line in result.stdout.splitlines()]
 
     offers(complete)
-    assert complete(["mmh", "pack", "--hash=s"]) == ["--hash=sha256"]
+    assert complete(["mmh", "pack", "--hash=b"]) == ["--hash=blake3"]
     assert complete(["mmh", "verify", "a"]) == ["a.mmh"]
     assert set(complete(["mmh", "pack", ""])) == {"a.mmh", "b.txt", "sub/"}
 
@@ -286,12 +291,12 @@ zle -N show; bindkey '^X' show; print "rea""dy"
             ("mmh pac", "mmh pack "),
             ("mmh ver", "mmh verify "),
             ("mmh pack --ti", "mmh pack --times "),
-            ("mmh pack --hash=s", "mmh pack --hash=sha256 "),
+            ("mmh pack --hash=b", "mmh pack --hash=blake3 "),
             ("mmh pack --has", "mmh pack --hash="),
             ("mmh unpack --st", "mmh unpack --stdout "),
             ("mmh verify a", "mmh verify a.mmh "),
             ("mmh pack b", "mmh pack b.txt "),
-            ("mmh -d --r", "mmh -d --rm "),
+            ("mmh -d --an", "mmh -d --any-names "),
             ("mmh benchmark --no", "mmh benchmark --no-check "),
             ("mmh help in", "mmh help info "),
             ("mmh pack --progress=j", "mmh pack --progress=json "),

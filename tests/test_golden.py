@@ -53,10 +53,14 @@ def test_golden_files_come_back(tmp_path):
             continue
         for number, kernels in enumerate(KERNELS):
             environment = {"MMH_CPU": kernels} if kernels else {}
-            mmh("verify", "-q", path, code=OK, environment=environment)
+            guards = golden.GUARDS.get(name, {})
+            options = [f"--key={golden.folder() / guards['key']}.key"] if "key" in guards else []
+            if "signer" in guards:
+                options.append(f"--signer={golden.folder() / guards['signer']}.pub")
+            mmh("verify", "-q", *options, path, code=OK, environment=environment)
             out = tmp_path / f"{name}-{number}"
             out.mkdir()
-            mmh("unpack", "-q", path, "-o", f"{out}/", code=OK, environment=environment)
+            mmh("unpack", "-q", *options, path, "-o", f"{out}/", code=OK, environment=environment)
             assert golden.tree(out) == files, f"{path.relative_to(ROOT)} with MMH_CPU={kernels}"
     if left_out:
         skip(f"no BLAKE3 in this build: {', '.join(left_out)} left out")
@@ -125,7 +129,7 @@ def test_golden_files_use_the_whole_format():
         path = golden.folder() / f"{name}.mmh"
         if not readable(path):
             skip("no BLAKE3 in this build")
-        found |= golden.features(program.parents[1], path)
+        found |= golden.features(program.parents[1], *golden.with_key(name))
     wanted = golden.features(program.parents[1])
     assert len(wanted) > 40, wanted
     missing = sorted((golden.FEATURES | wanted) - found)

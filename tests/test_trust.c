@@ -10,9 +10,12 @@
 #include <cmocka.h>
 
 #include "counting.h"
+#include "crypto/aead.h"
+#include "crypto/hash.h"
 #include "crypto/key.h"
 #include "scratch.h"
 #include "trust/oms.h"
+#include "trust/profile.h"
 #include "trust/statement.h"
 #include "trust/text.h"
 
@@ -843,6 +846,48 @@ static void test_bundles_of_the_specification(void **state)
     print_message("%zu valid bundles read, %zu invalid ones refused\n", valid, invalid);
 }
 
+/* ---- profiles ---- */
+
+static void assert_asset(const char *name, unsigned nist_category, bool classical,
+                         bool post_quantum)
+{
+    const struct mmh_asset *asset = mmh_asset_by_name(name);
+    if (!asset)
+        fail_msg("%s is in no table of profiles", name);
+    assert_int_equal(asset->quantum_level, nist_category);
+    assert_int_equal(classical && post_quantum, asset->first && asset->second);
+    if (!asset->first)
+        return;
+    const struct mmh_asset *first = mmh_asset_by_name(asset->first),
+                           *second = mmh_asset_by_name(asset->second);
+    assert_non_null(first);
+    assert_non_null(second);
+    assert_int_equal(first->quantum_level, nist_category);
+    assert_int_equal(second->quantum_level, 0);
+}
+
+/* What the tables of crypto/ have, profiles know, and of the same strength. */
+static void test_profiles_know_all_that_there_is(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < mmh_signature_count(); i++) {
+        const struct mmh_signature *signature = mmh_signature_at(i);
+        assert_asset(signature->name, signature->nist_category, signature->classical,
+                     signature->post_quantum);
+        if (signature->oid)
+            assert_string_equal(mmh_asset_by_name(signature->name)->oid, signature->oid);
+    }
+    for (size_t i = 0; i < mmh_kem_count(); i++)
+        assert_asset(mmh_kem_at(i)->name, mmh_kem_at(i)->nist_category, mmh_kem_at(i)->classical,
+                     mmh_kem_at(i)->post_quantum);
+    for (unsigned i = 1; mmh_hash_suite_name(i); i++)
+        assert_non_null(mmh_asset_by_name(mmh_hash_suite_name(i)));
+    for (unsigned i = 1; mmh_aead_name(i); i++)
+        assert_non_null(mmh_asset_by_name(mmh_aead_name(i)));
+    for (size_t i = 0; i < mmh_asset_count(); i++)
+        assert_ptr_equal(mmh_asset_by_name(mmh_asset_at(i)->name), mmh_asset_at(i));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -869,6 +914,7 @@ int main(void)
         cmocka_unit_test(test_lists_that_mean_harm_are_refused),
         cmocka_unit_test(test_every_lack_of_memory_is_told_of_bundles),
         cmocka_unit_test(test_bundles_of_the_specification),
+        cmocka_unit_test(test_profiles_know_all_that_there_is),
     };
     return cmocka_run_group_tests(tests, keys_make, keys_drop);
 }

@@ -13,6 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 MADE = "Made by tools/completions.py from `mmh help --json`: change those, not this."
+PATHS = ("PATH", "FILE", "KEY")  # what values are called that may be files
 LETTERS = {"d": "unpack", "t": "verify", "l": "ls"}  # zstd's, in place of a verb
 
 
@@ -26,6 +27,11 @@ def names(option):
     if option["name"] == "level":
         short = ["-" + level for level in option["choices"]]
     return [*short, "--" + option["name"]]
+
+
+def takes_next(option):
+    """Whether a word of its own may follow as the value."""
+    return "value" in option and "optional" not in option
 
 
 def files(verb):
@@ -115,7 +121,7 @@ def bash(verbs):
     valued, values = {}, []
     for verb in verbs:
         for option in verb["options"]:
-            if "value" in option:
+            if takes_next(option):
                 for name in names(option):
                     if not name[1:].isdigit():
                         valued.setdefault(name, option)
@@ -123,7 +129,7 @@ def bash(verbs):
         if "choices" in option:
             action = f'_mmh_words "{" ".join(option["choices"])}"'
         else:
-            action = '_mmh_files ""' if option["value"] in ("PATH", "FILE") else ":"
+            action = '_mmh_files ""' if option["value"] in PATHS else ":"
         values.append(f"        {name}) {action}; return ;;")
     cases = []
     for verb in verbs:
@@ -205,9 +211,9 @@ def zsh_option(option):
         action = (
             f"({' '.join(option['choices'])})"
             if "choices" in option
-            else ("_files" if option["value"] in ("PATH", "FILE") else " ")
+            else ("_files" if option["value"] in PATHS else " ")
         )
-        value = f":{option['value']}:{action}"
+        value = f"{'' if takes_next(option) else ':'}:{option['value']}:{action}"
     lines = []
     if option["name"] == "level":
         lines += [quote(f"-{level}[level {level}]") for level in option["choices"]]
@@ -217,7 +223,8 @@ def zsh_option(option):
         both = f"{{{short}{'+' if value else ''},{long}{'=' if value else ''}}}"
         lines.append(f"{quote(f'({short} {long})')}{both}{quote(f'[{text}]{value}')}")
     else:
-        lines.append(quote(f"--{option['name']}{'=' if value else ''}[{text}]{value}"))
+        equals = "" if not value else "=" if takes_next(option) else "=-"
+        lines.append(quote(f"--{option['name']}{equals}[{text}]{value}"))
     return lines
 
 
@@ -311,9 +318,9 @@ def fish(verbs):
             if "letter" in option:
                 words.append(f"-s {option['letter']}")
             words.append(f"-l {option['name']}")
-            if "value" in option:
+            if takes_next(option):
                 valued += [name for name in names(option) if not name[1:].isdigit() and name not in valued]
-                if option["value"] in ("PATH", "FILE"):
+                if option["value"] in PATHS:
                     words.append("-r -F")
                 elif "choices" in option:
                     words.append(f"-x -a {fish_quote(' '.join(option['choices']))}")

@@ -84,6 +84,24 @@ FEATURES = {
     "file empty",
     "file metadata",
     "file time",
+    *(f"recipient {name}" for name in ("x-wing", "x25519", "ml-kem-1024", "passphrase")),
+    *(f"signature {name}" for name in ("ml-dsa-65-ed25519", "ml-dsa-87", "ed25519", "slh-dsa-sha2-128s")),
+    "parity",
+}
+
+# Who may read which container, and who has signed it: the folder's keys, made anew with it.
+KEYS = {
+    "default": "ml-dsa-65-ed25519,x-wing",
+    "classical": "ed25519,x25519",
+    "agency": "ml-dsa-87,ml-kem-1024",
+    "hashes": "slh-dsa-sha2-128s",
+}
+PASSPHRASE = "correct horse battery staple"
+GUARDS = {
+    "sealed-folder-5": {"key": "default", "signer": "default"},
+    "sealed-pairs-3": {"key": "agency", "signer": "agency"},
+    "sealed-text-1": {"key": "classical", "signer": "hashes"},
+    "signed-raw-9": {"signer": "classical"},
 }
 
 
@@ -612,6 +630,13 @@ def good_files(build, target, work):
         mmh(build, "pack", "-q", *options, source, "-o", target / f"{name}.mmh")
         manifest[name] = tree(source)
 
+    def guarded(name, source, recipients, signers, *options):
+        for one in recipients:
+            options += ("-r", target / f"{one}.pub")
+        for one in signers:
+            options += ("--sign-with", target / f"{one}.key")
+        add(name, source, *options, "--no-time")
+
     def file(name, data):
         path = work / name
         path.write_bytes(data)
@@ -669,6 +694,24 @@ def good_files(build, target, work):
         "-5",
         f"--layout={layout}",
     )
+    for name, algorithms in KEYS.items():
+        mmh(build, "keygen", "-q", f"--algorithm={algorithms}", "-o", target / name)
+    secret = file("passphrase", PASSPHRASE.encode() + b"\n")
+    guarded("sealed-folder-5", model, ["default"], ["default"], "-5", "--parity=5%", "--aead=aes-256-gcm")
+    guarded(
+        "sealed-pairs-3",
+        file("sealed.safetensors", safetensors(pair_tensors(), head_bytes=APART_BYTES)),
+        ["agency", "default"],
+        ["agency"],
+        "-3",
+        "--hash=sha384",
+        "--aead=chacha20-poly1305",
+        "--counter=5",
+    )
+    words = file("sealed.txt", text(40, 63))
+    guarded("sealed-text-1", words, ["classical"], ["hashes"], "-1", "--hash=sha256", f"--passphrase-file={secret}")
+    guarded("signed-raw-9", raw, [], ["classical"], "-9", "--parity=20%")
+    add("digests-2", file("digests.txt", text(20, 64)), "-2", "--hash=sha384")
     numbers = Numbers(90)
     values = bytearray(near_powers(numbers, 2048, lambda: True))
     for at in range(0, len(values), 128):  # elements that no window of the others holds
@@ -688,7 +731,7 @@ def good_files(build, target, work):
 
 # ---- containers by hand, from docs/format.md alone ----
 
-OK, IO, DAMAGED, MENDED, LOST, KEY, UNSUPPORTED = 0, 1, 3, 4, 5, 8, 9
+OK, IO, DAMAGED, MENDED, LOST, UNSUPPORTED = 0, 1, 3, 4, 5, 9
 
 
 def varint(value):
@@ -909,7 +952,7 @@ def hostile_files(target):
     made("unknown-hash", UNSUPPORTED, suite=77)
     made("encrypted-by-a-feature-alone", LOST, required=1)
     made("encrypted-without-the-feature", LOST, encryption=1)
-    made("encrypted-with-open-pages", LOST, KEY, encryption=1, required=1)
+    made("encrypted-with-open-pages", LOST, encryption=1, required=1)
     made("unknown-encryption", UNSUPPORTED, encryption=77, required=1)
     made("unknown-codec", UNSUPPORTED, codec=200)
     made("model-as-chunk", UNSUPPORTED, codec=8)
@@ -1283,9 +1326,15 @@ def hostile_payloads(made):
 
 
 def features(build, *path):
-    """What a container makes use of; without one, what the tables have."""
+    """What a container makes use of (a second path: the key that opens it); without one, what the tables have."""
     run = subprocess.run([build / "tests" / "golden_features", *path], stdout=subprocess.PIPE, check=True, text=True)
     return set(run.stdout.splitlines())
+
+
+def with_key(name):
+    """A golden container, and the key that opens it if it needs one."""
+    key = GUARDS.get(name, {}).get("key")
+    return [folder() / f"{name}.mmh", *([folder() / f"{key}.key"] if key else [])]
 
 
 def lines(manifest):
@@ -1310,9 +1359,10 @@ def lines(manifest):
 def seeds(build, target, names):
     """Seeds of the fuzz targets, out of the same containers; what fuzzing found has other suffixes."""
     corpus = ROOT / "tests" / "fuzz" / "corpus"
-    for part, suffix in (("container", "parts"), ("codec", "chunk"), ("cli", "command"), ("originals", "model")):
+    made = (("container", "*.parts"), ("codec", "*.chunk"), ("cli", "[0-9]*.command"), ("originals", "*.model"))
+    for part, pattern in made:
         (corpus / part).mkdir(parents=True, exist_ok=True)
-        for old in (corpus / part).glob(f"*.{suffix}"):
+        for old in (corpus / part).glob(pattern):
             old.unlink()
     for name in names:
         subprocess.run([build / "tests" / "fuzz_seeds", target / f"{name}.mmh", name, corpus], check=True)
@@ -1409,8 +1459,10 @@ def main():
     hostile = hostile_files(target / "hostile")
     manifest = {"draft": draft(), "good": good, "hostile": hostile}
     (target / "golden.json").write_text(lines(manifest))
-    seeds(build, target, [name for name in good if name not in ("types-6", "types-7", "types-8")])
-    found = set().union(*(features(build, target / f"{name}.mmh") for name in good))
+    seeds(
+        build, target, [name for name in good if name not in ("types-6", "types-7", "types-8") and name not in GUARDS]
+    )
+    found = set().union(*(features(build, *with_key(name)) for name in good))
     missing = sorted((FEATURES | features(build)) - found)
     size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
     print(f"{target.relative_to(ROOT)}: {len(good)} containers, {len(hostile)} hostile, {size:,} bytes")

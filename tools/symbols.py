@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Compare what libmmh exports with src/mmh.map and with the MMH_API functions of include/mmh.h.
+"""Compare what libmmh exports with src/mmh.map and with the MMH_API functions of include/mmh*.h.
 
 tools/symbols.py LIBRARY    all three are the same, or exit 1 and say what differs
-tools/symbols.py --update   write src/mmh.map from include/mmh.h
+tools/symbols.py --update   write src/mmh.map from include/mmh*.h
 """
 
 import os
@@ -13,13 +13,15 @@ import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 MAP = os.path.join(ROOT, "src", "mmh.map")
-HEADER = os.path.join(ROOT, "include", "mmh.h")
+HEADERS = [os.path.join(ROOT, "include", name) for name in ("mmh.h", "mmh_trust.h")]
 VERSION = "MMH_3"
 
 
 def header_symbols():
-    with open(HEADER, encoding="utf-8") as file:
-        text = re.sub(r"/\*.*?\*/", "", file.read(), flags=re.DOTALL)
+    text = ""
+    for path in HEADERS:
+        with open(path, encoding="utf-8") as file:
+            text += re.sub(r"/\*.*?\*/", "", file.read(), flags=re.DOTALL)
     text = re.sub(r"^\s*#.*$", "", text, flags=re.MULTILINE)
     return set(re.findall(r"MMH_API\b[^;(]*?\b(mmh_\w+)\s*\(", text))
 
@@ -56,13 +58,13 @@ def main(arguments):
     for name in sorted(header - mapped):
         problems.append(f"src/mmh.map lacks {name}: tools/symbols.py --update")
     for name in sorted(mapped - header):
-        problems.append(f"src/mmh.map names {name}, which include/mmh.h does not declare")
+        problems.append(f"src/mmh.map names {name}, which include/mmh*.h does not declare")
     for name in sorted(header - library):
-        problems.append(f"include/mmh.h declares {name}, which libmmh does not export")
+        problems.append(f"include/mmh*.h declares {name}, which libmmh does not export")
     for name in sorted(library - header):
         # A sanitizer's own symbols are not ours.
         if not name.startswith(("__asan", "__ubsan", "__tsan", "__odr_asan", "__sanitizer")):
-            problems.append(f"libmmh exports {name}, which include/mmh.h does not declare")
+            problems.append(f"libmmh exports {name}, which include/mmh*.h does not declare")
     print("\n".join(problems) if problems else f"{len(header)} symbols")
     return 1 if problems else 0
 

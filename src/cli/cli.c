@@ -12,24 +12,59 @@
 #include <string.h>
 
 #include "cli/host.h"
+#include "cli/keyring.h"
 #include "cli/progress.h"
 
 mmh_pack_options mmh_cli_pack_options(const struct mmh_cli_options *options)
 {
-    return (mmh_pack_options){
-        .struct_size = sizeof(mmh_pack_options),
+    mmh_pack_options pack = {
+        .struct_size = sizeof pack,
         .level = options->level,
         .overwrite = options->force,
         .alone = options->alone,
         .skip_check = options->no_check,
         .keep_times = options->times,
         .sha256 = options->sha256,
+        .sha384 = options->sha384,
         .blake3 = options->blake3,
         .raw_dtype = options->dtype,
         .raw_shape = options->dimensions ? options->shape : NULL,
         .raw_dimensions = options->dimensions,
         .layout = options->layout,
+        .aead = mmh_cli_aead(options),
+        .counter = options->counter,
+        .parity = options->parity,
     };
+    mmh_profile_info profile = mmh_cli_profile(options);
+    if (!pack.sha256 && !pack.blake3 && !pack.sha384 && profile.hash_suite) {
+        pack.sha256 = strcmp(profile.hash_suite, "sha256") == 0;
+        pack.sha384 = strcmp(profile.hash_suite, "sha384") == 0;
+    }
+    const struct mmh_keyring *keyring = options->keyring;
+    if (keyring) {
+        pack.recipients = keyring->recipients.keys;
+        pack.recipient_count = keyring->recipients.count;
+        pack.passphrase = keyring->passphrase;
+        pack.passphrase_bytes = keyring->passphrase_bytes;
+        pack.signers = keyring->signers.keys;
+        pack.signer_count = keyring->signers.count;
+        pack.time_seconds = keyring->signers.count ? mmh_keyring_time(options) : 0;
+    }
+    return pack;
+}
+
+mmh_profile_info mmh_cli_profile(const struct mmh_cli_options *options)
+{
+    mmh_profile_info info = { .struct_size = sizeof info };
+    for (size_t i = 0; options->profile && mmh_profile(i, &info, NULL) == MMH_OK; i++)
+        if (strcmp(info.name, options->profile) == 0)
+            return info;
+    return (mmh_profile_info){ 0 };
+}
+
+const char *mmh_cli_aead(const struct mmh_cli_options *options)
+{
+    return options->aead ? options->aead : mmh_cli_profile(options).aead;
 }
 
 /* ---- paths ---- */
@@ -77,7 +112,7 @@ const char *mmh_cli_shown(const char *input)
     return strcmp(input, "-") == 0 ? "standard input" : input;
 }
 
-static const char *path_of(const char *input)
+const char *mmh_cli_path_of(const char *input)
 {
     const char *copied = input_state.pipe ? input_state.pipe : "-";
     return input_state.path && strcmp(input, copied) == 0 ? input_state.path : input;
@@ -268,6 +303,14 @@ static const char *general_hint(const struct mmh_cli_options *options, const mmh
                        !strstr(err->message, "no folder")
                  ? "-f replaces what exists"
                  : NULL;
+    case MMH_E_KEY:
+        return strstr(err->message, "no terminal")
+                 ? "--passphrase-file=FILE, or $MMH_PASSPHRASE_FILE, has it for scripts"
+             : options->verb == MMH_VERB_KEYGEN || options->keys.count ? NULL
+             : options->keyring ? "give a private key with --key, or in $MMH_KEY"
+                                : NULL;
+    case MMH_E_UNTRUSTED:
+        return "\"mmh info\" lists its signatures; --signer says whose are believed";
     case MMH_E_LIMIT:
         return options->max_bytes ? "that is what --max-size says" : NULL;
     case MMH_E_UNSUPPORTED:
@@ -402,7 +445,7 @@ int mmh_cli_tell_container(const struct mmh_cli_options *options, const char *co
                            mmh_error *err, int exit_code)
 {
     bool is_input = strcmp(container, "-") == 0;
-    const char *path = path_of(container);
+    const char *path = mmh_cli_path_of(container);
     hide_input_path(err);
     if ((err->status == MMH_E_CORRUPT || err->status == MMH_E_UNSUPPORTED) &&
         mmh_host_kind(path) == MMH_HOST_FILE) {
@@ -432,9 +475,12 @@ int mmh_cli_tell_opened(const struct mmh_cli_options *options, mmh_error *err, i
     hide_input_path(err);
     const char *hint = NULL;
     if (exit_code == MMH_EXIT_DAMAGED)
-        hint = "\"mmh unpack\" restores every byte; pack it anew from that";
+        hint = "\"mmh repair\" restores it; \"mmh unpack\" gives back every byte as well";
     else if (exit_code == MMH_EXIT_LOST)
-        hint = "fetch or copy it again: the rest cannot restore what is damaged";
+        hint = options->verb == MMH_VERB_REPAIR
+                 ? "--source=PATH: another copy of it, damaged too, or what was packed"
+                 : "fetch or copy it again, or \"mmh repair --source=COPY\" from what is left "
+                   "elsewhere";
     else if (exit_code == MMH_EXIT_UNSUPPORTED)
         hint = strstr(err->message, "draft") && !strstr(err->message, "element")
                  ? "the mmh that wrote it unpacks it; drafts of the format are not kept readable"
@@ -499,7 +545,10 @@ mmh_reader *mmh_cli_open(const struct mmh_cli_options *options, mmh_context *con
     mmh_error err = { 0 };
     mmh_reader *reader = NULL;
     mmh_container_info info = { .struct_size = sizeof info };
-    mmh_status status = mmh_open(context, path_of(container), &reader, &err);
+    *exit_code = mmh_keyring_check_newest(options, context, mmh_cli_path_of(container), container);
+    if (*exit_code != MMH_EXIT_OK)
+        return NULL;
+    mmh_status status = mmh_open(context, mmh_cli_path_of(container), &reader, &err);
     if (status == MMH_OK)
         status = mmh_container(reader, &info, &err);
     if (status != MMH_OK) {
@@ -514,7 +563,7 @@ mmh_reader *mmh_cli_open(const struct mmh_cli_options *options, mmh_context *con
 mmh_reader *mmh_cli_open_model(const struct mmh_cli_options *options, mmh_context *context,
                                const char *path, int *exit_code)
 {
-    const char *where = path_of(path), *recipe;
+    const char *where = mmh_cli_path_of(path), *recipe;
     struct beginning beginning = { 0 }, end = { 0 };
     if (mmh_host_kind(where) == MMH_HOST_FILE) {
         beginning.count = mmh_host_peek(where, beginning.bytes, sizeof beginning.bytes);

@@ -7,6 +7,7 @@
 #define MMH_CLI_H
 
 #include "mmh.h"
+#include "mmh_trust.h"
 
 #include "cli/human.h"
 #include "cli/json_out.h"
@@ -34,16 +35,31 @@ enum mmh_verb {
     MMH_VERB_PACK,
     MMH_VERB_UNPACK,
     MMH_VERB_VERIFY,
+    MMH_VERB_REPAIR,
     MMH_VERB_INFO,
     MMH_VERB_LS,
     MMH_VERB_CAT,
     MMH_VERB_DIFF,
+    MMH_VERB_KEYGEN,
+    MMH_VERB_KEYS,
+    MMH_VERB_SIGN,
+    MMH_VERB_ENCRYPT,
+    MMH_VERB_DECRYPT,
+    MMH_VERB_AUDIT,
     MMH_VERB_BENCH,
     MMH_VERB_HELP,
     MMH_VERB_COUNT
 };
 
 enum { MMH_CLI_DIMENSIONS_MAX = 64 };
+
+struct mmh_keyring; /* cli/keyring.h */
+
+/* What an option that may be given several times was given. */
+struct mmh_cli_list {
+    const char **items; /* [count] */
+    size_t count;
+};
 
 /* The options of one call; all zero is the default. */
 struct mmh_cli_options {
@@ -83,13 +99,56 @@ struct mmh_cli_options {
     const char *layout;   /* --layout; NULL: none */
     const char **plugins; /* [plugin_count] --format-plugin */
     size_t plugin_count;
+    bool skip_damaged;
+    unsigned parity;             /* hundredths of a percent; 0: none */
+    const char **repair_sources; /* [repair_source_count] --source */
+    size_t repair_source_count;
+    const char **list_storage; /* the parser's own */
+
+    /* Keys, as they were typed: paths, "age1...", names of the trust store. */
+    struct mmh_cli_list recipients, added_recipients; /* -r, --add-recipient */
+    struct mmh_cli_list keys;                         /* --key */
+    struct mmh_cli_list sign_with;                    /* --sign-with */
+    struct mmh_cli_list signers;                      /* --signer */
+    const struct mmh_keyring *keyring;                /* the same, read; NULL: before that */
+
+    bool passphrase; /* -p */
+    const char *passphrase_file;
+    bool has_passphrase_descriptor;
+    int passphrase_descriptor;
+
+    bool sha384;
+    const char *aead;    /* NULL: the library's choice */
+    const char *profile; /* NULL: none was named */
+    uint64_t counter;    /* of signatures; 0: none */
+    bool no_time;        /* signatures do not say when */
+    bool rekey;
+    bool detached;             /* sign: to a file beside the container, or ... */
+    const char *detached_file; /* ... to this; NULL: beside it */
+    bool unsign;               /* sign --remove */
+    const char *bundle;        /* of Model Signing; NULL: none */
+
+    /* What is required of signatures. */
+    bool trusted;    /* by any key of the trust store */
+    bool has_policy; /* --require was given */
+    bool require_all, require_hybrid, require_post_quantum;
+    unsigned require_category;
+    uint64_t require_counter;
+    bool require_newest;        /* no older than what the trust store has seen */
+    const char *signature_file; /* detached ones */
+
+    const char *algorithms; /* keygen */
+    unsigned rsa_bits;      /* 0: the default */
+    const char *expires;    /* keys add */
+    const char *cbom;       /* audit */
 };
 
 /* A verb does its work and returns the exit code; it has told about failures. */
 typedef int mmh_verb_run(const struct mmh_cli_options *options, mmh_context *context);
 
-mmh_verb_run mmh_cmd_pack, mmh_cmd_unpack, mmh_cmd_verify, mmh_cmd_info, mmh_cmd_ls, mmh_cmd_cat,
-    mmh_cmd_diff, mmh_cmd_bench;
+mmh_verb_run mmh_cmd_pack, mmh_cmd_unpack, mmh_cmd_verify, mmh_cmd_repair, mmh_cmd_info, mmh_cmd_ls,
+    mmh_cmd_cat, mmh_cmd_diff, mmh_cmd_keygen, mmh_cmd_keys, mmh_cmd_sign, mmh_cmd_encrypt,
+    mmh_cmd_decrypt, mmh_cmd_audit, mmh_cmd_bench;
 
 /* The name of a verb ("pack"), and the verb of a name (MMH_VERB_NONE: there is none). */
 const char *mmh_verb_name(enum mmh_verb verb);
@@ -97,6 +156,12 @@ enum mmh_verb mmh_verb_find(const char *name);
 
 /* What is given to mmh_pack. It points into `options`. */
 mmh_pack_options mmh_cli_pack_options(const struct mmh_cli_options *options);
+
+/* What --profile names; without it all is NULL. */
+mmh_profile_info mmh_cli_profile(const struct mmh_cli_options *options);
+
+/* The AEAD that the options ask for; NULL: the library's choice. */
+const char *mmh_cli_aead(const struct mmh_cli_options *options);
 
 /* Load the format plug-ins for a verb that looks for tensors: those of --format-plugin (MMH_EXIT_OK, or
  * the exit code after telling why not), of $MMH_FORMAT_PLUGINS, and of the installation's folder. */
@@ -121,7 +186,8 @@ const char *mmh_cli_shown(const char *input);
 const char *mmh_cli_begin_input(const struct mmh_cli_options *options, const char *input,
                                 const char *name, int *exit_code);
 void mmh_cli_end_input(void);
-bool mmh_cli_is_input_copy(const char *path); /* it is that copy */
+const char *mmh_cli_path_of(const char *input); /* of one that was begun, again */
+bool mmh_cli_is_input_copy(const char *path);   /* it is that copy */
 
 /* ---- failures ---- */
 

@@ -8,7 +8,10 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/guard_text.h"
 #include "cli/host.h"
+#include "cli/keyring.h"
+#include "cli/passphrase.h"
 #include "cli/progress.h"
 #include "cli/table.h"
 
@@ -17,7 +20,7 @@ static const char *const kind_names[KIND_COUNT] = { "file", "folder", "symlink" 
 static const char *const kind_plurals[KIND_COUNT] = { "files", "folders", "symlinks" };
 
 /* Run `show` on every container. */
-typedef int show_fn(const struct mmh_cli_options *options, mmh_reader *reader,
+typedef int show_fn(const struct mmh_cli_options *options, mmh_context *context, mmh_reader *reader,
                     const char *container, int code, mmh_error *err);
 
 typedef mmh_reader *open_fn(const struct mmh_cli_options *options, mmh_context *context,
@@ -39,7 +42,7 @@ static int show_all(const struct mmh_cli_options *options, mmh_context *context,
         if (reader) {
             if (i && !options->json)
                 putchar('\n');
-            one = show(options, reader, shown, one, &err);
+            one = show(options, context, reader, shown, one, &err);
             if (err.status != MMH_OK)
                 one = mmh_cli_fail_container(options, shown, &err, mmh_exit_of(err.status));
         }
@@ -69,9 +72,18 @@ static void usage_json(struct mmh_json_out *out, const char *key, const mmh_usag
     mmh_json_out_end(out);
 }
 
-static void info_json(const struct mmh_cli_options *options, const mmh_container_info *info,
-                      const char *container, int code)
+/* Its whole root; what says no more has the first 32 bytes. */
+static const uint8_t *root_of(const mmh_container_info *info, size_t *bytes)
 {
+    *bytes = info->root_bytes ? info->root_bytes : sizeof info->root;
+    return info->root_bytes ? info->whole_root : info->root;
+}
+
+static void info_json(const struct mmh_cli_options *options, const mmh_container_info *info,
+                      const mmh_security *security, const char *container, int code)
+{
+    size_t root_bytes;
+    const uint8_t *root = root_of(info, &root_bytes);
     struct mmh_json_out out;
     mmh_cli_json_begin(&out, options, container, MMH_OK, code);
     mmh_cli_json_mended(&out, info->mended);
@@ -82,7 +94,7 @@ static void info_json(const struct mmh_cli_options *options, const mmh_container
     mmh_json_out_text(&out, "writer", info->writer);
     mmh_json_out_u64(&out, "level", (uint64_t)(info->level > 0 ? info->level : 0));
     mmh_json_out_text(&out, "hash", info->hash_suite);
-    mmh_json_out_hex(&out, "root", info->root, sizeof info->root);
+    mmh_json_out_hex(&out, "root", root, root_bytes);
     mmh_json_out_u64(&out, "original_bytes", info->original_bytes);
     mmh_json_out_u64(&out, "stored_bytes", info->container_bytes);
     mmh_json_out_u64(&out, "index_bytes", info->index_bytes);
@@ -94,6 +106,8 @@ static void info_json(const struct mmh_cli_options *options, const mmh_container
     mmh_json_out_u64(&out, "chunks", info->chunk_count);
     usage_json(&out, "by_dtype", info->by_dtype, info->by_dtype_count);
     usage_json(&out, "by_codec", info->by_codec, info->by_codec_count);
+    mmh_json_out_bool(&out, "locked", false);
+    mmh_cli_guard_json(&out, security);
     mmh_json_out_end(&out);
     (void)mmh_json_out_finish(&out);
 }
@@ -203,57 +217,134 @@ static void codec_table(const mmh_container_info *info)
     mmh_table_destroy(table);
 }
 
-static int show_info(const struct mmh_cli_options *options, mmh_reader *reader,
-                     const char *container, int code, mmh_error *err)
+static void print_title(const char *container)
 {
-    mmh_container_info info = { .struct_size = sizeof info };
-    err->status = mmh_container(reader, &info, err);
-    if (err->status != MMH_OK)
-        return code;
-    if (options->json) {
-        info_json(options, &info, container, code);
-        return code;
-    }
-    uint64_t counts[KIND_COUNT] = { 0 };
-    for (uint64_t i = 0; i < info.file_count; i++) {
-        mmh_file_info file = { .struct_size = sizeof file };
-        err->status = mmh_file(reader, i, &file, err);
-        if (err->status != MMH_OK)
-            return code;
-        counts[file.kind]++;
-    }
-    char *clean = mmh_cli_clean(mmh_cli_shown(container)), root[2 * sizeof info.root + 1];
+    char *clean = mmh_cli_clean(mmh_cli_shown(container));
     bool bold = mmh_host_is_colour(stdout);
-    for (size_t i = 0; i < sizeof info.root; i++)
-        snprintf(root + 2 * i, 3, "%02x", info.root[i]);
     printf("%s%s%s\n", bold ? "\033[1m" : "", clean, bold ? "\033[0m" : "");
     free(clean);
-    printf("  %s, %s of %s", mmh_human_bytes(info.container_bytes).text,
-           mmh_human_percent(info.container_bytes, info.original_bytes).text,
-           mmh_human_bytes(info.original_bytes).text);
-    if (info.floor_bytes < info.original_bytes)
-        printf("; entropy floor %s", mmh_human_percent(info.floor_bytes, info.original_bytes).text);
+}
+
+static void print_root(const uint8_t *root, size_t bytes)
+{
+    printf("  root ");
+    for (size_t i = 0; i < bytes; i++)
+        printf("%02x", root[i]);
+    putchar('\n');
+}
+
+static void print_info(const mmh_container_info *info, const uint64_t counts[KIND_COUNT],
+                       const mmh_security *security, const char *container)
+{
+    size_t root_bytes;
+    const uint8_t *root = root_of(info, &root_bytes);
+    print_title(container);
+    printf("  %s, %s of %s", mmh_human_bytes(info->container_bytes).text,
+           mmh_human_percent(info->container_bytes, info->original_bytes).text,
+           mmh_human_bytes(info->original_bytes).text);
+    if (info->floor_bytes < info->original_bytes)
+        printf("; entropy floor %s",
+               mmh_human_percent(info->floor_bytes, info->original_bytes).text);
     printf("\n  ");
     for (int kind = 0; kind < KIND_COUNT; kind++)
         if (counts[kind])
             printf("%s, ",
                    mmh_human_things(counts[kind], kind_names[kind], kind_plurals[kind]).text);
-    printf("%s, %s\n", mmh_human_things(info.tensor_count, "tensor", "tensors").text,
-           mmh_human_things(info.chunk_count, "chunk", "chunks").text);
-    clean = mmh_cli_clean(info.writer ? info.writer : "?");
-    printf("  format %" PRIu32 ".%" PRIu32 ", level %d, %s, written by %s\n", info.format_major,
-           info.format_minor, info.level, info.hash_suite, clean);
+    printf("%s, %s\n", mmh_human_things(info->tensor_count, "tensor", "tensors").text,
+           mmh_human_things(info->chunk_count, "chunk", "chunks").text);
+    char *clean = mmh_cli_clean(info->writer ? info->writer : "?");
+    printf("  format %" PRIu32 ".%" PRIu32 ", level %d, %s, written by %s\n", info->format_major,
+           info->format_minor, info->level, info->hash_suite, clean);
     free(clean);
-    printf("  root %s\n\n", root);
-    info_table(&info);
+    print_root(root, root_bytes);
+    if (security)
+        mmh_cli_guard_print(security);
     putchar('\n');
-    codec_table(&info);
+    info_table(info);
+    putchar('\n');
+    codec_table(info);
+}
+
+static int show_info(const struct mmh_cli_options *options, mmh_context *context,
+                     mmh_reader *reader, const char *container, int code, mmh_error *err)
+{
+    mmh_container_info info = { .struct_size = sizeof info };
+    uint64_t counts[KIND_COUNT] = { 0 };
+    err->status = mmh_container(reader, &info, err);
+    for (uint64_t i = 0; i < info.file_count && err->status == MMH_OK; i++) {
+        mmh_file_info file = { .struct_size = sizeof file };
+        err->status = mmh_file(reader, i, &file, err);
+        if (err->status == MMH_OK)
+            counts[file.kind]++;
+    }
+    if (err->status != MMH_OK)
+        return code;
+    int guard_code;
+    mmh_security *security = mmh_cli_guard_open(options, context, mmh_cli_path_of(container),
+                                                container, &guard_code);
+    if (!security)
+        return guard_code;
+    if (options->json)
+        info_json(options, &info, security, container, code);
+    else
+        print_info(&info, counts, security, container);
+    mmh_security_close(security);
     return code;
+}
+
+/* An encrypted container without its key: what is public. */
+static int show_locked(const struct mmh_cli_options *options, mmh_context *context,
+                       const char *container)
+{
+    int code;
+    mmh_security_info info = { .struct_size = sizeof info };
+    mmh_security *security = mmh_cli_guard_open(options, context, mmh_cli_path_of(container),
+                                                container, &code);
+    if (!security || mmh_security_get(security, &info, NULL) != MMH_OK)
+        return code;
+    if (options->json) {
+        struct mmh_json_out out;
+        mmh_cli_json_begin(&out, options, container, MMH_OK, MMH_EXIT_OK);
+        mmh_json_out_text(&out, "hash", info.hash_suite);
+        mmh_json_out_hex(&out, "root", info.root, info.root_bytes);
+        mmh_json_out_bool(&out, "locked", true);
+        mmh_cli_guard_json(&out, security);
+        mmh_json_out_end(&out);
+        (void)mmh_json_out_finish(&out);
+    } else {
+        print_title(container);
+        printf("  %s\n", info.hash_suite);
+        print_root(info.root, info.root_bytes);
+        mmh_cli_guard_print(security);
+        mmh_message_note("%s is locked: with --key there is more to tell",
+                         mmh_cli_shown(container));
+    }
+    mmh_security_close(security);
+    return MMH_EXIT_OK;
+}
+
+/* As mmh_cli_open; what nothing here opens is shown as far as it is public. */
+static mmh_reader *open_info(const struct mmh_cli_options *options, mmh_context *context,
+                             const char *container, int *exit_code)
+{
+    mmh_security *security = NULL;
+    mmh_security_info info = { .struct_size = sizeof info };
+    const char *path = mmh_cli_path_of(container);
+    bool locked = !options->keyring->opener_count && !mmh_passphrase_wanted(options) &&
+                  !mmh_passphrase_is_set() &&
+                  mmh_security_open(context, path, NULL, 0, NULL, &security, NULL) == MMH_OK &&
+                  mmh_security_get(security, &info, NULL) == MMH_OK && info.encrypted;
+    mmh_security_close(security);
+    if (!locked)
+        return mmh_cli_open(options, context, container, exit_code);
+    mmh_bar_end();
+    *exit_code = show_locked(options, context, container);
+    return NULL;
 }
 
 int mmh_cmd_info(const struct mmh_cli_options *options, mmh_context *context)
 {
-    return show_all(options, context, mmh_cli_open, show_info);
+    return show_all(options, context, open_info, show_info);
 }
 
 /* ---- ls ---- */
@@ -430,9 +521,10 @@ static mmh_status tensor_json(struct mmh_json_out *out, mmh_reader *reader, uint
     return MMH_OK;
 }
 
-static int show_list(const struct mmh_cli_options *options, mmh_reader *reader,
-                     const char *container, int code, mmh_error *err)
+static int show_list(const struct mmh_cli_options *options, mmh_context *context,
+                     mmh_reader *reader, const char *container, int code, mmh_error *err)
 {
+    (void)context;
     mmh_container_info info = { .struct_size = sizeof info };
     mmh_status status = mmh_container(reader, &info, err);
     if (status == MMH_OK && options->json) {

@@ -8,6 +8,7 @@
 
 #include "cli/cli.h"
 #include "cli/host.h"
+#include "cli/keyring.h"
 #include "cli/progress.h"
 #include "cli/read_back.h"
 #include "cli/written.h"
@@ -21,6 +22,11 @@ static void tell_times(const mmh_pack_report *report)
                      mmh_human_time(report->encode_ns).text, mmh_human_time(report->check_ns).text,
                      mmh_human_time(report->hash_ns).text, mmh_human_time(report->write_ns).text,
                      mmh_human_time(report->sync_ns).text, mmh_human_time(report->wall_ns).text);
+    if (report->seal_ns || report->sign_ns || report->parity_ns)
+        mmh_message_note("  time: encrypt %s, sign %s, parity %s (%s)",
+                         mmh_human_time(report->seal_ns).text, mmh_human_time(report->sign_ns).text,
+                         mmh_human_time(report->parity_ns).text,
+                         mmh_human_bytes(report->parity_bytes).text);
     mmh_message_note("  %s, %s, %s, equal chunks left out %s (%s)%s%s",
                      mmh_human_things(report->file_count, "entry", "entries").text,
                      mmh_human_things(report->tensor_count, "tensor", "tensors").text,
@@ -91,6 +97,10 @@ static void write_json(const struct mmh_cli_options *options, const char *input,
     mmh_json_out_u64(&out, "followed_links", report->followed_links);
     mmh_json_out_u64(&out, "odd_names", report->odd_names);
     mmh_json_out_u64(&out, "remark_count", report->remark_count);
+    mmh_json_out_hex(&out, "root", report->root, report->root_bytes);
+    mmh_json_out_u64(&out, "recipients", mmh_keyring_recipients(options->keyring));
+    mmh_json_out_u64(&out, "signatures", mmh_keyring_signatures(options->keyring));
+    mmh_json_out_u64(&out, "parity_bytes", report->parity_bytes);
     if (options->remove)
         mmh_json_out_u64(&out, "removed", removed);
     mmh_json_out_object(&out, "ns");
@@ -101,10 +111,31 @@ static void write_json(const struct mmh_cli_options *options, const char *input,
     mmh_json_out_u64(&out, "hash", report->hash_ns);
     mmh_json_out_u64(&out, "write", report->write_ns);
     mmh_json_out_u64(&out, "sync", report->sync_ns);
+    mmh_json_out_u64(&out, "seal", report->seal_ns);
+    mmh_json_out_u64(&out, "sign", report->sign_ns);
+    mmh_json_out_u64(&out, "parity", report->parity_ns);
     mmh_json_out_u64(&out, "wall", report->wall_ns);
     mmh_json_out_end(&out);
     mmh_json_out_end(&out);
     (void)mmh_json_out_finish(&out);
+}
+
+/* "  encrypted for 2 recipients, 1 signature, parity 12.3 kB", if any of these. */
+static void tell_guards(const struct mmh_cli_options *options, const mmh_pack_report *report)
+{
+    size_t recipients = mmh_keyring_recipients(options->keyring);
+    size_t signatures = mmh_keyring_signatures(options->keyring);
+    if (!recipients && !signatures && !report->parity_bytes)
+        return;
+    char *line = mmh_cli_format(
+        "%s%s%s%s%s%s", recipients ? "encrypted for " : "",
+        recipients ? mmh_human_things(recipients, "recipient, ", "recipients, ").text : "",
+        signatures ? mmh_human_things(signatures, "signature, ", "signatures, ").text : "",
+        report->parity_bytes ? "parity " : "",
+        report->parity_bytes ? mmh_human_bytes(report->parity_bytes).text : "",
+        report->parity_bytes ? ", " : "");
+    mmh_message_note("  %.*s", (int)strlen(line) - 2, line);
+    free(line);
 }
 
 /* --rm, after the container was written. */
@@ -177,6 +208,7 @@ static int pack_one(const struct mmh_cli_options *options, mmh_context *context,
                      mmh_human_percent(report.stored_bytes, report.original_bytes).text,
                      mmh_human_bytes(report.original_bytes).text,
                      mmh_human_rate(report.original_bytes, report.wall_ns).text);
+    tell_guards(options, &report);
     if (report.followed_links)
         mmh_message_note("%s out of the folder %s packed as what %s to",
                          mmh_human_things(report.followed_links, "symlink", "symlinks").text,
@@ -298,6 +330,13 @@ int mmh_cmd_pack(const struct mmh_cli_options *options, mmh_context *context)
 {
     struct mmh_cli_options given = *options;
     const char *output = options->output;
+    if (options->remove && options->recipients.count && !options->keyring->opener_count &&
+        !options->keyring->passphrase)
+        return mmh_cli_refuse(options, NULL, "--key=FILE names a private key of a recipient",
+                              "--rm reads the container back, and nothing here opens it");
+    if (options->parity && options->to_stdout)
+        return mmh_cli_refuse(options, NULL, "name a file with -o",
+                              "parity is computed from what was written: that cannot be a stream");
     if (!output && options->input_count == 1 && strcmp(options->inputs[0], "-") == 0 &&
         !options->stdin_name)
         given.to_stdout = true;

@@ -8,7 +8,9 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/damage_list.h"
 #include "cli/host.h"
+#include "cli/keyring.h"
 #include "cli/progress.h"
 #include "cli/written.h"
 
@@ -119,18 +121,23 @@ static char *choose_destination(const struct mmh_cli_options *options, const cha
 
 static void tell_times(const mmh_unpack_report *report)
 {
+    if (report->unseal_ns)
+        mmh_message_note("  time: decrypt %s", mmh_human_time(report->unseal_ns).text);
     mmh_message_note("  time: read %s, hash %s, decode %s, write %s, sync %s; wall %s",
                      mmh_human_time(report->read_ns).text, mmh_human_time(report->hash_ns).text,
                      mmh_human_time(report->decode_ns).text, mmh_human_time(report->write_ns).text,
                      mmh_human_time(report->sync_ns).text, mmh_human_time(report->wall_ns).text);
 }
 
+/* damage NULL: none was to be skipped. */
 static void write_json(const struct mmh_cli_options *options, const char *container,
                        const char *destination, const mmh_unpack_report *report, uint64_t removed,
-                       int code)
+                       const struct mmh_damage_list *damage, const mmh_error *err, int code)
 {
     struct mmh_json_out out;
-    mmh_cli_json_begin(&out, options, container, MMH_OK, code);
+    mmh_cli_json_begin(&out, options, container, err->status, code);
+    if (err->status != MMH_OK)
+        mmh_json_out_text(&out, "message", err->message);
     mmh_json_out_text(&out, "output", destination);
     mmh_json_out_u64(&out, "original_bytes", report->original_bytes);
     mmh_json_out_u64(&out, "stored_bytes", report->stored_bytes);
@@ -139,10 +146,14 @@ static void write_json(const struct mmh_cli_options *options, const char *contai
     if (options->remove)
         mmh_json_out_u64(&out, "removed", removed);
     mmh_cli_json_mended(&out, report->mended);
+    mmh_json_out_u64(&out, "mended_chunks", report->mended_chunks);
+    if (damage)
+        mmh_cli_damage_json(&out, damage, report);
     mmh_json_out_object(&out, "ns");
     mmh_json_out_u64(&out, "read", report->read_ns);
     mmh_json_out_u64(&out, "hash", report->hash_ns);
     mmh_json_out_u64(&out, "decode", report->decode_ns);
+    mmh_json_out_u64(&out, "unseal", report->unseal_ns);
     mmh_json_out_u64(&out, "write", report->write_ns);
     mmh_json_out_u64(&out, "sync", report->sync_ns);
     mmh_json_out_u64(&out, "wall", report->wall_ns);
@@ -179,13 +190,30 @@ static int unpack_to(const struct mmh_cli_options *options, mmh_context *context
                                   .overwrite = options->force,
                                   .as_file = as_file,
                                   .any_names = options->any_names,
-                                  .sync = removes };
+                                  .sync = removes,
+                                  .skip_damaged = options->skip_damaged };
+    struct mmh_damage_list damage = { 0 };
+    if (options->skip_damaged) {
+        unpack.damage = mmh_cli_damage_keep;
+        unpack.damage_user = &damage;
+    }
     mmh_status status = destination
                           ? mmh_unpack(context, container, destination, &unpack, &report, &err)
                           : mmh_unpack_to_descriptor(context, container, 1, &unpack, &report, &err);
     mmh_bar_end();
     if (status == MMH_E_IO && !destination && mmh_host_pipe_closed())
         mmh_cli_pipe_closed();
+    if (status == MMH_E_CORRUPT && options->skip_damaged && damage.count) {
+        int lost = mmh_cli_tell_opened(options, &err, MMH_EXIT_LOST);
+        mmh_message_note("%s: what could be had is there; the rest is zeros",
+                         destination ? destination : "(standard output)");
+        mmh_cli_damage_tell(options, &damage, &report, true);
+        if (options->json)
+            write_json(options, shown, destination, &report, 0, &damage, &err, lost);
+        mmh_cli_damage_release(&damage);
+        return lost;
+    }
+    mmh_cli_damage_release(&damage);
     if (status != MMH_OK)
         return mmh_cli_fail_container(options, shown, &err, mmh_exit_of(status));
     int code = mmh_cli_tell_mended(shown, report.mended);
@@ -205,7 +233,8 @@ static int unpack_to(const struct mmh_cli_options *options, mmh_context *context
             return problem;
     }
     if (options->json)
-        write_json(options, shown, destination, &report, removes && !report.mended, code);
+        write_json(options, shown, destination, &report, removes && !report.mended, NULL, &err,
+                   code);
     return code;
 }
 
@@ -231,6 +260,9 @@ static int unpack_one(const struct mmh_cli_options *options, mmh_context *contex
 {
     struct content content = { 0 };
     bool as_file = false;
+    int old = mmh_keyring_check_newest(options, context, container, shown);
+    if (old != MMH_EXIT_OK)
+        return old;
     if (options->to_stdout && mmh_host_is_terminal(stdout) && !options->force &&
         !is_text(context, container)) {
         int looked = look_inside(options, context, container, shown, &content);

@@ -3,171 +3,81 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/damage_list.h"
+#include "cli/keyring.h"
 #include "cli/progress.h"
 
-enum {
-    KEPT_MAX = 10000,     /* entries of the list: a small container may have a great many */
-    NAMES_MAX = 4 << 20,  /* bytes of their names, which may be of any length */
-    RANGES_TOLD = 8,      /* without -v */
-    TENSORS_TOLD = 4,     /* the same, of each */
-    NAME_TOLD_BYTES = 200 /* of each name */
+enum { LAYER_TEXT_BYTES = 256 };
+
+/* What verify has told of a layer. */
+struct layers {
+    struct {
+        bool told;
+        const char *name;
+        int result;
+        uint64_t count;
+        char text[LAYER_TEXT_BYTES];
+    } layer[MMH_LAYER_COUNT];
 };
 
-/* A range of a file that cannot be had, or after it a tensor that it hits. */
-struct entry {
-    char *file;   /* NULL: a chunk that no file needs, or a tensor */
-    char *tensor; /* NULL: a range */
-    uint64_t offset, bytes;
-    size_t tensors; /* that a range hits, kept or not */
-    bool unsearched;
-};
-
-struct damage_list {
-    struct entry *entries;
-    size_t count, room;
-    size_t name_bytes;
-    size_t last; /* 1 + the last range told, if it is kept; else 0 */
-    bool cut;    /* there was more */
-};
-
-static bool has_room(struct damage_list *list, size_t name_bytes)
+static void keep_layer(void *user, const mmh_layer *layer)
 {
-    list->cut = list->cut || list->count == KEPT_MAX || name_bytes > NAMES_MAX - list->name_bytes;
-    if (list->cut)
-        return false;
-    list->name_bytes += name_bytes;
-    if (list->count < list->room)
-        return true;
-    list->room = list->room ? 2 * list->room : 16;
-    struct entry *grown = mmh_cli_alloc(list->room * sizeof *grown);
-    if (list->count)
-        memcpy(grown, list->entries, list->count * sizeof *grown);
-    free(list->entries);
-    list->entries = grown;
-    return true;
-}
-
-static void keep_damage(void *user, const mmh_damage *damage)
-{
-    struct damage_list *list = user;
-    const char *name = damage->tensor ? damage->tensor : damage->name;
-    if (!damage->tensor)
-        list->last = 0;
-    else if (list->last)
-        list->entries[list->last - 1].tensors++;
-    if (!has_room(list, name ? strlen(name) : 0))
+    struct layers *layers = user;
+    if ((unsigned)layer->id >= MMH_LAYER_COUNT)
         return;
-    struct entry *entry = &list->entries[list->count++];
-    *entry = (struct entry){ .offset = damage->offset,
-                             .bytes = damage->bytes,
-                             .unsearched = damage->unsearched };
-    if (damage->tensor)
-        entry->tensor = mmh_cli_format("%s", name);
-    else if (name)
-        entry->file = mmh_cli_format("%s", name);
-    if (!damage->tensor)
-        list->last = list->count;
+    layers->layer[layer->id].told = true;
+    layers->layer[layer->id].name = layer->name;
+    layers->layer[layer->id].result = layer->result;
+    layers->layer[layer->id].count = layer->count;
+    snprintf(layers->layer[layer->id].text, LAYER_TEXT_BYTES, "%s", layer->text ? layer->text : "");
 }
 
-static void free_damage(struct damage_list *list)
+static const char *result_of(int result)
 {
-    for (size_t i = 0; i < list->count; i++) {
-        free(list->entries[i].file);
-        free(list->entries[i].tensor);
-    }
-    free(list->entries);
+    return result == MMH_LAYER_RIGHT  ? "ok"
+         : result == MMH_LAYER_WRONG  ? "wrong"
+         : result == MMH_LAYER_ABSENT ? "absent"
+                                      : "skipped";
 }
 
-/* "  "model.safetensors", 65536 bytes at 1024: "a", "b"", for people. */
-static void tell_range(const struct mmh_cli_options *options, const struct entry *range,
-                       size_t kept)
+/* -v: "  chunks     ok       123". */
+static void tell_layers(const struct layers *layers)
 {
-    if (!range->file) {
-        mmh_message_note("  a chunk that no file needs");
-        return;
+    for (size_t i = 0; i < MMH_LAYER_COUNT; i++) {
+        if (!layers->layer[i].told)
+            continue;
+        const char *text = layers->layer[i].text;
+        bool counts = layers->layer[i].count;
+        mmh_message_note("  %-10s %-7s%s%s%s%s", layers->layer[i].name,
+                         result_of(layers->layer[i].result), counts ? "  " : "",
+                         counts ? mmh_human_count(layers->layer[i].count).text : "",
+                         *text ? "  " : "", text);
     }
-    size_t told = options->verbose ? 0 : kept < TENSORS_TOLD ? kept : (size_t)TENSORS_TOLD;
-    char *line = mmh_cli_format("  \"%.*s\", %" PRIu64 " bytes at %" PRIu64 "%s", NAME_TOLD_BYTES,
-                                range->file, range->bytes, range->offset,
-                                range->unsearched ? ": too many tensors to look for those hit"
-                                                  : "");
-    for (size_t t = 0; t < told; t++) {
-        char *longer = mmh_cli_format("%s%s\"%.*s\"", line, t ? ", " : ": ", NAME_TOLD_BYTES,
-                                      range[1 + t].tensor);
-        free(line);
-        line = longer;
-    }
-    if (!options->verbose && told && range->tensors > told)
-        mmh_message_note("%s, and %zu more", line, range->tensors - told);
-    else
-        mmh_message_note("%s", line);
-    free(line);
-    for (size_t t = 0; t < kept && options->verbose; t++)
-        mmh_message_note("    \"%.*s\", %s", NAME_TOLD_BYTES, range[1 + t].tensor,
-                         mmh_human_bytes(range[1 + t].bytes).text);
 }
 
-static void tell_damage(const struct mmh_cli_options *options, const struct damage_list *list,
-                        const mmh_unpack_report *report, bool whole)
+static void write_layers(struct mmh_json_out *out, const struct layers *layers)
 {
-    size_t ranges = 0, next;
-    struct mmh_human chunks = mmh_human_things(report->damaged_chunks, "chunk", "chunks");
-    mmh_message_note("  damaged%s: %s, %s of %s", whole ? "" : " as far as was looked at",
-                     report->damaged_chunks ? chunks.text : "other content than was packed",
-                     mmh_human_bytes(report->damaged_bytes).text,
-                     mmh_human_bytes(report->original_bytes).text);
-    for (size_t i = 0; i < list->count; i = next) {
-        for (next = i + 1; next < list->count && list->entries[next].tensor;)
-            next++;
-        if (!options->verbose && ranges == RANGES_TOLD) {
-            mmh_message_note(list->cut ? "  and more (-v lists more)"
-                                       : "  and more (-v lists all)");
-            return;
-        }
-        ranges++;
-        tell_range(options, &list->entries[i], next - i - 1);
-    }
-    if (list->cut)
-        mmh_message_note("  and more than is listed");
-}
-
-static void write_damage(struct mmh_json_out *out, const struct damage_list *list,
-                         const mmh_unpack_report *report)
-{
-    mmh_json_out_u64(out, "damaged_chunks", report->damaged_chunks);
-    mmh_json_out_u64(out, "damaged_bytes", report->damaged_bytes);
-    mmh_json_out_array(out, "damage");
-    for (size_t i = 0; i < list->count;) {
-        const struct entry *range = &list->entries[i++];
+    mmh_json_out_array(out, "layers");
+    for (size_t i = 0; i < MMH_LAYER_COUNT; i++) {
+        if (!layers->layer[i].told)
+            continue;
         mmh_json_out_object(out, NULL);
-        if (range->file)
-            mmh_json_out_text(out, "file", range->file);
-        else
-            mmh_json_out_null(out, "file");
-        mmh_json_out_u64(out, "offset", range->offset);
-        mmh_json_out_u64(out, "bytes", range->bytes);
-        if (range->unsearched) {
-            mmh_json_out_null(out, "tensors");
-        } else {
-            mmh_json_out_array(out, "tensors");
-            for (; i < list->count && list->entries[i].tensor; i++)
-                mmh_json_out_text(out, NULL, list->entries[i].tensor);
-            mmh_json_out_end(out);
-        }
+        mmh_json_out_text(out, "name", layers->layer[i].name);
+        mmh_json_out_text(out, "result", result_of(layers->layer[i].result));
+        mmh_json_out_u64(out, "count", layers->layer[i].count);
+        mmh_json_out_text(out, "text", layers->layer[i].text);
         mmh_json_out_end(out);
     }
     mmh_json_out_end(out);
-    mmh_json_out_bool(out, "damage_cut", list->cut);
 }
 
 static void write_json(const struct mmh_cli_options *options, const char *container,
-                       const mmh_unpack_report *report, const struct damage_list *list,
-                       const mmh_error *err, int code)
+                       const mmh_unpack_report *report, const struct mmh_damage_list *list,
+                       const struct layers *layers, const mmh_error *err, int code)
 {
     struct mmh_json_out out;
     mmh_cli_json_begin(&out, options, container, err->status, code);
@@ -178,11 +88,13 @@ static void write_json(const struct mmh_cli_options *options, const char *contai
     mmh_json_out_u64(&out, "stored_bytes", report->stored_bytes);
     mmh_json_out_u64(&out, "files", report->file_count);
     mmh_json_out_u64(&out, "chunks", report->chunk_count);
-    write_damage(&out, list, report);
+    mmh_cli_damage_json(&out, list, report);
+    write_layers(&out, layers);
     mmh_json_out_object(&out, "ns");
     mmh_json_out_u64(&out, "read", report->read_ns);
     mmh_json_out_u64(&out, "hash", report->hash_ns);
     mmh_json_out_u64(&out, "decode", report->decode_ns);
+    mmh_json_out_u64(&out, "unseal", report->unseal_ns);
     mmh_json_out_u64(&out, "wall", report->wall_ns);
     mmh_json_out_end(&out);
     mmh_json_out_end(&out);
@@ -209,11 +121,18 @@ static int verify_one(const struct mmh_cli_options *options, mmh_context *contex
 {
     mmh_error err = { 0 };
     mmh_unpack_report report = { .struct_size = sizeof report };
-    struct damage_list damage = { 0 };
+    struct mmh_damage_list damage = { 0 };
+    struct layers layers = { 0 };
     mmh_verify_options verify = { .struct_size = sizeof verify,
                                   .quick = options->quick,
-                                  .damage = options->quiet && !options->json ? NULL : keep_damage,
-                                  .damage_user = &damage };
+                                  .damage = options->quiet && !options->json ? NULL
+                                                                             : mmh_cli_damage_keep,
+                                  .damage_user = &damage,
+                                  .layer = keep_layer,
+                                  .layer_user = &layers };
+    int old = mmh_keyring_check_newest(options, context, path, shown);
+    if (old != MMH_EXIT_OK)
+        return old;
     mmh_status status = mmh_verify(context, path, &verify, &report, &err);
     mmh_bar_end();
     int code = mmh_exit_of(status);
@@ -228,21 +147,124 @@ static int verify_one(const struct mmh_cli_options *options, mmh_context *contex
     else if (!options->json && !options->quiet)
         tell_good(options, shown, &report);
     if (damage.count)
-        tell_damage(options, &damage, &report, status == MMH_E_CORRUPT);
+        mmh_cli_damage_tell(options, &damage, &report, status == MMH_E_CORRUPT);
+    if (options->verbose)
+        tell_layers(&layers);
     if (status == MMH_OK && options->verbose)
         mmh_message_note("  time: read %s, hash %s, decode %s; wall %s",
                          mmh_human_time(report.read_ns).text, mmh_human_time(report.hash_ns).text,
                          mmh_human_time(report.decode_ns).text,
                          mmh_human_time(report.wall_ns).text);
     if (options->json)
-        write_json(options, shown, &report, &damage, &err, code);
-    free_damage(&damage);
+        write_json(options, shown, &report, &damage, &layers, &err, code);
+    mmh_cli_damage_release(&damage);
+    return code;
+}
+
+/* ---- Model Signing ---- */
+
+enum { FINDINGS_MAX = 10000 };
+
+struct findings {
+    struct {
+        mmh_bundle_finding finding;
+        char *name;
+    } * found; /* [count] */
+    size_t count, room;
+};
+
+static const char *const finding_names[] = {
+    [MMH_BUNDLE_DIFFERS] = "differs", [MMH_BUNDLE_MISSING] = "missing", [MMH_BUNDLE_EXTRA] = "extra"
+};
+
+static void keep_finding(void *user, mmh_bundle_finding finding, const char *name)
+{
+    struct findings *findings = user;
+    if (findings->count == FINDINGS_MAX)
+        return;
+    if (findings->count == findings->room) {
+        findings->room = findings->room ? 2 * findings->room : 16;
+        void *grown = mmh_cli_alloc(findings->room * sizeof *findings->found);
+        if (findings->count)
+            memcpy(grown, findings->found, findings->count * sizeof *findings->found);
+        free(findings->found);
+        findings->found = grown;
+    }
+    findings->found[findings->count].finding = finding;
+    findings->found[findings->count++].name = mmh_cli_format("%s", name);
+}
+
+static void bundle_json(const struct mmh_cli_options *options, const char *model,
+                        const mmh_bundle_report *report, const struct findings *findings,
+                        const mmh_error *err, int code)
+{
+    struct mmh_json_out out;
+    mmh_cli_json_begin(&out, options, model, err->status, code);
+    if (err->status != MMH_OK)
+        mmh_json_out_text(&out, "message", err->message);
+    mmh_json_out_text(&out, "bundle", options->bundle);
+    mmh_json_out_bool(&out, "signed", report->is_signed);
+    mmh_json_out_u64(&out, "signatures", report->signature_count);
+    mmh_json_out_u64(&out, "right", report->right_count);
+    mmh_json_out_u64(&out, "files", report->file_count);
+    mmh_json_out_u64(&out, "original_bytes", report->bytes);
+    mmh_json_out_array(&out, "findings");
+    for (size_t i = 0; i < findings->count; i++) {
+        mmh_json_out_object(&out, NULL);
+        mmh_json_out_text(&out, "finding", finding_names[findings->found[i].finding]);
+        mmh_json_out_text(&out, "name", findings->found[i].name);
+        mmh_json_out_end(&out);
+    }
+    mmh_json_out_end(&out);
+    mmh_json_out_end(&out);
+    (void)mmh_json_out_finish(&out);
+}
+
+/* The files of a model, packed or not, by a bundle. */
+static int verify_bundle(const struct mmh_cli_options *options, mmh_context *context,
+                         const char *model, const char *shown)
+{
+    mmh_error err = { 0 };
+    struct findings findings = { 0 };
+    mmh_bundle_report report = { .struct_size = sizeof report };
+    mmh_bundle_options bundle = { .struct_size = sizeof bundle,
+                                  .finding = keep_finding,
+                                  .finding_user = &findings };
+    mmh_trust trust = mmh_keyring_trust(options);
+    trust.min_counter = 0;
+    mmh_status status = mmh_bundle_verify(context, options->bundle, model, &trust, &bundle, &report,
+                                          &err);
+    mmh_bar_end();
+    int code = mmh_exit_of(status);
+    if (status != MMH_OK)
+        code = mmh_cli_tell_opened(options, &err, code);
+    else if (!options->json && !options->quiet) {
+        char *clean = mmh_cli_clean(mmh_cli_shown(shown));
+        printf("%s: ok, %s as signed, %s\n", clean,
+               mmh_human_things(report.file_count, "file", "files").text,
+               mmh_human_bytes(report.bytes).text);
+        free(clean);
+    }
+    for (size_t i = 0; i < findings.count; i++)
+        mmh_message_note("  %s: %s", finding_names[findings.found[i].finding],
+                         findings.found[i].name);
+    if (options->json)
+        bundle_json(options, shown, &report, &findings, &err, code);
+    for (size_t i = 0; i < findings.count; i++)
+        free(findings.found[i].name);
+    free(findings.found);
     return code;
 }
 
 int mmh_cmd_verify(const struct mmh_cli_options *options, mmh_context *context)
 {
     int code = MMH_EXIT_OK;
+    if (options->bundle && !options->keyring->trusted.count)
+        return mmh_cli_refuse(options, NULL,
+                              "--signer=KEY.pub, or --trusted for all keys of the trust store",
+                              "--bundle needs to know whose signatures are believed");
+    if (options->bundle && options->require_counter)
+        return mmh_cli_refuse(options, NULL, NULL, "Model Signing bundles have no counter");
     for (size_t i = 0; i < options->input_count && code != MMH_EXIT_INTERRUPTED; i++) {
         const char *container = options->inputs[i];
         int one;
@@ -250,7 +272,7 @@ int mmh_cmd_verify(const struct mmh_cli_options *options, mmh_context *context)
         const char *path = mmh_cli_begin_input(options, container, NULL, &one);
         if (path) {
             mmh_bar_begin(container, i, options->input_count);
-            one = verify_one(options, context, path, container);
+            one = (options->bundle ? verify_bundle : verify_one)(options, context, path, container);
         }
         mmh_cli_end_input();
         code = mmh_exit_worse(code, one);

@@ -3,8 +3,8 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#ifndef _XOPEN_SOURCE
-#define _XOPEN_SOURCE 700 /* nftw */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* nftw, MAP_ANON, madvise */
 #endif
 #include "cli/host.h"
 
@@ -17,20 +17,40 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/select.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <termios.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "cli/cli.h"
 #include "cli/message.h"
 
 static volatile sig_atomic_t interrupted, pipe_closed;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static void (*tell_status)(void);
 
+/* A terminal whose echo is off, and how it was before. */
+static volatile sig_atomic_t hushed;
+static int hushed_terminal;
+static struct termios terminal_before;
+
+static void restore_echo(void)
+{
+    if (!hushed)
+        return;
+    hushed = 0;
+    (void)tcsetattr(hushed_terminal, TCSAFLUSH, &terminal_before);
+}
+
 static void on_interrupt(int number)
 {
+    int problem = errno;
     (void)number;
+    restore_echo();
+    errno = problem;
     interrupted = 1; /* SA_RESETHAND: the next one kills */
 }
 
@@ -228,7 +248,154 @@ bool mmh_host_has_input(void)
            (S_ISREG(status.st_mode) || S_ISFIFO(status.st_mode) || S_ISSOCK(status.st_mode));
 }
 
+/* ---- secrets ---- */
+
+void mmh_host_wipe(void *memory, size_t bytes)
+{
+    volatile unsigned char *at = memory;
+    while (bytes--)
+        *at++ = 0;
+}
+
+/* Whole pages of its own: no neighbour unlocks them, and what is freed is gone. */
+static size_t secret_room(size_t bytes)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    return (bytes + page - 1) / page * page;
+}
+
+void *mmh_host_secret_alloc(size_t bytes)
+{
+    size_t room = secret_room(bytes);
+    void *memory = mmap(NULL, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANON, -1, 0);
+    if (memory == MAP_FAILED) {
+        mmh_message_error("out of memory (%zu bytes)", bytes);
+        exit(MMH_EXIT_LIMIT);
+    }
+    (void)mlock(memory, room); /* where there is a limit it may be swapped: better than no secret */
+#ifdef MADV_DONTDUMP
+    (void)madvise(memory, room, MADV_DONTDUMP);
+#endif
+    return memory;
+}
+
+void mmh_host_secret_free(void *memory, size_t bytes)
+{
+    if (!memory)
+        return;
+    mmh_host_wipe(memory, bytes);
+    (void)munmap(memory, secret_room(bytes));
+}
+
+/* Wait until there is something to read. False: interrupted, which any thread may have noticed. */
+static bool wait_for_input(int descriptor)
+{
+    while (!interrupted) {
+        fd_set set;
+        struct timeval moment = { .tv_usec = 200000 };
+        FD_ZERO(&set);
+        FD_SET(descriptor, &set);
+        int ready = select(descriptor + 1, &set, NULL, NULL, &moment);
+        if (ready > 0 || (ready < 0 && errno != EINTR)) /* the read tells what is wrong */
+            return true;
+    }
+    errno = EINTR;
+    return false;
+}
+
+/* A line without its end. -1: errno; E2BIG: it does not fit into `room`; ENODATA: there is none. */
+static ssize_t read_line(int descriptor, char *line, size_t room)
+{
+    size_t bytes = 0;
+    for (;;) {
+        char one;
+        if (descriptor < FD_SETSIZE && !wait_for_input(descriptor))
+            return -1;
+        ssize_t count = read(descriptor, &one, 1);
+        if (count < 0 && errno == EINTR && !interrupted)
+            continue;
+        if (count < 0)
+            return -1;
+        if (count == 0 && !bytes) {
+            errno = ENODATA;
+            return -1;
+        }
+        if (count == 0 || one == '\n')
+            break;
+        if (bytes == room) {
+            errno = E2BIG;
+            return -1;
+        }
+        line[bytes++] = one;
+        mmh_host_wipe(&one, 1);
+    }
+    if (bytes && line[bytes - 1] == '\r')
+        bytes--;
+    return (ssize_t)bytes;
+}
+
+ssize_t mmh_host_read_secret(const char *path, int descriptor, char *line, size_t room)
+{
+    int from = path ? open(path, O_RDONLY | O_CLOEXEC) : descriptor;
+    if (from < 0)
+        return -1;
+    ssize_t bytes = read_line(from, line, room);
+    int problem = errno;
+    if (path)
+        close(from);
+    errno = problem;
+    return bytes;
+}
+
+static void say(int terminal, const char *text)
+{
+    for (size_t left = strlen(text); left;) {
+        ssize_t count = write(terminal, text, left);
+        if (count < 0 && errno != EINTR)
+            return;
+        if (count > 0) {
+            text += count;
+            left -= (size_t)count;
+        }
+    }
+}
+
+ssize_t mmh_host_ask_secret(const char *prompt, char *line, size_t room)
+{
+    int terminal = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
+    if (terminal < 0)
+        return -1;
+    struct termios quiet;
+    if (tcgetattr(terminal, &terminal_before) != 0) {
+        int problem = errno;
+        close(terminal);
+        errno = problem;
+        return -1;
+    }
+    quiet = terminal_before;
+    quiet.c_lflag &= ~(tcflag_t)(ECHO | ECHOE | ECHOK | ECHONL);
+    quiet.c_lflag |= ICANON | ISIG;
+    quiet.c_cc[VSUSP] = _POSIX_VDISABLE; /* a stop would leave a shell without echo */
+    hushed_terminal = terminal;
+    hushed = 1;
+    (void)tcsetattr(terminal, TCSAFLUSH, &quiet);
+    say(terminal, prompt);
+    ssize_t bytes = read_line(terminal, line, room);
+    int problem = errno;
+    restore_echo();
+    say(terminal, "\n");
+    close(terminal);
+    errno = problem;
+    return bytes;
+}
+
 /* ---- paths ---- */
+
+bool mmh_host_is_exposed(const char *path)
+{
+    struct stat status;
+    return stat(path, &status) == 0 && S_ISREG(status.st_mode) && (status.st_mode & 077);
+}
 
 enum mmh_host_kind mmh_host_kind(const char *path)
 {

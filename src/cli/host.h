@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <sys/types.h>
 
 /* Before anything else: descriptors 0 to 2 are open, an interrupt is noted, a closed pipe is an
  * error and not a death, and SIGUSR1 (SIGINFO too, where there is one) waits to be asked for. */
@@ -51,7 +52,27 @@ bool mmh_host_has_input(void);
  * NULL then. */
 const char *mmh_host_own_variable(const char *name);
 
+/* ---- secrets ---- */
+
+void mmh_host_wipe(void *memory, size_t bytes); /* no compiler leaves it out */
+
+/* Memory that is not swapped nor dumped, where the system lets us. Never NULL, as mmh_cli_alloc's. */
+void *mmh_host_secret_alloc(size_t bytes);
+void mmh_host_secret_free(void *memory, size_t bytes); /* wiped; may be NULL */
+
+/*
+ * Ask on the terminal, whatever the standard streams are, with its echo off. Returns the line's bytes
+ * (0..room), not terminated. -1: errno: EINTR: interrupted, ENODATA: no line came, E2BIG: a longer one,
+ * else there is no terminal.
+ */
+ssize_t mmh_host_ask_secret(const char *prompt, char *line, size_t room);
+
+/* The same of the first line of a file, or (path NULL) of an open descriptor. */
+ssize_t mmh_host_read_secret(const char *path, int descriptor, char *line, size_t room);
+
 /* ---- paths ---- */
+
+bool mmh_host_is_exposed(const char *path); /* a file with rights for others than its owner */
 
 enum mmh_host_kind { MMH_HOST_NONE, MMH_HOST_FILE, MMH_HOST_FOLDER, MMH_HOST_OTHER };
 

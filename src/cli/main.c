@@ -7,6 +7,7 @@
 
 #include "cli/cli.h"
 #include "cli/host.h"
+#include "cli/keyring.h"
 #include "cli/options.h"
 #include "cli/progress.h"
 #include "cli/written.h"
@@ -29,6 +30,7 @@ static const char pack_examples[] =
     "  mmh pack model.safetensors            writes model.safetensors.mmh\n"
     "  mmh pack -9 llama/ -o llama.mmh       a folder, as small as it gets\n"
     "  mmh pack --dtype=bf16 weights.bin     a raw array\n"
+    "  mmh pack -r alice.pub --sign-with bob.key --parity 2% model.safetensors\n"
     "  mmh pack -c model.safetensors | ssh host 'cat > model.mmh'\n";
 
 static const char unpack_text[] =
@@ -45,9 +47,76 @@ static const char unpack_examples[] =
 
 static const char verify_text[] =
     "Structure, hashes, that every chunk decodes, and the digest of every file. Exits\n"
-    "3 if something is damaged that unpack would restore, and 5 if it could not.\n";
+    "3 if something is damaged that unpack would restore, and 5 if it could not.\n"
+    "With --signer signatures are required too: 7 if one is missing or wrong. What is\n"
+    "encrypted is checked as far as that goes without a key, and the exit code is 8.\n";
 static const char verify_examples[] = "  mmh verify model.safetensors.mmh\n"
+                                      "  mmh verify -v --signer bob.pub --require hybrid m.mmh\n"
                                       "  mmh verify -q *.mmh && echo all good\n";
+
+static const char repair_text[] =
+    "In place, by way of a journal beside it, or with -o into a new file: header and\n"
+    "index from their copies, chunks from parity, from --source copies of the\n"
+    "container (damaged ones too), or from the model that was packed. The exit code\n"
+    "is 4 if all was restored, 5 if something stays lost; what, is told.\n";
+static const char repair_examples[] =
+    "  mmh repair model.safetensors.mmh\n"
+    "  mmh repair --source=/backup/m.mmh --source=m.safetensors m.mmh\n"
+    "  mmh repair --parity=5% m.mmh          also gives it parity\n";
+
+static const char keygen_text[] =
+    "One identity, to sign and to decrypt with: NAME.key is private (mode 0600) and\n"
+    "NAME.pub public. The default is a hybrid, safe if either of its halves is:\n"
+    "ml-dsa-65-ed25519 and x-wing. Both files are PEM.\n";
+static const char keygen_examples[] =
+    "  mmh keygen -o alice                   alice.key, alice.pub\n"
+    "  mmh keygen -p -o alice                alice.key wants a passphrase\n"
+    "  mmh keygen --algorithm=ed25519,x25519 -o old\n"
+    "  mmh keygen --profile=cnsa2 -o agency\n";
+
+static const char keys_text[] =
+    "  mmh keys show FILE...                 algorithms and fingerprints of keys\n"
+    "  mmh keys list                         those that are believed, and those not\n"
+    "  mmh keys add NAME FILE                believe this one from now on\n"
+    "  mmh keys expire NAME --expires=DATE   believe it until then\n"
+    "  mmh keys revoke NAME [REASON]         do not any more, whatever it has signed\n"
+    "  mmh keys remove NAME                  forget it, and that it was revoked\n"
+    "  mmh keys rotate OLD.key NEW.key -o FILE    state that NEW follows OLD\n"
+    "  mmh keys accept FILE [NAME]           believe NEW, as OLD is believed\n\n"
+    "The trust store is the folder $MMH_TRUST, or ~/.config/mmh/trust.\n";
+static const char keys_examples[] = "  mmh keys add bob bob.pub --expires=2027-12-31\n"
+                                    "  mmh verify --signer=bob m.mmh\n";
+
+static const char sign_text[] =
+    "Over the container's root, and so over every byte and name in it. Each part of\n"
+    "each key that signs, does; signatures that there are stay. Weights are not even\n"
+    "read. With --bundle a Model Signing bundle of the original files is written\n"
+    "instead: X may be a container, a model file or a folder.\n";
+static const char sign_examples[] = "  mmh sign --key bob.key m.mmh\n"
+                                    "  mmh sign --key bob.key --detached m.mmh    into m.mmh.sig\n"
+                                    "  mmh sign --key p256.key --bundle model.sig llama/\n";
+
+static const char encrypt_text[] =
+    "Without coding the weights again. Chunks, names, shapes and digests are hidden;\n"
+    "sizes are not. --rekey is for what is encrypted: under a new file key, for those\n"
+    "that are named now. --add-recipient only wraps the old one for another; who is\n"
+    "let in so can be shut out of future copies by --rekey alone.\n";
+static const char encrypt_examples[] =
+    "  mmh encrypt -r alice.pub -r age1... m.mmh\n"
+    "  mmh encrypt --add-recipient carol.pub --key alice.key m.mmh\n"
+    "  mmh encrypt --rekey -r alice.pub --key alice.key m.mmh\n";
+
+static const char decrypt_text[] =
+    "The container without its encryption; \"unpack\" needs no such step. Its\n"
+    "signatures are of what it was, and go.\n";
+static const char decrypt_examples[] = "  mmh decrypt --key alice.key m.mmh -o plain.mmh\n";
+
+static const char audit_text[] =
+    "Algorithms, their NIST categories, and which profiles they meet: default, cnsa2,\n"
+    "bsi, classical. With --profile the exit code is 0 only if it meets that one.\n"
+    "No key is needed, and no signature is checked: that is what verify does.\n";
+static const char audit_examples[] = "  mmh audit m.mmh\n"
+                                     "  mmh audit --profile=cnsa2 --cbom=cbom.json m.mmh\n";
 
 static const char info_text[] =
     "Sizes by element type and by codec. The floor is what the values alone come to:\n"
@@ -97,6 +166,8 @@ static const struct verb verbs[MMH_VERB_COUNT] = {
                           unpack_examples, mmh_cmd_unpack },
     [MMH_VERB_VERIFY] = { "verify", "X.mmh...", "check every byte, change nothing", verify_text,
                           verify_examples, mmh_cmd_verify },
+    [MMH_VERB_REPAIR] = { "repair", "X.mmh...", "restore what is damaged", repair_text,
+                          repair_examples, mmh_cmd_repair },
     [MMH_VERB_INFO] = { "info", "X.mmh...", "where the bytes are, how near the entropy floor",
                         info_text, info_examples, mmh_cmd_info },
     [MMH_VERB_LS] = { "ls", "X.mmh...", "list tensors, with -l files too", ls_text, ls_examples,
@@ -105,6 +176,18 @@ static const struct verb verbs[MMH_VERB_COUNT] = {
                        cat_text, cat_examples, mmh_cmd_cat },
     [MMH_VERB_DIFF] = { "diff", "A B", "which tensors differ, and by how much", diff_text,
                         diff_examples, mmh_cmd_diff },
+    [MMH_VERB_KEYGEN] = { "keygen", "-o NAME", "make a key: NAME.key and NAME.pub", keygen_text,
+                          keygen_examples, mmh_cmd_keygen },
+    [MMH_VERB_KEYS] = { "keys", "WHAT [NAME] [FILE]", "whose signatures are believed", keys_text,
+                        keys_examples, mmh_cmd_keys },
+    [MMH_VERB_SIGN] = { "sign", "X.mmh...", "sign a container", sign_text, sign_examples,
+                        mmh_cmd_sign },
+    [MMH_VERB_ENCRYPT] = { "encrypt", "X.mmh...", "encrypt a container", encrypt_text,
+                           encrypt_examples, mmh_cmd_encrypt },
+    [MMH_VERB_DECRYPT] = { "decrypt", "X.mmh...", "take its encryption away", decrypt_text,
+                           decrypt_examples, mmh_cmd_decrypt },
+    [MMH_VERB_AUDIT] = { "audit", "X.mmh...", "which profiles a container meets", audit_text,
+                         audit_examples, mmh_cmd_audit },
     [MMH_VERB_BENCH] = { "bench", "IN... [-1 ... -9]",
                          "size and speed of each level on this machine", bench_text, bench_examples,
                          mmh_cmd_bench },
@@ -197,7 +280,7 @@ static int help_on(const struct mmh_cli_options *options)
     return code;
 }
 
-static int run(const struct mmh_cli_options *options)
+static int run(struct mmh_cli_options *options)
 {
     /* They look for tensors in files that are no containers. */
     static const unsigned finders = 1u << MMH_VERB_PACK | 1u << MMH_VERB_BENCH | 1u << MMH_VERB_LS |
@@ -210,7 +293,7 @@ static int run(const struct mmh_cli_options *options)
                                   .limits.output_bytes = options->max_bytes };
     if (!given.threads && (options->verb == MMH_VERB_INFO || options->verb == MMH_VERB_LS))
         given.threads = 1; /* they read an index, no more */
-    if (!options->input_count) {
+    if (!options->input_count && options->verb != MMH_VERB_KEYGEN) {
         mmh_message_error("\"mmh %s\" needs a file", mmh_verb_name(options->verb));
         mmh_message_hint("mmh %s %s", mmh_verb_name(options->verb), verbs[options->verb].synopsis);
         return MMH_EXIT_USAGE;
@@ -224,9 +307,14 @@ static int run(const struct mmh_cli_options *options)
     int code = MMH_EXIT_OK;
     if (finders >> options->verb & 1)
         code = mmh_cli_load_plugins(options, context);
+    struct mmh_keyring keyring = { 0 };
+    if (code == MMH_EXIT_OK)
+        code = mmh_keyring_open(&keyring, options, context);
     if (code == MMH_EXIT_OK)
         code = verbs[options->verb].run(options, context);
     mmh_context_destroy(context);
+    options->keyring = NULL;
+    mmh_keyring_close(&keyring);
     return code;
 }
 

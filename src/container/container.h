@@ -291,7 +291,7 @@ typedef struct mmh_container_reader {
  *   limit_bytes   refuse an index that decodes to more (MMH_E_LIMIT)
  *
  * Everything in the index has been checked for consistency: offsets, sizes, names, references. An
- * encrypted container is MMH_E_KEY.
+ * encrypted container stays locked.
  */
 mmh_status mmh_container_open(mmh_container_reader *reader, mmh_container_read_at *read,
                               void *read_context, uint64_t container_bytes, uint64_t limit_bytes,

@@ -975,8 +975,6 @@ static mmh_status unlock(mmh_container_reader *reader, const struct source *sour
     if (status == MMH_OK && lock && (encrypted || lock->needs_trailer))
         status = lock->unlock(lock->context, reader, &reader->keys, &found, err);
     reader->locked = encrypted && !found;
-    if (status == MMH_OK && encrypted && !lock)
-        status = mmh_fail(err, MMH_E_KEY, "the container is encrypted");
     return status;
 }
 

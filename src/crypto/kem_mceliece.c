@@ -160,16 +160,16 @@ static mmh_status decapsulate(const struct set *set, bool hybrid, uint8_t *share
                            err);                                                                 \
     }
 
-#define LINE(kind, title, function, set, category, hybrid)                                \
-    {                                                                                     \
-        .id = kind, .name = title, .nist_category = category, .classical = hybrid,        \
-        .post_quantum = true, .wrap = MMH_WRAP_HKDF384,                                   \
-        .public_bytes = mceliece##set##_PUBLICKEYBYTES + (hybrid ? MMH_X25519_BYTES : 0), \
-        .secret_bytes = mceliece##set##_SECRETKEYBYTES + (hybrid ? MMH_X25519_BYTES : 0), \
-        .enc_bytes = mceliece##set##_CIPHERTEXTBYTES + (hybrid ? MMH_X25519_BYTES : 0),   \
-        .shared_bytes = SHARED_BYTES + (hybrid ? MMH_X25519_BYTES : 0),                   \
-        .generate = generate_##function, .encapsulate = encapsulate_##function,           \
-        .decapsulate = decapsulate_##function,                                            \
+#define LINE(kind, title, function, set, category, hybrid)                                  \
+    {                                                                                       \
+        .id = (kind), .name = (title), .nist_category = (category), .classical = (hybrid),  \
+        .post_quantum = true, .wrap = MMH_WRAP_HKDF384,                                     \
+        .public_bytes = mceliece##set##_PUBLICKEYBYTES + ((hybrid) ? MMH_X25519_BYTES : 0), \
+        .secret_bytes = mceliece##set##_SECRETKEYBYTES + ((hybrid) ? MMH_X25519_BYTES : 0), \
+        .enc_bytes = mceliece##set##_CIPHERTEXTBYTES + ((hybrid) ? MMH_X25519_BYTES : 0),   \
+        .shared_bytes = SHARED_BYTES + ((hybrid) ? MMH_X25519_BYTES : 0),                   \
+        .generate = generate_##function, .encapsulate = encapsulate_##function,             \
+        .decapsulate = decapsulate_##function,                                              \
     }
 
 /* clang-format off */

@@ -145,12 +145,12 @@ static mmh_status encapsulate(const struct mmh_kem *kem, uint8_t *enc, size_t *e
     const struct mmh_kem mmh_kem_ml_kem_##set = {                                                  \
         .id = MMH_KEM_ML_KEM_##set,                                                                \
         .name = "ml-kem-" #set,                                                                    \
-        .nist_category = category,                                                                 \
+        .nist_category = (category),                                                               \
         .post_quantum = true,                                                                      \
         .wrap = MMH_WRAP_HKDF384,                                                                  \
-        .public_bytes = public_size,                                                               \
+        .public_bytes = (public_size),                                                             \
         .secret_bytes = MMH_ML_KEM_SEED_BYTES,                                                     \
-        .enc_bytes = enc_size,                                                                     \
+        .enc_bytes = (enc_size),                                                                   \
         .shared_bytes = 32,                                                                        \
         .generate = generate_##set,                                                                \
         .derive = derive_##set,                                                                    \

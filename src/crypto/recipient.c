@@ -27,7 +27,6 @@ enum {
     SEALED_BYTES = MMH_FILE_KEY_BYTES + MMH_AEAD_TAG_BYTES,
     SALT_BYTES = 16,
     PASSPHRASE_HEAD_BYTES = 12 + SALT_BYTES,
-    RSA_TRY_COST = 16, /* to MMH_UNLOCK_TRIES_MAX */
     SHA384_BYTES = 48
 };
 
@@ -405,6 +404,12 @@ static mmh_status commitment_check(struct search *search, mmh_error *err)
     return status;
 }
 
+/* What a try counts for MMH_UNLOCK_TRIES_MAX: about its time, in tenths of a millisecond or so. */
+static size_t try_cost(const struct mmh_kem *kem)
+{
+    return kem->id == MMH_KEM_RSA_OAEP ? 16 : kem->public_bytes > 65536 ? 4 : 1;
+}
+
 /* All keys of its kind on one stanza. */
 static mmh_status try_keys(struct search *search, const struct mmh_kem *kem, const uint8_t *body,
                            size_t body_bytes, mmh_error *err)
@@ -415,7 +420,7 @@ static mmh_status try_keys(struct search *search, const struct mmh_kem *kem, con
             const struct mmh_key_part *part = &identity->parts[k];
             if (part->kem != kem || !part->secret || !part->secret_key || !part->public_key)
                 continue;
-            search->tries += kem->id == MMH_KEM_RSA_OAEP ? RSA_TRY_COST : 1;
+            search->tries += try_cost(kem);
             if (search->tries > MMH_UNLOCK_TRIES_MAX)
                 return mmh_fail(err, MMH_E_LIMIT,
                                 "more keys and recipients than are tried: give fewer keys");

@@ -74,7 +74,7 @@ struct mmh_unlock {
 /*
  * Find the file key: MMH_E_KEY if nothing opens it, whatever is wrong with a stanza, MMH_E_CORRUPT if a
  * key does and the MAC is wrong, or if it is no section; MMH_E_LIMIT if it would take more than
- * MMH_UNLOCK_TRIES_MAX tries (of RSA's 1 in 16), or costs of a passphrase that are refused, to say.
+ * MMH_UNLOCK_TRIES_MAX tries (RSA's count 16, McEliece's 4), or costs of a passphrase that are refused, to say.
  * The key has the commitment. *keys and file_key are zeros after a failure.
  */
 mmh_status mmh_recipients_open(uint8_t file_key[MMH_FILE_KEY_BYTES], struct mmh_file_keys *keys,

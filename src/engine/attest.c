@@ -86,6 +86,16 @@ static void count_hashed(mmh_bundle_report *report, const struct listing *listin
     }
 }
 
+static mmh_status check_keys(const mmh_key *const *keys, size_t count, mmh_error *err)
+{
+    if (count && !keys)
+        return mmh_fail(err, MMH_E_USAGE, "keys are counted, and none are given");
+    for (size_t i = 0; i < count; i++)
+        if (!keys[i])
+            return mmh_fail(err, MMH_E_USAGE, "key %zu of %zu is not given", i + 1, count);
+    return MMH_OK;
+}
+
 /* ---- writing ---- */
 
 /* Keys that sign, of all that are given. */
@@ -139,6 +149,8 @@ static mmh_status ignored_paths(struct mmh_oms_manifest *manifest, struct mmh_mo
 
 static mmh_status check_ignored(const mmh_bundle_options *options, mmh_error *err)
 {
+    if (options->ignored_count && !options->ignored)
+        return mmh_fail(err, MMH_E_USAGE, "paths to ignore are counted, and none are given");
     for (size_t i = 0; i < options->ignored_count; i++) {
         const char *path = options->ignored[i];
         if (!mmh_path_is_relative(path) || strpbrk(path, "*?["))
@@ -226,6 +238,8 @@ mmh_status mmh_bundle_write(mmh_context *context, const char *path, const char *
         status = mmh_struct_check(given_report, "mmh_bundle_report", err);
     if (status == MMH_OK)
         status = check_ignored(&options, err);
+    if (status == MMH_OK)
+        status = check_keys(signers, signer_count, err);
     if (status == MMH_OK && !options.overwrite) { /* before everything is read */
         status = mmh_path_stat(&info, output, false, err);
         if (status == MMH_OK && info.kind != MMH_PATH_NONE)
@@ -448,6 +462,8 @@ mmh_status mmh_bundle_verify(mmh_context *context, const char *path, const char 
         status = mmh_struct_check(given_report, "mmh_bundle_report", err);
     if (status == MMH_OK)
         status = check_ignored(&options, err);
+    if (status == MMH_OK)
+        status = check_keys(trust.signers, trust.signer_count, err);
     if (status == MMH_OK && trust.min_counter)
         status = mmh_fail(err, MMH_E_USAGE, "bundles have no counter that could be required");
     if (status == MMH_OK)

@@ -149,6 +149,7 @@ struct mmh_opening {
     bool spares;   /* check spare copies too */
     bool keyless;  /* without a key it stays locked, and that is no failure */
     bool trusting; /* signatures are not asked for: of those who tell what there are */
+    bool lenient;  /* with a damaged list of recipients it stays locked, too */
     bool trailer;  /* its sections are wanted, of a plain container too */
     bool keeps_rest;
     uint8_t *
@@ -171,6 +172,11 @@ mmh_status mmh_reader_read_at(void *input, void *dst, uint64_t offset, size_t by
 
 /* Open reader->container from reader->input, with what the context believes and opens with. */
 mmh_status mmh_guards_open(mmh_reader *reader, struct mmh_opening *opening, mmh_error *err);
+
+/* The same, of the container_bytes that `read` gives. */
+mmh_status mmh_guards_open_by(mmh_reader *reader, struct mmh_opening *opening,
+                              mmh_container_read_at *read, void *read_context,
+                              uint64_t container_bytes, mmh_error *err);
 void mmh_guards_release(mmh_context *context);
 
 /* Bytes of a file, in file order, decoded and checked; what is wanted exists. For the calls that

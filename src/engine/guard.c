@@ -317,8 +317,9 @@ static mmh_status unlock(void *context, const mmh_container_reader *reader,
         return opening->keyless ? MMH_OK
                                 : mmh_fail(err, MMH_E_KEY, "it is encrypted: no key is given");
     if (!reader->trailer.fits || !section->present || !section->right)
-        return mmh_fail(err, MMH_E_CORRUPT, "the list of recipients is %s",
-                        section->present ? "damaged" : "missing");
+        return opening->lenient ? MMH_OK
+                                : mmh_fail(err, MMH_E_CORRUPT, "the list of recipients is %s",
+                                           section->present ? "damaged" : "missing");
     const struct mmh_unlock unlock = { .identities = guards->identities,
                                        .identity_count = guards->identity_count,
                                        .ask = guards->passphrase,
@@ -332,7 +333,7 @@ static mmh_status unlock(void *context, const mmh_container_reader *reader,
     if (status == MMH_OK && opening->file_key)
         memcpy(opening->file_key, file_key, sizeof file_key);
     mmh_wipe(file_key, sizeof file_key);
-    if (status == MMH_E_KEY && opening->keyless)
+    if ((status == MMH_E_KEY && opening->keyless) || (status == MMH_E_CORRUPT && opening->lenient))
         return MMH_OK;
     return status == MMH_OK ? status : mmh_fail(err, status, "%s", problem.message);
 }
@@ -344,6 +345,14 @@ mmh_status mmh_reader_read_at(void *input, void *dst, uint64_t offset, size_t by
 
 mmh_status mmh_guards_open(mmh_reader *reader, struct mmh_opening *opening, mmh_error *err)
 {
+    return mmh_guards_open_by(reader, opening, mmh_reader_read_at, reader->input,
+                              mmh_input_bytes(reader->input), err);
+}
+
+mmh_status mmh_guards_open_by(mmh_reader *reader, struct mmh_opening *opening,
+                              mmh_container_read_at *read, void *read_context,
+                              uint64_t container_bytes, mmh_error *err)
+{
     mmh_context *context = reader->context;
     struct asking asking = { context, opening };
     const struct mmh_container_lock lock = {
@@ -352,9 +361,9 @@ mmh_status mmh_guards_open(mmh_reader *reader, struct mmh_opening *opening, mmh_
         .needs_trailer = context->guards.required || opening->spares || opening->trailer,
         .keeps_rest = opening->keeps_rest,
     };
-    mmh_status status = mmh_container_open_locked(
-        &reader->container, mmh_reader_read_at, reader->input, mmh_input_bytes(reader->input),
-        context->limits.index_bytes, opening->spares, &lock, context->allocator, err);
+    mmh_status status = mmh_container_open_locked(&reader->container, read, read_context,
+                                                  container_bytes, context->limits.index_bytes,
+                                                  opening->spares, &lock, context->allocator, err);
     if (reader->container.stage > opening->stage)
         opening->stage = reader->container.stage;
     return status;

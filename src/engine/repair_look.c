@@ -610,10 +610,11 @@ static mmh_status open_index(struct mmh_repairing *repairing, mmh_error *err)
     mmh_error local = { 0 };
     repairing->reader.context = repairing->context;
     repairing->reader.input = repairing->inputs[0];
-    mmh_status status = mmh_container_open_locked(
-        &repairing->reader.container, mmh_repairing_read, repairing,
-        repairing->main->footer.container_bytes, repairing->context->limits.index_bytes, false,
-        NULL, repairing->context->allocator, &local);
+    /* What is stored is mended without a key; with one, what stays lost is told by name. */
+    struct mmh_opening opening = { .keyless = true, .trusting = true, .lenient = true };
+    mmh_status status = mmh_guards_open_by(&repairing->reader, &opening, mmh_repairing_read,
+                                           repairing, repairing->main->footer.container_bytes,
+                                           &local);
     if (status != MMH_OK)
         return mmh_fail(err, status, "%s: %s", repairing->path, local.message);
     repairing->reader_open = true;

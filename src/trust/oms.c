@@ -304,32 +304,46 @@ static bool may_be_by(const struct mmh_oms_signature *signature, const struct mm
            strcmp(colon + 1, hint) == 0;
 }
 
+/* What one key has to do with one signature. */
+static mmh_status judge_one(struct mmh_judge *judge, size_t key, const char *hint,
+                            const struct mmh_oms_bundle *bundle, size_t number,
+                            const struct mmh_buffer *signed_text, struct mmh_policy_counts *seen,
+                            mmh_error *err)
+{
+    const struct mmh_oms_signature *signature = &bundle->signatures[number];
+    mmh_error problem = { MMH_OK, "" };
+    if (!may_be_by(signature, judge->keys[key].part, hint))
+        return MMH_OK;
+    const mmh_status status = mmh_signature_verify(judge->keys[key].part, signature->data,
+                                                   signature->bytes, signed_text->data,
+                                                   signed_text->bytes, NULL, 0, &problem);
+    if (status != MMH_OK && status != MMH_E_UNTRUSTED)
+        return mmh_fail(err, status, "%s", problem.message);
+    /* Another key's signature is no wrong one of this key, unless it is said to be its. */
+    if (status != MMH_OK && !strchr(signature->keyid, ':') && strcmp(bundle->hint, hint) != 0)
+        return MMH_OK;
+    seen->matched = 1;
+    seen->right |= status == MMH_OK;
+    seen->counted |= mmh_judge_note(judge, key, status == MMH_OK, true, 0);
+    return MMH_OK;
+}
+
 static mmh_status oms_judge(struct mmh_judge *judge, const struct mmh_oms_bundle *bundle,
                             const struct mmh_buffer *signed_text, mmh_error *err)
 {
+    struct mmh_policy_counts seen[MMH_OMS_SIGNATURES_MAX] = { { 0 } }; /* each 0 or 1 */
     for (size_t k = 0; k < judge->key_count; k++) {
-        const struct mmh_key_part *part = judge->keys[k].part;
         char hint[65];
-        mmh_status status = mmh_oms_hint(hint, part, judge->allocator, err);
+        mmh_status status = mmh_oms_hint(hint, judge->keys[k].part, judge->allocator, err);
+        for (size_t i = 0; i < bundle->signature_count && status == MMH_OK; i++)
+            status = judge_one(judge, k, hint, bundle, i, signed_text, &seen[i], err);
         if (status != MMH_OK)
             return status;
-        for (size_t i = 0; i < bundle->signature_count; i++) {
-            const struct mmh_oms_signature *signature = &bundle->signatures[i];
-            mmh_error problem = { MMH_OK, "" };
-            if (!may_be_by(signature, part, hint))
-                continue;
-            status = mmh_signature_verify(part, signature->data, signature->bytes,
-                                          signed_text->data, signed_text->bytes, NULL, 0, &problem);
-            if (status != MMH_OK && status != MMH_E_UNTRUSTED)
-                return mmh_fail(err, status, "%s", problem.message);
-            /* Another key's signature is no wrong one of this key, unless it is said to be its. */
-            if (status != MMH_OK && !strchr(signature->keyid, ':') &&
-                strcmp(bundle->hint, hint) != 0)
-                continue;
-            judge->counts.matched++;
-            judge->counts.right += status == MMH_OK;
-            judge->counts.counted += mmh_judge_note(judge, k, status == MMH_OK, true, 0);
-        }
+    }
+    for (size_t i = 0; i < bundle->signature_count; i++) {
+        judge->counts.matched += seen[i].matched;
+        judge->counts.right += seen[i].right;
+        judge->counts.counted += seen[i].counted;
     }
     judge->counts.found = bundle->signature_count;
     return MMH_OK;

@@ -15,7 +15,7 @@
 #include "trust/oms.h"
 #include "trust/text.h"
 
-enum { DIGITS_MAX = 20 };
+enum { DIGITS_MAX = 18 }; /* of sizes: they fit then */
 
 /* ---- objects ---- */
 
@@ -362,6 +362,7 @@ struct reading {
     struct mmh_oms_manifest *manifest;
     struct mmh_buffer resources; /* structs mmh_oms_resource */
     unsigned resources_hash;     /* that they name; MMH_FILE_HASH_COUNT: none yet */
+    uint64_t resources_shard;    /* that they name; 0: none */
     uint8_t root[32];            /* that the subject has */
     struct mmh_buffer digests;   /* of the resources, in their order */
     bool shards, out_of_memory;
@@ -396,17 +397,40 @@ static void read_subject(struct reading *reading)
         mmh_json_reject(json, &token, "only one subject may be");
 }
 
-/* The hash of a name; MMH_FILE_HASH_COUNT after an error. */
-static unsigned read_hash(struct mmh_json *json)
+/* The digits of text [bytes] as a number that is not 0; 0 if it is none. */
+static uint64_t number_of(const char *text, size_t bytes)
 {
+    uint64_t value = 0;
+    for (size_t i = 0; i < bytes; i++) {
+        if (text[i] < '0' || text[i] > '9' || i == DIGITS_MAX)
+            return 0;
+        value = value * 10 + (uint64_t)(text[i] - '0');
+    }
+    return value;
+}
+
+/* The hash of a name, which model_signing writes as "sha256-sharded-1000" for parts of files: *shard_bytes,
+ * else 0. MMH_FILE_HASH_COUNT after an error. */
+static unsigned read_hash(struct mmh_json *json, uint64_t *shard_bytes)
+{
+    static const char sharded[] = "-sharded-";
     struct mmh_json_token token;
-    unsigned id = MMH_FILE_HASH_COUNT;
+    *shard_bytes = 0;
     if (mmh_json_next(json, &token) == MMH_JSON_STRING)
-        for (id = 0; id < MMH_FILE_HASH_COUNT; id++)
+        for (unsigned id = 0; id < MMH_FILE_HASH_COUNT; id++) {
+            const size_t name = strlen(mmh_file_hash_name(id)), prefix = name + sizeof sharded - 1;
             if (mmh_json_is(&token, mmh_file_hash_name(id)))
                 return id;
+            if (!token.escaped && token.bytes > prefix &&
+                memcmp(token.text, mmh_file_hash_name(id), name) == 0 &&
+                memcmp(token.text + name, sharded, sizeof sharded - 1) == 0) {
+                *shard_bytes = number_of(token.text + prefix, token.bytes - prefix);
+                if (*shard_bytes)
+                    return id;
+            }
+        }
     mmh_json_reject(json, &token, "this hash is not known");
-    return id;
+    return MMH_FILE_HASH_COUNT;
 }
 
 static void read_resource(struct reading *reading)
@@ -418,6 +442,7 @@ static void read_resource(struct reading *reading)
     struct mmh_oms_resource resource;
     struct mmh_json_token digest = { 0 };
     unsigned seen = 0, hash = MMH_FILE_HASH_COUNT;
+    uint64_t shard_bytes = 0;
     size_t number;
     memset(&resource, 0, sizeof resource);
     while (next_field(json, fields, MMH_COUNT_OF(fields), &seen, &number))
@@ -426,7 +451,7 @@ static void read_resource(struct reading *reading)
         else if (number == 1)
             (void)mmh_json_next(json, &digest);
         else if (number == 2)
-            hash = read_hash(json);
+            hash = read_hash(json, &shard_bytes);
         else
             mmh_json_skip_value(json);
     if (json->problem)
@@ -439,9 +464,11 @@ static void read_resource(struct reading *reading)
     if (digest.kind != MMH_JSON_STRING || digest.bytes != 2 * bytes ||
         !mmh_text_from_hex(resource.digest, digest.text, digest.bytes))
         mmh_json_reject(json, &digest, "this is not a digest of the algorithm that is named");
-    else if (reading->resources_hash != MMH_FILE_HASH_COUNT && reading->resources_hash != hash)
+    else if (reading->resources_hash != MMH_FILE_HASH_COUNT &&
+             (reading->resources_hash != hash || reading->resources_shard != shard_bytes))
         mmh_json_reject(json, &digest, "this digest is of another algorithm than those before");
     reading->resources_hash = hash;
+    reading->resources_shard = shard_bytes;
     mmh_buffer_bytes(&reading->resources, &resource, sizeof resource);
     mmh_buffer_bytes(&reading->digests, resource.digest, bytes);
 }
@@ -495,7 +522,7 @@ static uint64_t read_size(struct mmh_json *json)
     (void)mmh_json_next(json, &token);
     uint64_t value = 0;
     size_t at = 0;
-    for (; token.kind == MMH_JSON_NUMBER && at < token.bytes && at < DIGITS_MAX - 2 &&
+    for (; token.kind == MMH_JSON_NUMBER && at < token.bytes && at < DIGITS_MAX &&
            token.text[at] >= '0' && token.text[at] <= '9';
          at++)
         value = value * 10 + (uint64_t)(token.text[at] - '0');
@@ -515,6 +542,7 @@ static void read_serialization(struct reading *reading)
                                            { "ignore_paths", false } };
     struct mmh_json *json = &reading->json;
     struct mmh_json_token token;
+    uint64_t named_shard = 0;
     unsigned seen = 0;
     size_t number;
     if (!open_object(json))
@@ -527,7 +555,7 @@ static void read_serialization(struct reading *reading)
                 (token.kind != MMH_JSON_STRING || !mmh_json_is(&token, "files")))
                 mmh_json_reject(json, &token, "this method is not known");
         } else if (number == 1) {
-            reading->manifest->hash = read_hash(json);
+            reading->manifest->hash = read_hash(json, &named_shard);
         } else if (number == 2) {
             (void)mmh_json_next(json, &token);
             reading->manifest->symlinks = token.kind == MMH_JSON_TRUE;
@@ -540,7 +568,8 @@ static void read_serialization(struct reading *reading)
         } else {
             refuse_field(json);
         }
-    if (!json->problem && reading->shards != (reading->manifest->shard_bytes != 0)) {
+    if (!json->problem &&
+        (reading->shards != (reading->manifest->shard_bytes != 0) || named_shard)) {
         (void)mmh_json_next(json, &token);
         mmh_json_reject(json, &token, "method and shard_size before this do not go together");
     }
@@ -605,7 +634,7 @@ static bool cut_range(char *name, struct mmh_oms_resource *resource)
         *values[i] = 0;
         if (!colon)
             return false;
-        for (const char *at = colon + 1; *at >= '0' && *at <= '9' && digits < DIGITS_MAX - 2; at++)
+        for (const char *at = colon + 1; *at >= '0' && *at <= '9' && digits < DIGITS_MAX; at++)
             *values[i] = *values[i] * 10 + (uint64_t)(colon[1 + digits++] - '0');
         if (!digits || colon[1 + digits] || (digits > 1 && colon[1] == '0'))
             return false;
@@ -664,7 +693,9 @@ mmh_status mmh_oms_manifest(struct mmh_oms_manifest *manifest, struct mmh_oms_bu
         status = mmh_buffer_finish(&reading.digests, "list of digests", err);
     if (status != MMH_OK)
         goto done;
-    if (!reading.out_of_memory && reading.resources_hash != manifest->hash) {
+    if (!reading.out_of_memory &&
+        (reading.resources_hash != manifest->hash ||
+         (reading.resources_shard && reading.resources_shard != manifest->shard_bytes))) {
         status = mmh_fail(err, MMH_E_CORRUPT, "the bundle's digests are not of its hash, %s",
                           mmh_file_hash_name(manifest->hash));
         goto done;

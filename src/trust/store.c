@@ -151,10 +151,9 @@ static bool read_counters(struct mmh_trusted *key, struct mmh_lines *lines, stru
             break;
         }
         for (; at < bytes && value[at] >= '0' && value[at] <= '9'; at++)
-            if (counter->counter > (UINT64_MAX - 9) / 10)
+            if (!mmh_u64_mul(&counter->counter, counter->counter, 10) ||
+                !mmh_u64_add(&counter->counter, counter->counter, (uint64_t)(value[at] - '0')))
                 lines->failed = true;
-            else
-                counter->counter = counter->counter * 10 + (uint64_t)(value[at] - '0');
         lines->failed = lines->failed || !at || at == bytes || value[at] != ' ';
         if (lines->failed)
             break;
@@ -322,7 +321,7 @@ static void forget(struct mmh_trust_store *store)
 
 static mmh_status read_all(struct mmh_trust_store *store, mmh_error *err)
 {
-    const struct mmh_list_limits limits = { .entries = STORE_KEYS_MAX, .depth = 1 };
+    const struct mmh_list_limits limits = { .entries = STORE_KEYS_MAX };
     struct mmh_path_info info, *entries;
     mmh_folder *folder = NULL;
     size_t count;

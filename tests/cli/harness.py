@@ -26,6 +26,7 @@ SANITIZERS = {
 }
 
 OK, IO, USAGE, DAMAGED, MENDED, LOST, UNSUPPORTED, LIMIT, INTERRUPTED = 0, 1, 2, 3, 4, 5, 9, 10, 130
+UNTRUSTED, KEY = 7, 8
 
 # A shell's background jobs ignore SIGINT, and nohup's SIGHUP: what they start would too, and never be interrupted.
 for _number in (signal.SIGINT, signal.SIGHUP):

@@ -1,4 +1,4 @@
-"""A second, independent reader of .mmh containers: format.md (3.0, draft 3) made executable."""
+"""A second, independent reader of .mmh containers: format.md (3.0, draft 4) made executable."""
 # SPDX-License-Identifier: Apache-2.0
 #
 # Every function names the section of format.md that it follows. Nothing here is quick on purpose;
@@ -17,6 +17,9 @@ from bisect import bisect_right
 
 import zstandard
 
+import mmh_reference_crypto as crypto
+from mmh_reference_errors import Corrupt, Cursor, Limit, NoKey, Unsupported, Untrusted, ceil_div, need, unzigzag
+
 HEADER_BYTES = 128
 FOOTER_BYTES = 256
 HEADER_MAGIC = b"\x89MMH\r\n\x1a\n"
@@ -31,7 +34,11 @@ RESTORE_LIMIT = 1 << 31
 ZSTD_WINDOW_LIMIT = 1 << 27
 XZ_MEMORY_LIMIT = (64 << 20) + (1 << 20)
 
-OK, DAMAGED, MENDED, CORRUPT, UNSUPPORTED, LIMIT = 0, 3, 4, 5, 9, 10
+OK, DAMAGED, MENDED, CORRUPT, UNTRUSTED, NO_KEY, UNSUPPORTED, LIMIT = 0, 3, 4, 5, 7, 8, 9, 10
+
+TRAILER_LIMIT = 1 << 26
+SECTION_RECIPIENTS, SECTION_SIGNATURES, SECTION_PARITY = 1, 2, 3
+REQUIRED_SEALED = 1
 
 STORE, CONSTANT, ZSTD, LZMA, FLOAT, BYTES_RANS = 0, 1, 2, 3, 4, 5
 ZERO_RUN, SHUFFLE_ZSTD, MODEL, BYTE_PAIRS, FIELDS, MIXED = 6, 7, 8, 9, 10, 11
@@ -108,105 +115,6 @@ FLOAT_LAYOUT = {11: (8, 7, 0), 10: (5, 10, 0), 12: (8, 7, 16), 13: (11, 4, 48)}
 BITS_OF_BYTE = [bytes((value >> i) & 1 for i in range(8)) for value in range(256)]
 
 
-class Corrupt(Exception):
-    """The container is damaged beyond repair, or breaks a rule of the document."""
-
-
-class Unsupported(Exception):
-    """The container asks for something that this reader does not know."""
-
-
-class Limit(Exception):
-    """The container is over a limit of this reader's own."""
-
-
-def need(condition, message):
-    """Refuse (corrupt) what does not hold."""
-    if not condition:
-        raise Corrupt(message)
-
-
-# --------------------------------------------------------------------------------------------------
-# Integers and strings (the document's opening)
-# --------------------------------------------------------------------------------------------------
-
-
-class Cursor:
-    """Reads little-endian integers from bytes and never beyond their end."""
-
-    def __init__(self, data, what):
-        self.data = data
-        self.what = what
-        self.at = 0
-
-    def left(self):
-        """How many bytes are still to read."""
-        return len(self.data) - self.at
-
-    def take(self, count):
-        """The next `count` bytes."""
-        need(count <= self.left(), self.what + ": ends too early")
-        self.at += count
-        return bytes(self.data[self.at - count : self.at])
-
-    def u8(self):
-        return self.take(1)[0]
-
-    def u16(self):
-        return int.from_bytes(self.take(2), "little")
-
-    def u32(self):
-        return int.from_bytes(self.take(4), "little")
-
-    def u16s(self, count):
-        """`count` u16 as a tuple."""
-        return struct.unpack("<%dH" % count, self.take(2 * count))
-
-    def u32s(self, count):
-        """`count` u32 as a tuple."""
-        return struct.unpack("<%dI" % count, self.take(4 * count))
-
-    def varint(self):
-        """Unsigned LEB128 in its shortest form, at most 10 bytes (and 64 bits)."""
-        value = 0
-        for shift in range(0, 70, 7):
-            byte = self.u8()
-            value |= (byte & 127) << shift
-            if byte < 128:
-                need(byte or not shift, self.what + ": a varint is not in its shortest form")
-                need(value < 1 << 64, self.what + ": a varint is over 64 bits")
-                return value
-        raise Corrupt(self.what + ": a varint is over 10 bytes")
-
-    def svarint(self):
-        """A varint of the zigzag form."""
-        return unzigzag(self.varint())
-
-    def string(self):
-        """A varint byte count, then bytes; bytes that are not UTF-8 are kept as surrogates."""
-        data = self.take(self.varint())
-        need(b"\0" not in data, self.what + ": a string holds a zero byte")
-        return data.decode("utf-8", "surrogateescape")
-
-    def pad(self, alignment):
-        """Zero bytes up to the next multiple of `alignment`, from the start of the payload (7)."""
-        need(not any(self.take(-self.at % alignment)), self.what + ": padding is not zero")
-
-    def end(self):
-        """Nothing may follow."""
-        need(not self.left(), self.what + ": bytes follow its end")
-
-
-def unzigzag(u):
-    """The signed number of a zigzag form."""
-    return (u >> 1) ^ -(u & 1)
-
-
-def ceil_div(a, b):
-    """a / b, rounded up."""
-    return -(-a // b)
-
-
 # --------------------------------------------------------------------------------------------------
 # Section 3: hashes
 # --------------------------------------------------------------------------------------------------
@@ -218,7 +126,12 @@ def suite_hash(suite):
         from blake3 import blake3
 
         return blake3
-    return hashlib.sha256
+    return hashlib.sha384 if suite == 3 else hashlib.sha256
+
+
+def suite_bytes(suite):
+    """n, the bytes of a suite's hashes."""
+    return 48 if suite == 3 else 32
 
 
 class ContentDigest:
@@ -265,19 +178,20 @@ def header_is_whole(header):
 
 
 def check_header(header):
-    """Refuse what this reader does not know; gives the hash suite."""
+    """Refuse what this reader does not know; gives the hash suite and the encryption suite."""
     major, minor, draft, suite, cipher, required, _ = struct.unpack_from("<HHHBBII", header, 8)
     if major != 3:
         raise Unsupported("major version %d" % major)
-    if required:
+    if required & ~REQUIRED_SEALED:
         raise Unsupported("required features %#x of version 3.%d" % (required, minor))
-    if draft != 3:
+    if draft != 4:
         raise Unsupported("draft %d" % draft)
-    if suite not in (1, 2):
+    if suite not in (1, 2, 3):
         raise Unsupported("hash suite %d" % suite)
-    if cipher:
+    if cipher > 2:
         raise Unsupported("encryption suite %d" % cipher)
-    return suite
+    need(bool(required & REQUIRED_SEALED) == bool(cipher), "the sealed bit and the encryption suite do not agree")
+    return suite, cipher
 
 
 # --------------------------------------------------------------------------------------------------
@@ -300,17 +214,22 @@ class Footer:
             self.trailer,
             self.trailer_bytes,
         ) = struct.unpack_from("<QQQQIIQQ", raw, 8)
-        self.root = raw[64:96]
         self.header = raw[96:224]
+        self.hash_bytes = suite_bytes(self.header[14])
+        self.root = raw[64:96] + raw[224 : 224 + self.hash_bytes - 32]
         self.spare = self.trailer + self.trailer_bytes
 
     def fits(self, at):
         """Whether its offsets fit each other and the place `at` where it was found."""
         return (
             self.index_a >= HEADER_BYTES
-            and self.table_bytes == 40 * self.pages
+            and self.pages >= 1
+            and header_is_whole(self.header)
+            and self.header[14] in (1, 2, 3)
+            and self.table_bytes == (8 + self.hash_bytes) * self.pages
             and self.table_bytes <= self.index_bytes
-            and self.index_a + self.index_bytes == self.trailer
+            and self.index_a + self.index_bytes <= self.trailer
+            and self.trailer_bytes <= TRAILER_LIMIT
             and self.spare + FOOTER_BYTES == self.index_b
             and self.index_b + self.index_bytes + FOOTER_BYTES == self.size
             and at in (self.spare, self.size - FOOTER_BYTES)
@@ -342,19 +261,44 @@ def find_footer(data):
     raise Corrupt("neither a footer nor a spare one is whole")
 
 
+def trailer_sections(data, footer):
+    """Section 4: (CRC, body) of the trailer's sections, by type; those that are not known are walked over."""
+    cursor = Cursor(data[footer.trailer : footer.spare], "trailer")
+    need(len(cursor.data) == footer.trailer_bytes, "a trailer that is not all there")
+    sections = {}
+    while cursor.left():
+        kind, crc, size = cursor.u32(), cursor.u32(), cursor.u64()
+        body = cursor.take(size)
+        cursor.take(-size % 8)
+        if kind in (SECTION_RECIPIENTS, SECTION_SIGNATURES, SECTION_PARITY):
+            need(kind not in sections, "a section that is there twice")
+            sections[kind] = (crc, body)
+    return sections
+
+
+def section_body(sections, kind):
+    """A section's body, whose CRC is checked by who uses it; None if it is not there."""
+    if kind not in sections:
+        return None
+    crc, body = sections[kind]
+    need(zlib.crc32(body) == crc, "section %d of the trailer is damaged" % kind)
+    return body
+
+
 # --------------------------------------------------------------------------------------------------
 # Section 5: index
 # --------------------------------------------------------------------------------------------------
 
 
 class Chunk:
-    """One row of the chunk table."""
+    """One row of the chunk list; the codec and the seal number come from the private part."""
 
-    def __init__(self, codec, at, stored_bytes, digest):
-        self.codec = codec
+    def __init__(self, at, stored_bytes):
         self.at = at
         self.stored_bytes = stored_bytes
-        self.digest = digest
+        self.digest = b""
+        self.codec = None
+        self.seal = None
 
 
 class Block:
@@ -408,63 +352,114 @@ def decode_page(stored, decoded_bytes):
     return zstd_frames(stored, decoded_bytes, "index page")
 
 
-def page_table_rows(table, footer):
-    """Section 5, page table: (stored bytes, decoded bytes, hash) for each page."""
-    rows = [(*struct.unpack_from("<II", table, at), table[at + 8 : at + 40]) for at in range(0, len(table), 40)]
-    need(rows, "an index without pages")
-    for number, (stored, decoded, _) in enumerate(rows):
-        need(1 <= decoded <= PAGE_BYTES, "a page's decoded bytes")
-        need(stored <= decoded, "a page's stored bytes are more than its decoded ones")
-        need(decoded == PAGE_BYTES or number == len(rows) - 1, "a page that is not full")
-    need(sum(row[0] for row in rows) == footer.index_bytes - footer.table_bytes, "the pages do not fill the index")
-    decoded = sum(row[1] for row in rows)
+class Page:
+    """One row of the page table."""
+
+    def __init__(self, number, cursor, hash_bytes):
+        self.number = number
+        self.stored_bytes = cursor.u32()
+        decoded = cursor.u32()
+        self.sealed = bool(decoded >> 31)
+        self.decoded_bytes = decoded & 0x7FFFFFFF
+        self.digest = cursor.take(hash_bytes)
+        self.plain_bytes = self.stored_bytes - 16 if self.sealed else self.stored_bytes
+
+
+def page_table_rows(table, footer, cipher):
+    """Section 5, page table: the public pages and the sealed ones (without encryption all and none)."""
+    cursor = Cursor(table, "page table")
+    pages = [Page(number, cursor, footer.hash_bytes) for number in range(footer.pages)]
+    for page in pages:
+        need(1 <= page.decoded_bytes <= PAGE_BYTES, "a page's decoded bytes")
+        need(0 <= page.plain_bytes <= page.decoded_bytes, "a page's stored bytes are more than its decoded ones")
+    need(
+        sum(page.stored_bytes for page in pages) == footer.index_bytes - footer.table_bytes,
+        "the pages do not fill the index",
+    )
+    public = [page for page in pages if not page.sealed]
+    sealed = [page for page in pages if page.sealed]
+    need(public + sealed == pages, "a sealed page before one that is not")
+    need(public and bool(sealed) == bool(cipher), "sealed pages and the encryption suite do not agree")
+    for part in (public, sealed):
+        need(all(page.decoded_bytes == PAGE_BYTES for page in part[:-1]), "a page that is not full")
+    decoded = sum(page.decoded_bytes for page in pages)
     need(decoded <= (1 << 20) + 16 * footer.index_bytes, "an index that decodes to too much")
     if decoded > INDEX_LIMIT:
         raise Limit("an index of %d bytes" % decoded)
-    return rows
+    return public, sealed
 
 
-def read_index(data, footer, header, new_hash):
-    """Sections 3 to 5: the decoded index, and whether index A alone gave it."""
-    tables = []
-    for start in (footer.index_a, footer.index_b):
-        table = bytes(data[start : start + footer.table_bytes])
-        root = new_hash(b"\x02" + header + table).digest()
-        if len(table) == footer.table_bytes and root == footer.root:
-            tables.append(start)
-            good = table
-    need(tables, "neither page table has the container's root")
-    whole = tables[0] == footer.index_a
-    pages = []
-    offset = footer.table_bytes
-    for stored_bytes, decoded_bytes, digest in page_table_rows(good, footer):
+class Index:
+    """Sections 3 to 5: the pages of an index as stored, checked against the root."""
+
+    def __init__(self, data, footer, header, new_hash, cipher):
+        tables = []
         for start in (footer.index_a, footer.index_b):
-            stored = bytes(data[start + offset : start + offset + stored_bytes])
-            if len(stored) == stored_bytes and new_hash(b"\x01" + stored).digest() == digest:
-                break
-            whole = False
-        else:
-            raise Corrupt("both copies of an index page are damaged")
-        pages.append(decode_page(stored, decoded_bytes))
-        offset += stored_bytes
-    return b"".join(pages), whole
+            table = bytes(data[start : start + footer.table_bytes])
+            if len(table) == footer.table_bytes and new_hash(b"\x02" + header + table).digest() == footer.root:
+                tables.append(start)
+                good = table
+        need(tables, "neither page table has the container's root")
+        self.table = good
+        self.whole = tables[0] == footer.index_a
+        self.public, self.sealed = page_table_rows(good, footer, cipher)
+        self.stored = []
+        offset = footer.table_bytes
+        for page in self.public + self.sealed:
+            for start in (footer.index_a, footer.index_b):
+                stored = bytes(data[start + offset : start + offset + page.stored_bytes])
+                if len(stored) == page.stored_bytes and new_hash(b"\x01" + stored).digest() == page.digest:
+                    break
+                self.whole = False
+            else:
+                raise Corrupt("both copies of an index page are damaged")
+            self.stored.append(stored)
+            offset += page.stored_bytes
+
+    def public_part(self):
+        """The decoded public pages; without encryption they are all."""
+        return b"".join(decode_page(self.stored[page.number], page.decoded_bytes) for page in self.public)
+
+    def private_part(self, keys, header):
+        """The sealed pages, opened (section 15) and decoded."""
+        return b"".join(
+            decode_page(keys.open_page(page.number, self.stored[page.number], header), page.decoded_bytes)
+            for page in self.sealed
+        )
 
 
-def read_chunk_table(cursor, end_of_chunks):
-    """Section 5, chunk table; chunks lie between the header and index A."""
+def read_chunk_list(cursor, end_of_chunks, hash_bytes, cipher):
+    """Section 5, public part; chunks lie between the header and index A."""
+    version = cursor.u32()
+    if version != 2:
+        raise Unsupported("index version %d" % version)
     count = cursor.varint()
-    codecs = cursor.take(count)
+    need(count <= cursor.left(), "more chunks than the index has bytes")
     sizes = [cursor.varint() for _ in range(count)]
     chunks = []
     at = HEADER_BYTES
-    for codec, size in zip(codecs, sizes):
+    for size in sizes:
         at += cursor.varint()
-        chunks.append(Chunk(codec, at, size, None))
+        need(size >= 16 or not cipher, "a sealed chunk without a tag")
+        chunks.append(Chunk(at, size))
         at += size
         need(at <= end_of_chunks, "a chunk lies outside of the container")
     for chunk in chunks:
-        chunk.digest = cursor.take(32)
+        chunk.digest = cursor.take(hash_bytes)
     return chunks
+
+
+def read_chunk_secrets(cursor, chunks, cipher):
+    """Section 5, private part: codec ids, and with encryption seal numbers, which ascend strictly."""
+    for chunk, codec in zip(chunks, cursor.take(len(chunks))):
+        chunk.codec = codec
+    if not cipher:
+        return
+    least = 0
+    for chunk in chunks:
+        chunk.seal = least + cursor.varint()
+        need(chunk.seal < 1 << 63, "a seal number")
+        least = chunk.seal + 1
 
 
 def check_type_and_flags(kind, flags, known):
@@ -532,7 +527,7 @@ def check_target(name, target):
             seen_name = True
 
 
-def read_file_table(cursor, blocks):
+def read_file_table(cursor, blocks, hash_bytes):
     """Section 5, file table."""
     files = []
     first_block = 0
@@ -552,7 +547,7 @@ def read_file_table(cursor, blocks):
         file.time = time - 1 if time else None
         if file.kind == "file":
             file.size = cursor.varint()
-            file.digest = cursor.take(32)
+            file.digest = cursor.take(hash_bytes)
             count = cursor.varint()
             need(count <= len(blocks) - first_block, "a file has more blocks than there are")
             file.blocks = blocks[first_block : first_block + count]
@@ -1521,11 +1516,14 @@ def read_model(payload):
 
 
 class Container:
-    """An opened container; `mended` says that a spare copy had to serve."""
+    """An opened container; `mended` says that a spare copy had to serve.
 
-    def __init__(self, data):
+    `keys` are those of mmh_reference_crypto that may open it. Without any an encrypted container is
+    `locked`: what needs no key can be checked, and nothing else.
+    """
+
+    def __init__(self, data, keys=()):
         self.data = data
-        self.mended = False
         header = bytes(data[:HEADER_BYTES])
         header_good = header_is_whole(header)
         if header_good:
@@ -1533,26 +1531,66 @@ class Container:
         self.footer, at_end = find_footer(data)
         if not header_good:
             header = self.footer.header
-            need(header_is_whole(header), "the header and its copy are damaged")
         need(header == self.footer.header, "the header differs from its copy")
-        self.new_hash = suite_hash(check_header(header))
-        index, index_good = read_index(data, self.footer, header, self.new_hash)
-        self.mended = not (header_good and at_end and index_good)
+        self.header = header
+        self.suite, self.cipher = check_header(header)
+        self.new_hash = suite_hash(self.suite)
+        self.index = Index(data, self.footer, header, self.new_hash, self.cipher)
+        self.mended = not (header_good and at_end and self.index.whole)
         self.root = self.footer.root
-        self._read_index(index)
         self._models = {}
+        self.secrets = None
+        self.locked = bool(self.cipher) and not keys
+        if self.cipher and keys:
+            self.secrets = self._unlock(keys)
+        public = Cursor(self.index.public_part(), "index")
+        self._read_public(public)
+        if self.cipher:
+            public.end()
+        if not self.locked:
+            self._read_private(
+                Cursor(self.index.private_part(self.secrets, header), "index") if self.cipher else public
+            )
 
-    def _read_index(self, index):
-        """Section 5: the decoded pages together."""
-        cursor = Cursor(index, "index")
-        version = cursor.u32()
-        if version != 1:
-            raise Unsupported("index version %d" % version)
+    def section(self, kind):
+        """The body of a section of the trailer; None if it is not there."""
+        return section_body(trailer_sections(self.data, self.footer), kind)
+
+    def _unlock(self, keys):
+        """Section 15: the file key of section 1, whose MAC is checked before anything is opened."""
+        section = self.section(SECTION_RECIPIENTS)
+        need(section is not None, "an encrypted container without recipients")
+        return crypto.open_recipients(section, keys, self.header, self.root)
+
+    def signatures(self):
+        """Section 16: the signatures of section 2."""
+        return crypto.read_signatures(self.section(SECTION_SIGNATURES))
+
+    def signed_by(self, public_keys, signatures=None):
+        """Section 16: those of the public keys of which there is a right signature."""
+        signatures = self.signatures() if signatures is None else signatures
+        return [
+            key
+            for key in public_keys
+            if any(signature.is_right(key, self.suite, self.root) for signature in signatures)
+        ]
+
+    def require_signatures(self, public_keys, signatures=None):
+        """Refuse (untrusted) unless each of the keys signed."""
+        if len(self.signed_by(public_keys, signatures)) != len(public_keys):
+            raise Untrusted("a signature is missing or wrong")
+
+    def _read_public(self, cursor):
+        """Section 5: the chunk list."""
+        self.chunks = read_chunk_list(cursor, self.footer.index_a, self.footer.hash_bytes, self.cipher)
+
+    def _read_private(self, cursor):
+        """Section 5: the rest of the index."""
         self.writer = cursor.string()
         self.level = cursor.u8()
-        self.chunks = read_chunk_table(cursor, self.footer.index_a)
+        read_chunk_secrets(cursor, self.chunks, self.cipher)
         self.blocks = read_block_table(cursor, self.chunks)
-        self.files = read_file_table(cursor, self.blocks)
+        self.files = read_file_table(cursor, self.blocks, self.footer.hash_bytes)
         self.tensors = read_tensor_table(cursor, self.files)
         read_extensions(cursor)
         cursor.end()
@@ -1566,12 +1604,17 @@ class Container:
         need(self.new_hash(b"\x00" + stored).digest() == chunk.digest, "a chunk is damaged")
         return stored
 
+    def payload(self, number):
+        """Section 15: a chunk's payload, of a sealed chunk after its tag was checked."""
+        stored = self.stored(number)
+        return self.secrets.open_chunk(self.chunks[number].seal, stored) if self.cipher else stored
+
     def model_of(self, block):
         """Section 9: a block's model, read before the block's chunks."""
         if block.model is None:
             return None
         if block.model not in self._models:
-            payload = self.stored(block.model)
+            payload = self.payload(block.model)
             self._models = {block.model: read_model(payload)}
         model = self._models[block.model]
         if model.kind in MODELS:
@@ -1587,7 +1630,7 @@ class Container:
             first = i * block.chunk_bytes
             size = min(block.chunk_bytes, block.bytes - first)
             decoder = Decoder(block.type, first, model, block_bytes=block.bytes)
-            data = decode_payload(self.chunks[number].codec, self.stored(number), size, decoder)
+            data = decode_payload(self.chunks[number].codec, self.payload(number), size, decoder)
             if block.big_endian:
                 data = reverse_elements(data, block.element_bytes)
             yield data
@@ -1605,6 +1648,7 @@ class Container:
 
     def restore(self):
         """Every name with (kind, permission bits, bytes or target), all in memory."""
+        self.need_key()
         if sum(file.size for file in self.files) > RESTORE_LIMIT:
             raise Limit("more than %d bytes in memory" % RESTORE_LIMIT)
         restored = {}
@@ -1613,25 +1657,43 @@ class Container:
             restored[file.name] = (file.kind, file.mode & 0o777, content)
         return restored
 
+    def need_key(self):
+        """Names, and all that files hold, need a key."""
+        if self.locked:
+            raise NoKey("an encrypted container, and no key")
+
     def verify(self):
         """Check every byte that something covers; whether a spare copy or padding is damaged."""
         for number in range(len(self.chunks)):
             self.stored(number)
-        for file in self.files:
+        for file in [] if self.locked else self.files:
             for _ in self.pieces(file):
                 pass
-        return self.mended or not (self._spares_are_whole() and self._padding_is_zero())
+        return self.mended or not (self._spares_are_whole() and self._padding_is_zero() and self._trailer_is_whole())
 
     def _spares_are_whole(self):
         """Section 4: both footers and both indexes are the same."""
         data, footer = self.data, self.footer
-        end = footer.trailer
+        end = footer.index_a + footer.index_bytes
         return (
             len(data) == footer.size
             and data[footer.spare : footer.spare + FOOTER_BYTES] == footer.raw
             and data[-FOOTER_BYTES:] == footer.raw
             and data[footer.index_a : end] == data[footer.index_b : len(data) - FOOTER_BYTES]
         )
+
+    def _trailer_is_whole(self):
+        """Section 4: sections fill the trailer, their padding is zero, the CRCs are right."""
+        cursor = Cursor(self.data[self.footer.trailer : self.footer.spare], "trailer")
+        try:
+            trailer_sections(self.data, self.footer)
+            while cursor.left():
+                _, crc, size = cursor.u32(), cursor.u32(), cursor.u64()
+                need(zlib.crc32(cursor.take(size)) == crc, "a section is damaged")
+                need(not any(cursor.take(-size % 8)), "padding that is not zero")
+        except Corrupt:
+            return False
+        return True
 
     def _padding_is_zero(self):
         """Section 1: chunk padding is zero."""
@@ -1640,8 +1702,7 @@ class Container:
             if any(self.data[at : chunk.at]):
                 return False
             at = chunk.at + chunk.stored_bytes
-        rest = self.data[at : self.footer.index_a]
-        return len(rest) >= 8 or not any(rest)  # section 4: more is no padding
+        return not any(self.data[at : self.footer.index_a])
 
 
 def reverse_elements(data, width):
@@ -1653,12 +1714,12 @@ def reverse_elements(data, width):
     return bytes(out)
 
 
-def open_container(source):
+def open_container(source, keys=()):
     """Open a container given as bytes or as a path."""
     if isinstance(source, (bytes, bytearray, memoryview)):
-        return Container(bytes(source))
+        return Container(bytes(source), keys)
     with open(source, "rb") as file:
-        return Container(file.read())
+        return Container(file.read(), keys)
 
 
 # --------------------------------------------------------------------------------------------------
@@ -1666,8 +1727,15 @@ def open_container(source):
 # --------------------------------------------------------------------------------------------------
 
 
+def read_file(path):
+    """All of a file."""
+    with open(path, "rb") as file:
+        return file.read()
+
+
 def restore_to(container, folder):
     """Restore beneath a folder that is new or empty; a file gets its name after its check."""
+    container.need_key()
     os.makedirs(folder, exist_ok=True)
     if os.listdir(folder):
         raise OSError(f"{folder}: is not empty")
@@ -1710,6 +1778,7 @@ def restore_file(container, file, path):
 
 def list_container(container):
     """Files and tensors, one a line."""
+    container.need_key()
     for file in container.files:
         target = " -> " + file.target if file.target is not None else ""
         print(printable("%-6s %04o %12d  %s%s" % (file.kind, file.mode, file.size, file.name, target)))
@@ -1730,11 +1799,22 @@ def main(arguments=None):
     parser.add_argument("-o", "--output", help="the folder to restore into, new or empty")
     parser.add_argument("--list", action="store_true", help="list files and tensors")
     parser.add_argument("--verify", action="store_true", help="check every byte")
+    parser.add_argument("--key", action="append", default=[], help="a file of a private key that may open it")
+    parser.add_argument("--passphrase-file", help="the file of a passphrase that may open it")
+    parser.add_argument("--signer", action="append", default=[], help="a file of a public key that must have signed it")
+    parser.add_argument("--signature", help="a detached signature file")
     options = parser.parse_args(arguments)
     if not (options.output or options.list or options.verify):
         parser.error("one of -o, --list and --verify")
     try:
-        container = open_container(options.container)
+        keys = [key for name in options.key for key in crypto.private_keys(read_file(name))]
+        if options.passphrase_file:
+            keys.append(crypto.Passphrase(read_file(options.passphrase_file).rstrip(b"\n")))
+        container = open_container(options.container, keys)
+        if options.signer:
+            signatures = crypto.read_detached(read_file(options.signature)) if options.signature else None
+            signers = [key for name in options.signer for key in crypto.public_keys(read_file(name))]
+            container.require_signatures(signers, signatures)
         if options.list:
             list_container(container)
         if options.output:
@@ -1746,6 +1826,10 @@ def main(arguments=None):
         status, reason = CORRUPT, error
     except Unsupported as error:
         status, reason = UNSUPPORTED, error
+    except Untrusted as error:
+        status, reason = UNTRUSTED, error
+    except NoKey as error:
+        status, reason = NO_KEY, error
     except Limit as error:
         status, reason = LIMIT, error
     except OSError as error:
