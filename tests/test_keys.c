@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
+#include <openssl/pkcs12.h>
 #include <openssl/x509.h>
 
 #include "counting.h"
@@ -333,6 +334,68 @@ static void test_keys_of_openssl_are_read(void **state)
     }
 }
 
+/* A key of FIPS 203 or 204 without its seed, as older programs write it, does what one with it does; but it is
+ * no half of a hybrid whose form is of seeds. */
+static void test_expanded_keys_are_read(void **state)
+{
+    (void)state;
+    static const char *const kinds[] = { "ML-KEM-768", "ML-KEM-1024", "ML-DSA-44", "ML-DSA-87" };
+    for (size_t i = 0; i < MMH_COUNT_OF(kinds); i++) {
+        static uint8_t expanded[8192];
+        size_t bytes;
+        mmh_identity *read, *again;
+        EVP_PKEY *key = EVP_PKEY_Q_keygen(NULL, NULL, kinds[i]), *bare = NULL;
+        assert_int_equal(
+            EVP_PKEY_get_octet_string_param(key, "priv", expanded, sizeof expanded, &bytes), 1);
+        OSSL_PARAM params[] = { OSSL_PARAM_construct_octet_string("priv", expanded, bytes),
+                                OSSL_PARAM_construct_end() };
+        EVP_PKEY_CTX *context = EVP_PKEY_CTX_new_from_name(NULL, kinds[i], NULL);
+        assert_int_equal(EVP_PKEY_fromdata_init(context), 1);
+        assert_int_equal(EVP_PKEY_fromdata(context, &bare, EVP_PKEY_KEYPAIR, params), 1);
+        BIO *bio = BIO_new(BIO_s_mem());
+        assert_int_equal(PEM_write_bio_PrivateKey(bio, bare, NULL, NULL, 0, NULL, NULL), 1);
+        struct text text = of_bio(bio);
+        assert_int_equal(parse(&read, text.data, text.bytes), MMH_OK);
+        struct text written = write_with(read, true, NULL);
+        assert_int_equal(parse(&again, written.data, written.bytes), MMH_OK);
+        assert_same_key(&read->parts[0], &again->parts[0]);
+        const struct mmh_key_part *part = &read->parts[0];
+        if (part->kem) {
+            uint8_t enc[MMH_KEM_ENC_BYTES_MAX], sent[MMH_KEM_SHARED_BYTES_MAX],
+                got[MMH_KEM_SHARED_BYTES_MAX];
+            size_t enc_bytes;
+            assert_int_equal(part->secret_bytes, bytes);
+            assert_int_equal(part->kem->encapsulate(enc, &enc_bytes, sent, part->public_key,
+                                                    part->public_bytes, NULL),
+                             MMH_OK);
+            assert_int_equal(part->kem->decapsulate(got, enc, enc_bytes, part->secret_key,
+                                                    part->secret_bytes, part->public_key,
+                                                    part->public_bytes, NULL),
+                             MMH_OK);
+            assert_memory_equal(sent, got, part->kem->shared_bytes);
+        }
+        if (strcmp(kinds[i], "ML-KEM-768") == 0) {
+            mmh_identity *other = make(NULL, "x25519");
+            struct text half = write_with(other, true, NULL);
+            char *both = malloc(text.bytes + half.bytes + 64);
+            assert_non_null(both);
+            snprintf(both, text.bytes + half.bytes + 64, "mmh key: decrypt x-wing\n%s%s", text.data,
+                     strchr(half.data, '\n') + 1);
+            assert_refused(both, MMH_E_KEY, "has no seed");
+            free(both);
+            text_free(&half);
+            mmh_identity_destroy(other);
+        }
+        mmh_identity_destroy(again);
+        mmh_identity_destroy(read);
+        text_free(&written);
+        text_free(&text);
+        EVP_PKEY_CTX_free(context);
+        EVP_PKEY_free(bare);
+        EVP_PKEY_free(key);
+    }
+}
+
 /* One key in other encodings has one fingerprint. */
 static void test_an_ec_key_has_one_fingerprint(void **state)
 {
@@ -550,6 +613,18 @@ static void test_costs_are_bounded(void **state)
             i ? PKCS5_pbe2_set_scrypt(EVP_aes_256_cbc(), salt, 16, NULL, 1 << 14, 8, 1)
               : PKCS5_pbe2_set_iv(EVP_aes_256_cbc(), 1000, salt, 16, NULL, NID_hmacWithSHA256);
         assert_non_null(algorithm);
+        X509_SIG *good = PKCS8_set0_pbe(passphrase, (int)strlen(passphrase), info,
+                                        X509_ALGOR_dup(algorithm));
+        assert_non_null(good);
+        uint8_t *good_der = NULL;
+        int good_bytes = i2d_X509_SIG(good, &good_der);
+        assert_true(good_bytes > 0);
+        mmh_pem_write(&text, "ENCRYPTED PRIVATE KEY", good_der, (size_t)good_bytes);
+        assert_int_equal(parse_with(&back, text.data, text.bytes, passphrase, NULL), MMH_OK);
+        mmh_identity_destroy(back);
+        mmh_secret_text_release(&text);
+        OPENSSL_free(good_der);
+        X509_SIG_free(good);
         PBE2PARAM *pbe = ASN1_TYPE_unpack_sequence(ASN1_ITEM_rptr(PBE2PARAM), algorithm->parameter);
         X509_ALGOR *kdf = pbe->keyfunc;
         if (i) {
@@ -977,7 +1052,8 @@ static void test_files_of_keys(void **state)
     assert_int_equal(mmh_key_part(key, 2, &other, NULL), MMH_E_USAGE);
 
     mode_t had = umask(0);
-    assert_int_equal(mmh_key_write(key, at("a.key"), true, NULL, 0, false, NULL), MMH_OK);
+    if (mmh_key_write(key, at("a.key"), true, NULL, 0, false, &err) != MMH_OK)
+        fail_msg("%s", err.message);
     assert_int_equal(mmh_key_write(key, at("a.pub"), false, NULL, 0, false, NULL), MMH_OK);
     umask(had);
     assert_int_equal(stat(at("a.key"), &about), 0);
@@ -1141,6 +1217,7 @@ int main(void)
         cmocka_unit_test(test_files_can_be_joined),
         cmocka_unit_test(test_fingerprints_are_stable),
         cmocka_unit_test(test_keys_of_openssl_are_read),
+        cmocka_unit_test(test_expanded_keys_are_read),
         cmocka_unit_test(test_an_ec_key_has_one_fingerprint),
         cmocka_unit_test(test_curves_without_a_name_are_refused),
         cmocka_unit_test(test_other_keys_are_refused_with_a_reason),

@@ -254,6 +254,7 @@ mmh_status mmh_remains_find(struct mmh_remains *remains, const mmh_input *input,
     tail_choose(&tail, &packed, allocator);
     if (tail.found && !tail.has_parity && has_packets(&tail, &found))
         tail.sound = false; /* the section that tells of them is gone */
+    remains->has_packets = found.count != 0;
     mmh_found_release(&found);
     if (status != MMH_OK || !tail.found) {
         tail_release(&tail, allocator);

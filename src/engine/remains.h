@@ -20,7 +20,8 @@ struct mmh_remains {
     bool trailer_lost;   /* there was a later one, whose bytes are lost */
     uint32_t generation; /* of the tail's packets */
     unsigned hash_suite;
-    bool has_parity; /* with copy.layout */
+    bool has_parity;  /* with copy.layout */
+    bool has_packets; /* of some container's parity: some were seen */
 };
 
 /*

@@ -23,7 +23,8 @@ static mmh_status is_container(bool *yes, const struct mmh_remains *remains, mmh
     uint8_t magic[8];
     mmh_status status = mmh_copy_read((void *)(uintptr_t)&remains->copy, magic, 0, sizeof magic,
                                       err);
-    *yes = status == MMH_OK && (remains->found || mmh_container_magic(magic, sizeof magic));
+    *yes = status == MMH_OK &&
+           (remains->found || remains->has_packets || mmh_container_magic(magic, sizeof magic));
     return status;
 }
 
@@ -74,30 +75,25 @@ static bool same_container(const struct mmh_remains *a, const struct mmh_remains
            memcmp(a->footer.header, b->footer.header, MMH_HEADER_BYTES) == 0;
 }
 
-/* The other sources: copies come to the front of `inputs` and `remains`, the rest are originals. */
+/* The other sources: folders are originals, containers copies; what is neither for sure may be both, as
+ * hashes tell. */
 static mmh_status open_sources(struct mmh_repairing *repairing, mmh_error *err)
 {
     mmh_status status = MMH_OK;
     repairing->copy_count = 1;
     for (size_t i = 0; i < repairing->options.source_count && status == MMH_OK; i++) {
         const char *path = repairing->options.sources[i];
-        size_t number = repairing->copy_count;
         struct mmh_path_info info;
         bool container = false;
         status = mmh_path_stat(&info, path, true, err);
         if (status == MMH_OK && info.kind != MMH_PATH_FOLDER) {
-            status = open_copy(repairing, number, path, err);
+            status = open_copy(repairing, repairing->copy_count, path, err);
             if (status == MMH_OK)
-                status = is_container(&container, &repairing->remains[number], err);
-        }
-        if (status != MMH_OK)
-            break;
-        if (container) {
+                status = is_container(&container, &repairing->remains[repairing->copy_count], err);
             repairing->copy_count++;
-            continue;
         }
-        close_copy(repairing, number);
-        repairing->originals[repairing->original_count++] = path;
+        if (status == MMH_OK && !container)
+            repairing->originals[repairing->original_count++] = path;
     }
     return status;
 }

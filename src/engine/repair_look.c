@@ -590,11 +590,12 @@ static mmh_status open_parity(struct mmh_repairing *repairing, mmh_error *err)
             if (memcmp(&repairing->copies[c].layout.geometry, geometry, sizeof *geometry) != 0)
                 repairing->copies[c].has_layout = false;
         /* One whose footer is lost has its packets where the others have theirs. */
-        if (!repairing->copies[0].has_layout && repairing->main->has_parity &&
-            !repairing->remains[0].found) {
-            repairing->copies[0].layout = repairing->main->copy.layout;
-            repairing->copies[0].has_layout = true;
-        }
+        for (size_t c = 0; c < repairing->copy_count; c++)
+            if (!repairing->copies[c].has_layout && !repairing->remains[c].has_parity &&
+                (c || repairing->main->has_parity)) {
+                repairing->copies[c].layout = remains->copy.layout;
+                repairing->copies[c].has_layout = true;
+            }
         status = mmh_mend_open(&repairing->mend, geometry, remains->hash_suite, repairing->copies,
                                repairing->copy_count, repairing->context->pool,
                                repairing->context->allocator, err);

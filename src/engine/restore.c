@@ -102,9 +102,9 @@ static mmh_status run_chunk(struct mmh_restoring *restoring, struct mmh_worker *
                                 bytes, false, err);
     mmh_status status = mmh_reader_chunk_plain(restoring->reader, worker, run->block,
                                                run->first + i, model, dst, bytes, false, &problem);
-    if (status == MMH_E_CORRUPT)
+    if (status == MMH_E_CORRUPT || (status == MMH_E_IO && restoring->write))
         return slot_spoil(restoring, slot, run, i, 1, "", &problem, err);
-    if (status == MMH_E_UNSUPPORTED)
+    if (status == MMH_E_UNSUPPORTED && !restoring->write)
         return slot_unknown(slot, &problem);
     return status == MMH_OK ? status : mmh_fail(err, status, "%s", problem.message);
 }
@@ -119,9 +119,9 @@ static mmh_status run_model(struct mmh_restoring *restoring, struct mmh_worker *
         return mmh_reader_model(restoring->reader, worker, run->block, model, err);
     mmh_status status = mmh_reader_model_plain(restoring->reader, worker, run->block, model,
                                                &problem);
-    if (status == MMH_E_CORRUPT)
+    if (status == MMH_E_CORRUPT || (status == MMH_E_IO && restoring->write))
         return slot_spoil(restoring, slot, run, 0, run->count, "model of ", &problem, err);
-    if (status == MMH_E_UNSUPPORTED)
+    if (status == MMH_E_UNSUPPORTED && !restoring->write)
         return slot_unknown(slot, &problem);
     return status == MMH_OK ? status : mmh_fail(err, status, "%s", problem.message);
 }
@@ -158,6 +158,8 @@ static mmh_status run_produce(void *context, size_t job, unsigned worker_index, 
         size_t bytes = mmh_block_chunk_bytes(block, run.first + i);
         if (!modelless)
             status = run_chunk(restoring, worker, slot, &run, i, model, dst, &bytes, err);
+        if (restoring->write && (modelless || (slot->damaged && slot->bad[i])))
+            memset(dst, 0, bytes); /* what cannot be had */
         if (status == MMH_OK && restoring->write && !restoring->descriptor_output) {
             uint64_t clock = mmh_clock_ns();
             status = mmh_output_write_at(file_output(restoring, block->file), begin + done, dst,

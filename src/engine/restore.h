@@ -21,7 +21,7 @@ struct mmh_restoring {
     bool write;             /* restore; else only check */
     bool descriptor_output; /* outputs[0] takes appends, in order */
     struct mmh_damages
-        *damages; /* not NULL, with `digests`, without `write`: damage is noted and passed over */
+        *damages; /* not NULL: damage is noted and passed over; with `write` it becomes zeros */
 
     uint64_t first_file; /* that outputs[0] belongs to */
     mmh_output *outputs[MMH_RESTORE_FILES];
