@@ -104,7 +104,7 @@ static mmh_status run_chunk(struct mmh_restoring *restoring, struct mmh_worker *
                                                run->first + i, model, dst, bytes, false, &problem);
     if (status == MMH_E_CORRUPT)
         return slot_spoil(restoring, slot, run, i, 1, "", &problem, err);
-    if (status == MMH_E_UNSUPPORTED)
+    if (status == MMH_E_UNSUPPORTED && !restoring->write)
         return slot_unknown(slot, &problem);
     return status == MMH_OK ? status : mmh_fail(err, status, "%s", problem.message);
 }
@@ -121,7 +121,7 @@ static mmh_status run_model(struct mmh_restoring *restoring, struct mmh_worker *
                                                &problem);
     if (status == MMH_E_CORRUPT)
         return slot_spoil(restoring, slot, run, 0, run->count, "model of ", &problem, err);
-    if (status == MMH_E_UNSUPPORTED)
+    if (status == MMH_E_UNSUPPORTED && !restoring->write)
         return slot_unknown(slot, &problem);
     return status == MMH_OK ? status : mmh_fail(err, status, "%s", problem.message);
 }
@@ -158,6 +158,8 @@ static mmh_status run_produce(void *context, size_t job, unsigned worker_index, 
         size_t bytes = mmh_block_chunk_bytes(block, run.first + i);
         if (!modelless)
             status = run_chunk(restoring, worker, slot, &run, i, model, dst, &bytes, err);
+        if (status == MMH_OK && slot->damaged && slot->bad[i])
+            memset(dst, 0, bytes); /* whatever a decoder has left there */
         if (status == MMH_OK && restoring->write && !restoring->descriptor_output) {
             uint64_t clock = mmh_clock_ns();
             status = mmh_output_write_at(file_output(restoring, block->file), begin + done, dst,
