@@ -1,5 +1,6 @@
 /*
- * Keys come back from files as they were; what is wrong with a file, a key or a signature is refused.
+ * Keys come back from files as they were; what is wrong with a file, a key or a signature is
+ * refused.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -227,7 +228,8 @@ static void test_files_can_be_joined(void **state)
     mmh_identity_destroy(a);
 }
 
-/* A fingerprint depends on the public key alone: not on the file, the form, or this program's version. */
+/* A fingerprint depends on the public key alone: not on the file, the form, or this program's
+ * version. */
 static void test_fingerprints_are_stable(void **state)
 {
     (void)state;
@@ -334,8 +336,8 @@ static void test_keys_of_openssl_are_read(void **state)
     }
 }
 
-/* A key of FIPS 203 or 204 without its seed, as older programs write it, does what one with it does; but it is
- * no half of a hybrid whose form is of seeds. */
+/* A key of FIPS 203 or 204 without its seed, as older programs write it, does what one with it
+ * does; but it is no half of a hybrid whose form is of seeds. */
 static void test_expanded_keys_are_read(void **state)
 {
     (void)state;
@@ -779,7 +781,8 @@ static void test_algorithms_are_not_confused(void **state)
 
 /* ---- signatures ---- */
 
-/* No half of a composite signature is one by itself, nor can a signature of a component be its half. */
+/* No half of a composite signature is one by itself, nor can a signature of a component be its
+ * half. */
 static void test_halves_of_composites_are_not_reused(void **state)
 {
     (void)state;
@@ -908,8 +911,8 @@ static void test_keys_do_what_they_are_for(void **state)
 
 /* ---- damaged files ---- */
 
-/* Whether a public file that was changed gives what it was written of: how it is written was changed, not
- * the key (the unused bits of a BIT STRING). */
+/* Whether a public file that was changed gives what it was written of: how it is written was
+ * changed, not the key (the unused bits of a BIT STRING). */
 static bool is_written_as(const mmh_identity *identity, const struct text *expected)
 {
     struct text text = write_with(identity, false, NULL);
@@ -919,9 +922,9 @@ static bool is_written_as(const mmh_identity *identity, const struct text *expec
 }
 
 /*
- * Any byte of a file changed: no crash, and no other key with its fingerprint. A secret key that keeps it
- * (the version in PKCS#8 was changed) signs as before. A KEM's has bits that its public key does not
- * depend on: those that X25519 sets itself, and ML-KEM's for wrong ciphertexts.
+ * Any byte of a file changed: no crash, and no other key with its fingerprint. A secret key that
+ * keeps it (the version in PKCS#8 was changed) signs as before. A KEM's has bits that its public
+ * key does not depend on: those that X25519 sets itself, and ML-KEM's for wrong ciphertexts.
  */
 static void flip(const char *signature, const char *kem, bool secret, size_t step)
 {
@@ -1112,8 +1115,8 @@ struct secret {
     size_t bytes;
 };
 
-/* Whether memory that can be written to, but for the stack and what is searched for, has a secret in it.
- * -1: this system does not show it. */
+/* Whether memory that can be written to, but for the stack and what is searched for, has a secret
+ * in it. -1: this system does not show it. */
 static int is_in_memory(const struct secret *secret)
 {
     FILE *maps = fopen("/proc/self/maps", "r");
@@ -1151,7 +1154,8 @@ static int is_in_memory(const struct secret *secret)
     return found;
 }
 
-/* What was secret in memory is not there any more once it is released: keys, their text, passphrases. */
+/* What was secret in memory is not there any more once it is released: keys, their text,
+ * passphrases. */
 static void test_secrets_are_wiped(void **state)
 {
     (void)state;

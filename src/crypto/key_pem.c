@@ -3,9 +3,9 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  *
- * Source: RFC 5958 (PKCS#8), RFC 5280 (SubjectPublicKeyInfo), RFC 9881 (ML-DSA: seeds), RFC 9935 (ML-KEM:
- * seeds). OpenSSL would write seeds only after a setting of the whole process, so that their PKCS#8 is put
- * together here.
+ * Source: RFC 5958 (PKCS#8), RFC 5280 (SubjectPublicKeyInfo), RFC 9881 (ML-DSA: seeds), RFC 9935
+ * (ML-KEM: seeds). OpenSSL would write seeds only after a setting of the whole process, so that
+ * their PKCS#8 is put together here.
  */
 #include <string.h>
 
@@ -36,7 +36,8 @@ static bool write_der(struct mmh_secret_text *text, bool secret, uint8_t *der, i
     return true;
 }
 
-/* PKCS#8 around what its OCTET STRING holds: a tag, a length and the secret, or without a tag just that. */
+/* PKCS#8 around what its OCTET STRING holds: a tag, a length and the secret, or without a tag just
+ * that. */
 static bool write_content(struct mmh_secret_text *text, const char *component, unsigned tag,
                           const uint8_t *secret, size_t bytes)
 {
@@ -66,9 +67,9 @@ static bool write_content(struct mmh_secret_text *text, const char *component, u
 
 /*
  * A private key as PKCS#8. Most are put together here: OpenSSL's encoders (and
- * EVP_PKEY_get_raw_private_key) leave copies behind, and of ML-DSA and
- * ML-KEM they would write the expanded key too. One of those that was read without its seed has none, and
- * goes the way of EC and RSA.
+ * EVP_PKEY_get_raw_private_key) leave copies behind, and of ML-DSA and ML-KEM they would write the
+ * expanded key too. One of those that was read without its seed has none, and goes the way of EC
+ * and RSA.
  */
 static bool write_private(struct mmh_secret_text *text, EVP_PKEY *key)
 {

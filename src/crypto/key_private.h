@@ -1,5 +1,6 @@
 /*
- * What the files of keys and signatures share: OpenSSL's keys by our names, and parts of identities.
+ * What the files of keys and signatures share: OpenSSL's keys by our names, and parts of
+ * identities.
  *
  * SPDX-License-Identifier: Apache-2.0
  *
@@ -63,8 +64,8 @@ bool mmh_composite_read(EVP_PKEY **first, EVP_PKEY **second, const struct mmh_si
 mmh_status mmh_identity_create(mmh_identity **identity, const mmh_allocator *allocator,
                                mmh_error *err);
 
-/* Append a key, computing its fingerprint. The EVP_PKEYs are kept (their count goes up), bytes are copied.
- * second may be NULL; so may secret_key. */
+/* Append a key, computing its fingerprint. The EVP_PKEYs are kept (their count goes up), bytes are
+ * copied. second may be NULL; so may secret_key. */
 mmh_status mmh_identity_add_signature(mmh_identity *identity, const struct mmh_signature *signature,
                                       EVP_PKEY *first, EVP_PKEY *second, bool secret,
                                       mmh_error *err);

@@ -3,9 +3,10 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  *
- * Source: RFC 5958 (PKCS#8), RFC 5280 (SubjectPublicKeyInfo), RFC 8017 and RFC 5915 (the older forms of RSA
- * and EC keys). Blocks become components; a line "mmh key: ..." before them says what they are together,
- * and without it each is a key by itself. DER is bounded before OpenSSL sees it: so are all numbers in it.
+ * Source: RFC 5958 (PKCS#8), RFC 5280 (SubjectPublicKeyInfo), RFC 8017 and RFC 5915 (the older
+ * forms of RSA and EC keys). Blocks become components; a line "mmh key: ..." before them says what
+ * they are together, and without it each is a key by itself. DER is bounded before OpenSSL sees it:
+ * so are all numbers in it.
  */
 #include <string.h>
 
@@ -111,7 +112,8 @@ static mmh_status component_add(struct reader *reader, struct component *compone
 
 /* ---- components out of blocks ---- */
 
-/* Whether the numbers of a private RSA key are no larger than they can be: so its costs are known. */
+/* Whether the numbers of a private RSA key are no larger than they can be: so its costs are known.
+ * */
 static bool rsa_is_bounded(EVP_PKEY *key)
 {
     static const char *const numbers[] = {
@@ -203,8 +205,8 @@ static mmh_status unknown_kind(const struct reader *reader, const ASN1_OBJECT *o
                     reader->name, line, text);
 }
 
-/* A private key out of its PKCS#8. Those that are plain bytes are taken out here, as OpenSSL's decoders leave
- * copies behind. */
+/* A private key out of its PKCS#8. Those that are plain bytes are taken out here, as OpenSSL's
+ * decoders leave copies behind. */
 static EVP_PKEY *private_key_of(const PKCS8_PRIV_KEY_INFO *info, const ASN1_OBJECT *oid,
                                 const uint8_t *encoded, int encoded_bytes)
 {
@@ -524,8 +526,8 @@ static bool encoded_of(const struct component *component, bool secret, uint8_t *
                                            bytes) == 1;
 }
 
-/* Whether one of McEliece's keys opens what is sent to the other: nothing else proves that they belong
- * together. */
+/* Whether one of McEliece's keys opens what is sent to the other: nothing else proves that they
+ * belong together. */
 static bool mceliece_is_pair(const struct component *secret, const struct component *public_key)
 {
     uint8_t enc[MMH_KEM_ENC_BYTES_MAX], sent[MMH_KEM_SHARED_BYTES_MAX],

@@ -3,8 +3,8 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  *
- * Source: RFC 8032 (Ed25519), FIPS 186-5 (ECDSA), RFC 8017 (RSA-PSS), FIPS 204, FIPS 205. Signatures are
- * hedged where the algorithm can be, as OpenSSL makes them.
+ * Source: RFC 8032 (Ed25519), FIPS 186-5 (ECDSA), RFC 8017 (RSA-PSS), FIPS 204, FIPS 205.
+ * Signatures are hedged where the algorithm can be, as OpenSSL makes them.
  */
 #include "crypto/signature.h"
 

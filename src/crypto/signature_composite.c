@@ -5,11 +5,12 @@
  *
  * Source: draft-ietf-lamps-pq-composite-sigs. What both sign is
  *
- *     M' = "CompositeAlgorithmSignatures2025" || label || u8 bytes of the context || context || SHA-512(M)
+ *     M' = "CompositeAlgorithmSignatures2025" || label || u8 context bytes || context || SHA-512(M)
  *
  * and ML-DSA's context is the label: neither half is a signature of the component alone. Keys and
- * signatures are ML-DSA's (of secret keys the seed), then the classical ones: Ed25519's as in RFC 8032,
- * of ECDSA the uncompressed point and RFC 5915's ECPrivateKey with the curve and without the point.
+ * signatures are ML-DSA's (of secret keys the seed), then the classical ones: Ed25519's as in RFC
+ * 8032, of ECDSA the uncompressed point and RFC 5915's ECPrivateKey with the curve and without the
+ * point.
  */
 #include <string.h>
 
