@@ -424,6 +424,7 @@ typedef struct mmh_unpack_report {
     uint64_t damaged_bytes;  /* of the original files */
     uint64_t open_ns, unseal_ns;
     uint64_t mended_chunks; /* restored from parity in memory */
+    bool encrypted;         /* the container is */
 } mmh_unpack_report;
 
 /*

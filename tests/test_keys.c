@@ -685,6 +685,28 @@ static size_t split(char *text, char *pieces[], size_t room)
 }
 
 /* Half of a hybrid is no key of the hybrid; without the line it is one by itself. */
+/* A program that keeps nothing but PEM blocks drops the line: no half may count alone then. */
+static void test_halves_without_their_line_are_refused(void **state)
+{
+    (void)state;
+    static const char *const kinds[][2] = { { "ml-dsa-65-ed25519", NULL },
+                                            { "ml-dsa-65-ecdsa-p256", NULL },
+                                            { NULL, "x-wing" } };
+    for (size_t i = 0; i < MMH_COUNT_OF(kinds); i++) {
+        mmh_identity *identity = make(kinds[i][0], kinds[i][1]), *back = NULL;
+        for (int secret = 0; secret < 2; secret++) {
+            struct text text = write_with(identity, secret, NULL);
+            const char *blocks = strstr(text.data, "-----BEGIN");
+            assert_non_null(blocks);
+            assert_int_equal(parse(&back, text.data, text.bytes), MMH_OK);
+            mmh_identity_destroy(back);
+            assert_int_equal(parse(&back, blocks, strlen(blocks)), MMH_E_KEY);
+            text_free(&text);
+        }
+        mmh_identity_destroy(identity);
+    }
+}
+
 static void test_half_a_hybrid_is_refused(void **state)
 {
     (void)state;
@@ -1229,6 +1251,7 @@ int main(void)
         cmocka_unit_test(test_bech32_is_that_of_bip_173),
         cmocka_unit_test(test_wrong_passphrases_open_nothing),
         cmocka_unit_test(test_costs_are_bounded),
+        cmocka_unit_test(test_halves_without_their_line_are_refused),
         cmocka_unit_test(test_half_a_hybrid_is_refused),
         cmocka_unit_test(test_blocks_beyond_the_line_are_refused),
         cmocka_unit_test(test_algorithms_are_not_confused),

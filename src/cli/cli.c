@@ -529,6 +529,18 @@ struct mmh_human mmh_cli_mended_text(unsigned mended)
     return human;
 }
 
+void mmh_cli_tell_plain(const struct mmh_cli_options *options, const char *container,
+                        bool encrypted)
+{
+    if (encrypted || (!options->keys.count && !options->passphrase && !options->passphrase_file &&
+                      !options->has_passphrase_descriptor))
+        return;
+    mmh_message_warning("%s is not encrypted: no key was needed, anybody can have written it",
+                        mmh_cli_shown(container));
+    if (!options->signers.count && !options->trusted)
+        mmh_message_hint("--signer says whose signature it must have");
+}
+
 int mmh_cli_tell_mended(const char *container, unsigned mended)
 {
     mended &= ~(unsigned)(MMH_SPARE_DAMAGED | MMH_PADDING_DAMAGED);
@@ -556,6 +568,7 @@ mmh_reader *mmh_cli_open(const struct mmh_cli_options *options, mmh_context *con
         *exit_code = mmh_cli_fail_container(options, container, &err, mmh_exit_of(status));
         return NULL;
     }
+    mmh_cli_tell_plain(options, container, info.encrypted);
     *exit_code = mmh_cli_tell_mended(container, info.mended);
     return reader;
 }

@@ -240,6 +240,11 @@ void mmh_cli_pipe_closed(void);
 /* Warn if data had to be mended. Returns MMH_EXIT_OK or MMH_EXIT_MENDED. */
 int mmh_cli_tell_mended(const char *container, unsigned mended);
 
+/* Warn that a container is not encrypted, if a key or passphrase was given to open it with: a plain one
+ * may have been put in the place of another. */
+void mmh_cli_tell_plain(const struct mmh_cli_options *options, const char *container,
+                        bool encrypted);
+
 /* What was mended, for people: "header, index". */
 struct mmh_human mmh_cli_mended_text(unsigned mended);
 

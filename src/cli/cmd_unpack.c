@@ -216,6 +216,7 @@ static int unpack_to(const struct mmh_cli_options *options, mmh_context *context
     mmh_cli_damage_release(&damage);
     if (status != MMH_OK)
         return mmh_cli_fail_container(options, shown, &err, mmh_exit_of(status));
+    mmh_cli_tell_plain(options, shown, report.encrypted);
     int code = mmh_cli_tell_mended(shown, report.mended);
     struct mmh_human entries = { "" };
     if (report.file_count > 1) /* files, folders, symlinks */

@@ -146,6 +146,8 @@ static int verify_one(const struct mmh_cli_options *options, mmh_context *contex
                                    : mmh_cli_tell_container(options, shown, &err, code);
     else if (!options->json && !options->quiet)
         tell_good(options, shown, &report);
+    if (status == MMH_OK)
+        mmh_cli_tell_plain(options, shown, report.encrypted);
     if (damage.count)
         mmh_cli_damage_tell(options, &damage, &report, status == MMH_E_CORRUPT);
     if (options->verbose)

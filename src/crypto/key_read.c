@@ -660,6 +660,41 @@ static mmh_status take_alone(struct reader *reader, mmh_error *err)
     return status;
 }
 
+static const struct component *find(const struct reader *reader, const char *name)
+{
+    for (size_t i = 0; name && i < reader->count; i++)
+        if (component_is(&reader->components[i], name))
+            return &reader->components[i];
+    return NULL;
+}
+
+/*
+ * Both halves of a hybrid without the line that says so: a program that keeps nothing but PEM blocks
+ * may have dropped it. Each half would count alone, and the weaker one would decide.
+ */
+static mmh_status check_halves(const struct reader *reader, mmh_error *err)
+{
+    const char *whole = NULL;
+    for (size_t i = 0; i < mmh_signature_count() && !whole; i++) {
+        const struct mmh_signature *signature = mmh_signature_at(i);
+        if (signature->second && find(reader, signature->first) && find(reader, signature->second))
+            whole = signature->name;
+    }
+    for (size_t i = 0; i < mmh_kem_count() && !whole; i++) {
+        const char *names[2];
+        names_of(mmh_kem_at(i), names);
+        if (names[1] && find(reader, names[0]) && find(reader, names[1]))
+            whole = mmh_kem_at(i)->name;
+    }
+    return !whole
+             ? MMH_OK
+             : mmh_fail(err, MMH_E_KEY,
+                        "%s: two keys that may be the halves of one (%s), without the line "
+                        "\"mmh key: ...\" that says so; keys for different things go into files "
+                        "of their own",
+                        reader->name, whole);
+}
+
 /* What stands between two header lines, or without one, becomes keys. */
 static mmh_status finish_section(struct reader *reader, mmh_error *err)
 {
@@ -673,9 +708,11 @@ static mmh_status finish_section(struct reader *reader, mmh_error *err)
         if (status == MMH_OK && reader->taken < reader->count)
             status = bad(reader, reader->components[reader->taken].line,
                          "one key more than the line \"mmh key:\" says", err);
-    } else
+    } else {
+        status = check_halves(reader, err);
         while (status == MMH_OK && reader->taken < reader->count)
             status = take_alone(reader, err);
+    }
     components_clear(reader);
     return status;
 }

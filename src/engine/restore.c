@@ -396,6 +396,7 @@ void mmh_restore_report(mmh_unpack_report *report, const struct mmh_restoring *r
         .chunk_count = reader->container.index.chunk_count,
         .mended = mmh_reader_mended(reader),
         .mended_chunks = reader->mended_chunks,
+        .encrypted = reader->container.aead_suite != MMH_AEAD_NONE,
         .read_ns = times->read_ns,
         .hash_ns = times->hash_ns,
         .decode_ns = times->decode_ns,
