@@ -15,6 +15,8 @@
 
 #include "base/bits.h"
 #include "container/layout.h"
+#include "container/trailer.h"
+#include "integrity/digest.h"
 #include "tensor/extent.h"
 
 /* A container in memory. */
@@ -53,25 +55,33 @@ static mmh_status image_open(mmh_container_reader *reader, struct image *image, 
     return mmh_container_open(reader, image_read, image, image->bytes, 1 << 30, spares, NULL, err);
 }
 
-static void chunk_set(struct mmh_stored_chunk *chunk, const uint8_t *data, uint32_t bytes)
+static void chunk_set_with(struct mmh_stored_chunk *chunk, const uint8_t *data, uint32_t bytes,
+                           unsigned hash_suite)
 {
+    memset(chunk, 0, sizeof *chunk);
     chunk->data = data;
     chunk->bytes = bytes;
-    chunk->codec_id = 0;
-    assert_int_equal(
-        mmh_hash(chunk->hash, mmh_hash_suite_default(), MMH_DOMAIN_CHUNK, data, bytes, NULL),
-        MMH_OK);
+    assert_int_equal(mmh_hash(chunk->hash, hash_suite, MMH_DOMAIN_CHUNK, data, bytes, NULL),
+                     MMH_OK);
+}
+
+static void chunk_set(struct mmh_stored_chunk *chunk, const uint8_t *data, uint32_t bytes)
+{
+    chunk_set_with(chunk, data, bytes, mmh_hash_suite_default());
 }
 
 enum { CHUNK = 1000, BLOCK = 2500 };
 
 /* Two files of opaque blocks, a folder, a symlink, tensors, metadata; block 2 equals block 0. */
-static void image_make(struct image *image, size_t extra_tensors)
+static void image_make_with(struct image *image, size_t extra_tensors, unsigned hash_suite,
+                            mmh_container_guard *guard, void *guard_context)
 {
     static uint8_t data[3][BLOCK];
-    struct mmh_container_options options = { .hash_suite = mmh_hash_suite_default(),
+    struct mmh_container_options options = { .hash_suite = hash_suite,
                                              .level = 5,
-                                             .writer = "test" };
+                                             .writer = "test",
+                                             .guard = guard,
+                                             .guard_context = guard_context };
     mmh_container_writer *writer;
     memset(image, 0, sizeof *image);
     for (size_t b = 0; b < 3; b++)
@@ -82,7 +92,8 @@ static void image_make(struct image *image, size_t extra_tensors)
     for (size_t b = 0; b < 3; b++) {
         struct mmh_stored_chunk chunks[3];
         for (size_t c = 0; c < 3; c++)
-            chunk_set(&chunks[c], data[b] + c * CHUNK, c < 2 ? CHUNK : BLOCK - 2 * CHUNK);
+            chunk_set_with(&chunks[c], data[b] + c * CHUNK, c < 2 ? CHUNK : BLOCK - 2 * CHUNK,
+                           hash_suite);
         struct mmh_block_record block = { .dtype = MMH_DTYPE_OPAQUE,
                                           .bytes = BLOCK,
                                           .chunk_bytes = CHUNK,
@@ -134,6 +145,11 @@ static void image_make(struct image *image, size_t extra_tensors)
     mmh_container_writer_destroy(writer);
 }
 
+static void image_make(struct image *image, size_t extra_tensors)
+{
+    image_make_with(image, extra_tensors, mmh_hash_suite_default(), NULL, NULL);
+}
+
 static void test_container_gives_back_what_was_written(void **state)
 {
     (void)state;
@@ -168,6 +184,107 @@ static void test_container_gives_back_what_was_written(void **state)
         image.data[chunk->offset] ^= 1;
     }
     mmh_container_close(&reader);
+    free(image.data);
+}
+
+/* Of each suite, whose hashes have 32 bytes or 48: root, digests and chunk hashes are whole. */
+static void test_hashes_of_every_length_are_kept(void **state)
+{
+    (void)state;
+    for (unsigned suite = MMH_HASH_BLAKE3; suite <= MMH_HASH_SHA384; suite++) {
+        struct image image;
+        mmh_container_reader reader;
+        static const uint8_t zeros[MMH_HASH_BYTES];
+        size_t bytes = mmh_hash_bytes(suite);
+        if (!mmh_hash_suite_available(suite))
+            continue;
+        image_make_with(&image, 20000, suite, NULL, NULL);
+        assert_int_equal(image_open(&reader, &image, true, NULL), MMH_OK);
+        assert_int_equal(reader.mended, 0);
+        assert_int_equal(reader.hash_bytes, bytes);
+        assert_memory_not_equal(reader.root + bytes - 8, zeros, 8);
+        assert_memory_equal(reader.root + bytes, zeros, MMH_HASH_BYTES - bytes);
+        for (uint64_t i = 0; i < reader.index.chunk_count; i++) {
+            const struct mmh_chunk_entry *chunk = &reader.index.chunks[i];
+            uint8_t hash[MMH_HASH_BYTES];
+            assert_int_equal(mmh_hash(hash, suite, MMH_DOMAIN_CHUNK, image.data + chunk->offset,
+                                      chunk->bytes, NULL),
+                             MMH_OK);
+            assert_memory_equal(chunk->hash, hash, bytes);
+        }
+        mmh_container_close(&reader);
+        /* The last byte of a root counts as the first does. */
+        uint8_t *footer = image.data + image.bytes - MMH_FOOTER_BYTES;
+        footer[suite == MMH_HASH_SHA384 ? 239 : 95] ^= 1;
+        mmh_store32(footer + 252, mmh_crc32(footer, 252));
+        assert_int_equal(image_open(&reader, &image, false, NULL), MMH_E_CORRUPT);
+        free(image.data);
+    }
+}
+
+static mmh_status add_sections(void *context, struct mmh_buffer *trailer,
+                               const uint8_t header[MMH_HEADER_BYTES], const uint8_t *root,
+                               size_t root_bytes, mmh_error *err)
+{
+    (void)err;
+    assert_memory_equal(header, "\x89MMH", 4);
+    mmh_trailer_add(trailer, MMH_SECTION_SIGNATURES, root, root_bytes);
+    mmh_trailer_add(trailer, 77, "unknown", 7);
+    mmh_trailer_add(trailer, MMH_SECTION_PARITY, context, 100);
+    return MMH_OK;
+}
+
+static const uint8_t hundred[100] = "a hundred bytes, most of them zeros";
+
+/* Sections come back by their types; what is not known is passed over, and kept. */
+static void test_sections_come_back(void **state)
+{
+    struct image image;
+    mmh_container_reader reader;
+    struct mmh_trailer trailer;
+    struct mmh_buffer kept;
+    (void)state;
+    image_make_with(&image, 0, MMH_HASH_SHA256, add_sections, (void *)hundred);
+    assert_int_equal(image_open(&reader, &image, true, NULL), MMH_OK);
+    assert_int_equal(reader.mended, 0);
+    const struct mmh_section *sections = reader.trailer.sections;
+    assert_true(reader.trailer.fits && reader.trailer.sound);
+    assert_false(sections[MMH_SECTION_RECIPIENTS].present);
+    assert_int_equal(sections[MMH_SECTION_SIGNATURES].bytes, reader.hash_bytes);
+    assert_memory_equal(sections[MMH_SECTION_SIGNATURES].data, reader.root, reader.hash_bytes);
+    assert_int_equal(sections[MMH_SECTION_PARITY].bytes, 100);
+    assert_memory_equal(image.data + sections[MMH_SECTION_PARITY].offset, hundred, 100);
+    mmh_buffer_init(&kept, NULL);
+    mmh_trailer_keep(&kept, &reader.trailer, 1u << MMH_SECTION_SIGNATURES);
+    assert_int_equal(kept.bytes, 16 + 8 + 16 + 104);
+    assert_memory_equal(kept.data + 16, "unknown", 8);
+    assert_memory_equal(kept.data + 40, hundred, 100);
+    mmh_buffer_release(&kept);
+    /* Every byte of it counts, and is told. */
+    struct mmh_footer footer = reader.footer;
+    mmh_container_close(&reader);
+    for (uint64_t at = footer.trailer; at < footer.trailer + footer.trailer_bytes; at++) {
+        image.data[at] ^= 0x40;
+        assert_int_equal(image_open(&reader, &image, true, NULL), MMH_OK);
+        /* A section's type stands outside of its CRC: another one is unknown, and passed over. */
+        uint64_t within = at - footer.trailer;
+        bool type = within < 4 || (within >= 48 && within < 52) || (within >= 72 && within < 76);
+        assert_int_equal(reader.mended, type ? 0 : MMH_TRAILER_DAMAGED);
+        mmh_container_close(&reader);
+        assert_int_equal(image_open(&reader, &image, false, NULL), MMH_OK);
+        mmh_container_close(&reader);
+        image.data[at] ^= 0x40;
+    }
+    for (size_t cut = 1; cut <= footer.trailer_bytes; cut++) {
+        struct mmh_footer shorter = footer;
+        shorter.trailer_bytes -= cut;
+        assert_int_equal(
+            mmh_trailer_read(&trailer, &shorter, image_read, &image, image.bytes, NULL, NULL),
+            MMH_OK);
+        bool whole = cut == footer.trailer_bytes || cut == 16 + 104 || cut == 16 + 104 + 16 + 8;
+        assert_int_equal(trailer.fits, whole);
+        mmh_trailer_release(&trailer);
+    }
     free(image.data);
 }
 
@@ -602,6 +719,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_container_gives_back_what_was_written),
+        cmocka_unit_test(test_hashes_of_every_length_are_kept),
+        cmocka_unit_test(test_sections_come_back),
         cmocka_unit_test(test_tensors_come_back_in_every_column),
         cmocka_unit_test(test_container_finds_every_damaged_byte),
         cmocka_unit_test(test_container_refuses_every_truncation_that_loses_the_index),

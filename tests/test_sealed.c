@@ -757,6 +757,69 @@ static void test_an_older_version_is_refused(void **state)
     }
 }
 
+/* ---- the rest of what is damaged ---- */
+
+static void note_damage(void *user, const mmh_damage *damage)
+{
+    size_t number = file_number(damage->name);
+    assert_int_equal(damage->bytes, files.bytes[number]);
+    ((bool *)user)[number] = true;
+}
+
+/* Files that lack a chunk have zeros for it, the others all of theirs; and it is told. */
+static void assert_rest_comes(const struct image *image, const bool *lost)
+{
+    static const uint8_t zeros[FILE_ROOM];
+    bool told[FILES] = { false };
+    const mmh_unpack_options options = { .struct_size = sizeof options,
+                                         .skip_damaged = true,
+                                         .damage = note_damage,
+                                         .damage_user = told };
+    mmh_unpack_report report = { .struct_size = sizeof report };
+    mmh_error err = { 0 };
+    size_t count = 0;
+    write_file(at("x.mmh"), image->data, image->bytes);
+    mmh_status status = mmh_unpack(reader, at("x.mmh"), at("out"), &options, &report, &err);
+    for (size_t f = 0; f < FILES; f++) {
+        char path[600];
+        snprintf(path, sizeof path, "%s/%s", at("out"), file_name(f));
+        assert_true(file_is(path, lost[f] ? zeros : files.data[f], files.bytes[f]));
+        assert_int_equal(told[f], lost[f]);
+        count += lost[f];
+    }
+    assert_int_equal(status, count ? MMH_E_CORRUPT : MMH_OK);
+    assert_int_equal(status, err.status);
+    assert_int_equal(report.damaged_chunks, count);
+    remove_tree(at("out"));
+}
+
+static void test_the_rest_of_what_is_damaged_can_be_had(void **state)
+{
+    static struct image damaged;
+    struct mmh_file_keys keys = keys_of(at("m.mmh"));
+    (void)state;
+    for (unsigned pattern = 0; pattern < 1u << FILES; pattern++) {
+        bool lost[FILES];
+        struct parts parts;
+        uint8_t changed[FILES][FILE_ROOM];
+        damaged = sound;
+        take_apart(&parts, &damaged);
+        for (size_t c = 0; c < FILES; c++) {
+            lost[c] = pattern >> c & 1;
+            memcpy(changed[c], parts.chunks[c].data, parts.chunks[c].bytes);
+            changed[c][c] ^= lost[c];
+            if (lost[c])
+                damaged.data[parts.chunks[c].data - damaged.data + 5] ^= 0x10;
+        }
+        assert_rest_comes(&damaged, lost);
+        for (size_t c = 0; c < FILES; c++) /* and with right hashes, but wrong tags */
+            parts.chunks[c].data = changed[c];
+        static struct image forged;
+        put_together(&forged, &parts, &keys);
+        assert_rest_comes(&forged, lost);
+    }
+}
+
 /* ---- verify from outside, layer by layer ---- */
 
 struct seen {
@@ -1225,6 +1288,7 @@ int main(void)
         cmocka_unit_test(test_stripped_sections_are_missed),
         cmocka_unit_test(test_a_recipient_cannot_sign_for_another),
         cmocka_unit_test(test_an_older_version_is_refused),
+        cmocka_unit_test(test_the_rest_of_what_is_damaged_can_be_had),
         cmocka_unit_test(test_verify_tells_each_layer),
         cmocka_unit_test(test_what_guards_a_container_is_told_without_a_key),
         cmocka_unit_test(test_encrypting_and_decrypting_give_back_the_container),

@@ -118,6 +118,198 @@ uint8_t *sealed_parts(size_t *out_bytes, const uint8_t *data, size_t bytes)
     return container;
 }
 
+/* ---- the same, encrypted ---- */
+
+enum { SECRET_CHUNKS_MAX = 256 };
+
+static const uint8_t file_key[MMH_FILE_KEY_BYTES] = "a key that is always the same..";
+
+const mmh_key *sealed_key(void)
+{
+    static mmh_key *key;
+    if (!key)
+        FUZZ_REQUIRE(!mmh_key_generate(&key, "x25519", 0, NULL));
+    return key;
+}
+
+/* What is being made; pages are sealed as they are added. */
+struct secret {
+    unsigned suite;
+    uint8_t header[MMH_HEADER_BYTES];
+    struct mmh_file_keys keys;
+    mmh_aead *aead; /* of chunks, then of pages */
+    struct mmh_buffer container, table, pages;
+    uint32_t page_count;
+};
+
+static void secret_page(struct secret *secret, const uint8_t *data, size_t bytes, bool sealed)
+{
+    uint8_t nonce[MMH_AEAD_NONCE_BYTES], hash[MMH_HASH_BYTES];
+    size_t stored = bytes + (sealed ? MMH_AEAD_TAG_BYTES : 0);
+    uint8_t *page = mmh_buffer_extend(&secret->pages, stored);
+    FUZZ_REQUIRE(page);
+    mmh_aead_nonce(nonce, secret->page_count++);
+    if (sealed)
+        FUZZ_REQUIRE(!mmh_aead_seal(secret->aead, page, nonce, data, bytes, secret->header,
+                                    MMH_HEADER_BYTES, NULL));
+    else
+        memcpy(page, data, bytes);
+    mmh_buffer_u32(&secret->table, (uint32_t)stored);
+    mmh_buffer_u32(&secret->table, (uint32_t)bytes | (sealed ? MMH_PAGE_SEALED : 0));
+    FUZZ_REQUIRE(!mmh_hash(hash, secret->suite, MMH_DOMAIN_PAGE, page, stored, NULL));
+    mmh_buffer_bytes(&secret->table, hash, mmh_hash_bytes(secret->suite));
+}
+
+static void secret_part(struct secret *secret, const uint8_t *data, size_t bytes, bool sealed)
+{
+    for (size_t at = 0; at < bytes; at += MMH_PAGE_BYTES)
+        secret_page(secret, data + at, MMH_MIN(bytes - at, (size_t)MMH_PAGE_BYTES), sealed);
+}
+
+/* Seal the chunks that an index lists, as far as they are there, one behind the other, and list them
+ * anew. False: the list cannot be read. */
+static bool secret_chunks(struct secret *secret, struct mmh_buffer *list, uint64_t *count,
+                          struct mmh_cursor *in, const uint8_t *chunks, size_t chunks_bytes)
+{
+    uint32_t sizes[SECRET_CHUNKS_MAX];
+    struct mmh_buffer hashes;
+    uint64_t end = 0;
+    mmh_buffer_u32(list, mmh_cursor_u32(in));
+    *count = mmh_cursor_varint(in);
+    if (*count > SECRET_CHUNKS_MAX)
+        return false;
+    mmh_buffer_varint(list, *count);
+    for (uint64_t i = 0; i < *count; i++) {
+        uint64_t size = mmh_cursor_varint(in);
+        if (size > chunks_bytes)
+            return false;
+        sizes[i] = (uint32_t)size;
+        mmh_buffer_varint(list, size + MMH_AEAD_TAG_BYTES);
+    }
+    mmh_buffer_init(&hashes, NULL);
+    for (uint64_t i = 0; i < *count; i++) {
+        uint8_t nonce[MMH_AEAD_NONCE_BYTES], hash[MMH_HASH_BYTES];
+        uint64_t at = end + mmh_cursor_varint(in);
+        if (mmh_cursor_failed(in) || at > chunks_bytes || sizes[i] > chunks_bytes - at) {
+            mmh_buffer_release(&hashes);
+            return false;
+        }
+        end = at + sizes[i];
+        uint8_t *sealed = mmh_buffer_extend(&secret->container, sizes[i] + MMH_AEAD_TAG_BYTES);
+        FUZZ_REQUIRE(sealed);
+        mmh_aead_nonce(nonce, i);
+        FUZZ_REQUIRE(
+            !mmh_aead_seal(secret->aead, sealed, nonce, chunks + at, sizes[i], NULL, 0, NULL));
+        FUZZ_REQUIRE(!mmh_hash(hash, secret->suite, MMH_DOMAIN_CHUNK, sealed,
+                               sizes[i] + MMH_AEAD_TAG_BYTES, NULL));
+        mmh_buffer_u8(list, 0);
+        mmh_buffer_bytes(&hashes, hash, mmh_hash_bytes(secret->suite));
+    }
+    mmh_buffer_bytes(list, hashes.data, hashes.bytes);
+    mmh_buffer_release(&hashes);
+    mmh_cursor_skip(in, (size_t)*count * mmh_hash_bytes(secret->suite));
+    return !mmh_cursor_failed(in) && mmh_cursor_left(in);
+}
+
+/* Writer, level and codecs as they are, then seal numbers, then the rest as it is. */
+static void secret_rest(struct mmh_buffer *rest, struct mmh_cursor *in, uint64_t count)
+{
+    const uint8_t *data = in->data + mmh_cursor_position(in);
+    size_t bytes = mmh_cursor_left(in);
+    mmh_cursor_skip(in, (size_t)MMH_MIN(mmh_cursor_varint(in), (uint64_t)bytes));
+    mmh_cursor_skip(in, 1 + (size_t)count);
+    size_t before = mmh_cursor_failed(in) ? bytes : bytes - mmh_cursor_left(in);
+    mmh_buffer_bytes(rest, data, before);
+    mmh_buffer_zeros(rest, mmh_cursor_failed(in) ? 0 : (size_t)count);
+    mmh_buffer_bytes(rest, data + before, bytes - before);
+}
+
+/* The section of recipients, right for this root. */
+static void secret_trailer(struct secret *secret, struct mmh_buffer *trailer, const uint8_t *root)
+{
+    static struct mmh_buffer stanza; /* one for all: it is of the file key alone */
+    struct mmh_buffer section;
+    mmh_buffer_init(&section, NULL);
+    if (!stanza.bytes)
+        FUZZ_REQUIRE(
+            !mmh_stanza_write(&stanza, file_key, &mmh_key_identity(sealed_key())->parts[0], NULL));
+    FUZZ_REQUIRE(!mmh_recipients_write(&section, stanza.data, stanza.bytes, 1, &secret->keys,
+                                       secret->suite, secret->header, MMH_HEADER_BYTES, root,
+                                       mmh_hash_bytes(secret->suite), NULL));
+    mmh_trailer_add(trailer, MMH_SECTION_RECIPIENTS, section.data, section.bytes);
+    mmh_buffer_release(&section);
+}
+
+static void secret_end(struct secret *secret)
+{
+    struct mmh_buffer *out = &secret->container, trailer;
+    struct mmh_footer footer = { .page_count = secret->page_count,
+                                 .table_bytes = (uint32_t)secret->table.bytes,
+                                 .index_a = out->bytes,
+                                 .index_bytes = secret->table.bytes + secret->pages.bytes };
+    uint8_t foot[MMH_FOOTER_BYTES];
+    memcpy(footer.header, secret->header, MMH_HEADER_BYTES);
+    FUZZ_REQUIRE(!mmh_root_hash(footer.root, secret->suite, secret->header, secret->table.data,
+                                secret->table.bytes, NULL));
+    mmh_buffer_init(&trailer, NULL);
+    secret_trailer(secret, &trailer, footer.root);
+    footer.trailer = footer.index_a + footer.index_bytes;
+    footer.trailer_bytes = trailer.bytes;
+    footer.index_b = footer.trailer + footer.trailer_bytes + MMH_FOOTER_BYTES;
+    footer.container_bytes = footer.index_b + footer.index_bytes + MMH_FOOTER_BYTES;
+    mmh_footer_write(foot, &footer);
+    for (int copy = 0; copy < 2; copy++) {
+        mmh_buffer_bytes(out, secret->table.data, secret->table.bytes);
+        mmh_buffer_bytes(out, secret->pages.data, secret->pages.bytes);
+        if (!copy)
+            mmh_buffer_bytes(out, trailer.data, trailer.bytes);
+        mmh_buffer_bytes(out, foot, sizeof foot);
+    }
+    mmh_buffer_release(&trailer);
+}
+
+uint8_t *sealed_secret(size_t *out_bytes, const uint8_t *data, size_t bytes)
+{
+    struct secret secret = { .suite = mmh_hash_suite_default() };
+    struct mmh_container_options options = { .hash_suite = secret.suite,
+                                             .aead_suite = MMH_AEAD_CHACHA20_POLY1305,
+                                             .keys = &secret.keys };
+    struct mmh_buffer list, rest;
+    struct mmh_cursor in;
+    uint64_t count;
+    if (bytes < 4)
+        return NULL;
+    size_t index_bytes = MMH_MIN((size_t)mmh_load32(data), bytes - 4);
+    FUZZ_REQUIRE(
+        !mmh_file_keys_derive(&secret.keys, file_key, options.aead_suite, secret.suite, NULL));
+    FUZZ_REQUIRE(!mmh_aead_create(&secret.aead, options.aead_suite, secret.keys.chunk, NULL));
+    mmh_header_write(secret.header, &options);
+    mmh_buffer_bytes(&secret.container, secret.header, MMH_HEADER_BYTES);
+    mmh_buffer_init(&list, NULL);
+    mmh_buffer_init(&rest, NULL);
+    mmh_cursor_init(&in, data + 4, index_bytes);
+    bool listed = secret_chunks(&secret, &list, &count, &in, data + 4 + index_bytes,
+                                bytes - 4 - index_bytes);
+    mmh_aead_destroy(secret.aead);
+    secret.aead = NULL;
+    if (listed) {
+        FUZZ_REQUIRE(!mmh_aead_create(&secret.aead, options.aead_suite, secret.keys.page, NULL));
+        secret_rest(&rest, &in, count);
+        secret_part(&secret, list.data, list.bytes, false);
+        secret_part(&secret, rest.data, rest.bytes, true);
+        secret_end(&secret);
+        FUZZ_REQUIRE(!secret.container.failed);
+        mmh_aead_destroy(secret.aead);
+    }
+    uint8_t *made = listed ? fuzz_copy(secret.container.data, secret.container.bytes) : NULL;
+    *out_bytes = secret.container.bytes;
+    struct mmh_buffer *buffers[] = { &list, &rest, &secret.container, &secret.table,
+                                     &secret.pages };
+    for (size_t i = 0; i < MMH_COUNT_OF(buffers); i++)
+        mmh_buffer_release(buffers[i]);
+    return made;
+}
+
 /* ---- what an index promises ---- */
 
 static const char *name_problem(const char *name)
