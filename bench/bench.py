@@ -16,6 +16,7 @@ import bench_common
 import bench_files
 import bench_formats
 import bench_large
+import bench_parity
 import bench_picture
 import bench_security
 import bench_sizes
@@ -36,6 +37,7 @@ PARTS = {
     "end-to-end": bench_files.bench_end_to_end,
     "open": bench_files.bench_open,
     "security": bench_security.bench_security,
+    "parity": bench_parity.bench_parity,
     "large": bench_files.bench_large,
     "large-formats": bench_large.bench_large_formats,
     "finding": bench_large.bench_finding,

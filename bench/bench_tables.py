@@ -232,6 +232,26 @@ def opening(rows):
     return ["Open, and load one named tensor.", "", *table(heading, out)]
 
 
+def parity(rows):
+    out = [
+        [
+            r["damage"],
+            r["tool"],
+            r["step"],
+            number(r["seconds"]["median"]),
+            number(r["bytes"] / r["seconds"]["median"] / 1e9),
+            percent(r["extra_bytes"], r["bytes"]),
+        ]
+        for r in rows
+    ]
+    heading = ["damage", "tool", "step", "seconds", "GB/s", "parity %"]
+    return [
+        "5 % of parity for a container of random bytes; 1 % of it is damaged, or 100 bytes.",
+        "",
+        *table(heading, out),
+    ]
+
+
 def bars(rows):
     met = sum(r["met"] for r in rows)
     out = [[r["bar"], r["figure"], r["against"]] for r in rows if not r["met"]]
@@ -252,6 +272,7 @@ PARTS = {
     "large": ("A large model", large),
     "large-formats": ("Large models of other formats", large_formats),
     "finding": ("Finding tensors", finding),
+    "parity": ("Parity", parity),
     "bars": ("Bars", bars),
 }
 

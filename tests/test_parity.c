@@ -13,7 +13,7 @@
 #include <cmocka.h>
 
 #include "counting.h"
-#include "integrity/parity.h"
+#include "integrity/recovery.h"
 
 static uint64_t random_state = 1;
 
@@ -197,6 +197,354 @@ static void test_parity_says_when_memory_runs_out(void **state)
     }
 }
 
+/* ---- geometry ---- */
+
+static void test_geometry_is_what_the_format_says(void **state)
+{
+    (void)state;
+    static const struct {
+        uint64_t end;
+        unsigned parity, block_bytes, stripes, k, m;
+    } cases[] = {
+        { 1, 500, 64, 1, 1, 2 },
+        { 300, 500, 64, 1, 5, 2 },
+        { 512, 500, 64, 1, 8, 2 },
+        { 1025, 500, 128, 1, 9, 2 },
+        { 524287, 500, 65536, 1, 8, 2 },
+        { 524288, 500, 65536, 1, 8, 2 },
+        { 65536 * 160, 500, 65536, 1, 160, 8 },
+        { 65536 * 161, 500, 65536, 2, 81, 5 },
+        { 65536 * 253, 100, 65536, 2, 127, 2 },
+        { 65536 * 252, 100, 65536, 1, 252, 3 },
+        { 65536 * 1600, 500, 65536, 10, 160, 8 },
+        { 65536 * 1600, 5000, 65536, 100, 16, 8 },
+        { 65536 * 1600, 10000, 65536, 200, 8, 8 },
+        { 65536 * 1600, 300000, 65536, 200, 8, 240 },
+    };
+    const uint8_t root[MMH_ROOT_START_BYTES] = { 1, 2, 3 };
+    struct mmh_geometry geometry, again;
+    for (size_t i = 0; i < MMH_COUNT_OF(cases); i++) {
+        uint8_t bytes[MMH_RECOVERY_GEOMETRY_BYTES];
+        assert_int_equal(
+            mmh_geometry_choose(&geometry, cases[i].end, 352, root, cases[i].parity, NULL), MMH_OK);
+        assert_int_equal(geometry.block_bytes, cases[i].block_bytes);
+        assert_int_equal(geometry.stripe_count, cases[i].stripes);
+        assert_int_equal(geometry.data_count, cases[i].k);
+        assert_int_equal(geometry.parity_count, cases[i].m);
+        mmh_geometry_write(bytes, &geometry);
+        assert_true(mmh_geometry_read(&again, bytes));
+        assert_memory_equal(&again, &geometry, sizeof geometry);
+    }
+    assert_int_equal(mmh_geometry_choose(&geometry, 1000, 352, root, 0, NULL), MMH_E_USAGE);
+    assert_int_equal(mmh_geometry_choose(&geometry, 1000, 352, root, MMH_PARITY_MAX + 1, NULL),
+                     MMH_E_USAGE);
+    for (uint64_t end = 1; end < UINT64_C(1) << 60; end = end * 3 + 1)
+        for (unsigned parity = 1; parity <= MMH_PARITY_MAX; parity = parity * 2 + 1) {
+            mmh_status status = mmh_geometry_choose(&geometry, end, 352, root, parity, NULL);
+            if (end < UINT64_C(1) << 42)
+                assert_int_equal(status, MMH_OK);
+            if (status != MMH_OK)
+                continue;
+            assert_true(geometry.data_count + geometry.parity_count <= MMH_PARITY_BLOCKS_MAX);
+            assert_true(10000 * (uint64_t)geometry.parity_count >=
+                        (uint64_t)parity * geometry.data_count);
+        }
+}
+
+static void test_hostile_geometry_is_refused(void **state)
+{
+    (void)state;
+    const uint8_t root[MMH_ROOT_START_BYTES] = { 0 };
+    struct mmh_geometry geometry, out;
+    uint8_t right[MMH_RECOVERY_GEOMETRY_BYTES], bytes[MMH_RECOVERY_GEOMETRY_BYTES];
+    assert_int_equal(mmh_geometry_choose(&geometry, 1 << 20, 352, root, 500, NULL), MMH_OK);
+    mmh_geometry_write(right, &geometry);
+    static const struct {
+        size_t at, width;
+        uint64_t value;
+    } changes[] = {
+        { 0, 8, 0 },     { 0, 8, UINT64_MAX },  { 0, 8, (UINT64_C(1) << 62) + 1 },
+        { 8, 4, 0 },     { 8, 4, 63 },          { 8, 4, 32 },
+        { 8, 4, 65535 }, { 8, 4, 131072 },      { 8, 4, UINT32_MAX },
+        { 12, 2, 0 },    { 12, 2, 255 },        { 12, 2, 65535 },
+        { 14, 2, 0 },    { 14, 2, 240 },        { 14, 2, 65535 },
+        { 16, 4, 0 },    { 16, 4, 2 },          { 16, 4, UINT32_MAX },
+        { 20, 4, 0 },    { 20, 4, UINT32_MAX }, { 24, 8, 1 },
+    };
+    for (size_t i = 0; i < MMH_COUNT_OF(changes); i++) {
+        memcpy(bytes, right, sizeof bytes);
+        for (size_t b = 0; b < changes[i].width; b++)
+            bytes[changes[i].at + b] = (uint8_t)(changes[i].value >> 8 * b);
+        assert_false(mmh_geometry_read(&out, bytes));
+    }
+}
+
+/* ---- areas ---- */
+
+struct memory {
+    uint8_t *data;
+    size_t bytes;
+    uint8_t *written; /* [bytes] how often */
+};
+
+static mmh_status memory_read(void *user, void *dst, uint64_t offset, size_t bytes, mmh_error *err)
+{
+    const struct memory *memory = user;
+    (void)err;
+    assert_true(offset <= memory->bytes && bytes <= memory->bytes - offset);
+    memcpy(dst, memory->data + offset, bytes);
+    return MMH_OK;
+}
+
+static mmh_status memory_write(void *user, uint64_t offset, const void *data, size_t bytes,
+                               mmh_error *err)
+{
+    struct memory *memory = user;
+    (void)err;
+    assert_true(offset <= memory->bytes && bytes <= memory->bytes - offset);
+    memcpy(memory->data + offset, data, bytes);
+    for (size_t i = 0; i < bytes; i++)
+        memory->written[offset + i]++;
+    return MMH_OK;
+}
+
+/* Bytes, and their recovery area behind them. */
+struct area {
+    struct memory memory;
+    struct mmh_recovery_layout layout;
+    struct mmh_recovery_job job;
+    uint8_t tail[2000];
+};
+
+static mmh_pool *pool;
+
+static mmh_status area_make(struct area *area, uint64_t end, size_t tail_bytes, unsigned parity,
+                            unsigned suite, const mmh_allocator *allocator, mmh_error *err)
+{
+    uint8_t root[MMH_ROOT_START_BYTES];
+    struct mmh_geometry geometry;
+    for (size_t i = 0; i < sizeof root; i++)
+        root[i] = (uint8_t)random32();
+    for (size_t i = 0; i < tail_bytes; i++)
+        area->tail[i] = (uint8_t)random32();
+    assert_int_equal(mmh_geometry_choose(&geometry, end, tail_bytes, root, parity, NULL), MMH_OK);
+    mmh_recovery_layout_make(&area->layout, &geometry, end);
+    area->memory.bytes = (size_t)(end + area->layout.area_bytes);
+    area->memory.data = calloc(area->memory.bytes, 1);
+    area->memory.written = calloc(area->memory.bytes, 1);
+    assert_true(area->memory.data && area->memory.written);
+    for (size_t i = 0; i < end; i++)
+        area->memory.data[i] = (uint8_t)random32();
+    area->job = (struct mmh_recovery_job){ .hash_suite = suite,
+                                           .pool = pool,
+                                           .allocator = allocator,
+                                           .read = memory_read,
+                                           .read_context = &area->memory,
+                                           .write = memory_write,
+                                           .write_context = &area->memory };
+    return mmh_recovery_area_write(&area->job, &area->layout, area->tail, err);
+}
+
+static void area_release(struct area *area)
+{
+    free(area->memory.data);
+    free(area->memory.written);
+}
+
+/* Each byte of an area is written once, packets stand where the layout says, and all are found. */
+static void test_areas_are_written_once_and_found_whole(void **state)
+{
+    (void)state;
+    static const uint64_t ends[] = { 1, 63, 64, 300, 5000, 100001, 3000000, 11000000 };
+    for (size_t e = 0; e < MMH_COUNT_OF(ends); e++)
+        for (unsigned parity = 100; parity <= (ends[e] < 1000000 ? 40000 : 1000); parity *= 7) {
+            static struct area area;
+            struct mmh_found found = { .allocator = NULL };
+            unsigned suite = parity % 2 ? MMH_HASH_SHA256 : mmh_hash_suite_default();
+            size_t tail_bytes = 256 + random32() % 1700;
+            assert_int_equal(area_make(&area, ends[e], tail_bytes, parity, suite, NULL, NULL),
+                             MMH_OK);
+            bool once = true;
+            for (size_t i = 0; i < area.memory.bytes; i++)
+                once = once && area.memory.written[i] == (i >= ends[e]);
+            assert_true(once);
+            assert_int_equal(mmh_recovery_scan(&found, 0, memory_read, &area.memory, ends[e],
+                                               area.memory.bytes, NULL),
+                             MMH_OK);
+            uint64_t packets = 0;
+            for (unsigned kind = MMH_PACKET_PARITY; kind <= MMH_PACKET_TAIL; kind++)
+                packets += mmh_recovery_packet_count(&area.layout, kind);
+            assert_int_equal(found.count, packets);
+            assert_int_equal(found.geometry_count, 1);
+            assert_int_equal(found.hash_suites[0], suite);
+            for (size_t i = 0; i < found.count; i++) {
+                const struct mmh_found_packet *packet = &found.packets[i];
+                assert_int_equal(packet->offset, mmh_recovery_packet_offset(
+                                                     &area.layout, packet->kind, packet->number));
+                assert_int_equal(packet->generation, 0);
+            }
+            mmh_found_release(&found);
+            area_release(&area);
+        }
+}
+
+/* Neighbours among blocks and parity packets are of different stripes, all the way round. */
+static void test_blocks_and_packets_go_round_the_stripes(void **state)
+{
+    (void)state;
+    const uint8_t root[MMH_ROOT_START_BYTES] = { 0 };
+    for (uint64_t blocks = 1; blocks < 1200; blocks = blocks * 3 / 2 + 1) {
+        struct mmh_geometry geometry;
+        struct mmh_recovery_layout layout;
+        assert_int_equal(mmh_geometry_choose(&geometry, blocks * 65536 + 1, 352, root, 700, NULL),
+                         MMH_OK);
+        mmh_recovery_layout_make(&layout, &geometry, geometry.end);
+        uint64_t count = mmh_recovery_packet_count(&layout, MMH_PACKET_PARITY);
+        uint64_t bytes = mmh_recovery_packet_bytes(&layout, MMH_PACKET_PARITY);
+        for (uint32_t n = 0; n < count; n++) {
+            uint64_t place =
+                (mmh_recovery_packet_offset(&layout, MMH_PACKET_PARITY, n) - layout.parity) / bytes;
+            assert_int_equal((geometry.block_count + place) % geometry.stripe_count,
+                             n % geometry.stripe_count);
+        }
+    }
+}
+
+static void test_pieces_are_joined_from_any_that_are_enough(void **state)
+{
+    (void)state;
+    const uint8_t root[MMH_ROOT_START_BYTES] = { 0 };
+    struct mmh_geometry geometry;
+    assert_int_equal(mmh_geometry_choose(&geometry, 1 << 30, 352, root, 500, NULL), MMH_OK);
+    for (unsigned round = 0; round < 200; round++) {
+        size_t bytes = 1 + random32() % (round % 10 ? 3000 : 300000);
+        struct mmh_pieces shape = mmh_tail_pieces(&geometry, bytes);
+        unsigned count = shape.data_count + shape.parity_count;
+        uint8_t *whole = malloc(bytes), *joined = malloc(bytes);
+        uint8_t *pieces = malloc(count * shape.piece_bytes);
+        bool present[MMH_PARITY_BLOCKS_MAX];
+        assert_true(whole && joined && pieces);
+        for (size_t i = 0; i < bytes; i++)
+            whole[i] = (uint8_t)random32();
+        assert_int_equal(mmh_pieces_cut(pieces, &shape, whole, NULL, NULL), MMH_OK);
+        memset(present, 1, sizeof present);
+        for (unsigned lost = shape.parity_count; lost;) {
+            unsigned i = random32() % count;
+            lost -= present[i];
+            if (present[i])
+                memset(pieces + i * shape.piece_bytes, 0xee, shape.piece_bytes);
+            present[i] = false;
+        }
+        assert_int_equal(mmh_pieces_join(joined, pieces, &shape, present, NULL, NULL), MMH_OK);
+        assert_memory_equal(joined, whole, bytes);
+        for (unsigned i = 0; i < count; i++)
+            if (present[i]) {
+                present[i] = false;
+                break;
+            }
+        assert_int_equal(mmh_pieces_join(joined, pieces, &shape, present, NULL, NULL),
+                         MMH_E_CORRUPT);
+        free(pieces);
+        free(joined);
+        free(whole);
+    }
+}
+
+/* Scanning believes nothing: changed bytes are no packet, and copies, parts and claims do no harm. */
+static void test_scanning_survives_hostile_packets(void **state)
+{
+    (void)state;
+    static struct area area;
+    assert_int_equal(area_make(&area, 5000, 400, 1000, mmh_hash_suite_default(), NULL, NULL),
+                     MMH_OK);
+    size_t begin = (size_t)area.layout.front, bytes = area.memory.bytes - begin;
+    uint8_t *data = malloc(3 * bytes);
+    assert_non_null(data);
+    struct memory memory = { .data = data };
+    for (unsigned round = 0; round < 3000; round++) {
+        struct mmh_found found = { .allocator = NULL };
+        memory.bytes = bytes;
+        memcpy(data, area.memory.data + begin, bytes);
+        size_t wrong = 8 * (random32() % (bytes / 8));
+        switch (round % 5) {
+        case 0: /* a field of some packet's head */
+            wrong = (size_t)area.layout.parity - begin + random32() % MMH_PACKET_HEAD_BYTES;
+            data[wrong] ^= (uint8_t)(1u << random32() % 8);
+            break;
+        case 1: /* cut anywhere */
+            memory.bytes = random32() % bytes;
+            break;
+        case 2: /* twice, and thrice */
+            memcpy(data + bytes, data, bytes);
+            memcpy(data + 2 * bytes, data, bytes);
+            memory.bytes = 3 * bytes;
+            break;
+        case 3: /* heads everywhere */
+            for (size_t at = 0; at + MMH_PACKET_HEAD_BYTES < bytes; at += MMH_PACKET_HEAD_BYTES)
+                memcpy(data + at, area.memory.data + area.layout.parity, MMH_PACKET_HEAD_BYTES);
+            break;
+        default: /* a packet within another's payload */
+            memmove(data + wrong, data, MMH_MIN(bytes - wrong, (size_t)600));
+            break;
+        }
+        assert_int_equal(mmh_recovery_scan(&found, 0, memory_read, &memory, 0, memory.bytes, NULL),
+                         MMH_OK);
+        for (size_t i = 0; i < found.count; i++) {
+            const struct mmh_found_packet *packet = &found.packets[i];
+            bool right = false;
+            assert_true(packet->offset + MMH_PACKET_HEAD_BYTES + packet->payload_bytes <=
+                        memory.bytes);
+            assert_int_equal(mmh_packet_check(&right, mmh_hash_suite_default(),
+                                              data + packet->offset,
+                                              MMH_PACKET_HEAD_BYTES + packet->payload_bytes, NULL),
+                             MMH_OK);
+            assert_true(right);
+        }
+        if (round % 5 == 2)
+            assert_int_equal(found.count % 3, 0);
+        mmh_found_release(&found);
+    }
+    free(data);
+    area_release(&area);
+}
+
+static void test_areas_say_when_memory_runs_out(void **state)
+{
+    (void)state;
+    for (size_t n = 0, done = 0; !done; n++) {
+        static struct area area;
+        mmh_error err = { MMH_OK, "" };
+        struct mmh_found found = { .allocator = &counting };
+        allocations_left = n;
+        mmh_status status = area_make(&area, 5000, 400, 1000, mmh_hash_suite_default(), &counting,
+                                      &err);
+        if (status == MMH_OK)
+            status = mmh_recovery_scan(&found, 0, memory_read, &area.memory, 5000,
+                                       area.memory.bytes, &err);
+        mmh_found_release(&found);
+        done = status == MMH_OK;
+        allocations_left = SIZE_MAX;
+        assert_int_equal(allocated, 0);
+        assert_int_equal(status, err.status);
+        if (!done)
+            assert_int_equal(status, MMH_E_MEMORY);
+        area_release(&area);
+    }
+}
+
+static int group_begin(void **state)
+{
+    (void)state;
+    return mmh_pool_create(&pool, 2, NULL, NULL) == MMH_OK ? 0 : -1;
+}
+
+static int group_end(void **state)
+{
+    (void)state;
+    mmh_pool_destroy(pool);
+    return 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -205,6 +553,13 @@ int main(void)
         cmocka_unit_test(test_parity_restores_random_patterns_of_many_blocks),
         cmocka_unit_test(test_parity_restores_only_what_is_wanted),
         cmocka_unit_test(test_parity_says_when_memory_runs_out),
+        cmocka_unit_test(test_geometry_is_what_the_format_says),
+        cmocka_unit_test(test_hostile_geometry_is_refused),
+        cmocka_unit_test(test_areas_are_written_once_and_found_whole),
+        cmocka_unit_test(test_blocks_and_packets_go_round_the_stripes),
+        cmocka_unit_test(test_pieces_are_joined_from_any_that_are_enough),
+        cmocka_unit_test(test_scanning_survives_hostile_packets),
+        cmocka_unit_test(test_areas_say_when_memory_runs_out),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, group_begin, group_end);
 }

@@ -352,7 +352,7 @@ uint64_t mmh_recovery_packet_offset(const struct mmh_recovery_layout *layout,
 
 /* ---- finding ---- */
 
-enum { SCAN_BYTES = 4 << 20 };
+enum { SCAN_BYTES = 1 << 20 };
 
 struct scan {
     struct mmh_found *found;
