@@ -19,6 +19,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "cli"))
 from harness import (
+    DAMAGED,
     INTERRUPTED,
     IO,
     KEY,
@@ -632,6 +633,42 @@ def test_skip_damaged_gives_back_the_rest(tmp_path):
         assert not any(rest[at])
         lost[at] = bytes(each["bytes"])
     assert rest == lost and "the rest is zeros" in result.err
+
+
+def test_parity_opens_what_no_second_copy_does(tmp_path):
+    keygen(tmp_path, "alice", "bob")
+    data = small(tmp_path, "-r", "alice.pub", "--sign-with=bob.key", "--parity=10%")
+    good = (tmp_path / "m.safetensors.mmh").read_bytes()
+    offset = {
+        name: int.from_bytes(good[-256 + at : -248 + at], "little")
+        for name, at in (("index a", 16), ("index b", 24), ("trailer", 48))
+    }
+    keys = ("--key=alice.key", "--signer=bob.pub")
+    for name, places in (
+        ("trailer", [offset["trailer"] + 40]),
+        ("index", [offset["index a"] + 60, offset["index b"] + 60]),
+    ):
+        bad = bytearray(good)
+        for place in places:
+            bad[place] ^= 4
+        (tmp_path / "bad.mmh").write_bytes(bad)
+        mmh("verify", *keys, "bad.mmh", cwd=tmp_path, code=DAMAGED)
+        one = mmh("unpack", "--json", "-f", *keys, "-o", "back", "bad.mmh", cwd=tmp_path, code=MENDED).json()
+        assert one["mended"] == [name] and (tmp_path / "back").read_bytes() == data
+        mmh("repair", "bad.mmh", cwd=tmp_path, code=MENDED)
+        assert (tmp_path / "bad.mmh").read_bytes() == good
+    # A signature that is required is not had from nowhere.
+    small(tmp_path, "-f", "-r", "alice.pub", "--parity=10%")
+    mmh("unpack", "-f", *keys, "-o", "back", "m.safetensors.mmh", cwd=tmp_path, code=UNTRUSTED)
+
+
+def test_a_plain_container_is_told_from_an_encrypted_one(tmp_path):
+    keygen(tmp_path, "alice")
+    small(tmp_path)
+    result = mmh("unpack", "-f", "--key=alice.key", "-o", "back", "m.safetensors.mmh", cwd=tmp_path, code=OK)
+    assert "is not encrypted" in result.err
+    result = mmh("unpack", "-f", "-o", "back", "m.safetensors.mmh", cwd=tmp_path, code=OK)
+    assert "encrypted" not in result.err
 
 
 # ---- what is public ----

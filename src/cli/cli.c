@@ -518,8 +518,8 @@ void mmh_cli_pipe_closed(void)
 
 struct mmh_human mmh_cli_mended_text(unsigned mended)
 {
-    static const char *const names[] = { "header", "index",      "footer",
-                                         "chunks", "spare copy", "padding" };
+    static const char *const names[] = { "header",     "index",   "footer", "chunks",
+                                         "spare copy", "padding", "trailer" };
     struct mmh_human human = { "" };
     size_t used = 0;
     for (size_t i = 0; i < sizeof names / sizeof *names && used < sizeof human.text; i++)
@@ -621,7 +621,7 @@ void mmh_cli_json_begin(struct mmh_json_out *out, const struct mmh_cli_options *
 void mmh_cli_json_mended(struct mmh_json_out *out, unsigned mended)
 {
     static const char *const names[] = {
-        "header", "index", "footer", "chunks", "spare", "padding"
+        "header", "index", "footer", "chunks", "spare", "padding", "trailer"
     };
     mmh_json_out_array(out, "mended");
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
