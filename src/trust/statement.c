@@ -9,9 +9,8 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include <lzma.h>
-
 #include "base/bits.h"
+#include "integrity/digest.h"
 
 enum {
     SECTION_VERSION = 1,
@@ -283,7 +282,7 @@ mmh_status mmh_signature_file_write(struct mmh_buffer *file, const uint8_t *sect
                                     mmh_error *err)
 {
     mmh_buffer_bytes(file, file_magic, sizeof file_magic);
-    mmh_buffer_u32(file, lzma_crc32(section, bytes, 0));
+    mmh_buffer_u32(file, mmh_crc32(section, bytes));
     mmh_buffer_bytes(file, section, bytes);
     return mmh_buffer_finish(file, "signatures", err);
 }
@@ -295,7 +294,7 @@ mmh_status mmh_signature_file_open(struct mmh_section_view *section, const uint8
         return mmh_fail(err, MMH_E_CORRUPT, "\"%s\" is no file of signatures", name);
     section->section = file + MMH_SIGNATURE_FILE_PREFIX;
     section->bytes = bytes - MMH_SIGNATURE_FILE_PREFIX;
-    if (mmh_load32(file + sizeof file_magic) != lzma_crc32(section->section, section->bytes, 0))
+    if (mmh_load32(file + sizeof file_magic) != mmh_crc32(section->section, section->bytes))
         return mmh_fail(err, MMH_E_CORRUPT, "\"%s\": the signatures are damaged", name);
     return MMH_OK;
 }
