@@ -873,6 +873,16 @@ static void test_costly_passphrases_are_refused_and_the_rest_tried(void **state)
         assert_int_equal(open_bytes(&made, made.section.data, made.section.bytes, &unlock, NULL),
                          i ? MMH_E_LIMIT : MMH_OK);
     }
+    /* Each by itself would be allowed, all of them not: the second is refused before any work. */
+    struct made dear;
+    made_init(&dear);
+    made_add_costly(&dear, 1 << 10, 16, 1);
+    made_add_costly(&dear, 1 << 20, 16, 1);
+    made_finish(&dear);
+    begin = seconds();
+    assert_int_equal(open_passphrase(&dear, "p", NULL), MMH_E_LIMIT);
+    assert_true(seconds() - begin < 2);
+    made_release(&dear);
     /* Eight, and no more. */
     for (int i = 0; i < 4; i++)
         made_add_passphrase(&made, "r");

@@ -25,6 +25,7 @@ enum {
     STANZA_HEAD_BYTES = 8,
     MAC_BYTES = 32,
     SEALED_BYTES = MMH_FILE_KEY_BYTES + MMH_AEAD_TAG_BYTES,
+    PASSPHRASE_WORK_MAX = 1 << 24, /* KiB times passes: 2^20 KiB, 16 passes, once */
     SALT_BYTES = 16,
     PASSPHRASE_HEAD_BYTES = 12 + SALT_BYTES,
     SHA384_BYTES = 48
@@ -391,6 +392,7 @@ struct search {
     const uint8_t *commitment;
     unsigned aead_suite, hash_suite;
     size_t tries;
+    uint64_t passphrase_work; /* KiB times passes, of the passphrases that were tried */
     bool found;
 };
 
@@ -449,6 +451,11 @@ static mmh_status try_passphrase(struct search *search, const char *passphrase,
         return MMH_OK;
     const struct mmh_argon2_cost cost = { mmh_load32(body), mmh_load32(body + 4),
                                           mmh_load32(body + 8) };
+    /* Eight stanzas at the highest cost would be minutes: all together may cost as much as one. */
+    const uint64_t work = (uint64_t)cost.memory_kib * cost.passes;
+    if (work > PASSPHRASE_WORK_MAX - search->passphrase_work)
+        return mmh_fail(err, MMH_E_LIMIT, "trying all passphrases would cost too much");
+    search->passphrase_work += work;
     if (limit && (cost.memory_kib > limit->memory_kib || cost.passes > limit->passes ||
                   cost.lanes > limit->lanes))
         return mmh_fail(err, MMH_E_LIMIT,
