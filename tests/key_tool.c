@@ -1,5 +1,6 @@
 /*
- * For tests of interoperation: makes keys, signs and verifies files, tells what is in files of keys.
+ * For tests of interoperation: makes keys, signs and verifies files, tells what is in files of
+ * keys.
  *
  * SPDX-License-Identifier: Apache-2.0
  *

@@ -1,5 +1,6 @@
 /*
- * Keys come back from files as they were; what is wrong with a file, a key or a signature is refused.
+ * Keys come back from files as they were; what is wrong with a file, a key or a signature is
+ * refused.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -9,8 +10,10 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <fcntl.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
+#include <openssl/pkcs12.h>
 #include <openssl/x509.h>
 
 #include "counting.h"
@@ -225,7 +228,8 @@ static void test_files_can_be_joined(void **state)
     mmh_identity_destroy(a);
 }
 
-/* A fingerprint depends on the public key alone: not on the file, the form, or this program's version. */
+/* A fingerprint depends on the public key alone: not on the file, the form, or this program's
+ * version. */
 static void test_fingerprints_are_stable(void **state)
 {
     (void)state;
@@ -328,6 +332,68 @@ static void test_keys_of_openssl_are_read(void **state)
                 PEM_write_bio_PrivateKey_traditional(bio, key, NULL, NULL, 0, NULL, NULL), 1);
             assert_reads(of_bio(bio), NULL, kinds[i].names);
         }
+        EVP_PKEY_free(key);
+    }
+}
+
+/* A key of FIPS 203 or 204 without its seed, as older programs write it, does what one with it
+ * does; but it is no half of a hybrid whose form is of seeds. */
+static void test_expanded_keys_are_read(void **state)
+{
+    (void)state;
+    static const char *const kinds[] = { "ML-KEM-768", "ML-KEM-1024", "ML-DSA-44", "ML-DSA-87" };
+    for (size_t i = 0; i < MMH_COUNT_OF(kinds); i++) {
+        static uint8_t expanded[8192];
+        size_t bytes;
+        mmh_identity *read, *again;
+        EVP_PKEY *key = EVP_PKEY_Q_keygen(NULL, NULL, kinds[i]), *bare = NULL;
+        assert_int_equal(
+            EVP_PKEY_get_octet_string_param(key, "priv", expanded, sizeof expanded, &bytes), 1);
+        OSSL_PARAM params[] = { OSSL_PARAM_construct_octet_string("priv", expanded, bytes),
+                                OSSL_PARAM_construct_end() };
+        EVP_PKEY_CTX *context = EVP_PKEY_CTX_new_from_name(NULL, kinds[i], NULL);
+        assert_int_equal(EVP_PKEY_fromdata_init(context), 1);
+        assert_int_equal(EVP_PKEY_fromdata(context, &bare, EVP_PKEY_KEYPAIR, params), 1);
+        BIO *bio = BIO_new(BIO_s_mem());
+        assert_int_equal(PEM_write_bio_PrivateKey(bio, bare, NULL, NULL, 0, NULL, NULL), 1);
+        struct text text = of_bio(bio);
+        assert_int_equal(parse(&read, text.data, text.bytes), MMH_OK);
+        struct text written = write_with(read, true, NULL);
+        assert_int_equal(parse(&again, written.data, written.bytes), MMH_OK);
+        assert_same_key(&read->parts[0], &again->parts[0]);
+        const struct mmh_key_part *part = &read->parts[0];
+        if (part->kem) {
+            uint8_t enc[MMH_KEM_ENC_BYTES_MAX], sent[MMH_KEM_SHARED_BYTES_MAX],
+                got[MMH_KEM_SHARED_BYTES_MAX];
+            size_t enc_bytes;
+            assert_int_equal(part->secret_bytes, bytes);
+            assert_int_equal(part->kem->encapsulate(enc, &enc_bytes, sent, part->public_key,
+                                                    part->public_bytes, NULL),
+                             MMH_OK);
+            assert_int_equal(part->kem->decapsulate(got, enc, enc_bytes, part->secret_key,
+                                                    part->secret_bytes, part->public_key,
+                                                    part->public_bytes, NULL),
+                             MMH_OK);
+            assert_memory_equal(sent, got, part->kem->shared_bytes);
+        }
+        if (strcmp(kinds[i], "ML-KEM-768") == 0) {
+            mmh_identity *other = make(NULL, "x25519");
+            struct text half = write_with(other, true, NULL);
+            char *both = malloc(text.bytes + half.bytes + 64);
+            assert_non_null(both);
+            snprintf(both, text.bytes + half.bytes + 64, "mmh key: decrypt x-wing\n%s%s", text.data,
+                     strchr(half.data, '\n') + 1);
+            assert_refused(both, MMH_E_KEY, "has no seed");
+            free(both);
+            text_free(&half);
+            mmh_identity_destroy(other);
+        }
+        mmh_identity_destroy(again);
+        mmh_identity_destroy(read);
+        text_free(&written);
+        text_free(&text);
+        EVP_PKEY_CTX_free(context);
+        EVP_PKEY_free(bare);
         EVP_PKEY_free(key);
     }
 }
@@ -549,6 +615,18 @@ static void test_costs_are_bounded(void **state)
             i ? PKCS5_pbe2_set_scrypt(EVP_aes_256_cbc(), salt, 16, NULL, 1 << 14, 8, 1)
               : PKCS5_pbe2_set_iv(EVP_aes_256_cbc(), 1000, salt, 16, NULL, NID_hmacWithSHA256);
         assert_non_null(algorithm);
+        X509_SIG *good = PKCS8_set0_pbe(passphrase, (int)strlen(passphrase), info,
+                                        X509_ALGOR_dup(algorithm));
+        assert_non_null(good);
+        uint8_t *good_der = NULL;
+        int good_bytes = i2d_X509_SIG(good, &good_der);
+        assert_true(good_bytes > 0);
+        mmh_pem_write(&text, "ENCRYPTED PRIVATE KEY", good_der, (size_t)good_bytes);
+        assert_int_equal(parse_with(&back, text.data, text.bytes, passphrase, NULL), MMH_OK);
+        mmh_identity_destroy(back);
+        mmh_secret_text_release(&text);
+        OPENSSL_free(good_der);
+        X509_SIG_free(good);
         PBE2PARAM *pbe = ASN1_TYPE_unpack_sequence(ASN1_ITEM_rptr(PBE2PARAM), algorithm->parameter);
         X509_ALGOR *kdf = pbe->keyfunc;
         if (i) {
@@ -703,7 +781,8 @@ static void test_algorithms_are_not_confused(void **state)
 
 /* ---- signatures ---- */
 
-/* No half of a composite signature is one by itself, nor can a signature of a component be its half. */
+/* No half of a composite signature is one by itself, nor can a signature of a component be its
+ * half. */
 static void test_halves_of_composites_are_not_reused(void **state)
 {
     (void)state;
@@ -832,8 +911,8 @@ static void test_keys_do_what_they_are_for(void **state)
 
 /* ---- damaged files ---- */
 
-/* Whether a public file that was changed gives what it was written of: how it is written was changed, not
- * the key (the unused bits of a BIT STRING). */
+/* Whether a public file that was changed gives what it was written of: how it is written was
+ * changed, not the key (the unused bits of a BIT STRING). */
 static bool is_written_as(const mmh_identity *identity, const struct text *expected)
 {
     struct text text = write_with(identity, false, NULL);
@@ -843,9 +922,9 @@ static bool is_written_as(const mmh_identity *identity, const struct text *expec
 }
 
 /*
- * Any byte of a file changed: no crash, and no other key with its fingerprint. A secret key that keeps it
- * (the version in PKCS#8 was changed) signs as before. A KEM's has bits that its public key does not
- * depend on: those that X25519 sets itself, and ML-KEM's for wrong ciphertexts.
+ * Any byte of a file changed: no crash, and no other key with its fingerprint. A secret key that
+ * keeps it (the version in PKCS#8 was changed) signs as before. A KEM's has bits that its public
+ * key does not depend on: those that X25519 sets itself, and ML-KEM's for wrong ciphertexts.
  */
 static void flip(const char *signature, const char *kem, bool secret, size_t step)
 {
@@ -976,7 +1055,8 @@ static void test_files_of_keys(void **state)
     assert_int_equal(mmh_key_part(key, 2, &other, NULL), MMH_E_USAGE);
 
     mode_t had = umask(0);
-    assert_int_equal(mmh_key_write(key, at("a.key"), true, NULL, 0, false, NULL), MMH_OK);
+    if (mmh_key_write(key, at("a.key"), true, NULL, 0, false, &err) != MMH_OK)
+        fail_msg("%s", err.message);
     assert_int_equal(mmh_key_write(key, at("a.pub"), false, NULL, 0, false, NULL), MMH_OK);
     umask(had);
     assert_int_equal(stat(at("a.key"), &about), 0);
@@ -1027,60 +1107,109 @@ static void test_files_of_keys(void **state)
     assert_int_equal(count, mmh_signature_count() + mmh_kem_count());
 }
 
-/* A secret that was in memory of ours is not there after its release. */
-static void test_secrets_are_wiped(void **state)
+/* ---- secrets ---- */
+
+struct secret {
+    const char *what;
+    uint8_t data[64];
+    size_t bytes;
+};
+
+/* Whether memory that can be written to, but for the stack and what is searched for, has a secret
+ * in it. -1: this system does not show it. */
+static int is_in_memory(const struct secret *secret)
 {
-    (void)state;
-    mmh_identity *identity = make("ed25519", "x25519"), *back;
-    struct text text = write_with(identity, true, NULL);
-    char needle[44];
-    const char *block = strstr(text.data, "-----BEGIN PRIVATE KEY-----\n");
-    memcpy(needle, block + 28 + 20, sizeof needle); /* within the base64 of the first key */
-    uint8_t scalar[32];
-    memcpy(scalar, identity->parts[1].secret_key, sizeof scalar);
-    uint8_t *where = identity->parts[1].secret_key;
-    assert_int_equal(parse(&back, text.data, text.bytes), MMH_OK);
-    mmh_identity_destroy(back);
-    text_free(&text);
-    mmh_identity_destroy(identity);
-    /* Its page is gone, or holds something else. */
-    FILE *maps = fopen("/proc/self/maps", "r"), *memory = fopen("/proc/self/mem", "rb");
-    if (!maps || !memory) {
+    FILE *maps = fopen("/proc/self/maps", "r");
+    int memory = open("/proc/self/mem", O_RDONLY), found = 0;
+    char line[512];
+    if (!maps || memory < 0) {
         if (maps)
             fclose(maps);
-        if (memory)
-            fclose(memory);
-        (void)where;
-        skip();
-        return;
+        if (memory >= 0)
+            close(memory);
+        return -1;
     }
-    char line[512];
-    setvbuf(memory, NULL, _IONBF, 0);
-    unsigned found = 0;
     while (fgets(line, sizeof line, maps)) {
         unsigned long from, to;
         char access[8];
+        static uint8_t piece[1 << 16];
         if (sscanf(line, "%lx-%lx %7s", &from, &to, access) != 3 || access[0] != 'r' ||
-            access[1] != 'w' || to - from > (64UL << 20) || strstr(line, "[stack]"))
+            access[1] != 'w' || strstr(line, "[stack]") || to - from > (256UL << 20))
             continue;
-        size_t bytes = to - from;
-        uint8_t *copy = malloc(bytes);
-        if (!copy)
-            continue;
-        if ((uintptr_t)copy >= from && (uintptr_t)copy < to) { /* it would find its own copy */
-            free(copy);
-            continue;
+        for (unsigned long at = from; at < to; at += sizeof piece - 64) {
+            ssize_t got = pread(memory, piece, MMH_MIN(sizeof piece, to - at), (off_t)at);
+            for (ssize_t i = 0; i + (ssize_t)secret->bytes <= got; i++) {
+                uintptr_t where = at + (uintptr_t)i;
+                bool own = where >= (uintptr_t)piece && where < (uintptr_t)piece + sizeof piece;
+                own |= where == (uintptr_t)secret->data;
+                if (piece[i] == secret->data[0] && !own &&
+                    memcmp(piece + i, secret->data, secret->bytes) == 0)
+                    found++;
+            }
         }
-        if (fseek(memory, (long)from, SEEK_SET) == 0 && fread(copy, 1, bytes, memory) == bytes) {
-            found += memmem(copy, bytes, needle, sizeof needle) != NULL;
-            found += memmem(copy, bytes, scalar, sizeof scalar) != NULL;
-        }
-        memset(copy, 0, bytes);
-        free(copy);
     }
-    fclose(memory);
+    memset(line, 0, sizeof line);
+    close(memory);
     fclose(maps);
-    assert_int_equal(found, 0);
+    return found;
+}
+
+/* What was secret in memory is not there any more once it is released: keys, their text,
+ * passphrases. */
+static void test_secrets_are_wiped(void **state)
+{
+    (void)state;
+    static struct secret secrets[6];
+    mmh_identity *identity = make("ml-dsa-65-ed25519", "x-wing"), *back;
+    const struct mmh_key_part *part = &identity->parts[0];
+    struct text text = write_with(identity, true, NULL);
+    secrets[0] = (struct secret){ .what = "ML-DSA's seed" };
+    assert_int_equal(EVP_PKEY_get_octet_string_param(part->first, "seed", secrets[0].data, 64,
+                                                     &secrets[0].bytes),
+                     1);
+    secrets[1] = (struct secret){ .what = "Ed25519's key", .bytes = 64 };
+    assert_int_equal(EVP_PKEY_get_octet_string_param(part->second, "priv", secrets[1].data, 64,
+                                                     &secrets[1].bytes),
+                     1);
+    secrets[2] = (struct secret){ .what = "ML-KEM's seed", .bytes = 64 };
+    memcpy(secrets[2].data, identity->parts[1].secret_key, 64);
+    secrets[3] = (struct secret){ .what = "X25519's scalar", .bytes = 32 };
+    memcpy(secrets[3].data, identity->parts[1].secret_key + 64, 32);
+    secrets[4] = (struct secret){ .what = "base64", .bytes = 40 };
+    memcpy(secrets[4].data, strstr(text.data, "PRIVATE KEY-----\n") + 17 + 24, 40);
+    secrets[5] = (struct secret){ .what = "a passphrase", .bytes = 14 };
+    for (size_t i = 0; i < 14; i++)
+        secrets[5].data[i] = (uint8_t)("kcivrdqcvvgta3"[i] - 2);
+    int found = is_in_memory(&secrets[2]);
+    if (found < 0) {
+        mmh_identity_destroy(identity);
+        text_free(&text);
+        skip();
+    }
+    /* The search finds what is there. */
+    assert_true(found > 0);
+    assert_true(is_in_memory(&secrets[3]) > 0);
+    assert_true(is_in_memory(&secrets[4]) > 0);
+
+    char *given = mmh_secret_alloc(16);
+    memcpy(given, secrets[5].data, 14);
+    struct text sealed = write_with(identity, true, given);
+    assert_int_equal(parse_with(&back, sealed.data, sealed.bytes, given, NULL), MMH_OK);
+    static struct signed_text signature;
+    sign(&signature, &back->parts[0]);
+    mmh_identity_destroy(back);
+    text_free(&sealed);
+    assert_true(is_in_memory(&secrets[5]) > 0);
+    mmh_secret_free(given, 16);
+    assert_int_equal(
+        mmh_identity_parse(&back, text.data, text.bytes, "test.key", NULL, NULL, NULL, NULL),
+        MMH_OK);
+    mmh_identity_destroy(back);
+    text_free(&text);
+    mmh_identity_destroy(identity);
+    for (size_t i = 0; i < MMH_COUNT_OF(secrets); i++)
+        if (is_in_memory(&secrets[i]))
+            fail_msg("%s is still in memory", secrets[i].what);
 }
 
 int main(void)
@@ -1092,6 +1221,7 @@ int main(void)
         cmocka_unit_test(test_files_can_be_joined),
         cmocka_unit_test(test_fingerprints_are_stable),
         cmocka_unit_test(test_keys_of_openssl_are_read),
+        cmocka_unit_test(test_expanded_keys_are_read),
         cmocka_unit_test(test_an_ec_key_has_one_fingerprint),
         cmocka_unit_test(test_curves_without_a_name_are_refused),
         cmocka_unit_test(test_other_keys_are_refused_with_a_reason),

@@ -3,8 +3,9 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  *
- * They are read from $MMH_SHARED/vectors; without it nothing is run, and that is told. For each file it
- * prints how many were run, and how many were not, and why. Keys go the way of all keys: as PEM.
+ * They are read from $MMH_SHARED/vectors; without it nothing is run, and that is told. For each
+ * file it prints how many were run, and how many were not, and why. Keys go the way of all keys: as
+ * PEM.
  */
 #include <setjmp.h>
 #include <stdarg.h>

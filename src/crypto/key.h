@@ -4,18 +4,22 @@
  * SPDX-License-Identifier: Apache-2.0
  *
  * In files they are PEM: for each component PKCS#8 (private; seed-only for ML-KEM and ML-DSA) or
- * SubjectPublicKeyInfo, so that OpenSSL and others read them one by one. A hybrid is the blocks of its
- * components (X-Wing: ML-KEM-768 and X25519; ml-dsa-65-ed25519: ML-DSA-65 and Ed25519), under one line
- * of text before them:
+ * SubjectPublicKeyInfo, so that OpenSSL and others read them one by one. A hybrid is the blocks of
+ * its components in this order (X-Wing: ML-KEM-768 and X25519; ml-dsa-65-ed25519: ML-DSA-65 and
+ * Ed25519), under one line of text before them:
  *
  *     mmh key: sign ml-dsa-65-ed25519, decrypt x-wing
  *
- * Without that line each block is a key by itself. Composite keys in the LAMPS drafts' own encodings are
- * read too, and so are age's recipients and identities (age1..., age1pq1..., AGE-SECRET-KEY-...).
- * Classic McEliece has no standard encoding that others read: "MMH CLASSIC MCELIECE PUBLIC KEY" and
- * "... PRIVATE KEY" blocks hold name NUL key. With a passphrase all of a private file stands in one
- * block "MMH ENCRYPTED PRIVATE KEY": u8 1, u32 memory in KiB, u32 passes, u32 lanes, 16 bytes salt,
- * 12 bytes nonce, then the PEM text sealed with ChaCha20-Poly1305 (associated data: all before it).
+ * The line names one key to sign, one to decrypt, or both, and just their blocks follow, up to the
+ * next such line. Without it each block is a key by itself, and an RSA key two: one to sign, one to
+ * decrypt. Between blocks there may be empty lines and such that begin with '#', nothing else: what
+ * is misspelt is told. Composite keys in the LAMPS drafts' own encodings are read too, and so are
+ * age's recipients and identities (age1..., age1pq1..., AGE-SECRET-KEY-...), one a line. Classic
+ * McEliece has no standard encoding that others read: "MMH CLASSIC MCELIECE PUBLIC KEY" and "...
+ * PRIVATE KEY" blocks hold name NUL key; a private key's public one, which nothing gives otherwise,
+ * is the block behind it. With a passphrase all of a private file stands in one block "MMH
+ * ENCRYPTED PRIVATE KEY": u8 1, u32 memory in KiB, u32 passes, u32 lanes, 16 bytes salt, 12 bytes
+ * nonce, then the PEM text sealed with ChaCha20-Poly1305 (associated data: all before it).
  */
 #ifndef MMH_KEY_H
 #define MMH_KEY_H
@@ -47,8 +51,8 @@ typedef struct mmh_identity {
     const mmh_allocator *allocator;
 } mmh_identity;
 
-/* Ask for a passphrase. `why` is for people ("passphrase of alice.key"). Fails with MMH_E_KEY if there
- * is none to be had. *bytes <= room. */
+/* Ask for a passphrase. `why` is for people ("passphrase of alice.key"). Fails with MMH_E_KEY if
+ * there is none to be had. *bytes <= room. */
 typedef mmh_status mmh_passphrase_ask(void *user, const char *why, char *passphrase, size_t room,
                                       size_t *bytes, mmh_error *err);
 

@@ -3,9 +3,9 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  *
- * Source: RFC 5958 (PKCS#8), RFC 5280 (SubjectPublicKeyInfo), RFC 9881 (ML-DSA: seeds), RFC 9935 (ML-KEM:
- * seeds). OpenSSL would write seeds only after a setting of the whole process, so that their PKCS#8 is put
- * together here.
+ * Source: RFC 5958 (PKCS#8), RFC 5280 (SubjectPublicKeyInfo), RFC 9881 (ML-DSA: seeds), RFC 9935
+ * (ML-KEM: seeds). OpenSSL would write seeds only after a setting of the whole process, so that
+ * their PKCS#8 is put together here.
  */
 #include <string.h>
 
@@ -36,52 +36,76 @@ static bool write_der(struct mmh_secret_text *text, bool secret, uint8_t *der, i
     return true;
 }
 
-/* PKCS#8 around the seed of an ML-DSA or ML-KEM key: RFC 9881's and RFC 9935's choice [0]. */
-static bool write_seed(struct mmh_secret_text *text, const char *component, const uint8_t *seed,
-                       size_t bytes)
+/* PKCS#8 around what its OCTET STRING holds: a tag, a length and the secret, or without a tag just
+ * that. */
+static bool write_content(struct mmh_secret_text *text, const char *component, unsigned tag,
+                          const uint8_t *secret, size_t bytes)
 {
-    uint8_t *choice = OPENSSL_malloc(2 + bytes), *der = NULL;
+    size_t head = tag ? 2 : 0;
+    uint8_t *content = OPENSSL_malloc(head + bytes), *der = NULL;
     PKCS8_PRIV_KEY_INFO *info = PKCS8_PRIV_KEY_INFO_new();
     ASN1_OBJECT *oid = OBJ_txt2obj(component, 0);
     int der_bytes = 0;
-    if (choice && info && oid) {
-        choice[0] = 0x80;
-        choice[1] = (uint8_t)bytes;
-        memcpy(choice + 2, seed, bytes);
-        if (PKCS8_pkey_set0(info, oid, 0, V_ASN1_UNDEF, NULL, choice, (int)bytes + 2) == 1) {
-            choice = NULL; /* the structure's now */
+    if (content && info && oid) {
+        if (tag) {
+            content[0] = (uint8_t)tag;
+            content[1] = (uint8_t)bytes;
+        }
+        memcpy(content + head, secret, bytes);
+        if (PKCS8_pkey_set0(info, oid, 0, V_ASN1_UNDEF, NULL, content, (int)(head + bytes)) == 1) {
+            content = NULL; /* the structure's now */
             oid = NULL;
             der_bytes = i2d_PKCS8_PRIV_KEY_INFO(info, &der);
         }
     }
     ASN1_OBJECT_free(oid);
     PKCS8_PRIV_KEY_INFO_free(info);
-    if (choice)
-        OPENSSL_clear_free(choice, 2 + bytes);
+    if (content)
+        OPENSSL_clear_free(content, head + bytes);
     return write_der(text, true, der, der_bytes);
+}
+
+/*
+ * A private key as PKCS#8. Most are put together here: OpenSSL's encoders (and
+ * EVP_PKEY_get_raw_private_key) leave copies behind, and of ML-DSA and ML-KEM they would write the
+ * expanded key too. One of those that was read without its seed has none, and goes the way of EC
+ * and RSA.
+ */
+static bool write_private(struct mmh_secret_text *text, EVP_PKEY *key)
+{
+    uint8_t secret[128], *der = NULL; /* the largest are SLH-DSA's */
+    const char *type = EVP_PKEY_get0_type_name(key);
+    size_t bytes = sizeof secret;
+    bool done;
+    if (strncmp(type, "ML-", 3) == 0 &&
+        EVP_PKEY_get_octet_string_param(key, OSSL_PKEY_PARAM_ML_DSA_SEED, secret, sizeof secret,
+                                        &bytes) == 1)
+        done = write_content(text, type, 0x80, secret, bytes);
+    else if (strncmp(type, "SLH-", 4) == 0)
+        done = EVP_PKEY_get_octet_string_param(key, OSSL_PKEY_PARAM_PRIV_KEY, secret, sizeof secret,
+                                               &bytes) == 1 &&
+               write_content(text, type, 0, secret, bytes);
+    else if (strcmp(type, "ED25519") == 0 || strcmp(type, "X25519") == 0)
+        done = EVP_PKEY_get_octet_string_param(key, OSSL_PKEY_PARAM_PRIV_KEY, secret, sizeof secret,
+                                               &bytes) == 1 &&
+               write_content(text, type, V_ASN1_OCTET_STRING, secret, bytes);
+    else {
+        PKCS8_PRIV_KEY_INFO *info = EVP_PKEY2PKCS8(key);
+        int der_bytes = info ? i2d_PKCS8_PRIV_KEY_INFO(info, &der) : 0;
+        PKCS8_PRIV_KEY_INFO_free(info);
+        done = write_der(text, true, der, der_bytes);
+    }
+    mmh_wipe(secret, sizeof secret);
+    return done;
 }
 
 static bool write_key(struct mmh_secret_text *text, EVP_PKEY *key, bool secret)
 {
-    uint8_t *der = NULL, seed[MMH_ML_KEM_SEED_BYTES];
-    size_t seed_bytes;
-    if (!secret) {
-        int bytes = i2d_PUBKEY(key, &der);
-        return write_der(text, false, der, bytes);
-    }
-    const char *type = EVP_PKEY_get0_type_name(key);
-    /* One that was read without its seed has none, and is written as OpenSSL does. */
-    if (strncmp(type, "ML-", 3) == 0 &&
-        EVP_PKEY_get_octet_string_param(key, OSSL_PKEY_PARAM_ML_DSA_SEED, seed, sizeof seed,
-                                        &seed_bytes) == 1) {
-        bool done = write_seed(text, type, seed, seed_bytes);
-        mmh_wipe(seed, sizeof seed);
-        return done;
-    }
-    PKCS8_PRIV_KEY_INFO *info = EVP_PKEY2PKCS8(key);
-    int bytes = info ? i2d_PKCS8_PRIV_KEY_INFO(info, &der) : 0;
-    PKCS8_PRIV_KEY_INFO_free(info);
-    return write_der(text, true, der, bytes);
+    uint8_t *der = NULL;
+    if (secret)
+        return write_private(text, key);
+    int bytes = i2d_PUBKEY(key, &der);
+    return write_der(text, false, der, bytes);
 }
 
 /* A KEM's key, encoded as in crypto/kem.h, as one of OpenSSL's. */
@@ -89,20 +113,9 @@ static EVP_PKEY *key_of(const char *component, bool secret, const uint8_t *encod
 {
     if (!secret)
         return EVP_PKEY_new_raw_public_key_ex(NULL, component, NULL, encoded, bytes);
-    if (strncmp(component, "ML-KEM", 6) != 0)
-        return EVP_PKEY_new_raw_private_key_ex(NULL, component, NULL, encoded, bytes);
-    OSSL_PARAM params[] = {
-        OSSL_PARAM_construct_octet_string(
-            bytes == MMH_ML_KEM_SEED_BYTES ? OSSL_PKEY_PARAM_ML_KEM_SEED : OSSL_PKEY_PARAM_PRIV_KEY,
-            (void *)(uintptr_t)encoded, bytes),
-        OSSL_PARAM_construct_end(),
-    };
-    EVP_PKEY *key = NULL;
-    EVP_PKEY_CTX *context = EVP_PKEY_CTX_new_from_name(NULL, component, NULL);
-    if (context && EVP_PKEY_fromdata_init(context) == 1)
-        (void)EVP_PKEY_fromdata(context, &key, EVP_PKEY_KEYPAIR, params);
-    EVP_PKEY_CTX_free(context);
-    return key;
+    if (strncmp(component, "ML-KEM", 6) == 0 && bytes == MMH_ML_KEM_SEED_BYTES)
+        return mmh_component_of_seed(component, encoded, bytes);
+    return EVP_PKEY_new_raw_private_key_ex(NULL, component, NULL, encoded, bytes);
 }
 
 static bool write_encoded(struct mmh_secret_text *text, const char *component, bool secret,

@@ -1,5 +1,6 @@
 /*
- * What the files of keys and signatures share: OpenSSL's keys by our names, and parts of identities.
+ * What the files of keys and signatures share: OpenSSL's keys by our names, and parts of
+ * identities.
  *
  * SPDX-License-Identifier: Apache-2.0
  *
@@ -20,6 +21,9 @@ enum { MMH_RSA_BITS_MIN = 2048, MMH_RSA_BITS_MAX = 16384, MMH_ML_DSA_SEED_BYTES 
 bool mmh_component_is(const EVP_PKEY *key, const char *component);
 mmh_status mmh_component_generate(EVP_PKEY **key, const char *component, unsigned rsa_bits,
                                   mmh_error *err);
+
+/* The key that FIPS 203 or 204 makes of a seed, of ML-KEM or ML-DSA; NULL: it is none. */
+EVP_PKEY *mmh_component_of_seed(const char *component, const uint8_t *seed, size_t bytes);
 
 /*
  * Sign and verify with one component.
@@ -60,8 +64,8 @@ bool mmh_composite_read(EVP_PKEY **first, EVP_PKEY **second, const struct mmh_si
 mmh_status mmh_identity_create(mmh_identity **identity, const mmh_allocator *allocator,
                                mmh_error *err);
 
-/* Append a key, computing its fingerprint. The EVP_PKEYs are kept (their count goes up), bytes are copied.
- * second may be NULL; so may secret_key. */
+/* Append a key, computing its fingerprint. The EVP_PKEYs are kept (their count goes up), bytes are
+ * copied. second may be NULL; so may secret_key. */
 mmh_status mmh_identity_add_signature(mmh_identity *identity, const struct mmh_signature *signature,
                                       EVP_PKEY *first, EVP_PKEY *second, bool secret,
                                       mmh_error *err);

@@ -3,12 +3,14 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  *
- * Source: RFC 5958 (PKCS#8), RFC 5280 (SubjectPublicKeyInfo), RFC 8017 and RFC 5915 (the older forms of RSA
- * and EC keys). Blocks become components; a line "mmh key: ..." before them says what they are together,
- * and without it each is a key by itself. DER is bounded before OpenSSL sees it: so are all numbers in it.
+ * Source: RFC 5958 (PKCS#8), RFC 5280 (SubjectPublicKeyInfo), RFC 8017 and RFC 5915 (the older
+ * forms of RSA and EC keys). Blocks become components; a line "mmh key: ..." before them says what
+ * they are together, and without it each is a key by itself. DER is bounded before OpenSSL sees it:
+ * so are all numbers in it.
  */
 #include <string.h>
 
+#include <openssl/bn.h>
 #include <openssl/core_names.h>
 #include <openssl/err.h>
 #include <openssl/x509.h>
@@ -20,7 +22,7 @@
 #include "crypto/secret.h"
 
 enum {
-    DER_BYTES_MAX = 16384,
+    DER_BYTES_MAX = 12288, /* RSA's of 16384 bits has 9300 */
     COMPONENTS_MAX = 1024,
     DECRYPTED_MAX = 8, /* encrypted blocks of one file: each may take seconds */
     PASSPHRASE_BYTES_MAX = 1024,
@@ -110,13 +112,38 @@ static mmh_status component_add(struct reader *reader, struct component *compone
 
 /* ---- components out of blocks ---- */
 
+/* Whether the numbers of a private RSA key are no larger than they can be: so its costs are known.
+ * */
+static bool rsa_is_bounded(EVP_PKEY *key)
+{
+    static const char *const numbers[] = {
+        OSSL_PKEY_PARAM_RSA_D,         OSSL_PKEY_PARAM_RSA_FACTOR1,
+        OSSL_PKEY_PARAM_RSA_FACTOR2,   OSSL_PKEY_PARAM_RSA_EXPONENT1,
+        OSSL_PKEY_PARAM_RSA_EXPONENT2, OSSL_PKEY_PARAM_RSA_COEFFICIENT1
+    };
+    BIGNUM *number = NULL;
+    bool bounded = true;
+    for (size_t i = 0; bounded && i < MMH_COUNT_OF(numbers); i++) {
+        if (EVP_PKEY_get_bn_param(key, numbers[i], &number) == 1)
+            bounded = BN_num_bits(number) <= EVP_PKEY_get_bits(key);
+        BN_clear_free(number);
+        number = NULL;
+    }
+    if (EVP_PKEY_get_bn_param(key, OSSL_PKEY_PARAM_RSA_FACTOR3, &number) ==
+        1) /* nobody has three */
+        bounded = false;
+    BN_clear_free(number);
+    return bounded;
+}
+
 /* Whether a private key is that of its public one; RSA's by trying, as proving it takes primes. */
 static bool is_pair(EVP_PKEY *key)
 {
     if (EVP_PKEY_is_a(key, "RSA")) {
         uint8_t signature[MMH_RSA_BITS_MAX / 8];
         size_t bytes;
-        return mmh_component_sign(signature, sizeof signature, &bytes, key, "SHA256", "", 0, NULL,
+        return rsa_is_bounded(key) &&
+               mmh_component_sign(signature, sizeof signature, &bytes, key, "SHA256", "", 0, NULL,
                                   0, NULL) == MMH_OK &&
                mmh_component_verify(key, "SHA256", signature, bytes, "", 0, NULL, 0);
     }
@@ -178,6 +205,25 @@ static mmh_status unknown_kind(const struct reader *reader, const ASN1_OBJECT *o
                     reader->name, line, text);
 }
 
+/* A private key out of its PKCS#8. Those that are plain bytes are taken out here, as OpenSSL's
+ * decoders leave copies behind. */
+static EVP_PKEY *private_key_of(const PKCS8_PRIV_KEY_INFO *info, const ASN1_OBJECT *oid,
+                                const uint8_t *encoded, int encoded_bytes)
+{
+    const char *name = OBJ_nid2ln(OBJ_obj2nid(oid));
+    size_t bytes = encoded_bytes > 2 ? (size_t)encoded_bytes - 2 : 0;
+    bool is_whole = bytes && bytes < 128 &&
+                    encoded[1] == bytes; /* one element, of one length byte */
+    if (name && is_whole && encoded[0] == 0x80 && strncmp(name, "ML-", 3) == 0)
+        return mmh_component_of_seed(name, encoded + 2, bytes);
+    if (name && is_whole && encoded[0] == V_ASN1_OCTET_STRING &&
+        (strcmp(name, "ED25519") == 0 || strcmp(name, "X25519") == 0))
+        return EVP_PKEY_new_raw_private_key_ex(NULL, name, NULL, encoded + 2, bytes);
+    if (name && strncmp(name, "SLH-DSA-", 8) == 0 && encoded_bytes > 0)
+        return EVP_PKEY_new_raw_private_key_ex(NULL, name, NULL, encoded, (size_t)encoded_bytes);
+    return EVP_PKCS82PKEY_ex(info, NULL, NULL);
+}
+
 static mmh_status read_private(struct reader *reader, struct component *component,
                                const uint8_t *der, size_t bytes, mmh_error *err)
 {
@@ -193,7 +239,7 @@ static mmh_status read_private(struct reader *reader, struct component *componen
             (void)mmh_composite_read(&component->key, &component->second, component->composite,
                                      true, encoded, (size_t)encoded_bytes);
         else
-            component->key = EVP_PKCS82PKEY_ex(info, NULL, NULL);
+            component->key = private_key_of(info, oid, encoded, encoded_bytes);
     }
     mmh_status status = component->key ? MMH_OK : unknown_kind(reader, oid, component->line, err);
     PKCS8_PRIV_KEY_INFO_free(info);
@@ -476,12 +522,12 @@ static bool encoded_of(const struct component *component, bool secret, uint8_t *
     if (EVP_PKEY_get_octet_string_param(component->key, OSSL_PKEY_PARAM_ML_KEM_SEED, encoded, room,
                                         bytes) == 1)
         return true;
-    *bytes = room;
-    return EVP_PKEY_get_raw_private_key(component->key, encoded, bytes) == 1;
+    return EVP_PKEY_get_octet_string_param(component->key, OSSL_PKEY_PARAM_PRIV_KEY, encoded, room,
+                                           bytes) == 1;
 }
 
-/* Whether one of McEliece's keys opens what is sent to the other: nothing else proves that they belong
- * together. */
+/* Whether one of McEliece's keys opens what is sent to the other: nothing else proves that they
+ * belong together. */
 static bool mceliece_is_pair(const struct component *secret, const struct component *public_key)
 {
     uint8_t enc[MMH_KEM_ENC_BYTES_MAX], sent[MMH_KEM_SHARED_BYTES_MAX],

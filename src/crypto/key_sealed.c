@@ -3,7 +3,8 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  *
- * Source: RFC 9106 (Argon2), RFC 8439 (ChaCha20-Poly1305); RFC 5958, RFC 8018 (PBES2), RFC 7914 (scrypt).
+ * Source: RFC 9106 (Argon2), RFC 8439 (ChaCha20-Poly1305); RFC 5958, RFC 8018 (PBES2), RFC 7914
+ * (scrypt).
  */
 #include <string.h>
 

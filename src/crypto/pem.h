@@ -3,8 +3,8 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  *
- * Source: RFC 7468, its strict grammar, but for lines of any length. All of the text is given, as block
- * or as line: nothing is passed over but empty lines and those that begin with '#'.
+ * Source: RFC 7468, its strict grammar, but for lines of any length. All of the text is given, as
+ * block or as line: nothing is passed over but empty lines and those that begin with '#'.
  */
 #ifndef MMH_PEM_H
 #define MMH_PEM_H

@@ -3,8 +3,8 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  *
- * Source: RFC 8032 (Ed25519), FIPS 186-5 (ECDSA), RFC 8017 (RSA-PSS), FIPS 204, FIPS 205. Signatures are
- * hedged where the algorithm can be, as OpenSSL makes them.
+ * Source: RFC 8032 (Ed25519), FIPS 186-5 (ECDSA), RFC 8017 (RSA-PSS), FIPS 204, FIPS 205.
+ * Signatures are hedged where the algorithm can be, as OpenSSL makes them.
  */
 #include "crypto/signature.h"
 
@@ -129,6 +129,24 @@ mmh_status mmh_component_generate(EVP_PKEY **key, const char *component, unsigne
         *key = EVP_PKEY_Q_keygen(NULL, NULL, component);
     ERR_pop_to_mark();
     return *key ? MMH_OK : mmh_fail(err, MMH_E_MEMORY, "a key for %s could not be made", component);
+}
+
+EVP_PKEY *mmh_component_of_seed(const char *component, const uint8_t *seed, size_t bytes)
+{
+    OSSL_PARAM params[] = {
+        /* The name is the same for both. */
+        OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_ML_DSA_SEED, (void *)(uintptr_t)seed,
+                                          bytes),
+        OSSL_PARAM_construct_end(),
+    };
+    EVP_PKEY *key = NULL;
+    ERR_set_mark();
+    EVP_PKEY_CTX *context = EVP_PKEY_CTX_new_from_name(NULL, component, NULL);
+    if (context && EVP_PKEY_fromdata_init(context) == 1)
+        (void)EVP_PKEY_fromdata(context, &key, EVP_PKEY_KEYPAIR, params);
+    EVP_PKEY_CTX_free(context);
+    ERR_pop_to_mark();
+    return key;
 }
 
 /* What a context is told before it signs or verifies. */

@@ -49,8 +49,8 @@ const struct mmh_signature *mmh_signature_by_name(const char *name); /* NULL: un
  * Sign a message.
  *
  *   signature  [MMH_SIGNATURE_BYTES_MAX] out, *bytes of it
- *   context    [context_bytes <= 255] for algorithms that take one (ML-DSA, SLH-DSA, composites); others
- *              ignore it
+ *   context    [context_bytes <= 255] for algorithms that take one (ML-DSA, SLH-DSA, composites);
+ *              others ignore it
  *   key        a secret one
  */
 mmh_status mmh_signature_sign(uint8_t *signature, size_t *bytes, const struct mmh_key_part *key,

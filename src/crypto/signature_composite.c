@@ -5,11 +5,12 @@
  *
  * Source: draft-ietf-lamps-pq-composite-sigs. What both sign is
  *
- *     M' = "CompositeAlgorithmSignatures2025" || label || u8 bytes of the context || context || SHA-512(M)
+ *     M' = "CompositeAlgorithmSignatures2025" || label || u8 context bytes || context || SHA-512(M)
  *
  * and ML-DSA's context is the label: neither half is a signature of the component alone. Keys and
- * signatures are ML-DSA's (of secret keys the seed), then the classical ones: Ed25519's as in RFC 8032,
- * of ECDSA the uncompressed point and RFC 5915's ECPrivateKey with the curve and without the point.
+ * signatures are ML-DSA's (of secret keys the seed), then the classical ones: Ed25519's as in RFC
+ * 8032, of ECDSA the uncompressed point and RFC 5915's ECPrivateKey with the curve and without the
+ * point.
  */
 #include <string.h>
 
@@ -156,7 +157,8 @@ mmh_status mmh_composite_secret(uint8_t *encoded, size_t *bytes, const struct mm
                                                 MMH_ML_DSA_SEED_BYTES, &first) == 1 &&
                 first == MMH_ML_DSA_SEED_BYTES;
     if (done && is_ed25519(key->signature))
-        done = EVP_PKEY_get_raw_private_key(key->second, encoded + first, &second) == 1;
+        done = EVP_PKEY_get_octet_string_param(key->second, OSSL_PKEY_PARAM_PRIV_KEY,
+                                               encoded + first, second, &second) == 1;
     else if (done)
         done = (second = ec_secret(encoded + first, second, key->second)) > 0;
     ERR_pop_to_mark();
@@ -203,15 +205,7 @@ bool mmh_composite_read(EVP_PKEY **first, EVP_PKEY **second, const struct mmh_si
     size_t rest_bytes = bytes - first_bytes;
     ERR_set_mark();
     if (secret) {
-        OSSL_PARAM params[] = {
-            OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_ML_DSA_SEED,
-                                              (void *)(uintptr_t)encoded, first_bytes),
-            OSSL_PARAM_construct_end(),
-        };
-        EVP_PKEY_CTX *context = EVP_PKEY_CTX_new_from_name(NULL, signature->first, NULL);
-        if (context && EVP_PKEY_fromdata_init(context) == 1)
-            (void)EVP_PKEY_fromdata(context, first, EVP_PKEY_KEYPAIR, params);
-        EVP_PKEY_CTX_free(context);
+        *first = mmh_component_of_seed(signature->first, encoded, first_bytes);
         *second = is_ed25519(signature) ? EVP_PKEY_new_raw_private_key_ex(NULL, signature->second,
                                                                           NULL, rest, rest_bytes)
                                         : ec_secret_read(rest, rest_bytes);

@@ -17,6 +17,8 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
 import mmh_reference as reference  # noqa: E402
+import mmh_reference_crypto as crypto  # noqa: E402
+import mmh_reference_parity as parity  # noqa: E402
 
 GOLDEN = Path(os.environ.get("MMH_GOLDEN", HERE / "../golden/draft-4"))
 MMH = Path(os.environ["MMH_BUILD"]) / "mmh" if os.environ.get("MMH_BUILD") else None
@@ -25,6 +27,12 @@ LISTED = (
     if (GOLDEN / "golden.json").exists()
     else {"good": {}, "hostile": {}}
 )
+# The golden containers that are sealed: whose key opens them, and who signed them.
+GUARDED = {
+    "sealed-folder-5": ("default", "default"),
+    "sealed-pairs-3": ("agency", "agency"),
+    "sealed-text-1": ("classical", "hashes"),
+}
 REFUSALS = (reference.Corrupt, reference.Unsupported, reference.Limit)
 
 needs_mmh = pytest.mark.skipif(MMH is None or not MMH.exists(), reason="MMH_BUILD names no mmh")
@@ -74,9 +82,35 @@ def check_entry(entry, listed):
         assert (kind, mode, len(content), digest) == ("file", listed["mode"], listed["bytes"], listed["sha256"])
 
 
+def open_golden(name):
+    """A golden container, opened with its key if it is sealed."""
+    keys = crypto.private_keys((GOLDEN / (GUARDED[name][0] + ".key")).read_bytes()) if name in GUARDED else ()
+    return reference.open_container(GOLDEN / (name + ".mmh"), keys)
+
+
+@pytest.mark.parametrize("name", sorted(GUARDED))
+def test_sealed(name):
+    """Closed without a key, and signed."""
+    with pytest.raises(reference.NoKey):
+        reference.open_container(GOLDEN / (name + ".mmh")).restore()
+    container = open_golden(name)
+    container.require_signatures(crypto.public_keys((GOLDEN / (GUARDED[name][1] + ".pub")).read_bytes()))
+    if container.section(reference.SECTION_PARITY):
+        damaged = bytearray(container.data)
+        damaged[3000] ^= 1
+        assert parity.repair(bytes(damaged)) == container.data
+
+
+def test_signed():
+    container = open_golden("signed-raw-9")
+    container.require_signatures(crypto.public_keys((GOLDEN / "classical.pub").read_bytes()))
+    with pytest.raises(reference.Untrusted):
+        container.require_signatures(crypto.public_keys((GOLDEN / "default.pub").read_bytes()))
+
+
 @pytest.mark.parametrize("name", sorted(LISTED["good"]))
 def test_good(name):
-    container = reference.open_container(GOLDEN / (name + ".mmh"))
+    container = open_golden(name)
     restored = container.restore()
     assert not container.mended and not container.verify()
     assert set(restored) - {"."} == set(LISTED["good"][name])
@@ -86,7 +120,11 @@ def test_good(name):
 
 @pytest.mark.parametrize("name", sorted(LISTED["good"]))
 def test_good_by_command(name, tmp_path):
-    assert reference.main([str(GOLDEN / (name + ".mmh")), "-o", str(tmp_path / "out")]) == 0
+    options = []
+    if name in GUARDED:
+        options = ["--key", str(GOLDEN / (GUARDED[name][0] + ".key"))]
+        options += ["--signer", str(GOLDEN / (GUARDED[name][1] + ".pub"))]
+    assert reference.main([str(GOLDEN / (name + ".mmh")), "-o", str(tmp_path / "out"), *options]) == 0
     for file, listed in LISTED["good"][name].items():
         path = tmp_path / "out" / file
         if "link" in listed:
@@ -420,7 +458,7 @@ def mutations(data, count, seed):
 @pytest.mark.parametrize("name", sorted(LISTED["good"]))
 def test_hostile_payloads(name):
     """A payload whose hash is right may still hold anything: its size, or a refusal, no more."""
-    container = reference.open_container(GOLDEN / (name + ".mmh"))
+    container = open_golden(name)
     for block in container.blocks:
         model = container.model_of(block)
         for i, number in enumerate(block.chunks):
@@ -428,7 +466,7 @@ def test_hostile_payloads(name):
             size = min(block.chunk_bytes, block.bytes - first)
             codec = container.chunks[number].codec
             decoder = reference.Decoder(block.type, first, model, block_bytes=block.bytes)
-            for payload in mutations(container.stored(number), 20, number):
+            for payload in mutations(container.payload(number), 20, number):
                 try:
                     data = reference.decode_payload(codec, payload, size, decoder)
                 except REFUSALS:
@@ -438,11 +476,11 @@ def test_hostile_payloads(name):
 
 @pytest.mark.parametrize("name", sorted(LISTED["good"]))
 def test_hostile_models(name):
-    container = reference.open_container(GOLDEN / (name + ".mmh"))
+    container = open_golden(name)
     for block in container.blocks:
         if block.model is None:
             continue
-        for payload in mutations(container.stored(block.model), 60, block.model):
+        for payload in mutations(container.payload(block.model), 60, block.model):
             try:
                 reference.read_model(payload)
             except REFUSALS:
@@ -451,12 +489,17 @@ def test_hostile_models(name):
 
 @pytest.mark.parametrize("name", sorted(LISTED["good"]))
 def test_hostile_indexes(name):
-    container = reference.open_container(GOLDEN / (name + ".mmh"))
+    container = open_golden(name)
     right = container.restore()
-    for changed in mutations(container.index.public_part(), 300, name):
+    index = container.index.public_part()
+    border = len(index)
+    if container.cipher:
+        index += container.index.private_part(container.secrets, container.header)
+    for changed in mutations(index, 300, name):
         try:
             cursor = reference.Cursor(changed, "index")
             container._read_public(cursor)
+            reference.need(not container.cipher or cursor.at == border, "parts that do not end at a page")
             container._read_private(cursor)
             restored = container.restore()
         except REFUSALS:

@@ -306,3 +306,69 @@ def test_mmh_mends_what_the_second_writer_makes(ours, suite, cipher):
             path.write_bytes(damaged)
             mmh(folder, "repair", "-q", path.name, code=4)
             assert path.read_bytes() == data, (at, length)
+
+
+# --------------------------------------------------------------------------------------------------
+# Neither
+# --------------------------------------------------------------------------------------------------
+
+
+def mutated(rng, data):
+    """A byte changed, bytes added or taken away: what no hash finds, as all of them are made right again."""
+    changed = bytearray(data)
+    at = rng.randrange(len(changed)) if changed else 0
+    way = rng.randrange(4)
+    if way == 0 and changed:
+        changed[at] = rng.choice((changed[at] ^ 1, changed[at] + 1 & 255, 0, 127, 128, 255))
+    elif way == 1:
+        del changed[at : at + rng.randrange(1, 4)]
+    elif way == 2:
+        changed[at:at] = rng.choice((b"\0", b"\1", b"\x80\0", b"\xff" * 9 + b"\1"))
+    elif changed:
+        changed[at] ^= 1 << rng.randrange(8)
+    return bytes(changed)
+
+
+def hostile(rng, keys, signers):
+    """A container by somebody who has the file key, or the signer's: something in it is not as it should be."""
+    cipher, suite = rng.choice((0, 1, 2)), rng.choice((1, 2, 3))
+    files = {"a/b": b"12345678" * 300, "c": b"hi" * 700, "d": b""}
+    source = writer.source_from(files, suite, chunk_bytes=1000)
+    secrets = crypto.FileKeys(b"\7" * 32, cipher, suite) if cipher else None
+    what = rng.choice(("head", "codecs", "rest", "rest", "list", 1, 2))
+    if what in ("head", "codecs", "rest"):
+        setattr(source, what, mutated(rng, getattr(source, what)))
+    body = writer.make_body(source, secrets)
+    if what == "list" and cipher:
+        forgery = writer.Forgery(writer.assemble(body))
+        changed = mutated(rng, forgery.list)
+        body = writer.Body(body.header, body.chunks, lambda _: changed, forgery.sealed)
+    sections = writer.make_sections(body, secrets, keys if cipher else (), signers)
+    sections = [(kind, mutated(rng, section) if kind == what else section) for kind, section in sections]
+    return writer.assemble(body, sections)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_one_refuses_the_other_does(ours, seed, tmp_path):
+    """And what both take is the same."""
+    folder, recipients, signers = ours
+    rng = random.Random(seed)
+    keys, signed = [recipients[0]], [signers[0]]
+    refused = 0
+    for number in range(60):
+        data = hostile(rng, keys, signed)
+        (tmp_path / "h.mmh").write_bytes(data)
+        try:
+            container = reference.open_container(data, keys)
+            container.require_signatures(signed)
+            right = contents(container)
+        except (reference.Corrupt, reference.Unsupported, reference.NoKey, reference.Untrusted):
+            right = None
+        out = tmp_path / str(number)
+        options = ["--key", folder / "1.key", "--signer", folder / "signer-1.pub", "--any-names"]
+        command = [str(MMH.resolve()), "unpack", "-q", *options, "h.mmh", "-o", f"{number}/"]
+        result = subprocess.run(command, cwd=tmp_path, capture_output=True, stdin=subprocess.DEVNULL, check=False)
+        assert (result.returncode in (5, 7, 8, 9, 10)) == (right is None), (number, result)
+        assert (tree(out) if out.exists() else {}) == (right or {}), number
+        refused += right is None
+    assert 10 < refused < 60
