@@ -622,6 +622,74 @@ static void test_two_damaged_copies_make_one_whole(void **state)
     assert_true(both_promised > both_count / 4);
 }
 
+static mmh_status give_passphrase(void *user, const char *why, char *passphrase, size_t room,
+                                  size_t *bytes, mmh_error *err)
+{
+    (void)user;
+    (void)why;
+    (void)err;
+    assert_true(room >= 6);
+    memcpy(passphrase, "secret", 6);
+    *bytes = 6;
+    return MMH_OK;
+}
+
+/* Lost chunks, models too, are made of the original file at every level, of encrypted containers too. */
+static void test_lost_chunks_are_made_of_the_original(void **state)
+{
+    (void)state;
+    for (int level = 1; level <= 9; level += 2)
+        for (unsigned kind = 0; kind < 4; kind++) {
+            size_t bytes = 0, original_bytes = 0;
+            bool encrypted = kind & 1, parity = kind & 2;
+            uint8_t *original = make_original(900000, &original_bytes);
+            write_file(at("model.safetensors"), original, original_bytes);
+            const char *inputs[] = { at("model.safetensors") };
+            mmh_pack_options options = { .struct_size = sizeof options,
+                                         .overwrite = true,
+                                         .level = level,
+                                         .parity = parity ? 200 : 0,
+                                         .passphrase = encrypted ? "secret" : NULL,
+                                         .passphrase_bytes = encrypted ? 6 : 0 };
+            mmh_error err = { 0 };
+            if (mmh_pack(context, inputs, 1, at("pristine.mmh"), &options, NULL, &err) != MMH_OK)
+                fail_msg("%s", err.message);
+            uint8_t *data = read_file(at("pristine.mmh"), &bytes);
+            uint8_t *hurt_data = malloc(bytes);
+            assert_true(data && hurt_data);
+            memcpy(hurt_data, data, bytes);
+            size_t end = (size_t)mmh_load64(data + bytes - 256 + 16); /* index A */
+            for (size_t i = 128; i < end; i += 40000 + random32() % 90000)
+                hurt_data[i] ^= 0x10;
+            write_file(at("hurt.mmh"), hurt_data, bytes);
+            mmh_repair_options repair = { .struct_size = sizeof repair,
+                                          .sources = inputs,
+                                          .source_count = 1 };
+            mmh_repair_report report = { .struct_size = sizeof report };
+            if (encrypted) { /* without the key nothing is made, and that is said */
+                assert_int_equal(mmh_repair(context, at("hurt.mmh"), &repair, NULL, NULL),
+                                 MMH_E_CORRUPT);
+                mmh_context_set_passphrase(context, give_passphrase, NULL);
+            }
+            mmh_status status = mmh_repair(context, at("hurt.mmh"), &repair, &report, &err);
+            mmh_context_set_passphrase(context, NULL, NULL);
+            if (status != MMH_OK)
+                fail_msg("level %d, kind %u: %s", level, kind, err.message);
+            assert_true(file_is(at("hurt.mmh"), data, bytes));
+            assert_true(report.from_sources > 0);
+            /* Another model is no source. */
+            write_file(at("hurt.mmh"), hurt_data, bytes);
+            for (size_t i = 0; i < original_bytes - 400; i += 1000)
+                original[400 + i] ^= 1;
+            write_file(at("model.safetensors"), original, original_bytes);
+            assert_int_equal(mmh_repair(context, at("hurt.mmh"), &repair, &report, NULL),
+                             MMH_E_CORRUPT);
+            free(hurt_data);
+            free(data);
+            free(original);
+        }
+}
+
 /* ---- what cannot be had ---- */
 
 struct told {
@@ -791,6 +859,7 @@ int main(void)
         cmocka_unit_test(test_a_journal_of_another_container_is_refused),
         cmocka_unit_test(test_a_repair_without_memory_says_so_and_leaks_nothing),
         cmocka_unit_test(test_two_damaged_copies_make_one_whole),
+        cmocka_unit_test(test_lost_chunks_are_made_of_the_original),
         cmocka_unit_test(test_skipped_damage_becomes_zeros_and_is_told),
         cmocka_unit_test(test_damaged_chunks_are_mended_in_memory),
         cmocka_unit_test(test_parity_is_given_to_a_container),

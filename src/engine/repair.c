@@ -422,8 +422,10 @@ static void count_blocks(struct mmh_repairing *repairing)
 static void say_lost(void *context, uint64_t chunk, mmh_error *problem)
 {
     const struct mmh_repairing *repairing = context;
-    mmh_fail(problem, MMH_E_CORRUPT, "chunk %" PRIu64 " is lost%s", chunk,
-             repairing->has_mend ? ": parity is used up" : "");
+    bool key = repairing->original_count && repairing->reader.container.locked;
+    mmh_fail(problem, MMH_E_CORRUPT, "chunk %" PRIu64 " is lost%s%s", chunk,
+             repairing->has_mend ? ": parity is used up" : "",
+             key ? "; with its key it could be made of the originals" : "");
 }
 
 /* Tell what stays lost. Returns MMH_OK if nothing does. */
@@ -437,6 +439,9 @@ static mmh_status tell_lost(struct mmh_repairing *repairing, mmh_error *err)
         return MMH_OK;
     mmh_damages_add_chunks(&damages, repairing->bad, say_lost, repairing);
     mmh_status status = mmh_damages_end(&damages, MMH_OK, &problem);
+    for (uint64_t i = 0; i < repairing->reader.container.index.chunk_count && !problem.status; i++)
+        if (repairing->bad[i]) /* of an encrypted container, what it is of is not known */
+            say_lost(repairing, i, &problem);
     return mmh_fail(err, status == MMH_OK ? MMH_E_CORRUPT : status,
                     "%" PRIu64 " of %" PRIu64 " damaged chunks stay lost: %s", repairing->bad_count,
                     repairing->report.damaged_chunks,

@@ -78,4 +78,7 @@ mmh_status mmh_repairing_read(void *repairing, void *dst, uint64_t offset, size_
 mmh_status mmh_repairing_put_chunk(struct mmh_repairing *repairing, uint64_t chunk,
                                    const uint8_t *data, mmh_error *err);
 
+/* Make lost chunks anew of the originals; *made: how many. */
+mmh_status mmh_repairing_remake(struct mmh_repairing *repairing, uint64_t *made, mmh_error *err);
+
 #endif

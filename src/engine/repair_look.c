@@ -662,6 +662,13 @@ static mmh_status want_packets(struct mmh_repairing *repairing, mmh_error *err)
                         err);
 }
 
+static mmh_status mend(struct mmh_repairing *repairing, mmh_error *err)
+{
+    judge_blocks(repairing);
+    mmh_status status = mend_stripes(repairing, err);
+    return status == MMH_OK ? check_mended(repairing, err) : status;
+}
+
 mmh_status mmh_repairing_run(struct mmh_repairing *repairing, mmh_error *err)
 {
     mmh_status status = open_parity(repairing, err);
@@ -688,11 +695,14 @@ mmh_status mmh_repairing_run(struct mmh_repairing *repairing, mmh_error *err)
         status = want_packets(repairing, err);
     if (status == MMH_OK && repairing->bad_count && !repairing->dry)
         status = take_from_copies(repairing, err);
-    if (status == MMH_OK && repairing->has_mend) {
-        judge_blocks(repairing);
-        status = mend_stripes(repairing, err);
-        if (status == MMH_OK)
-            status = check_mended(repairing, err);
+    if (status == MMH_OK && repairing->has_mend)
+        status = mend(repairing, err);
+    if (status == MMH_OK && repairing->bad_count && repairing->original_count) {
+        uint64_t made = 0;
+        status = mmh_repairing_remake(repairing, &made, err);
+        /* What they have given may be what a stripe lacked. */
+        if (status == MMH_OK && made && repairing->has_mend)
+            status = mend(repairing, err);
     }
     return status;
 }

@@ -158,8 +158,8 @@ static mmh_status run_produce(void *context, size_t job, unsigned worker_index, 
         size_t bytes = mmh_block_chunk_bytes(block, run.first + i);
         if (!modelless)
             status = run_chunk(restoring, worker, slot, &run, i, model, dst, &bytes, err);
-        if (status == MMH_OK && slot->damaged && slot->bad[i])
-            memset(dst, 0, bytes); /* whatever a decoder has left there */
+        if (restoring->write && (modelless || (slot->damaged && slot->bad[i])))
+            memset(dst, 0, bytes); /* what cannot be had */
         if (status == MMH_OK && restoring->write && !restoring->descriptor_output) {
             uint64_t clock = mmh_clock_ns();
             status = mmh_output_write_at(file_output(restoring, block->file), begin + done, dst,

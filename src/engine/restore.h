@@ -20,8 +20,8 @@ struct mmh_restoring {
     bool digests;           /* compare content digests */
     bool write;             /* restore; else only check */
     bool descriptor_output; /* outputs[0] takes appends, in order */
-    /* Not NULL: damage is noted and passed over; of what is written its bytes are zeros. */
-    struct mmh_damages *damages;
+    struct mmh_damages
+        *damages; /* not NULL: damage is noted and passed over; with `write` it becomes zeros */
 
     uint64_t first_file; /* that outputs[0] belongs to */
     mmh_output *outputs[MMH_RESTORE_FILES];

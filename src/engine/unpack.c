@@ -255,14 +255,14 @@ static mmh_status unpack_to(mmh_context *context, const char *container, const c
     status = mmh_reader_open(context, container, false, &reader, err);
     if (status != MMH_OK)
         return status;
+    struct mmh_restoring restoring = {
+        .context = context, .reader = reader, .write = true, .digests = !options.skip_digests
+    };
     struct mmh_damages damages = { .reader = reader,
                                    .tell = options.damage,
                                    .user = options.damage_user };
-    struct mmh_restoring restoring = { .context = context,
-                                       .reader = reader,
-                                       .write = true,
-                                       .digests = !options.skip_digests,
-                                       .damages = options.skip_damaged ? &damages : NULL };
+    if (options.skip_damaged)
+        restoring.damages = &damages;
     context->state.total_bytes = reader->original_bytes;
     status = mmh_restore_check_limit(&restoring, err);
     if (status == MMH_OK)
@@ -285,11 +285,11 @@ static mmh_status unpack_to(mmh_context *context, const char *container, const c
     } else if (status == MMH_OK) {
         status = unpack_folder(&restoring, destination, &options, &sync_ns, err);
     }
-    if (options.skip_damaged) { /* files are in place: that some lack something is told now */
+    if (options.skip_damaged) {
         mmh_error problem = { 0 };
-        mmh_status ended = mmh_damages_end(&damages, status, &problem);
-        if (ended != status)
-            status = mmh_fail(err, ended, "%s", problem.message);
+        mmh_status whole = mmh_damages_end(&damages, status, &problem);
+        if (whole != status)
+            status = mmh_fail(err, whole, "%s", problem.message);
     }
     mmh_restore_report(report, &restoring, begin, sync_ns);
     mmh_context_end(context, status);

@@ -1,0 +1,27 @@
+/*
+ * Coding blocks of original files again, as pack does: for repair.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef MMH_REENCODE_H
+#define MMH_REENCODE_H
+
+#include "engine/engine.h"
+
+/* What is to be coded, and who takes it. */
+struct mmh_reencoding {
+    const char *path; /* a model file, a shard index, or a folder */
+    int level;
+    /* Whether a block is wanted: of this file, as pack would name it. */
+    bool (*wanted)(void *user, const char *name, uint64_t offset, uint64_t bytes);
+    /* Payloads of a block, not sealed: its model's, if it has one, and its chunks', in order. */
+    mmh_status (*take)(void *user, const char *name, uint64_t offset,
+                       const struct mmh_stored_chunk *model, const struct mmh_stored_chunk *chunks,
+                       size_t chunk_count, mmh_error *err);
+    void *user;
+};
+
+mmh_status mmh_reencode(mmh_context *context, const struct mmh_reencoding *reencoding,
+                        mmh_error *err);
+
+#endif
