@@ -187,15 +187,6 @@ mmh_status mmh_reader_open_as(mmh_context *context, const char *path, struct mmh
     }
     mmh_input_advise(reader->input, MMH_ACCESS_RANDOM);
     status = mmh_guards_open(reader, opening, &local);
-    if (status == MMH_E_CORRUPT && !opening->spares) { /* who asks for spares wants to see damage */
-        bool opened;
-        mmh_error problem = { 0 };
-        mmh_status mended = mmh_guards_open_mended(reader, opening, &opened, &problem);
-        if (opened || mended != MMH_OK) {
-            status = mended;
-            local = problem;
-        }
-    }
     if (status != MMH_OK) {
         mmh_input_close(reader->input);
         mmh_free(context->allocator, reader);
