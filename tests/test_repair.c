@@ -317,7 +317,7 @@ static void explain(const struct subject *subject, const struct damaged *damaged
 }
 
 static uint64_t promised_count, beyond_count, beyond_restored;
-static unsigned both_count, both_promised, both_restored;
+static unsigned both_count, both_promised, both_restored, opened_count;
 
 static void assert_repaired(const struct subject *subject, const struct damaged *damaged)
 {
@@ -808,6 +808,40 @@ static void test_damaged_chunks_are_mended_in_memory(void **state)
     mmh_context_destroy(threads);
 }
 
+/* What is needed to open a container is had from parity, too: by those who load and unpack. */
+static void test_containers_open_without_footers_and_indexes(void **state)
+{
+    (void)state;
+    for (unsigned round = 0; round < 200; round++) {
+        struct subject *subject = malloc(sizeof *subject);
+        struct damaged damaged;
+        assert_non_null(subject);
+        subject_make(subject, 200 + random_below(60000), 2500, round % 2);
+        damaged_begin(&damaged, subject);
+        if (round % 3 == 0) {
+            damaged.bytes = subject->trailer + random_below(300);
+        } else {
+            size_t most = MMH_MIN(subject->block_bytes, subject->end);
+            flip_bits(&damaged, subject->end - random_below(MMH_MIN(most, 100)) - 1, subject->end,
+                      1);
+            if (round % 3 == 1)
+                burst(&damaged, subject->trailer_end, subject->bytes - subject->trailer_end);
+            else
+                burst(&damaged, subject->trailer_end + 256,
+                      subject->bytes - subject->trailer_end - 512);
+        }
+        if (is_promised(subject, &damaged)) {
+            write_file(at("hurt.mmh"), damaged.data, damaged.bytes);
+            assert_true(restored_exactly(subject));
+            opened_count++;
+        }
+        free(damaged.data);
+        subject_release(subject);
+        free(subject);
+    }
+    assert_true(opened_count > 150);
+}
+
 /* Parity is given to a container that has none, or other, and its signed content stays the same. */
 static void test_parity_is_given_to_a_container(void **state)
 {
@@ -862,6 +896,7 @@ int main(void)
         cmocka_unit_test(test_lost_chunks_are_made_of_the_original),
         cmocka_unit_test(test_skipped_damage_becomes_zeros_and_is_told),
         cmocka_unit_test(test_damaged_chunks_are_mended_in_memory),
+        cmocka_unit_test(test_containers_open_without_footers_and_indexes),
         cmocka_unit_test(test_parity_is_given_to_a_container),
     };
     return cmocka_run_group_tests(tests, group_begin, group_end);

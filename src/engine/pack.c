@@ -10,7 +10,7 @@
 #include "engine/area.h"
 #include "engine/guard.h"
 #include "engine/plan.h"
-#include "engine/reencode.h"
+#include "engine/recode.h"
 #include "engine/seal.h"
 #include "integrity/digest.h"
 #include "integrity/recovery.h"
@@ -647,37 +647,36 @@ mmh_status mmh_pack_to_descriptor(mmh_context *context, const char *const *input
 /* ---- for repair ---- */
 
 /* One block, by the calling thread. */
-static mmh_status reencode_block(struct packing *packing, size_t job,
-                                 const struct mmh_reencoding *reencoding, mmh_error *err)
+static mmh_status recode_block(struct packing *packing, size_t job,
+                               const struct mmh_recoding *recoding, mmh_error *err)
 {
     const struct mmh_plan_block *block = &packing->plan.blocks[job];
     struct slot *slot = &packing->slots[0];
     mmh_status status = produce(packing, job, 0, err);
     if (status != MMH_OK)
         return status;
-    return reencoding->take(reencoding->user, packing->plan.files[block->file].name, block->offset,
-                            slot->has_model ? &slot->model : NULL, slot->chunks,
-                            (size_t)mmh_divide_up(block->bytes, block->chunk_bytes), err);
+    return recoding->take(recoding->user, packing->plan.files[block->file].name, block->offset,
+                          slot->has_model ? &slot->model : NULL, slot->chunks,
+                          (size_t)mmh_divide_up(block->bytes, block->chunk_bytes), err);
 }
 
-mmh_status mmh_reencode(mmh_context *context, const struct mmh_reencoding *reencoding,
-                        mmh_error *err)
+mmh_status mmh_recode(mmh_context *context, const struct mmh_recoding *recoding, mmh_error *err)
 {
-    const mmh_pack_options options = { .struct_size = sizeof options, .level = reencoding->level };
+    const mmh_pack_options options = { .struct_size = sizeof options, .level = recoding->level };
     struct packing packing = {
         .context = context, .options = &options, .hash_suite = mmh_hash_suite_default(), .window = 1
     };
     mmh_arena_init(&packing.arena, context->allocator);
-    mmh_status status = mmh_plan_make(&packing.plan, context, &packing.arena, &reencoding->path, 1,
+    mmh_status status = mmh_plan_make(&packing.plan, context, &packing.arena, &recoding->path, 1,
                                       NULL, &options, err);
     packing.slots = mmh_alloc_array(context->allocator, packing.window, sizeof *packing.slots);
     if (status == MMH_OK && !packing.slots)
         status = mmh_fail(err, MMH_E_MEMORY, "no memory to code blocks again");
     for (size_t i = 0; i < packing.plan.block_count && status == MMH_OK; i++) {
         const struct mmh_plan_block *block = &packing.plan.blocks[i];
-        if (reencoding->wanted(reencoding->user, packing.plan.files[block->file].name,
-                               block->offset, block->bytes))
-            status = reencode_block(&packing, i, reencoding, err);
+        if (recoding->wanted(recoding->user, packing.plan.files[block->file].name, block->offset,
+                             block->bytes))
+            status = recode_block(&packing, i, recoding, err);
     }
     slots_release(&packing);
     mmh_arena_release(&packing.arena);

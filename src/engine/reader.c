@@ -9,6 +9,7 @@
 #include "base/bits.h"
 #include "engine/mend_reader.h"
 #include "engine/originals.h"
+#include "engine/repair.h"
 #include "engine/seal.h"
 #include "kernel/kernel.h"
 
@@ -170,6 +171,18 @@ static mmh_status sum_usage(mmh_reader *reader, mmh_error *err)
     return MMH_OK;
 }
 
+/* Whether looking for parity is worth reading the file: it is a container, and what is wrong is not what
+ * right pages hold. */
+static bool may_be_rescued(const mmh_reader *reader, const struct mmh_opening *opening)
+{
+    uint8_t magic[8];
+    if (opening->stage != MMH_OPEN_STRUCTURE)
+        return opening->stage <= MMH_OPEN_MERKLE;
+    return mmh_input_bytes(reader->input) >= sizeof magic &&
+           mmh_input_read(reader->input, magic, 0, sizeof magic, NULL) == MMH_OK &&
+           mmh_container_magic(magic, sizeof magic);
+}
+
 mmh_status mmh_reader_open_as(mmh_context *context, const char *path, struct mmh_opening *opening,
                               mmh_reader **out, mmh_error *err)
 {
@@ -187,6 +200,9 @@ mmh_status mmh_reader_open_as(mmh_context *context, const char *path, struct mmh
     }
     mmh_input_advise(reader->input, MMH_ACCESS_RANDOM);
     status = mmh_guards_open(reader, opening, &local);
+    if (status == MMH_E_CORRUPT && !opening->spares && may_be_rescued(reader, opening) &&
+        mmh_repair_rescue(reader, opening, path, NULL) == MMH_OK)
+        status = MMH_OK;
     if (status != MMH_OK) {
         mmh_input_close(reader->input);
         mmh_free(context->allocator, reader);

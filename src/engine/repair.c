@@ -523,6 +523,27 @@ mmh_status mmh_repair_assess(struct mmh_assessment *assessment, mmh_context *con
              : mmh_fail(err, status, "%s", problem.message);
 }
 
+mmh_status mmh_repair_rescue(mmh_reader *reader, struct mmh_opening *opening, const char *path,
+                             mmh_error *err)
+{
+    struct mmh_repairing repairing = { .context = reader->context, .path = path, .dry = true };
+    uint8_t last[MMH_FOOTER_BYTES];
+    mmh_status status = open_all(&repairing, err);
+    if (status == MMH_OK && !repairing.main->has_parity)
+        status = mmh_fail(err, MMH_E_CORRUPT, "there is no parity");
+    if (status == MMH_OK)
+        status = mmh_repairing_begin(&repairing, err);
+    if (status == MMH_OK) {
+        uint64_t bytes = repairing.main->footer.container_bytes;
+        status = mmh_guards_open_by(reader, opening, mmh_repairing_read, &repairing, bytes, err);
+        (void)mmh_copy_read(&repairing.copies[0], last, bytes - sizeof last, sizeof last, NULL);
+        bool footer = memcmp(last, repairing.main->footer_bytes, sizeof last) == 0;
+        reader->container.mended |= footer ? MMH_MENDED_INDEX : MMH_MENDED_FOOTER;
+    }
+    mmh_repairing_release(&repairing);
+    return status;
+}
+
 mmh_status mmh_repair(mmh_context *context, const char *container, const mmh_repair_options *given,
                       mmh_repair_report *report, mmh_error *err)
 {

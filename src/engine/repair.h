@@ -70,6 +70,16 @@ struct mmh_assessment {
 mmh_status mmh_repair_assess(struct mmh_assessment *assessment, mmh_context *context,
                              const char *container, bool chunks_right, mmh_error *err);
 
+/*
+ * Open a container whose footers are lost, or pages of whose index, as far as parity gives them back: what
+ * mmh_guards_open_by does, and says.
+ */
+mmh_status mmh_repair_rescue(mmh_reader *reader, struct mmh_opening *opening, const char *path,
+                             mmh_error *err);
+
+/* Header, footer, trailer and index are known, and can be read; nothing has been looked at yet. */
+mmh_status mmh_repairing_begin(struct mmh_repairing *repairing, mmh_error *err);
+
 /* mmh_container_read_at of the container as far as it is known: context a struct mmh_repairing. */
 mmh_status mmh_repairing_read(void *repairing, void *dst, uint64_t offset, size_t bytes,
                               mmh_error *err);

@@ -218,6 +218,7 @@ static mmh_status mend_index(struct mmh_repairing *repairing, bool *complete, mm
     return status;
 }
 
+/* Before anything is known of blocks: parity's are what the file has. */
 static mmh_status get_index(struct mmh_repairing *repairing, mmh_error *err)
 {
     const struct mmh_footer *footer = &repairing->main->footer;
@@ -669,22 +670,17 @@ static mmh_status mend(struct mmh_repairing *repairing, mmh_error *err)
     return status == MMH_OK ? check_mended(repairing, err) : status;
 }
 
-mmh_status mmh_repairing_run(struct mmh_repairing *repairing, mmh_error *err)
+mmh_status mmh_repairing_begin(struct mmh_repairing *repairing, mmh_error *err)
 {
     mmh_status status = open_parity(repairing, err);
+    return status == MMH_OK ? get_index(repairing, err) : status;
+}
+
+mmh_status mmh_repairing_run(struct mmh_repairing *repairing, mmh_error *err)
+{
+    mmh_status status = mmh_repairing_begin(repairing, err);
     if (status == MMH_OK)
         status = room_for_blocks(repairing, err);
-    if (status == MMH_OK) {
-        struct mmh_mend *mend = &repairing->mend;
-        uint8_t *states = mend->states; /* nothing is known yet */
-        mend->states = NULL;
-        mend->read = mmh_copy_read;
-        mend->read_context = repairing->copies;
-        status = get_index(repairing, err);
-        mend->states = states;
-        mend->read = mmh_repairing_read;
-        mend->read_context = repairing;
-    }
     if (status == MMH_OK)
         status = open_index(repairing, err);
     if (status == MMH_OK)

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/bits.h"
-#include "engine/reencode.h"
+#include "engine/recode.h"
 #include "engine/repair.h"
 #include "engine/seal.h"
 
@@ -111,12 +111,12 @@ mmh_status mmh_repairing_remake(struct mmh_repairing *repairing, uint64_t *made,
                                    repairing->reader.container.keys.chunk, err);
     for (size_t i = 0; i < repairing->original_count && repairing->bad_count && status == MMH_OK;
          i++) {
-        struct mmh_reencoding reencoding = { .path = repairing->originals[i],
-                                             .level = remaking.index->level,
-                                             .wanted = wanted,
-                                             .take = take,
-                                             .user = &remaking };
-        status = mmh_reencode(repairing->context, &reencoding, err);
+        struct mmh_recoding recoding = { .path = repairing->originals[i],
+                                         .level = remaking.index->level,
+                                         .wanted = wanted,
+                                         .take = take,
+                                         .user = &remaking };
+        status = mmh_recode(repairing->context, &recoding, err);
     }
     *made = remaking.made;
     mmh_sealer_destroy(remaking.sealer);

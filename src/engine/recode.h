@@ -3,13 +3,13 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#ifndef MMH_REENCODE_H
-#define MMH_REENCODE_H
+#ifndef MMH_RECODE_H
+#define MMH_RECODE_H
 
 #include "engine/engine.h"
 
 /* What is to be coded, and who takes it. */
-struct mmh_reencoding {
+struct mmh_recoding {
     const char *path; /* a model file, a shard index, or a folder */
     int level;
     /* Whether a block is wanted: of this file, as pack would name it. */
@@ -21,7 +21,6 @@ struct mmh_reencoding {
     void *user;
 };
 
-mmh_status mmh_reencode(mmh_context *context, const struct mmh_reencoding *reencoding,
-                        mmh_error *err);
+mmh_status mmh_recode(mmh_context *context, const struct mmh_recoding *recoding, mmh_error *err);
 
 #endif
