@@ -523,11 +523,43 @@ mmh_status mmh_repair_assess(struct mmh_assessment *assessment, mmh_context *con
              : mmh_fail(err, status, "%s", problem.message);
 }
 
+/* Whether what is stored at `offset` is other than `right` [bytes]. */
+static bool differs(struct mmh_repairing *repairing, uint64_t offset, const void *right,
+                    uint64_t bytes)
+{
+    uint8_t stored[4096];
+    for (uint64_t done = 0; done < bytes; done += sizeof stored) {
+        size_t part = bytes - done < sizeof stored ? (size_t)(bytes - done) : sizeof stored;
+        if (mmh_copy_read(&repairing->copies[0], stored, offset + done, part, NULL) != MMH_OK ||
+            memcmp(stored, (const uint8_t *)right + done, part) != 0)
+            return true;
+    }
+    return false;
+}
+
+/* What of all that opening needs was not as it should be. */
+static unsigned mended_to_open(struct mmh_repairing *repairing)
+{
+    const struct mmh_remains *remains = repairing->main;
+    const struct mmh_footer *footer = &remains->footer;
+    unsigned mended = 0;
+    if (differs(repairing, 0, footer->header, MMH_HEADER_BYTES))
+        mended |= MMH_MENDED_HEADER;
+    if (differs(repairing, footer->index_a, repairing->index, footer->index_bytes))
+        mended |= MMH_MENDED_INDEX;
+    if (footer->trailer_bytes &&
+        differs(repairing, footer->trailer, remains->trailer, footer->trailer_bytes))
+        mended |= MMH_TRAILER_DAMAGED;
+    if (differs(repairing, footer->container_bytes - MMH_FOOTER_BYTES, remains->footer_bytes,
+                MMH_FOOTER_BYTES))
+        mended |= MMH_MENDED_FOOTER;
+    return mended;
+}
+
 mmh_status mmh_repair_rescue(mmh_reader *reader, struct mmh_opening *opening, const char *path,
                              mmh_error *err)
 {
     struct mmh_repairing repairing = { .context = reader->context, .path = path, .dry = true };
-    uint8_t last[MMH_FOOTER_BYTES];
     mmh_status status = open_all(&repairing, err);
     if (status == MMH_OK && !repairing.main->has_parity)
         status = mmh_fail(err, MMH_E_CORRUPT, "there is no parity");
@@ -536,9 +568,8 @@ mmh_status mmh_repair_rescue(mmh_reader *reader, struct mmh_opening *opening, co
     if (status == MMH_OK) {
         uint64_t bytes = repairing.main->footer.container_bytes;
         status = mmh_guards_open_by(reader, opening, mmh_repairing_read, &repairing, bytes, err);
-        (void)mmh_copy_read(&repairing.copies[0], last, bytes - sizeof last, sizeof last, NULL);
-        bool footer = memcmp(last, repairing.main->footer_bytes, sizeof last) == 0;
-        reader->container.mended |= footer ? MMH_MENDED_INDEX : MMH_MENDED_FOOTER;
+        if (status == MMH_OK)
+            reader->container.mended |= mended_to_open(&repairing);
     }
     mmh_repairing_release(&repairing);
     return status;
