@@ -122,7 +122,7 @@ struct mmh_stored_chunk {
     /* Of a sealed one. Seal numbers ascend over all chunks that are given; those of chunks that turn out
      * to be stored already are not used. */
     uint64_t seal_number;
-    uint8_t plain_hash[32]; /* by which equal ones are found: of the payload, without any key */
+    uint8_t likeness[16]; /* of the payload: by which equal ones are found */
 };
 
 struct mmh_block_record {

@@ -20,7 +20,7 @@ struct chunk_note {
     uint8_t codec_id;
 };
 
-enum { PLAIN_HASH_BYTES = sizeof((struct mmh_stored_chunk *)0)->plain_hash };
+enum { LIKENESS_BYTES = sizeof((struct mmh_stored_chunk *)0)->likeness };
 
 /* The tensor table, docs/format.md section 5, column by column. */
 enum {
@@ -54,9 +54,9 @@ struct mmh_container_writer {
     struct mmh_buffer seal_numbers;
     struct mmh_buffer blocks, files;
     struct mmh_buffer tensors[TENSOR_COLUMNS];
-    struct mmh_buffer notes;        /* struct chunk_note[] */
-    struct mmh_buffer plain_hashes; /* of sealed chunks: equal ones are those of equal payloads */
-    const uint8_t *rest;            /* [rest_bytes] instead of blocks, files and tensors */
+    struct mmh_buffer notes;      /* struct chunk_note[] */
+    struct mmh_buffer likenesses; /* of sealed chunks: equal ones are those of equal payloads */
+    const uint8_t *rest;          /* [rest_bytes] instead of blocks, files and tensors */
     size_t rest_bytes;
     uint64_t chunk_count, block_count, file_count, tensor_count;
     uint64_t next_chunk; /* docs/format.md section 5, `next` */
@@ -128,11 +128,9 @@ mmh_status mmh_container_writer_create(mmh_container_writer **out,
     writer->sink_context = sink_context;
     writer->options = *options;
     writer->hash_bytes = mmh_hash_bytes(options->hash_suite);
-    struct mmh_buffer *buffers[] = {
-        &writer->codecs, &writer->sizes,        &writer->gaps,
-        &writer->hashes, &writer->seal_numbers, &writer->blocks,
-        &writer->files,  &writer->notes,        &writer->plain_hashes
-    };
+    struct mmh_buffer *buffers[] = { &writer->codecs, &writer->sizes,        &writer->gaps,
+                                     &writer->hashes, &writer->seal_numbers, &writer->blocks,
+                                     &writer->files,  &writer->notes,        &writer->likenesses };
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++)
         mmh_buffer_init(buffers[i], allocator);
     for (size_t i = 0; i < TENSOR_COLUMNS; i++)
@@ -169,7 +167,7 @@ void mmh_container_writer_destroy(mmh_container_writer *writer)
     for (size_t i = 0; i < TENSOR_COLUMNS; i++)
         mmh_buffer_release(&writer->tensors[i]);
     mmh_buffer_release(&writer->notes);
-    mmh_buffer_release(&writer->plain_hashes);
+    mmh_buffer_release(&writer->likenesses);
     mmh_aead_destroy(writer->aead);
     mmh_free(writer->allocator, writer->table);
     mmh_free(writer->allocator, writer->gathered);
@@ -184,7 +182,7 @@ uint64_t mmh_container_written(const mmh_container_writer *writer)
 /* By what chunk number `number` is told from others. */
 static const uint8_t *note_hash(const mmh_container_writer *writer, uint64_t number)
 {
-    return writer->aead ? writer->plain_hashes.data + (size_t)number * PLAIN_HASH_BYTES
+    return writer->aead ? writer->likenesses.data + (size_t)number * LIKENESS_BYTES
                         : writer->hashes.data + (size_t)number * writer->hash_bytes;
 }
 
@@ -194,7 +192,7 @@ static uint32_t *table_find(mmh_container_writer *writer, const uint8_t *hash, u
 {
     const struct chunk_note *notes = (const struct chunk_note *)(const void *)writer->notes.data;
     size_t mask = writer->table_room - 1;
-    size_t hash_bytes = writer->aead ? (size_t)PLAIN_HASH_BYTES : writer->hash_bytes;
+    size_t hash_bytes = writer->aead ? (size_t)LIKENESS_BYTES : writer->hash_bytes;
     for (size_t at = (size_t)mmh_load64(hash) & mask;; at = (at + 1) & mask) {
         uint32_t entry = writer->table[at];
         if (!entry)
@@ -255,8 +253,8 @@ static mmh_status write_chunk(mmh_container_writer *writer, const struct mmh_sto
     mmh_status status = table_grow(writer, err);
     if (status != MMH_OK)
         return status;
-    uint32_t *slot = table_find(writer, writer->aead ? chunk->plain_hash : chunk->hash,
-                                chunk->bytes, chunk->codec_id);
+    uint32_t *slot = table_find(writer, writer->aead ? chunk->likeness : chunk->hash, chunk->bytes,
+                                chunk->codec_id);
     uint64_t number = writer->chunk_count;
     if (*slot) {
         number = *slot - 1;
@@ -266,8 +264,8 @@ static mmh_status write_chunk(mmh_container_writer *writer, const struct mmh_sto
         struct chunk_note note = { chunk->bytes, chunk->codec_id };
         mmh_buffer_bytes(&writer->notes, &note, sizeof note);
         if (writer->aead)
-            mmh_buffer_bytes(&writer->plain_hashes, chunk->plain_hash, PLAIN_HASH_BYTES);
-        if (writer->notes.failed || writer->plain_hashes.failed)
+            mmh_buffer_bytes(&writer->likenesses, chunk->likeness, LIKENESS_BYTES);
+        if (writer->notes.failed || writer->likenesses.failed)
             return mmh_fail(err, MMH_E_MEMORY, "no memory for the chunk table");
         *slot = (uint32_t)number + 1;
         status = mmh_container_copy_chunk(writer, chunk, alignment, err);

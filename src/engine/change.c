@@ -557,7 +557,7 @@ static mmh_status reseal_prepare(struct resealing *resealing, mmh_error *err)
                                     err);
     if (status == MMH_OK && resealing->aead_suite)
         status = mmh_sealer_create(&resealing->sealer, context, resealing->aead_suite,
-                                   resealing->key.keys.chunk, err);
+                                   resealing->key.keys.chunk, false, err);
     return status == MMH_OK ? change_create(changing, err) : status;
 }
 

@@ -118,11 +118,8 @@ static mmh_status guard_chunk(struct packing *packing, struct mmh_stored_chunk *
     uint64_t clock = mmh_clock_ns();
     mmh_status status = MMH_OK;
     if (packing->sealer) {
-        uint8_t hash[MMH_HASH_BYTES];
-        status = mmh_hash(hash, mmh_hash_suite_default(), MMH_DOMAIN_CHUNK, data, chunk->bytes,
-                          err);
-        memcpy(chunk->plain_hash, hash, sizeof chunk->plain_hash);
-        clock = mmh_stage_add(&times->hash_ns, clock);
+        status = mmh_sealer_likeness(packing->sealer, worker, chunk->likeness, data, chunk->bytes,
+                                     err);
         if (status == MMH_OK)
             status = mmh_sealer_seal(packing->sealer, worker, data, chunk->bytes, seal_number, err);
         chunk->seal_number = seal_number;
@@ -426,7 +423,7 @@ static mmh_status number_seals(struct packing *packing, mmh_error *err)
         number += 1 + mmh_divide_up(plan->blocks[i].bytes, plan->blocks[i].chunk_bytes);
     }
     return mmh_sealer_create(&packing->sealer, context, packing->aead_suite,
-                             packing->key.keys.chunk, err);
+                             packing->key.keys.chunk, true, err);
 }
 
 static mmh_status pack(struct packing *packing, struct mmh_container_totals *totals, mmh_error *err)

@@ -211,7 +211,7 @@ mmh_status mmh_reader_open_as(mmh_context *context, const char *path, struct mmh
     const mmh_container_reader *container = &reader->container;
     if (container->aead_suite && !container->locked)
         status = mmh_sealer_create(&reader->sealer, context, container->aead_suite,
-                                   container->keys.chunk, err);
+                                   container->keys.chunk, false, err);
     if (status == MMH_OK)
         status = sum_usage(reader, err);
     if (status != MMH_OK) {
