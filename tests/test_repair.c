@@ -15,6 +15,7 @@
 #include "base/bits.h"
 #include "base/io.h"
 #include "counting.h"
+#include "engine/engine.h"
 #include "mmh.h"
 #include "scratch.h"
 
@@ -842,6 +843,67 @@ static void test_containers_open_without_footers_and_indexes(void **state)
     assert_true(opened_count > 150);
 }
 
+/* Trailers that were put behind others in place: all of them come back, and what lies between. */
+static void test_later_trailers_and_what_they_left_come_back(void **state)
+{
+    (void)state;
+    enum { SIGNATURES = 3 };
+    mmh_key *key;
+    size_t ends[SIGNATURES + 1], bytes = 0;
+    struct subject *subject = malloc(sizeof *subject);
+    assert_non_null(subject);
+    subject_make(subject, 30000, 1000, false);
+    ends[0] = subject->bytes;
+    assert_int_equal(mmh_key_generate(&key, "ed25519", 0, NULL), MMH_OK);
+    const mmh_key *const signers[] = { key };
+    mmh_context_options options = { .struct_size = sizeof options, .threads = 1 };
+    mmh_context *appending;
+    assert_int_equal(mmh_context_create(&appending, &options, NULL), MMH_OK);
+    appending->anew_bytes = 0;
+    for (unsigned i = 0; i < SIGNATURES; i++) {
+        struct stat info;
+        mmh_change_options change = { .struct_size = sizeof change };
+        mmh_error err = { 0 };
+        if (mmh_sign(appending, at("pristine.mmh"), signers, 1, &change, &err) != MMH_OK)
+            fail_msg("%s", err.message);
+        assert_int_equal(stat(at("pristine.mmh"), &info), 0);
+        ends[i + 1] = (size_t)info.st_size;
+        assert_true(ends[i + 1] > ends[i]);
+    }
+    uint8_t *pristine = read_file(at("pristine.mmh"), &bytes), *data = malloc(bytes);
+    assert_true(pristine && data && bytes == ends[SIGNATURES]);
+    for (unsigned round = 0; round < 300; round++) {
+        memcpy(data, pristine, bytes);
+        size_t hurt_bytes = bytes;
+        /* A byte here and there: at most one of what the last tail needs. */
+        for (unsigned i = 0; i < SIGNATURES; i++)
+            data[ends[i] - 1 - random_below(1200)] ^= 1;
+        data[random_below(subject->end)] ^= 1;
+        data[subject->end + random_below(ends[0] - subject->end)] ^= 1;
+        size_t last = ends[SIGNATURES - 1];
+        if (round % 3 == 0)
+            data[last + random_below(bytes - last)] ^= 1;
+        else if (round % 3 == 1)
+            hurt_bytes -= random_below(256);
+        write_file(at("hurt.mmh"), data, hurt_bytes);
+        mmh_error err = { 0 };
+        mmh_status status = mmh_repair(context, at("hurt.mmh"), NULL, NULL, &err);
+        if (status != MMH_OK)
+            fail_msg("round %u: %s", round, err.message);
+        assert_true(file_is(at("hurt.mmh"), pristine, bytes));
+    }
+    /* Cut off with all its packets, nothing of the last one is left; the one before it serves. */
+    write_file(at("hurt.mmh"), pristine, ends[SIGNATURES - 1] + 300);
+    assert_int_equal(mmh_repair(context, at("hurt.mmh"), NULL, NULL, NULL), MMH_OK);
+    assert_true(file_is(at("hurt.mmh"), pristine, ends[SIGNATURES - 1]));
+    mmh_context_destroy(appending);
+    mmh_key_destroy(key);
+    free(data);
+    free(pristine);
+    subject_release(subject);
+    free(subject);
+}
+
 /* Parity is given to a container that has none, or other, and its signed content stays the same. */
 static void test_parity_is_given_to_a_container(void **state)
 {
@@ -897,6 +959,7 @@ int main(void)
         cmocka_unit_test(test_skipped_damage_becomes_zeros_and_is_told),
         cmocka_unit_test(test_damaged_chunks_are_mended_in_memory),
         cmocka_unit_test(test_containers_open_without_footers_and_indexes),
+        cmocka_unit_test(test_later_trailers_and_what_they_left_come_back),
         cmocka_unit_test(test_parity_is_given_to_a_container),
     };
     return cmocka_run_group_tests(tests, group_begin, group_end);

@@ -173,14 +173,26 @@ static bool fits_packets(const struct tail *tail, const struct tail_search *sear
     return false;
 }
 
-/* The newest tail that packets give, of whichever container they are of. */
-static mmh_status search_tails(struct tail *best, const struct mmh_found *found,
+static bool is_listed(const struct tail *tails, size_t count, const struct mmh_geometry *geometry,
+                      uint32_t generation)
+{
+    for (size_t i = 0; i < count; i++)
+        if (tails[i].generation == generation &&
+            memcmp(&tails[i].geometry, geometry, sizeof *geometry) == 0)
+            return true;
+    return false;
+}
+
+/* All tails that packets give, of whichever containers they are of.
+ *   tails  [MMH_OLD_TAILS_MAX] */
+static mmh_status search_tails(struct tail *tails, size_t *count, const struct mmh_found *found,
                                const struct mmh_copy *copy, const mmh_allocator *allocator,
                                mmh_error *err)
 {
-    enum { TRIES_MAX = 64 }; /* of pieces that agree with no others */
+    enum { TRIES_MAX = 256 }; /* of pieces that agree with no others */
     mmh_status status = MMH_OK;
     unsigned tries = 0;
+    *count = 0;
     for (size_t p = 0; p < found->count && status == MMH_OK && tries < TRIES_MAX; p++) {
         const struct mmh_found_packet *packet = &found->packets[p];
         if (packet->kind != MMH_PACKET_TAIL)
@@ -190,17 +202,16 @@ static mmh_status search_tails(struct tail *best, const struct mmh_found *found,
                                       .allocator = allocator,
                                       .geometry = packet->geometry,
                                       .generation = packet->generation };
-        bool seen = best->found && best->generation >= packet->generation && best->has_parity &&
-                    memcmp(&best->geometry, &found->geometries[packet->geometry],
-                           sizeof best->geometry) == 0;
-        if (seen)
+        if (*count == MMH_OLD_TAILS_MAX ||
+            is_listed(tails, *count, &found->geometries[packet->geometry], packet->generation))
             continue;
         struct tail tail = { .found = false };
         tries++;
         status = join_tail(&tail, &search, p, err);
         if (status == MMH_OK && fits_packets(&tail, &search))
-            tail_choose(best, &tail, allocator);
-        tail_release(&tail, allocator);
+            tails[(*count)++] = tail;
+        else
+            tail_release(&tail, allocator);
     }
     return status;
 }
@@ -234,12 +245,55 @@ static mmh_status look(struct tail *tail, struct mmh_remains *remains, bool *sca
     return status;
 }
 
+/* Keep those that the chosen one was put behind. */
+static mmh_status keep_old(struct mmh_remains *remains, const struct tail *tails, size_t count,
+                           const struct tail *chosen, mmh_error *err)
+{
+    remains->old_tails = mmh_alloc_array(remains->allocator, count, sizeof *remains->old_tails);
+    if (!remains->old_tails)
+        return mmh_fail(err, MMH_E_MEMORY, "no memory for the trailers that there were");
+    for (size_t i = 0; i < count; i++) {
+        const struct mmh_footer *footer = &tails[i].footer;
+        struct mmh_old_tail *old = &remains->old_tails[remains->old_tail_count];
+        if (footer->container_bytes >= chosen->footer.container_bytes ||
+            footer->index_a != chosen->footer.index_a ||
+            footer->index_bytes != chosen->footer.index_bytes ||
+            memcmp(&tails[i].geometry, &chosen->geometry, sizeof chosen->geometry) != 0)
+            continue;
+        old->footer = *footer;
+        old->generation = tails[i].generation;
+        old->bytes = mmh_alloc(remains->allocator, 0,
+                               MMH_FOOTER_BYTES + (size_t)footer->trailer_bytes);
+        if (!old->bytes)
+            return mmh_fail(err, MMH_E_MEMORY, "no memory for the trailers that there were");
+        mmh_footer_write(old->bytes, footer);
+        memcpy(old->bytes + MMH_FOOTER_BYTES, tails[i].trailer, (size_t)footer->trailer_bytes);
+        remains->old_tail_count++;
+    }
+    return MMH_OK;
+}
+
+static mmh_status tail_copy(struct tail *to, const struct tail *from,
+                            const mmh_allocator *allocator, mmh_error *err)
+{
+    *to = *from;
+    to->trailer = mmh_alloc(allocator, 0, (size_t)from->footer.trailer_bytes);
+    if (!to->trailer) {
+        to->found = false;
+        return mmh_fail(err, MMH_E_MEMORY, "no memory for a trailer");
+    }
+    memcpy(to->trailer, from->trailer, (size_t)from->footer.trailer_bytes);
+    return MMH_OK;
+}
+
 mmh_status mmh_remains_find(struct mmh_remains *remains, const mmh_input *input, bool thorough,
                             const mmh_allocator *allocator, mmh_error *err)
 {
     *remains = (struct mmh_remains){ .allocator = allocator, .copy = { .input = input } };
     struct mmh_found found = { .allocator = allocator };
     struct tail tail = { .found = false }, packed = { .found = false };
+    struct tail tails[MMH_OLD_TAILS_MAX];
+    size_t tail_count = 0;
     uint64_t begin, newest = 0;
     bool scan;
     mmh_status status = look(&tail, remains, &scan, &begin, err);
@@ -250,8 +304,15 @@ mmh_status mmh_remains_find(struct mmh_remains *remains, const mmh_input *input,
     if (tail.found)
         newest = tail.footer.container_bytes;
     if (status == MMH_OK && scan)
-        status = search_tails(&packed, &found, &remains->copy, allocator, err);
-    tail_choose(&tail, &packed, allocator);
+        status = search_tails(tails, &tail_count, &found, &remains->copy, allocator, err);
+    for (size_t i = 0; i < tail_count && status == MMH_OK; i++) {
+        status = tail_copy(&packed, &tails[i], allocator, err);
+        tail_choose(&tail, &packed, allocator);
+    }
+    if (status == MMH_OK && tail.found && tail.has_parity)
+        status = keep_old(remains, tails, tail_count, &tail, err);
+    for (size_t i = 0; i < tail_count; i++)
+        tail_release(&tails[i], allocator);
     if (tail.found && !tail.has_parity && has_packets(&tail, &found))
         tail.sound = false; /* the section that tells of them is gone */
     remains->has_packets = found.count != 0;
@@ -278,6 +339,9 @@ mmh_status mmh_remains_find(struct mmh_remains *remains, const mmh_input *input,
 
 void mmh_remains_release(struct mmh_remains *remains)
 {
+    for (size_t i = 0; i < remains->old_tail_count; i++)
+        mmh_free(remains->allocator, remains->old_tails[i].bytes);
+    mmh_free(remains->allocator, remains->old_tails);
     mmh_free(remains->allocator, remains->trailer);
     *remains = (struct mmh_remains){ .allocator = remains->allocator };
 }

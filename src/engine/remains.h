@@ -9,6 +9,15 @@
 #include "container/trailer.h"
 #include "engine/mend.h"
 
+/* A footer with its trailer, as packets of parity have them. */
+struct mmh_old_tail {
+    struct mmh_footer footer;
+    uint8_t *bytes; /* [MMH_FOOTER_BYTES + footer.trailer_bytes] footer, then trailer */
+    uint32_t generation;
+};
+
+enum { MMH_OLD_TAILS_MAX = 64 };
+
 struct mmh_remains {
     const mmh_allocator *allocator;
     struct mmh_copy copy;
@@ -22,6 +31,9 @@ struct mmh_remains {
     unsigned hash_suite;
     bool has_parity;  /* with copy.layout */
     bool has_packets; /* of some container's parity: some were seen */
+    /* Tails of the same parity that later ones were put behind; some. */
+    struct mmh_old_tail *old_tails; /* [old_tail_count] */
+    size_t old_tail_count;
 };
 
 /*

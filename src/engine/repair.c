@@ -228,7 +228,43 @@ static mmh_status make_table(struct mmh_repairing *repairing, mmh_error *err)
     return status;
 }
 
-/* Packets that are not of parity, and zeros between them. */
+/* The packets of a tail: in the recovery area, or of a later one right before its trailer. */
+static mmh_status compare_tail(struct mmh_repairing *repairing, const struct mmh_recovery_job *job,
+                               const struct mmh_old_tail *tail, mmh_error *err)
+{
+    const struct mmh_recovery_layout *layout = &repairing->copies[0].layout;
+    size_t bytes = MMH_FOOTER_BYTES + (size_t)tail->footer.trailer_bytes;
+    uint64_t later_bytes = mmh_tail_area_bytes(&layout->geometry, bytes);
+    uint64_t area_end = layout->area_offset + layout->area_bytes;
+    if (tail->footer.trailer == area_end)
+        return mmh_recovery_pieces_write(job, layout, MMH_PACKET_TAIL, tail->bytes, err);
+    if (!tail->generation || tail->footer.trailer < area_end ||
+        tail->footer.trailer - area_end < later_bytes)
+        return MMH_OK;
+    return mmh_tail_area_write(job, &layout->geometry, tail->footer.trailer - later_bytes,
+                               tail->bytes, bytes, tail->generation, err);
+}
+
+/* What ended the container before a later trailer was put behind it. */
+static mmh_status compare_end(struct mmh_repairing *repairing, const struct mmh_old_tail *tail,
+                              mmh_error *err)
+{
+    const struct mmh_footer *footer = &tail->footer;
+    mmh_status status = compare(repairing, footer->trailer, tail->bytes + MMH_FOOTER_BYTES,
+                                (size_t)footer->trailer_bytes, err);
+    if (status == MMH_OK)
+        status = compare(repairing, footer->trailer + footer->trailer_bytes, tail->bytes,
+                         MMH_FOOTER_BYTES, err);
+    if (status == MMH_OK)
+        status = compare(repairing, footer->index_b, repairing->index, (size_t)footer->index_bytes,
+                         err);
+    if (status == MMH_OK)
+        status = compare(repairing, footer->container_bytes - MMH_FOOTER_BYTES, tail->bytes,
+                         MMH_FOOTER_BYTES, err);
+    return status;
+}
+
+/* Packets that are not of parity, and zeros between them; what older trailers have left. */
 static mmh_status compare_area(struct mmh_repairing *repairing, mmh_error *err)
 {
     static const uint8_t zeros[8];
@@ -240,7 +276,6 @@ static mmh_status compare_area(struct mmh_repairing *repairing, mmh_error *err)
                                     .write = compare,
                                     .write_context = repairing };
     uint64_t before = repairing->differences;
-    size_t tail_bytes = MMH_FOOTER_BYTES + (size_t)remains->footer.trailer_bytes;
     mmh_status status = compare(repairing, layout->area_offset, zeros,
                                 (size_t)(layout->front - layout->area_offset), err);
     if (status == MMH_OK && !repairing->mend.table && !repairing->bad_count)
@@ -248,23 +283,23 @@ static mmh_status compare_area(struct mmh_repairing *repairing, mmh_error *err)
     if (status == MMH_OK && repairing->mend.table)
         status = mmh_recovery_pieces_write(&job, layout, MMH_PACKET_TABLE, repairing->mend.table,
                                            err);
-    uint8_t *tail = mmh_alloc(repairing->context->allocator, 0, tail_bytes);
-    if (status == MMH_OK && !tail)
+    for (size_t i = 0; i < remains->old_tail_count && status == MMH_OK; i++) {
+        status = compare_tail(repairing, &job, &remains->old_tails[i], err);
+        if (status == MMH_OK)
+            status = compare_end(repairing, &remains->old_tails[i], err);
+    }
+    struct mmh_old_tail tail = { .footer = remains->footer, .generation = remains->generation };
+    size_t tail_bytes = MMH_FOOTER_BYTES + (size_t)remains->footer.trailer_bytes;
+    tail.bytes = mmh_alloc(repairing->context->allocator, 0, tail_bytes);
+    if (status == MMH_OK && !tail.bytes)
         status = mmh_fail(err, MMH_E_MEMORY, "no memory for the trailer");
     if (status == MMH_OK) {
-        memcpy(tail, remains->footer_bytes, MMH_FOOTER_BYTES);
+        memcpy(tail.bytes, remains->footer_bytes, MMH_FOOTER_BYTES);
         if (remains->footer.trailer_bytes)
-            memcpy(tail + MMH_FOOTER_BYTES, remains->trailer, tail_bytes - MMH_FOOTER_BYTES);
-        uint64_t later_bytes = mmh_tail_area_bytes(&layout->geometry, tail_bytes);
-        uint64_t area_end = layout->area_offset + layout->area_bytes;
-        if (remains->footer.trailer == area_end)
-            status = mmh_recovery_pieces_write(&job, layout, MMH_PACKET_TAIL, tail, err);
-        else if (remains->generation && remains->footer.trailer - area_end >= later_bytes)
-            status = mmh_tail_area_write(&job, &layout->geometry,
-                                         remains->footer.trailer - later_bytes, tail, tail_bytes,
-                                         remains->generation, err);
+            memcpy(tail.bytes + MMH_FOOTER_BYTES, remains->trailer, tail_bytes - MMH_FOOTER_BYTES);
+        status = compare_tail(repairing, &job, &tail, err);
     }
-    mmh_free(repairing->context->allocator, tail);
+    mmh_free(repairing->context->allocator, tail.bytes);
     if (repairing->differences > before)
         repairing->report.mended |= MMH_TRAILER_DAMAGED;
     return status;
