@@ -16,6 +16,7 @@ sys.path[:0] = [str(HERE / "cli")]
 
 from harness import LOST, MENDED, OK, binary, mmh, safetensors  # noqa: E402
 
+
 def packed(folder, *options):
     data = safetensors({"w": ("F32", [64, 256], os.urandom(65536))})
     (folder / "m.safetensors").write_bytes(data)
@@ -53,9 +54,7 @@ def test_a_journal_somebody_put_there_does_not_destroy_a_sound_container(tmp_pat
 def test_a_fifo_in_place_of_a_key_does_not_hang(tmp_path):
     packed(tmp_path)
     os.mkfifo(tmp_path / "fifo")
-    child = subprocess.Popen(
-        [binary(), "verify", "--signer", "fifo", "m.mmh"], cwd=tmp_path, stderr=subprocess.DEVNULL
-    )
+    child = subprocess.Popen([binary(), "verify", "--signer", "fifo", "m.mmh"], cwd=tmp_path, stderr=subprocess.DEVNULL)
     try:
         assert child.wait(timeout=5) != OK
     finally:
