@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Promises that attackers and accidents have tried to break: journals, special files, layers of verify, repair."""
 
