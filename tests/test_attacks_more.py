@@ -41,7 +41,6 @@ def damaged(folder, data):
     (folder / "bad.mmh").write_bytes(bad)
 
 
-@pytest.mark.xfail(strict=True, reason="the journal is replayed whatever it does to a container that is sound")
 def test_a_journal_somebody_put_there_does_not_destroy_a_sound_container(tmp_path):
     data = packed(tmp_path)
     (tmp_path / "m.mmh-journal").write_bytes(journal(data[-192:-160], 0, []))
@@ -61,7 +60,6 @@ def test_a_fifo_in_place_of_a_key_does_not_hang(tmp_path):
         child.wait()
 
 
-@pytest.mark.xfail(strict=True, reason="repair takes original files as sources, and does not use them")
 def test_a_lost_chunk_comes_back_from_the_original_model(tmp_path):
     data = packed(tmp_path)
     damaged(tmp_path, data)

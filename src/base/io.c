@@ -250,6 +250,7 @@ void io_info_set(struct mmh_path_info *info, const struct stat *from)
         .mtime_seconds = from->STAT_MTIME.tv_sec,
         .mtime_nanoseconds = (uint32_t)from->STAT_MTIME.tv_nsec,
         .device = (uint64_t)from->st_dev,
+        .own = from->st_uid == geteuid() && !(from->st_mode & (S_IWGRP | S_IWOTH)),
         .inode = (uint64_t)from->st_ino,
     };
 }

@@ -33,6 +33,7 @@ struct mmh_path_info {
     int64_t mtime_seconds;
     uint32_t mtime_nanoseconds;
     uint64_t device, inode; /* equal for two names of one file */
+    bool own;               /* it belongs to this user, and nobody else may write to it */
 };
 
 /* ---- looking ---- */

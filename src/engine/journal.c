@@ -51,7 +51,9 @@ mmh_status mmh_journal_create(struct mmh_journal *journal, const char *container
     journal->record = mmh_alloc(allocator, 0, RECORD_HEAD_BYTES + RECORD_MAX + ALIGNMENT);
     if (!journal->path || !journal->record)
         return mmh_fail(err, MMH_E_MEMORY, "no memory for a journal");
-    mmh_status status = mmh_output_create(&journal->output, journal->path, NULL, allocator, err);
+    const struct mmh_output_options options = { .secret = true, .overwrite = true };
+    mmh_status status = mmh_output_create(&journal->output, journal->path, &options, allocator,
+                                          err);
     return status == MMH_OK ? mmh_output_append(journal->output, zeros, sizeof zeros, err) : status;
 }
 
@@ -205,7 +207,7 @@ mmh_status mmh_journal_exists(bool *exists, const char *container, const mmh_all
     if (!path)
         return MMH_E_MEMORY;
     mmh_status status = mmh_path_stat(&info, path, false, err);
-    *exists = status == MMH_OK && info.kind != MMH_PATH_NONE;
+    *exists = status == MMH_OK && info.kind == MMH_PATH_FILE && info.own;
     mmh_free(allocator, path);
     return status;
 }
@@ -230,8 +232,18 @@ static mmh_status remove_file(char *path, const mmh_allocator *allocator, mmh_er
     return status;
 }
 
+mmh_status mmh_journal_forget(const char *container, const mmh_allocator *allocator, mmh_error *err)
+{
+    char *path = journal_path(container, allocator, err);
+    if (!path)
+        return MMH_E_MEMORY;
+    mmh_status status = remove_file(path, allocator, err);
+    mmh_free(allocator, path);
+    return status;
+}
+
 static mmh_status replay(const mmh_input *input, const char *container, const uint8_t *root,
-                         const mmh_allocator *allocator, mmh_error *err)
+                         uint64_t container_bytes, const mmh_allocator *allocator, mmh_error *err)
 {
     uint8_t head[HEAD_BYTES];
     struct journal_work work = { .source = { .input = input } };
@@ -249,6 +261,8 @@ static mmh_status replay(const mmh_input *input, const char *container, const ui
         return mmh_fail(err, MMH_E_CORRUPT, "it is none, or damaged");
     if (root && memcmp(head + 8, root, MMH_JOURNAL_ROOT_BYTES) != 0)
         return mmh_fail(err, MMH_E_USAGE, "it is of another container: move it away");
+    if (root && work.container_bytes != container_bytes)
+        return mmh_fail(err, MMH_E_USAGE, "it is of another state of the container: move it away");
     status = do_records(&work, allocator, err);
     if (status == MMH_OK)
         status = mmh_output_open_existing(&work.output, container, allocator, err);
@@ -263,7 +277,8 @@ static mmh_status replay(const mmh_input *input, const char *container, const ui
 }
 
 mmh_status mmh_journal_replay(bool *replayed, const char *container, const uint8_t *root,
-                              const mmh_allocator *allocator, mmh_error *err)
+                              uint64_t container_bytes, const mmh_allocator *allocator,
+                              mmh_error *err)
 {
     mmh_input *input = NULL;
     mmh_error local = { 0 };
@@ -277,7 +292,7 @@ mmh_status mmh_journal_replay(bool *replayed, const char *container, const uint8
         return MMH_E_MEMORY;
     status = mmh_input_open(&input, path, allocator, &local);
     if (status == MMH_OK)
-        status = replay(input, container, root, allocator, &local);
+        status = replay(input, container, root, container_bytes, allocator, &local);
     mmh_input_close(input);
     if (status == MMH_OK)
         status = remove_file(path, allocator, &local);

@@ -55,15 +55,22 @@ mmh_status mmh_journal_apply(const struct mmh_journal *journal, mmh_output *outp
  * If there is a committed journal of a container, write what it says, sync, and remove it.
  *
  *   root      [MMH_JOURNAL_ROOT_BYTES] of the container as it is; NULL: not known
+ *   container_bytes  that it should have; not looked at without a root
  *   replayed  out
  *
  * Fails with MMH_E_USAGE if the journal is of another container, MMH_E_CORRUPT if it is damaged, and
  * writes nothing then.
  */
 mmh_status mmh_journal_replay(bool *replayed, const char *container, const uint8_t *root,
-                              const mmh_allocator *allocator, mmh_error *err);
+                              uint64_t container_bytes, const mmh_allocator *allocator,
+                              mmh_error *err);
 
-/* Whether there is something of its name. */
+/* Remove the journal of a container that is as it should be. */
+mmh_status mmh_journal_forget(const char *container, const mmh_allocator *allocator,
+                              mmh_error *err);
+
+/* Whether there is one: a file of this user's, that nobody else may write to. What others have put there is
+ * none of ours. */
 mmh_status mmh_journal_exists(bool *exists, const char *container, const mmh_allocator *allocator,
                               mmh_error *err);
 

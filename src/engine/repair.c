@@ -46,23 +46,34 @@ static void close_copy(struct mmh_repairing *repairing, size_t number)
     repairing->inputs[number] = NULL;
 }
 
-/* The container itself; an interrupted repair is completed first. */
+/* Whether a container lacks nothing, whatever a journal beside it says. */
+static mmh_status is_sound(bool *sound, const struct mmh_repairing *repairing, mmh_error *err)
+{
+    struct mmh_assessment assessment;
+    mmh_status status = mmh_repair_assess(&assessment, repairing->context, repairing->path, false,
+                                          err);
+    *sound = status == MMH_OK && assessment.restorable && !assessment.mended;
+    return status;
+}
+
+/* The container itself; an interrupted repair is completed first, if there is still something to repair. */
 static mmh_status open_first(struct mmh_repairing *repairing, mmh_error *err)
 {
     const mmh_allocator *allocator = repairing->context->allocator;
     bool interrupted = false;
     mmh_status status = open_copy(repairing, 0, repairing->path, err);
-    if (status == MMH_OK)
+    if (status == MMH_OK && !repairing->dry)
         status = mmh_journal_exists(&interrupted, repairing->path, allocator, err);
     if (status != MMH_OK || !interrupted)
         return status;
-    if (repairing->dry)
-        return mmh_fail(err, MMH_E_CORRUPT,
-                        "%s: a repair of it was interrupted: repair it to complete that",
-                        repairing->path);
+    bool sound;
+    status = is_sound(&sound, repairing, err);
+    if (status != MMH_OK || sound)
+        return sound ? mmh_journal_forget(repairing->path, allocator, err) : status;
     const struct mmh_remains *remains = &repairing->remains[0];
     status = mmh_journal_replay(&repairing->report.replayed, repairing->path,
-                                remains->found ? remains->footer.root : NULL, allocator, err);
+                                remains->found ? remains->footer.root : NULL,
+                                remains->footer.container_bytes, allocator, err);
     close_copy(repairing, 0);
     return status == MMH_OK ? open_copy(repairing, 0, repairing->path, err) : status;
 }
@@ -345,6 +356,7 @@ static mmh_status write_in_place(struct mmh_repairing *repairing, mmh_error *err
     /* From here on it is complete whatever happens. */
     return status == MMH_OK
              ? mmh_journal_replay(&replayed, repairing->path, repairing->main->footer.root,
+                                  repairing->main->footer.container_bytes,
                                   repairing->context->allocator, err)
              : status;
 }
