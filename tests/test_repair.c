@@ -470,12 +470,13 @@ static void test_a_repair_that_was_interrupted_is_completed(void **state)
         /* Nothing was written before the journal was complete. */
         if (!journal && !completed && !file_is(at("hurt.mmh"), subject->data, subject->bytes))
             assert_true(file_is(at("hurt.mmh"), damaged.data, damaged.bytes));
+        bool whole = file_is(at("hurt.mmh"), subject->data, subject->bytes);
         report = (mmh_repair_report){ .struct_size = sizeof report };
         memset(&err, 0, sizeof err);
         status = mmh_repair(context, at("hurt.mmh"), NULL, &report, &err);
         if (status != MMH_OK)
             fail_msg("after failure %llu: %s", (unsigned long long)nth, err.message);
-        assert_int_equal(report.replayed, journal);
+        assert_int_equal(report.replayed, journal && !whole);
         assert_true(file_is(at("hurt.mmh"), subject->data, subject->bytes));
         assert_int_not_equal(access(at("hurt.mmh-journal"), F_OK), 0);
         replayed += report.replayed;
@@ -505,9 +506,12 @@ static void test_a_journal_of_another_container_is_refused(void **state)
         found = access(at("hurt.mmh-journal"), F_OK) == 0;
     }
     assert_true(found);
-    write_file(at("hurt.mmh"), other->data, other->bytes);
+    struct damaged elsewhere;
+    hurt_everywhere(&elsewhere, other);
+    write_file(at("hurt.mmh"), elsewhere.data, elsewhere.bytes);
     assert_int_equal(mmh_repair(context, at("hurt.mmh"), NULL, NULL, NULL), MMH_E_USAGE);
-    assert_true(file_is(at("hurt.mmh"), other->data, other->bytes));
+    assert_true(file_is(at("hurt.mmh"), elsewhere.data, elsewhere.bytes));
+    free(elsewhere.data);
     /* Nor is a damaged one. */
     write_file(at("hurt.mmh"), damaged.data, damaged.bytes);
     size_t bytes = 0;
