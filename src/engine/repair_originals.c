@@ -108,7 +108,7 @@ mmh_status mmh_repairing_remake(struct mmh_repairing *repairing, uint64_t *made,
     if (repairing->reader.container.aead_suite)
         status = mmh_sealer_create(&remaking.sealer, repairing->context,
                                    repairing->reader.container.aead_suite,
-                                   repairing->reader.container.keys.chunk, err);
+                                   repairing->reader.container.keys.chunk, false, err);
     for (size_t i = 0; i < repairing->original_count && repairing->bad_count && status == MMH_OK;
          i++) {
         struct mmh_recoding recoding = { .path = repairing->originals[i],
