@@ -306,9 +306,14 @@ static const char *general_hint(const struct mmh_cli_options *options, const mmh
     case MMH_E_KEY:
         return strstr(err->message, "no terminal")
                  ? "--passphrase-file=FILE, or $MMH_PASSPHRASE_FILE, has it for scripts"
-             : options->verb == MMH_VERB_KEYGEN || options->keys.count ? NULL
-             : options->keyring ? "give a private key with --key, or in $MMH_KEY"
-                                : NULL;
+             : options->verb == MMH_VERB_KEYGEN || options->verb == MMH_VERB_KEYS ||
+                       options->keys.count
+                 ? NULL
+             : options->passphrase || options->passphrase_file || options->has_passphrase_descriptor
+                 ? "the passphrase is not one of its, or it takes none"
+             : options->keyring
+                 ? "give a private key with --key or in $MMH_KEY, or a passphrase with -p"
+                 : NULL;
     case MMH_E_UNTRUSTED:
         return "\"mmh info\" lists its signatures; --signer says whose are believed";
     case MMH_E_LIMIT:
@@ -620,9 +625,8 @@ void mmh_cli_json_begin(struct mmh_json_out *out, const struct mmh_cli_options *
 
 void mmh_cli_json_mended(struct mmh_json_out *out, unsigned mended)
 {
-    static const char *const names[] = {
-        "header", "index", "footer", "chunks", "spare", "padding", "trailer"
-    };
+    static const char *const names[] = { "header", "index",   "footer", "chunks",
+                                         "spare",  "padding", "trailer" };
     mmh_json_out_array(out, "mended");
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (mended >> i & 1)

@@ -78,9 +78,10 @@ static void print(const struct mmh_cli_options *options, const char *container,
             if (strcmp(finding.profile, profile.name) != 0 ||
                 (finding.meets && !options->profile && !options->verbose))
                 continue;
-            printf("    %s %s, %s: %s%s\n", finding.meets ? "ok" : "NO", finding.subject,
-                   finding.algorithm, finding.why,
-                   finding.quantum_vulnerable ? "; falls to a quantum computer" : "");
+            static const char quantum[] = "falls to a quantum computer";
+            bool more = finding.quantum_vulnerable && !strstr(finding.why, quantum);
+            printf("    %s %s, %s: %s%s%s\n", finding.meets ? "ok" : "NO", finding.subject,
+                   finding.algorithm, finding.why, more ? "; " : "", more ? quantum : "");
         }
     }
 }

@@ -198,7 +198,9 @@ static int do_expire(struct work *work)
     if (code != MMH_EXIT_OK)
         return code;
     mmh_status status = mmh_store_expire(work->store, number, work->expires_seconds, &err);
-    return status == MMH_OK ? tell(work->options, work->store, number, "believed until then")
+    return status == MMH_OK ? tell(work->options, work->store, number,
+                                   work->expires_seconds ? "believed until the time that was given"
+                                                         : "believed whenever it is")
                             : store_failed(work, status, &err);
 }
 

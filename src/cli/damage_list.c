@@ -70,7 +70,7 @@ static void tell_range(const struct mmh_cli_options *options, const struct mmh_d
                        size_t kept)
 {
     if (!range->file) {
-        mmh_message_note("  a chunk that no file needs");
+        mmh_message_note("  a chunk of no file that is known");
         return;
     }
     size_t told = options->verbose ? 0 : kept < TENSORS_TOLD ? kept : (size_t)TENSORS_TOLD;

@@ -211,12 +211,13 @@ static void layers_of_content(struct mmh_layers *layers, const struct mmh_restor
                        checked->hashes_wrong ? "chunks are damaged" : "");
     if (!decoded)
         return;
-    bool wrong = checked->decodes_wrong;
+    bool wrong = checked->decodes_wrong, wrong_chunks = wrong || checked->hashes_wrong;
     if (complete || wrong)
         mmh_layers_set(layers, MMH_LAYER_DECODE, wrong ? MMH_LAYER_WRONG : MMH_LAYER_RIGHT,
                        checked->decodes_right + checked->decodes_wrong, "%s",
                        wrong ? "chunks do not decode" : "");
-    if (complete || restoring->digests_wrong)
+    /* A file with lost chunks has no digest to compare. */
+    if ((complete && (restoring->digests_right || !wrong_chunks)) || restoring->digests_wrong)
         mmh_layers_set(layers, MMH_LAYER_DIGEST,
                        restoring->digests_wrong ? MMH_LAYER_WRONG : MMH_LAYER_RIGHT,
                        restoring->digests_right + restoring->digests_wrong, "%s",
