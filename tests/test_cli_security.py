@@ -662,6 +662,19 @@ def test_parity_opens_what_no_second_copy_does(tmp_path):
     mmh("unpack", "-f", *keys, "-o", "back", "m.safetensors.mmh", cwd=tmp_path, code=UNTRUSTED)
 
 
+def test_a_revoked_key_is_not_believed_as_a_file_either(tmp_path):
+    keygen(tmp_path, "bob")
+    small(tmp_path, "--sign-with=bob.key")
+    store = {"MMH_TRUST": str(tmp_path / "store")}
+    mmh("verify", "--signer=bob.pub", "m.safetensors.mmh", cwd=tmp_path, environment=store, code=OK)
+    mmh("keys", "add", "bob", "bob.pub", cwd=tmp_path, environment=store, code=OK)
+    mmh("verify", "--signer=bob.pub", "m.safetensors.mmh", cwd=tmp_path, environment=store, code=OK)
+    mmh("keys", "revoke", "bob", cwd=tmp_path, environment=store, code=OK)
+    result = mmh("verify", "--signer=bob.pub", "m.safetensors.mmh", cwd=tmp_path, environment=store, code=UNTRUSTED)
+    assert "revoked" in result.err
+    mmh("cat", "--signer=bob.pub", "m.safetensors.mmh", "w", cwd=tmp_path, environment=store, code=UNTRUSTED)
+
+
 def test_a_plain_container_is_told_from_an_encrypted_one(tmp_path):
     keygen(tmp_path, "alice")
     small(tmp_path)

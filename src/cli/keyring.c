@@ -289,6 +289,39 @@ static int read_store(struct mmh_keyring *keyring, const struct mmh_cli_options 
     return fail(options, &err, "\"mmh keys add NAME FILE\" adds one");
 }
 
+/* A key that the trust store says is revoked is not believed for being given as a file. */
+static int check_revoked(struct mmh_keyring *keyring, const struct mmh_cli_options *options)
+{
+    mmh_error err = { 0 };
+    char *folder = mmh_cli_store_folder();
+    bool has_store = folder != NULL;
+    free(folder);
+    if (!has_store || !keyring->trusted.count)
+        return MMH_EXIT_OK;
+    if (open_store(&keyring->store, &err) != MMH_OK)
+        return fail(options, &err, NULL);
+    for (size_t k = 0; k < keyring->trusted.count; k++) {
+        mmh_key_info part = { .struct_size = sizeof part };
+        for (size_t p = 0; mmh_key_part(keyring->trusted.keys[k], p, &part, NULL) == MMH_OK; p++) {
+            mmh_store_key known = { .struct_size = sizeof known };
+            char hex[2 * sizeof part.fingerprint + 1];
+            size_t number;
+            for (size_t i = 0; i < sizeof part.fingerprint; i++)
+                snprintf(hex + 2 * i, 3, "%02x", part.fingerprint[i]);
+            if (mmh_store_find(keyring->store, hex, &number, NULL) != MMH_OK ||
+                mmh_store_key_at(keyring->store, number, &known, NULL) != MMH_OK ||
+                !known.revoked_seconds)
+                continue;
+            err.status = MMH_E_UNTRUSTED;
+            snprintf(err.message, sizeof err.message,
+                     "the trust store says that this key is revoked (\"%.60s\"%s%.200s)",
+                     known.name, *known.reason ? ": " : "", known.reason);
+            return fail(options, &err, "\"mmh keys list\" tells when, and of all others");
+        }
+    }
+    return MMH_EXIT_OK;
+}
+
 mmh_trust mmh_keyring_trust(const struct mmh_cli_options *options)
 {
     const struct mmh_keyring *keyring = options->keyring;
@@ -320,6 +353,8 @@ static int read_all(struct mmh_keyring *keyring, const struct mmh_cli_options *o
                          false);
     if (code == MMH_EXIT_OK)
         code = read_list(keyring, options, &options->signers, &keyring->trusted, true, false);
+    if (code == MMH_EXIT_OK)
+        code = check_revoked(keyring, options);
     if (code == MMH_EXIT_OK && options->trusted)
         code = read_store(keyring, options);
     return code;
