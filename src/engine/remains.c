@@ -227,8 +227,8 @@ static bool has_packets(const struct tail *tail, const struct mmh_found *found)
 }
 
 /*
- * Whether what lies between index A and a trailer that tells of no parity is explained: there is nothing, or
- * what ended the container before that trailer was put behind it. (The CRC of a section leaves its type
+ * Whether what lies between index A and a trailer that tells of no parity is explained: there is nothing (or
+ * no trailer, which could be damaged), or what ended the container before that trailer was put behind it. (The CRC of a section leaves its type
  * out: one of parity may have become another.)
  */
 static mmh_status is_explained(bool *explained, const struct tail *tail, struct mmh_copy *copy,
@@ -237,7 +237,7 @@ static mmh_status is_explained(bool *explained, const struct tail *tail, struct 
     uint8_t bytes[MMH_FOOTER_BYTES];
     struct mmh_footer footer;
     const struct mmh_footer *own = &tail->footer;
-    *explained = own->trailer == own->index_a + own->index_bytes;
+    *explained = !own->trailer_bytes || own->trailer == own->index_a + own->index_bytes;
     if (*explained || own->trailer < MMH_FOOTER_BYTES)
         return MMH_OK;
     mmh_status status = mmh_copy_read(copy, bytes, own->trailer - sizeof bytes, sizeof bytes, err);
