@@ -26,9 +26,9 @@ static size_t section_read(struct mmh_section *section, uint32_t *type,
         return 0;
     const uint8_t *head = trailer->data + at;
     uint64_t bytes = mmh_load64(head + 8), left = trailer->bytes - at - MMH_SECTION_HEAD_BYTES;
-    if (bytes > left || mmh_round_up(bytes, SECTION_ALIGNMENT) > left)
-        return 0;
     *type = mmh_load32(head);
+    if (!*type || bytes > left || mmh_round_up(bytes, SECTION_ALIGNMENT) > left)
+        return 0; /* zeros would be sections of no bytes, with right CRCs */
     *section = (struct mmh_section){ .present = true,
                                      .offset = begin + at + MMH_SECTION_HEAD_BYTES,
                                      .bytes = (size_t)bytes,

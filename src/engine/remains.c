@@ -226,6 +226,26 @@ static bool has_packets(const struct tail *tail, const struct mmh_found *found)
     return false;
 }
 
+/*
+ * Whether what lies between index A and a trailer that tells of no parity is explained: there is nothing (or
+ * no trailer, which could be damaged), or what ended the container before that trailer was put behind it. (The CRC of a section leaves its type
+ * out: one of parity may have become another.)
+ */
+static mmh_status is_explained(bool *explained, const struct tail *tail, struct mmh_copy *copy,
+                               mmh_error *err)
+{
+    uint8_t bytes[MMH_FOOTER_BYTES];
+    struct mmh_footer footer;
+    const struct mmh_footer *own = &tail->footer;
+    *explained = !own->trailer_bytes || own->trailer == own->index_a + own->index_bytes;
+    if (*explained || own->trailer < MMH_FOOTER_BYTES)
+        return MMH_OK;
+    mmh_status status = mmh_copy_read(copy, bytes, own->trailer - sizeof bytes, sizeof bytes, err);
+    *explained = status == MMH_OK && mmh_footer_read(&footer, bytes) &&
+                 footer.container_bytes == own->trailer;
+    return status;
+}
+
 /* ---- all of it ---- */
 
 static mmh_status look(struct tail *tail, struct mmh_remains *remains, bool *scan, uint64_t *begin,
@@ -313,8 +333,12 @@ mmh_status mmh_remains_find(struct mmh_remains *remains, const mmh_input *input,
         status = keep_old(remains, tails, tail_count, &tail, err);
     for (size_t i = 0; i < tail_count; i++)
         tail_release(&tails[i], allocator);
-    if (tail.found && !tail.has_parity && has_packets(&tail, &found))
-        tail.sound = false; /* the section that tells of them is gone */
+    if (status == MMH_OK && tail.found && !tail.has_parity) {
+        bool explained;
+        status = is_explained(&explained, &tail, &remains->copy, err);
+        if (!explained || has_packets(&tail, &found))
+            tail.sound = false; /* the section that tells of them is gone */
+    }
     remains->has_packets = found.count != 0;
     mmh_found_release(&found);
     if (status != MMH_OK || !tail.found) {

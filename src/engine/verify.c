@@ -338,6 +338,8 @@ mmh_status mmh_verify(mmh_context *context, const char *container, const mmh_ver
     }
     if (assessment.restorable)
         reader->container.mended |= assessment.mended;
+    else if (status == MMH_OK && has_area) /* what content does not need is lost */
+        reader->container.mended |= MMH_TRAILER_DAMAGED;
     else if (status ==
              MMH_E_CORRUPT) /* chunks have no second copy, whatever else could be mended */
         reader->container.mended = 0;
