@@ -756,6 +756,12 @@ def content_digest(data, suite=2):
     return digest(3, struct.pack("<Q", len(data)), *slices, suite=suite)
 
 
+def section(kind, body):
+    """A section of the trailer."""
+    crc = zlib.crc32(body, zlib.crc32(struct.pack("<IQ", kind, len(body))))
+    return struct.pack("<IIQ", kind, crc, len(body)) + body + bytes(-len(body) % 8)
+
+
 def crc(data):
     return data + struct.pack("<I", zlib.crc32(data))
 
@@ -1036,11 +1042,12 @@ def hostile_headers(add, made, sound):
     made("pages-most", LOST, foot={"pages": lambda value: 2**32 - 1, "table_bytes": lambda value: 2**32 - 40})
     made("pages-none", LOST, foot={"pages": lambda value: 0, "table_bytes": lambda value: 0})
     made("other-root", LOST, foot={"root": lambda root: bytes(32)})
-    made("unknown-section", OK, trailer=struct.pack("<IIQ", 77, zlib.crc32(b"x" * 8), 8) + b"x" * 8)
+    made("unknown-section", OK, trailer=section(77, b"x" * 8))
     made("section-too-long", DAMAGED, OK, trailer=struct.pack("<IIQ", 3, 0, 2**60))
+    made("section-type", DAMAGED, OK, trailer=b"\x4e" + section(77, b"x" * 8)[1:])
     made("section-crc", DAMAGED, OK, trailer=struct.pack("<IIQ", 77, 1, 8) + b"x" * 8)
-    made("section-twice", DAMAGED, OK, trailer=(struct.pack("<IIQ", 2, zlib.crc32(b"x" * 8), 8) + b"x" * 8) * 2)
-    made("section-padding", DAMAGED, OK, trailer=struct.pack("<IIQ", 77, zlib.crc32(b"x"), 1) + b"x" * 8)
+    made("section-twice", DAMAGED, OK, trailer=section(2, b"x" * 8) * 2)
+    made("section-padding", DAMAGED, OK, trailer=section(77, b"x")[:-7] + b"x" * 7)
     made("section-cut", DAMAGED, OK, trailer=b"x" * 8)
     made("bytes-behind-the-index", OK, area=b"x" * 100)
     for name, bytes_left in (

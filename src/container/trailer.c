@@ -18,6 +18,15 @@ static bool all_zeros(const uint8_t *data, size_t bytes)
     return !any;
 }
 
+/* Of what a section says, but for this. */
+static uint32_t section_crc(uint32_t type, const void *body, size_t bytes)
+{
+    uint8_t head[12];
+    mmh_store32(head, type);
+    mmh_store64(head + 4, bytes);
+    return mmh_crc32_more(mmh_crc32(head, sizeof head), body, bytes);
+}
+
 /* One section that begins at `at`; returns where the next one does, or 0: it does not fit. */
 static size_t section_read(struct mmh_section *section, uint32_t *type,
                            const struct mmh_trailer *trailer, uint64_t begin, size_t at)
@@ -33,7 +42,7 @@ static size_t section_read(struct mmh_section *section, uint32_t *type,
                                      .offset = begin + at + MMH_SECTION_HEAD_BYTES,
                                      .bytes = (size_t)bytes,
                                      .data = head + MMH_SECTION_HEAD_BYTES };
-    section->right = mmh_crc32(section->data, section->bytes) == mmh_load32(head + 4);
+    section->right = section_crc(*type, section->data, section->bytes) == mmh_load32(head + 4);
     return at + MMH_SECTION_HEAD_BYTES + (size_t)mmh_round_up(bytes, SECTION_ALIGNMENT);
 }
 
@@ -87,7 +96,7 @@ void mmh_trailer_release(struct mmh_trailer *trailer)
 void mmh_trailer_add(struct mmh_buffer *trailer, uint32_t type, const void *body, size_t bytes)
 {
     mmh_buffer_u32(trailer, type);
-    mmh_buffer_u32(trailer, mmh_crc32(body, bytes));
+    mmh_buffer_u32(trailer, section_crc(type, body, bytes));
     mmh_buffer_u64(trailer, bytes);
     mmh_buffer_bytes(trailer, body, bytes);
     mmh_buffer_align(trailer, SECTION_ALIGNMENT);

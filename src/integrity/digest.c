@@ -123,3 +123,8 @@ uint32_t mmh_crc32(const void *data, size_t bytes)
 {
     return lzma_crc32(data, bytes, 0);
 }
+
+uint32_t mmh_crc32_more(uint32_t crc, const void *data, size_t bytes)
+{
+    return lzma_crc32(data, bytes, crc);
+}

@@ -46,4 +46,7 @@ void mmh_digest_abandon(mmh_digest *digest);
 /* CRC-32 (IEEE, as in zlib and PNG). */
 uint32_t mmh_crc32(const void *data, size_t bytes);
 
+/* The same of bytes behind others, whose CRC is `crc`. */
+uint32_t mmh_crc32_more(uint32_t crc, const void *data, size_t bytes);
+
 #endif

@@ -261,6 +261,11 @@ def find_footer(data):
     raise Corrupt("neither a footer nor a spare one is whole")
 
 
+def section_crc(kind, body):
+    """Section 4: of a section's type, its body's size and its body."""
+    return zlib.crc32(body, zlib.crc32(struct.pack("<IQ", kind, len(body))))
+
+
 def trailer_sections(data, footer):
     """Section 4: (CRC, body) of the trailer's sections, by type; those that are not known are walked over."""
     cursor = Cursor(data[footer.trailer : footer.spare], "trailer")
@@ -281,7 +286,7 @@ def section_body(sections, kind):
     if kind not in sections:
         return None
     crc, body = sections[kind]
-    need(zlib.crc32(body) == crc, "section %d of the trailer is damaged" % kind)
+    need(section_crc(kind, body) == crc, "section %d of the trailer is damaged" % kind)
     return body
 
 
@@ -1688,8 +1693,8 @@ class Container:
         try:
             trailer_sections(self.data, self.footer)
             while cursor.left():
-                _, crc, size = cursor.u32(), cursor.u32(), cursor.u64()
-                need(zlib.crc32(cursor.take(size)) == crc, "a section is damaged")
+                kind, crc, size = cursor.u32(), cursor.u32(), cursor.u64()
+                need(section_crc(kind, cursor.take(size)) == crc, "a section is damaged")
                 need(not any(cursor.take(-size % 8)), "padding that is not zero")
         except Corrupt:
             return False

@@ -412,6 +412,6 @@ def recovery_area_place(tail):
         kind, crc, size = cursor.u32(), cursor.u32(), cursor.u64()
         body = cursor.take(size)
         cursor.take(-size % 8)
-        if kind == reference.SECTION_PARITY and size == 80 and zlib.crc32(body) == crc:
+        if kind == reference.SECTION_PARITY and size == 80 and reference.section_crc(kind, body) == crc:
             return struct.unpack_from("<QQ", body, 64)
     return None

@@ -196,7 +196,7 @@ def pack_sections(sections):
     """A trailer of (type, body)."""
     out = b""
     for kind, body in sections:
-        out += struct.pack("<IIQ", kind, zlib.crc32(body), len(body)) + body + bytes(-len(body) % 8)
+        out += struct.pack("<IIQ", kind, reference.section_crc(kind, body), len(body)) + body + bytes(-len(body) % 8)
     return out
 
 
