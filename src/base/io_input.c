@@ -367,6 +367,8 @@ static mmh_status slurp(struct mmh_buffer *all, int descriptor, const char *path
     bool plain = S_ISREG(from.st_mode), written = false;
     if (!plain && !S_ISFIFO(from.st_mode))
         return mmh_fail(err, MMH_E_USAGE, "%s is not a regular file", path);
+    if (plain && from.st_size > 0 && (uint64_t)from.st_size > limit_bytes)
+        return mmh_fail(err, MMH_E_LIMIT, "%s is larger than %zu bytes", path, limit_bytes);
     size_t room = SLURP_BYTES;
     if (plain && from.st_size >= 0 && (uint64_t)from.st_size < limit_bytes)
         room = (size_t)from.st_size + 1; /* one more, to see the end */
