@@ -1212,6 +1212,47 @@ static void test_pipes_are_spooled_and_leave_no_file(void **state)
     close(descriptor);
 }
 
+static void test_what_is_no_regular_file_is_refused_and_not_waited_for(void **state)
+{
+    (void)state;
+    mmh_input *input;
+    uint8_t *data;
+    size_t bytes;
+    int lock;
+    assert_int_equal(0, mkfifo(beneath("fifo"), 0600));
+    assert_status(MMH_E_USAGE, mmh_input_open_file(&input, beneath("fifo"), NULL, NULL));
+    assert_status(MMH_E_USAGE, mmh_path_lock(&lock, beneath("fifo"), 0, NULL));
+    assert_int_equal(-1, lock);
+    assert_status(MMH_E_IO, mmh_input_slurp(&data, &bytes, beneath("fifo"), 10, NULL, NULL));
+    assert_status(MMH_E_USAGE, mmh_input_open_file(&input, "/dev/zero", NULL, NULL));
+    assert_status(MMH_E_USAGE, mmh_input_slurp(&data, &bytes, "/dev/zero", 10, NULL, NULL));
+}
+
+static void test_a_locked_path_is_waited_for_and_a_new_file_of_that_name_is_locked(void **state)
+{
+    (void)state;
+    int first, second;
+    write_text(beneath("file"), "old");
+    write_text(beneath("new"), "new");
+    assert_ok(mmh_path_lock(&first, beneath("file"), 0, NULL));
+    assert_true(first >= 0);
+    uint64_t begin = mmh_clock_ns();
+    assert_ok(mmh_path_lock(&second, beneath("file"), 50000000, NULL));
+    assert_int_equal(-1, second);
+    assert_true(mmh_clock_ns() - begin >= 50000000);
+    assert_int_equal(0, rename(beneath("new"), beneath("file")));
+    assert_ok(mmh_path_lock(&second, beneath("file"), 0, NULL));
+    assert_true(second >= 0);
+    mmh_path_unlock(first);
+    assert_ok(mmh_path_lock(&first, beneath("file"), 0, NULL));
+    assert_int_equal(-1, first);
+    mmh_path_unlock(second);
+    assert_ok(mmh_path_lock(&first, beneath("file"), 0, NULL));
+    assert_true(first >= 0);
+    mmh_path_unlock(first);
+    assert_status(MMH_E_IO, mmh_path_lock(&first, beneath("none"), 0, NULL));
+}
+
 static void test_slurp_is_bounded(void **state)
 {
     uint8_t *data;
@@ -1417,6 +1458,8 @@ int main(void)
         folder_test(test_streams_cannot_go_back),
         folder_test(test_input_reads_ranges_and_refuses_others),
         folder_test(test_pipes_are_spooled_and_leave_no_file),
+        folder_test(test_what_is_no_regular_file_is_refused_and_not_waited_for),
+        folder_test(test_a_locked_path_is_waited_for_and_a_new_file_of_that_name_is_locked),
         folder_test(test_slurp_is_bounded),
         folder_test(test_names_beneath_a_folder_stay_beneath_it),
         folder_test(test_listing_is_sorted_and_bounded),

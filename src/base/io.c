@@ -1,5 +1,5 @@
 /*
- * Folders, listings, system calls that are never interrupted or short, and the machine.
+ * Folders, listings, locks, system calls that are never short, and the machine.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/statvfs.h>
 #include <time.h>
@@ -95,10 +96,11 @@ mmh_status io_fail(mmh_error *err, const char *verb, const mmh_folder *folder, c
     int error = errno;
     char text[128];
     const char *reason = reason_text(error, text, sizeof text);
+    mmh_status kind = error == ENOMEM ? MMH_E_MEMORY : error == EINTR ? MMH_E_CANCELLED : MMH_E_IO;
     bool beneath = folder && *path && strcmp(folder->path, ".") != 0;
-    mmh_status status = mmh_fail(
-        err, error == ENOMEM ? MMH_E_MEMORY : MMH_E_IO, "cannot %s %s%s%s: %s", verb,
-        folder && (beneath || !*path) ? folder->path : "", beneath ? "/" : "", path, reason);
+    mmh_status status = mmh_fail(err, kind, "cannot %s %s%s%s: %s", verb,
+                                 folder && (beneath || !*path) ? folder->path : "",
+                                 beneath ? "/" : "", path, reason);
     errno = error; /* callers may still ask */
     return status;
 }
@@ -110,15 +112,18 @@ char *io_text_copy(const mmh_allocator *allocator, const char *text)
     return copy ? memcpy(copy, text, bytes) : NULL;
 }
 
-/* A pipe that someone set to non-blocking: wait for it. True if the call is worth repeating. */
-static bool call_again(int descriptor, short events)
+/* A pipe that someone set to non-blocking: wait for it. True if the call is worth repeating: of a
+ * stream it is not once a signal has come whose handler lets calls end (SA_RESTART says otherwise),
+ * as nothing tells how long the other end would take.
+ *   stream  nothing that lies at an offset */
+static bool call_again(int descriptor, short events, bool stream)
 {
     if (errno == EINTR)
-        return true;
+        return !stream;
     if (errno != EAGAIN && errno != EWOULDBLOCK)
         return false;
     struct pollfd wait = { .fd = descriptor, .events = events };
-    return poll(&wait, 1, -1) >= 0 || errno == EINTR;
+    return poll(&wait, 1, -1) >= 0 || errno == EINTR; /* a poll ends for any handler */
 }
 
 ssize_t io_read(int descriptor, void *dst, size_t bytes, int64_t offset)
@@ -135,7 +140,7 @@ ssize_t io_read(int descriptor, void *dst, size_t bytes, int64_t offset)
             break;
         if (got > 0)
             done += (size_t)got;
-        else if (!call_again(descriptor, POLLIN))
+        else if (!call_again(descriptor, POLLIN, offset < 0))
             return -1;
     }
     return (ssize_t)done;
@@ -156,7 +161,7 @@ bool io_write(int descriptor, const void *src, size_t bytes, int64_t offset)
         } else if (put == 0) {
             errno = EIO;
             return false;
-        } else if (!call_again(descriptor, POLLOUT)) {
+        } else if (!call_again(descriptor, POLLOUT, offset < 0)) {
             return false;
         }
     }
@@ -268,6 +273,61 @@ mmh_status mmh_path_stat(struct mmh_path_info *info, const char *path, bool foll
         return is_missing(errno) ? MMH_OK : io_fail(err, "look at", NULL, path);
     io_info_set(info, &from);
     return MMH_OK;
+}
+
+/* ---- locks ---- */
+
+/* Open an existing file as a lock needs it: some systems want it writable. */
+static mmh_status lock_open(int *lock, const char *path, mmh_error *err)
+{
+    static const int flags = O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
+    struct stat open_file;
+    *lock = io_fault() ? -1 : open(path, O_RDWR | flags);
+    if (*lock < 0)
+        *lock = io_fault() ? -1 : open(path, O_RDONLY | flags);
+    if (*lock < 0)
+        return io_fail(err, "open", NULL, path);
+    if (fstat(*lock, &open_file))
+        return io_fail(err, "look at", NULL, path);
+    if (S_ISDIR(open_file.st_mode))
+        return mmh_fail(err, MMH_E_USAGE, "%s is a folder, not a file", path);
+    if (!S_ISREG(open_file.st_mode))
+        return mmh_fail(err, MMH_E_USAGE, "%s is not a regular file", path);
+    return MMH_OK;
+}
+
+/* Whether the path still leads to what is open: another process may have replaced it. */
+static bool is_same_file(int descriptor, const char *path)
+{
+    struct stat open_file, there;
+    return fstat(descriptor, &open_file) == 0 && stat(path, &there) == 0 &&
+           open_file.st_dev == there.st_dev && open_file.st_ino == there.st_ino;
+}
+
+mmh_status mmh_path_lock(int *lock, const char *path, uint64_t wait_ns, mmh_error *err)
+{
+    static const struct timespec pause = { .tv_nsec = 10000000 };
+    uint64_t begin = mmh_clock_ns();
+    for (;;) {
+        mmh_status status = lock_open(lock, path, err);
+        bool locked = status == MMH_OK && flock(*lock, LOCK_EX | LOCK_NB) == 0;
+        bool busy = status == MMH_OK && !locked && (errno == EWOULDBLOCK || errno == EINTR);
+        if (status == MMH_OK && !busy && (!locked || is_same_file(*lock, path)))
+            return MMH_OK;
+        mmh_path_unlock(*lock);
+        *lock = -1;
+        if (status != MMH_OK)
+            return status;
+        if (mmh_clock_ns() - begin >= wait_ns)
+            return MMH_OK;
+        (void)nanosleep(&pause, NULL);
+    }
+}
+
+void mmh_path_unlock(int lock)
+{
+    if (lock >= 0)
+        close(lock);
 }
 
 /* ---- beneath a folder ---- */

@@ -42,6 +42,16 @@ struct mmh_path_info {
  * and no failure. Leaves path and target NULL. */
 mmh_status mmh_path_stat(struct mmh_path_info *info, const char *path, bool follow, mmh_error *err);
 
+/*
+ * Lock an existing regular file against other processes that change it, and wait up to wait_ns for
+ * one that does. What has the path in the end is locked, also where the other process has put a new
+ * file in place. Where the file system has no locks nothing is locked, and that is no failure.
+ *
+ *   lock  out: for mmh_path_unlock; -1: after a failure, or another process is still changing it
+ */
+mmh_status mmh_path_lock(int *lock, const char *path, uint64_t wait_ns, mmh_error *err);
+void mmh_path_unlock(int lock); /* -1: none */
+
 struct mmh_list_limits {
     size_t entries; /* 0: ten million */
     unsigned depth; /* folders within folders; 0: 64 */
@@ -129,9 +139,13 @@ mmh_status mmh_folder_set_mtime(const mmh_folder *folder, const char *relative, 
 enum mmh_access { MMH_ACCESS_NORMAL, MMH_ACCESS_SEQUENTIAL, MMH_ACCESS_RANDOM };
 
 /* Open for reading. A regular file is read in place; a pipe or the like is spooled, as below.
- * A folder is MMH_E_USAGE. */
+ * A folder is MMH_E_USAGE. An interrupt while a pipe is waited for is MMH_E_CANCELLED. */
 mmh_status mmh_input_open(mmh_input **input, const char *path, const mmh_allocator *allocator,
                           mmh_error *err);
+
+/* The same of a regular file alone: what it is not is MMH_E_USAGE, and is not waited for. */
+mmh_status mmh_input_open_file(mmh_input **input, const char *path, const mmh_allocator *allocator,
+                               mmh_error *err);
 mmh_status mmh_input_open_beneath(mmh_input **input, const mmh_folder *folder, const char *relative,
                                   const mmh_allocator *allocator, mmh_error *err);
 
@@ -168,7 +182,8 @@ void mmh_input_ahead(const mmh_input *input, uint64_t offset, uint64_t bytes);
 void mmh_input_forget(const mmh_input *input, uint64_t offset, uint64_t bytes);
 
 /* A whole small file with a NUL after it (not counted), for mmh_free. Over limit_bytes:
- * MMH_E_LIMIT. */
+ * MMH_E_LIMIT. A pipe will do if somebody writes to it: it is waited for, but not forever. Other
+ * than these is MMH_E_USAGE. */
 mmh_status mmh_input_slurp(uint8_t **data, size_t *bytes, const char *path, size_t limit_bytes,
                            const mmh_allocator *allocator, mmh_error *err);
 

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -15,6 +16,9 @@
 #include "base/cursor.h"
 
 enum { SPOOL_BYTES = 1 << 20, SLURP_BYTES = 64 << 10 };
+
+/* How long a pipe with a small file in it is waited for: for its writer, and for what that writes. */
+enum { WRITER_MS = 2000, WRITTEN_MS = 60000, WAIT_MS = 20 };
 
 struct mmh_input {
     const mmh_allocator *allocator;
@@ -123,8 +127,9 @@ static mmh_status spool(mmh_input *input, int from, uint64_t limit_bytes, mmh_er
     return MMH_OK;
 }
 
-/* input->descriptor is open: learn what it is, and spool it if it is no file. */
-static mmh_status input_look(mmh_input *input, uint64_t limit_bytes, mmh_error *err)
+/* input->descriptor is open: learn what it is, and spool it if it is no file.
+ *   plain  it must be a regular file */
+static mmh_status input_look(mmh_input *input, bool plain, uint64_t limit_bytes, mmh_error *err)
 {
     struct stat from;
     if (io_fault() || fstat(input->descriptor, &from))
@@ -134,6 +139,8 @@ static mmh_status input_look(mmh_input *input, uint64_t limit_bytes, mmh_error *
         return mmh_fail(err, MMH_E_USAGE, "%s is a folder, not a file", input->name);
     if (input->info.kind == MMH_PATH_FILE && lseek(input->descriptor, 0, SEEK_CUR) == 0)
         return MMH_OK;
+    if (plain)
+        return mmh_fail(err, MMH_E_USAGE, "%s is not a regular file", input->name);
     input->info.mode = 0644; /* a pipe's own mode and time say nothing about what comes out */
     input->info.mtime_seconds = 0;
     input->info.mtime_nanoseconds = 0;
@@ -141,17 +148,17 @@ static mmh_status input_look(mmh_input *input, uint64_t limit_bytes, mmh_error *
 }
 
 static mmh_status input_open_at(mmh_input **out, const mmh_folder *folder, int at, const char *path,
-                                const char *name, int flags, const mmh_allocator *allocator,
-                                mmh_error *err)
+                                const char *name, int flags, bool plain,
+                                const mmh_allocator *allocator, mmh_error *err)
 {
     mmh_status status = input_create(out, name, allocator, err);
     if (status != MMH_OK)
         return status;
     mmh_input *input = *out;
-    do
-        input->descriptor = io_fault() ? -1 : openat(at, path, O_RDONLY | O_CLOEXEC | flags);
-    while (input->descriptor < 0 && errno == EINTR);
-    status = input->descriptor < 0 ? io_fail(err, "open", folder, name) : input_look(input, 0, err);
+    /* A pipe waits here for its writer, and an interrupt ends that. */
+    input->descriptor = io_fault() ? -1 : openat(at, path, O_RDONLY | O_CLOEXEC | flags);
+    status = input->descriptor < 0 ? io_fail(err, "open", folder, name)
+                                   : input_look(input, plain, 0, err);
     if (status != MMH_OK) {
         mmh_input_close(input);
         *out = NULL;
@@ -162,7 +169,13 @@ static mmh_status input_open_at(mmh_input **out, const mmh_folder *folder, int a
 mmh_status mmh_input_open(mmh_input **input, const char *path, const mmh_allocator *allocator,
                           mmh_error *err)
 {
-    return input_open_at(input, NULL, AT_FDCWD, path, path, 0, allocator, err);
+    return input_open_at(input, NULL, AT_FDCWD, path, path, 0, false, allocator, err);
+}
+
+mmh_status mmh_input_open_file(mmh_input **input, const char *path, const mmh_allocator *allocator,
+                               mmh_error *err)
+{
+    return input_open_at(input, NULL, AT_FDCWD, path, path, O_NONBLOCK, true, allocator, err);
 }
 
 mmh_status mmh_input_open_beneath(mmh_input **input, const mmh_folder *folder, const char *relative,
@@ -174,7 +187,8 @@ mmh_status mmh_input_open_beneath(mmh_input **input, const mmh_folder *folder, c
     int parent = io_open_parent(&last, folder, relative, &status, err);
     if (parent < 0)
         return status;
-    status = input_open_at(input, folder, parent, last, relative, O_NOFOLLOW, allocator, err);
+    status = input_open_at(input, folder, parent, last, relative, O_NOFOLLOW, false, allocator,
+                           err);
     close(parent);
     return status;
 }
@@ -189,7 +203,7 @@ mmh_status mmh_input_open_descriptor(mmh_input **out, int descriptor, const char
     mmh_input *input = *out;
     input->descriptor = io_fault() ? -1 : fcntl(descriptor, F_DUPFD_CLOEXEC, 0);
     status = input->descriptor < 0 ? io_fail(err, "open", NULL, name)
-                                   : input_look(input, limit_bytes, err);
+                                   : input_look(input, false, limit_bytes, err);
     if (status == MMH_OK && limit_bytes && input->info.bytes > limit_bytes)
         status = mmh_fail(err, MMH_E_LIMIT, "%s holds more than %llu bytes", name,
                           (unsigned long long)limit_bytes);
@@ -307,6 +321,40 @@ void mmh_input_forget(const mmh_input *input, uint64_t offset, uint64_t bytes)
     advise(input, offset, bytes, POSIX_FADV_DONTNEED);
 }
 
+/* Fill dst[bytes] from a pipe that does not block, less where it ends. One that nobody writes to is
+ * given up soon, and a writer that is silent after a while.
+ *   written  a writer was seen */
+static mmh_status pipe_read(size_t *done, bool *written, int descriptor, uint8_t *dst, size_t bytes,
+                            const char *path, mmh_error *err)
+{
+    uint64_t silent_ms = 0;
+    *done = 0;
+    while (*done < bytes) {
+        ssize_t got = io_fault() ? -1 : read(descriptor, dst + *done, bytes - *done);
+        if (got < 0 && errno != EAGAIN && errno != EWOULDBLOCK)
+            return io_fail(err, "read", NULL, path);
+        if (got > 0) {
+            *done += (size_t)got;
+            silent_ms = 0;
+        }
+        *written |= got != 0;
+        if (got > 0)
+            continue;
+        if (got == 0 && *written)
+            break;
+        if (silent_ms >= (*written ? WRITTEN_MS : WRITER_MS))
+            return mmh_fail(err, MMH_E_IO, "%s is not a regular file but a pipe, and nobody %s",
+                            path, *written ? "goes on writing to it" : "writes to it");
+        struct pollfd wait = { .fd = descriptor, .events = POLLIN };
+        int ready = poll(&wait, 1, WAIT_MS);
+        if (ready < 0)
+            return io_fail(err, "read", NULL, path);
+        *written |= ready > 0; /* also where the last writer has gone */
+        silent_ms += WAIT_MS;
+    }
+    return MMH_OK;
+}
+
 /* Read `descriptor` to its end. Not spooled and not left in freed memory: it may be a key. */
 static mmh_status slurp(struct mmh_buffer *all, int descriptor, const char *path,
                         size_t limit_bytes, mmh_error *err)
@@ -316,8 +364,13 @@ static mmh_status slurp(struct mmh_buffer *all, int descriptor, const char *path
         return io_fail(err, "look at", NULL, path);
     if (S_ISDIR(from.st_mode))
         return mmh_fail(err, MMH_E_USAGE, "%s is a folder, not a file", path);
+    bool plain = S_ISREG(from.st_mode), written = false;
+    if (!plain && !S_ISFIFO(from.st_mode))
+        return mmh_fail(err, MMH_E_USAGE, "%s is not a regular file", path);
+    if (plain && from.st_size > 0 && (uint64_t)from.st_size > limit_bytes)
+        return mmh_fail(err, MMH_E_LIMIT, "%s is larger than %zu bytes", path, limit_bytes);
     size_t room = SLURP_BYTES;
-    if (S_ISREG(from.st_mode) && from.st_size >= 0 && (uint64_t)from.st_size < limit_bytes)
+    if (plain && from.st_size >= 0 && (uint64_t)from.st_size < limit_bytes)
         room = (size_t)from.st_size + 1; /* one more, to see the end */
     for (bool more = true; more; room = MMH_MAX(all->bytes, SLURP_BYTES)) {
         if (all->bytes > limit_bytes)
@@ -326,17 +379,23 @@ static mmh_status slurp(struct mmh_buffer *all, int descriptor, const char *path
         mmh_buffer_init(&larger, all->allocator);
         mmh_buffer_bytes(&larger, all->data, all->bytes);
         uint8_t *to = mmh_buffer_extend(&larger, room);
-        ssize_t got = to ? io_read(descriptor, to, room, -1) : 0;
+        ssize_t read = to && plain ? io_read(descriptor, to, room, -1) : 0;
+        size_t got = read < 0 ? 0 : (size_t)read;
+        mmh_status status = MMH_OK;
+        if (read < 0)
+            status = io_fail(err, "read", NULL, path);
+        else if (to && !plain)
+            status = pipe_read(&got, &written, descriptor, to, room, path, err);
         size_t had = all->bytes;
         mmh_wipe(all->data, all->bytes);
         mmh_buffer_release(all);
         *all = larger;
         if (!to)
             return mmh_fail(err, MMH_E_MEMORY, "out of memory for %s", path);
-        if (got < 0)
-            return io_fail(err, "read", NULL, path);
-        all->bytes = had + (size_t)got;
-        more = (size_t)got == room;
+        all->bytes = had + got;
+        if (status != MMH_OK)
+            return status;
+        more = got == room;
     }
     return all->bytes > limit_bytes
              ? mmh_fail(err, MMH_E_LIMIT, "%s is larger than %zu bytes", path, limit_bytes)
@@ -350,10 +409,7 @@ mmh_status mmh_input_slurp(uint8_t **data, size_t *bytes, const char *path, size
     mmh_buffer_init(&all, allocator);
     *data = NULL;
     *bytes = 0;
-    int descriptor;
-    do
-        descriptor = io_fault() ? -1 : open(path, O_RDONLY | O_CLOEXEC);
-    while (descriptor < 0 && errno == EINTR);
+    int descriptor = io_fault() ? -1 : open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (descriptor < 0)
         return io_fail(err, "open", NULL, path);
     mmh_status status = slurp(&all, descriptor, path, limit_bytes, err);

@@ -295,7 +295,7 @@ mmh_status mmh_output_open_existing(mmh_output **out, const char *path,
         return status;
     mmh_output *output = *out;
     struct stat from;
-    int descriptor = io_fault() ? -1 : open(path, O_RDWR | O_CLOEXEC);
+    int descriptor = io_fault() ? -1 : open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK);
     if (descriptor < 0 || io_fault() || fstat(descriptor, &from)) {
         status = io_fail(err, "open", NULL, path);
     } else if (!S_ISREG(from.st_mode)) {

@@ -27,7 +27,7 @@ struct mmh_folder {
 bool io_fault(void);
 
 /* MMH_E_IO "cannot VERB PATH: REASON" (or "cannot VERB FOLDER/PATH") from errno; ENOMEM is
- * MMH_E_MEMORY. folder may be NULL. */
+ * MMH_E_MEMORY, EINTR MMH_E_CANCELLED. folder may be NULL. */
 mmh_status io_fail(mmh_error *err, const char *verb, const mmh_folder *folder, const char *path);
 
 /* A copy of text on the heap; NULL if out of memory. */

@@ -34,6 +34,7 @@ struct changing {
     mmh_output *output;
     struct mmh_area_maker area;
     bool in_place; /* appended to */
+    int lock;      /* of the container, if that is what is changed; -1: none */
 };
 
 static mmh_status sink(void *context, const void *data, size_t bytes, mmh_error *err)
@@ -51,7 +52,7 @@ static mmh_status settle(void *context, mmh_error *err)
 
 /* ---- opening and naming ---- */
 
-/* Open what is to be changed: whole, as what is written anew would seal damage in.
+/* Lock and open what is to be changed: whole, as what is written anew would seal damage in.
  *   keyless  it may stay locked */
 static mmh_status change_open(struct changing *changing, bool keyless, bool keeps_rest,
                               mmh_error *err)
@@ -59,8 +60,16 @@ static mmh_status change_open(struct changing *changing, bool keyless, bool keep
     struct mmh_opening opening = {
         .spares = true, .keyless = keyless, .keeps_rest = keeps_rest, .file_key = changing->file_key
     };
-    mmh_status status = mmh_reader_open_as(changing->context, changing->path, &opening,
-                                           &changing->reader, err);
+    const char *output = changing->options->output;
+    bool beside = keyless && changing->options->detached;
+    bool locks = !beside && (!output || strcmp(output, changing->path) == 0);
+    mmh_status status = MMH_OK;
+    changing->lock = -1;
+    if (locks)
+        status = mmh_context_lock(changing->context, &changing->lock, changing->path, err);
+    if (status == MMH_OK)
+        status = mmh_reader_open_as(changing->context, changing->path, &opening, &changing->reader,
+                                    err);
     const mmh_container_reader *container = status == MMH_OK ? &changing->reader->container : NULL;
     unsigned mended = container ? container->mended : 0;
     /* What another call left unfinished behind the footer is no damage. */
@@ -106,6 +115,7 @@ static void change_release(struct changing *changing, mmh_status status)
     mmh_context_end(changing->context, status);
     mmh_output_close(changing->output);
     mmh_close(changing->reader);
+    mmh_path_unlock(changing->lock);
     mmh_wipe(changing->file_key, sizeof changing->file_key);
 }
 

@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-enum { REPORT_INTERVAL_NS = 100 * 1000 * 1000 };
+enum { REPORT_INTERVAL_NS = 100 * 1000 * 1000, LOCK_SECONDS = 30 };
 
 static const uint64_t default_index_bytes = UINT64_C(1) << 30;
 static const uint64_t default_anew_bytes = UINT64_C(64) << 20;
@@ -110,6 +110,22 @@ mmh_status mmh_context_poll(mmh_context *context, mmh_error *err)
         atomic_flag_clear(&context->reporting);
     }
     return atomic_load(&context->stopped) ? mmh_fail(err, MMH_E_CANCELLED, "cancelled") : MMH_OK;
+}
+
+mmh_status mmh_context_lock(mmh_context *context, int *lock, const char *path, mmh_error *err)
+{
+    uint64_t begin = mmh_clock_ns();
+    *lock = -1;
+    for (;;) {
+        mmh_status status = mmh_path_lock(lock, path, REPORT_INTERVAL_NS, err);
+        if (status != MMH_OK || *lock >= 0)
+            return status;
+        if (mmh_clock_ns() - begin >= LOCK_SECONDS * UINT64_C(1000000000))
+            return mmh_fail(err, MMH_E_IO, "%s: another process is changing it", path);
+        status = mmh_context_poll(context, err);
+        if (status != MMH_OK)
+            return status;
+    }
 }
 
 /* Asked by the pool before each job. */

@@ -74,6 +74,10 @@ void mmh_context_end(mmh_context *context, mmh_status status);
  * between chunks: any thread, any number of them. */
 mmh_status mmh_context_poll(mmh_context *context, mmh_error *err);
 
+/* Lock a container that is to be changed, against other processes: mmh_path_lock, for some 30 seconds.
+ * For mmh_path_unlock, also after a failure. */
+mmh_status mmh_context_lock(mmh_context *context, int *lock, const char *path, mmh_error *err);
+
 /* Add the time since `begin_ns` to a stage. Returns the clock. */
 uint64_t mmh_stage_add(atomic_uint_fast64_t *stage, uint64_t begin_ns);
 

@@ -290,7 +290,7 @@ mmh_status mmh_journal_replay(bool *replayed, const char *container, const uint8
     char *path = journal_path(container, allocator, err);
     if (!path)
         return MMH_E_MEMORY;
-    status = mmh_input_open(&input, path, allocator, &local);
+    status = mmh_input_open_file(&input, path, allocator, &local);
     if (status == MMH_OK)
         status = replay(input, container, root, container_bytes, allocator, &local);
     mmh_input_close(input);

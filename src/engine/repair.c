@@ -32,7 +32,9 @@ static mmh_status open_copy(struct mmh_repairing *repairing, size_t number, cons
                             mmh_error *err)
 {
     const mmh_allocator *allocator = repairing->context->allocator;
-    mmh_status status = mmh_input_open(&repairing->inputs[number], path, allocator, err);
+    mmh_status status = mmh_input_open_file(&repairing->inputs[number], path, allocator, err);
+    if (status == MMH_E_USAGE && repairing->dry)
+        status = MMH_E_CORRUPT; /* a pipe that was read is gone: nothing is left of it to look at */
     if (status == MMH_OK)
         status = mmh_remains_find(&repairing->remains[number], repairing->inputs[number], true,
                                   allocator, err);
@@ -636,10 +638,15 @@ mmh_status mmh_repair(mmh_context *context, const char *container, const mmh_rep
         return status;
     uint64_t begin = mmh_clock_ns();
     mmh_context_begin(context, "repair", 0);
-    status = repair(&repairing, err);
+    int lock = -1;
+    if (!repairing.options.output || strcmp(repairing.options.output, container) == 0)
+        status = mmh_context_lock(context, &lock, container, err);
+    if (status == MMH_OK)
+        status = repair(&repairing, err);
     repairing.report.wall_ns = mmh_clock_ns() - begin;
     mmh_report_copy(report, &repairing.report, sizeof repairing.report);
     mmh_context_end(context, status);
     mmh_repairing_release(&repairing);
+    mmh_path_unlock(lock);
     return status;
 }

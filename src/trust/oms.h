@@ -18,8 +18,8 @@
 #include "trust/statement.h"
 
 enum {
-    MMH_OMS_BYTES_MAX = 256 << 20, /* of a bundle */
-    MMH_OMS_SIGNATURES_MAX = 16    /* of a bundle */
+    MMH_OMS_BYTES_MAX = 64 << 20, /* of a bundle */
+    MMH_OMS_SIGNATURES_MAX = 16   /* of a bundle */
 };
 
 /* A file, or a part of one. */
