@@ -880,7 +880,7 @@ def test_sizes_beyond_all_bounds(tmp_path):
     sections = [(reference.SECTION_RECIPIENTS, b"")]
     body = writer.make_body(world.source(), crypto.FileKeys(b"\7" * 32, 1, 2))
     whole = writer.assemble(body, sections)
-    at = whole.index(struct.pack("<IIQ", 1, 0, 0))
+    at = whole.index(struct.pack("<IIQ", 1, reference.section_crc(1, b""), 0))
     changed = whole[: at + 8] + struct.pack("<Q", 1 << 63) + whole[at + 16 :]
     world.unpack(changed, LOST)
 
