@@ -232,6 +232,29 @@ def opening(rows):
     return ["Open, and load one named tensor.", "", *table(heading, out)]
 
 
+def security(rows):
+    """Security: a row for each profile and operation."""
+    out = [
+        [
+            f"-{r['level']}",
+            r["mode"],
+            r["op"],
+            number(r["seconds"]["median"]),
+            f"{r['seconds']['least']:.2f}-{r['seconds']['most']:.2f}",
+            number(r["over_plain"]["median"], 3),
+            number(r["over_classical"]["median"], 3) if "over_classical" in r else "",
+        ]
+        for r in rows
+    ]
+    heading = ["level", "profile", "op", "seconds", "spread", "over plain", "over classical"]
+    return [
+        f"{rows[0]['bytes'] / 1e9:.1f} GB of bf16, file to file on disk, every core: pack that encrypts and",
+        "signs, unpack that verifies and decrypts, beside the same without; ratios are medians of runs in turn.",
+        "",
+        *table(heading, out),
+    ]
+
+
 def parity(rows):
     out = [
         [
@@ -272,6 +295,7 @@ PARTS = {
     "large": ("A large model", large),
     "large-formats": ("Large models of other formats", large_formats),
     "finding": ("Finding tensors", finding),
+    "security": ("Encryption and signatures", security),
     "parity": ("Parity", parity),
     "bars": ("Bars", bars),
 }

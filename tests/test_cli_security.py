@@ -662,6 +662,26 @@ def test_parity_opens_what_no_second_copy_does(tmp_path):
     mmh("unpack", "-f", *keys, "-o", "back", "m.safetensors.mmh", cwd=tmp_path, code=UNTRUSTED)
 
 
+def test_recipients_that_age_makes_are_accepted(tmp_path):
+    """age-keygen's identities decrypt what is encrypted to its recipients; with a newer age post-quantum ones, too."""
+    maker = shutil.which("age-keygen")
+    if not maker:
+        skip("age-keygen is not here")
+    data = small(tmp_path)
+    for number, option in enumerate(([], ["-pq"])):
+        identity = tmp_path / f"age{number}.txt"
+        made = subprocess.run([maker, *option, "-o", identity], capture_output=True, text=True, check=False)
+        if made.returncode:
+            assert option, made.stderr  # an age without post-quantum keys
+            continue
+        recipient = made.stderr.split()[-1]
+        assert recipient.startswith("age1")
+        mmh("pack", "-f", "-r", recipient, "m.safetensors", cwd=tmp_path, code=OK)
+        mmh("unpack", "-f", "-o", "back", "m.safetensors.mmh", cwd=tmp_path, code=KEY)
+        mmh("unpack", "-f", f"--key={identity.name}", "-o", "back", "m.safetensors.mmh", cwd=tmp_path, code=OK)
+        assert (tmp_path / "back").read_bytes() == data
+
+
 def test_a_revoked_key_is_not_believed_as_a_file_either(tmp_path):
     keygen(tmp_path, "bob")
     small(tmp_path, "--sign-with=bob.key")
