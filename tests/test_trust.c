@@ -683,8 +683,8 @@ static void assert_list(mmh_status expected, const char *words, const char *subj
     mmh_text_base64(&payload, (const uint8_t *)statement, strlen(statement), 0);
     bundle = malloc(payload.bytes + 512);
     assert_non_null(bundle);
-    sprintf(
-        bundle,
+    snprintf(
+        bundle, payload.bytes + 512,
         "{\"mediaType\":\"application/vnd.dev.sigstore.bundle.v0.3+json\","
         "\"verificationMaterial\":{\"publicKey\":{\"hint\":\"\"}},\"dsseEnvelope\":{\"payload\":"
         "\"%.*s\",\"payloadType\":\"application/vnd.in-toto+json\",\"signatures\":[{\"sig\":"

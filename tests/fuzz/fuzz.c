@@ -185,7 +185,7 @@ static void destroy_contexts(void)
 const char *__lsan_default_suppressions(void); /* NOLINT(bugprone-reserved-identifier) */
 const char *__lsan_default_suppressions(void)
 {
-    return "leak:CRYPTO_zalloc\n";
+    return "leak:CRYPTO_zalloc\nleak:CRYPTO_malloc\n"; /* as the linker has them */
 }
 
 mmh_context *fuzz_context(unsigned threads)
