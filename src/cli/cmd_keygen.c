@@ -57,6 +57,19 @@ static int check_files(const struct mmh_cli_options *options, const char *secret
     return MMH_EXIT_OK;
 }
 
+/* "there are ed25519, ...": to be freed. */
+static char *algorithm_list(void)
+{
+    char *list = mmh_cli_format("there are");
+    mmh_key_info info = { .struct_size = sizeof info };
+    for (size_t i = 0; mmh_algorithm(i, &info, NULL) == MMH_OK; i++) {
+        char *longer = mmh_cli_format("%s%s %s", list, i ? "," : "", info.algorithm);
+        free(list);
+        list = longer;
+    }
+    return list;
+}
+
 static int make(const struct mmh_cli_options *options, const char *secret, const char *public)
 {
     mmh_error err = { 0 };
@@ -83,8 +96,13 @@ static int make(const struct mmh_cli_options *options, const char *secret, const
     int code = MMH_EXIT_OK;
     if (status == MMH_OK)
         tell(options, key, secret, public, encrypted);
-    else
-        code = mmh_cli_fail(options, NULL, &err, mmh_exit_of(status), NULL);
+    else {
+        char *hint = status == MMH_E_USAGE && strstr(err.message, "knows no algorithm")
+                       ? algorithm_list()
+                       : NULL;
+        code = mmh_cli_fail(options, NULL, &err, mmh_exit_of(status), hint);
+        free(hint);
+    }
     mmh_key_destroy(key);
     mmh_passphrase_forget();
     return code;
