@@ -56,6 +56,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     if (bytes < 5)
         return 0;
     size_t index_bytes = MMH_MIN((size_t)mmh_load32(data), bytes - 4);
+    if (!index_bytes) /* no pages, which no footer may say */
+        return 0;
     uint8_t *parts = fuzz_copy(data, 4 + index_bytes);
     hollow.sound = sealed_parts(&made_bytes, parts, 4 + index_bytes);
     hollow.gap = bytes - 4 - index_bytes;
