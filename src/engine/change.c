@@ -371,6 +371,20 @@ static mmh_status write_recipients(struct changing *changing, mmh_error *err)
     return status;
 }
 
+/* The options, and that there is somebody to encrypt to. */
+static mmh_status recipients_check(const struct changing *changing, mmh_change_options *options,
+                                   const mmh_change_options *given, mmh_error *err)
+{
+    const struct mmh_guarding *guarding = &changing->guarding;
+    mmh_status status = mmh_options_copy(options, sizeof *options, given, "mmh_change_options",
+                                         err);
+    if (status == MMH_OK)
+        status = mmh_guarding_check(guarding, err);
+    if (status == MMH_OK && !guarding->recipient_count && !guarding->passphrase)
+        status = mmh_fail(err, MMH_E_USAGE, "no recipient is given");
+    return status;
+}
+
 mmh_status mmh_add_recipients(mmh_context *context, const char *container,
                               const mmh_key *const *recipients, size_t recipient_count,
                               const char *passphrase, size_t passphrase_bytes,
@@ -378,14 +392,9 @@ mmh_status mmh_add_recipients(mmh_context *context, const char *container,
 {
     mmh_change_options options = { 0 };
     struct changing changing = { .context = context, .path = container, .options = &options };
-    mmh_status status = mmh_options_copy(&options, sizeof options, given, "mmh_change_options",
-                                         err);
     changing.guarding = guarding_of(context, recipients, recipient_count, passphrase,
                                     passphrase_bytes);
-    if (status == MMH_OK)
-        status = mmh_guarding_check(&changing.guarding, err);
-    if (status == MMH_OK && !recipient_count && !passphrase)
-        status = mmh_fail(err, MMH_E_USAGE, "no recipient is given");
+    mmh_status status = recipients_check(&changing, &options, given, err);
     if (status == MMH_OK)
         status = change_check_output(&changing, err);
     if (status != MMH_OK)
@@ -657,14 +666,9 @@ mmh_status mmh_encrypt(mmh_context *context, const char *container,
 {
     mmh_change_options options = { 0 };
     struct changing changing = { .context = context, .path = container, .options = &options };
-    mmh_status status = mmh_options_copy(&options, sizeof options, given, "mmh_change_options",
-                                         err);
     changing.guarding = guarding_of(context, recipients, recipient_count, passphrase,
                                     passphrase_bytes);
-    if (status == MMH_OK)
-        status = mmh_guarding_check(&changing.guarding, err);
-    if (status == MMH_OK && !recipient_count && !passphrase)
-        status = mmh_fail(err, MMH_E_USAGE, "no recipient is given");
+    mmh_status status = recipients_check(&changing, &options, given, err);
     return status == MMH_OK ? change_key(&changing, true, "encrypt", err) : status;
 }
 
