@@ -213,6 +213,7 @@ def test_scripts_give_passphrases_by_file_or_descriptor(tmp_path):
         (["--passphrase-file=empty"], {}, KEY),
         (["--passphrase-file=nothing"], {}, IO),
         (["--passphrase-fd=77"], {}, IO),
+        (["--passphrase-fd=777"], {}, IO),  # beyond the kernel's table: not waited for
         (["--passphrase-fd=1"], {}, USAGE),
         ([], {}, KEY),
     ):

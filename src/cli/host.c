@@ -307,6 +307,8 @@ static bool wait_for_input(int descriptor)
 static ssize_t read_line(int descriptor, char *line, size_t room)
 {
     size_t bytes = 0;
+    if (fcntl(descriptor, F_GETFD) < 0) /* select() waits for what is beyond Linux's own table */
+        return -1;
     for (;;) {
         char one;
         if (descriptor < FD_SETSIZE && !wait_for_input(descriptor))

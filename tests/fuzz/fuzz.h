@@ -37,7 +37,8 @@ static inline uint64_t fuzz_number(struct fuzz_input *in, size_t bytes)
     size_t taken = MMH_MIN(bytes, in->bytes);
     for (size_t i = 0; i < taken; i++)
         value |= (uint64_t)in->data[i] << 8 * i;
-    in->data += taken;
+    if (taken) /* NULL has no offsets */
+        in->data += taken;
     in->bytes -= taken;
     return value;
 }
