@@ -509,7 +509,7 @@ typedef struct mmh_change_options {
     bool remove;     /* mmh_sign: drop the signatures that there are */
 } mmh_change_options;
 
-/* Sign with each part that signs of each key; signatures that there are stay. */
+/* Sign with each part that signs of each key; signatures that there are by other keys stay. */
 MMH_API mmh_status mmh_sign(mmh_context *context, const char *container,
                             const mmh_key *const *signers, size_t signer_count,
                             const mmh_change_options *options, mmh_error *err);

@@ -398,6 +398,13 @@ def test_sign_and_verify(tmp_path):
     }
     text = mmh("info", "--signer=hybrid.pub", packed, cwd=tmp_path, code=OK).out
     assert "signed with ml-dsa-65-ed25519 (hybrid, NIST category 3), counter 8" in text and ": right" in text
+    both = ["--key=hybrid.key", "--key=hybrid.key", "--counter=9"]  # once, and instead of the older one
+    signed = mmh("sign", "--json", *both, packed, cwd=tmp_path, code=OK).json()
+    assert [(one["algorithm"], one["counter"]) for one in signed["signatures"]] == [
+        ("ed25519", 7),
+        ("ml-dsa-65-ed25519", 9),
+    ]
+    mmh("verify", *trusted, required, packed, cwd=tmp_path, code=OK)
     mmh("sign", "--remove", packed, cwd=tmp_path, code=OK)
     mmh("verify", "--signer=bob.pub", packed, cwd=tmp_path, code=UNTRUSTED)
     mmh("unpack", "-fo", "back", packed, cwd=tmp_path, code=OK)

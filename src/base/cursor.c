@@ -180,6 +180,13 @@ void mmh_buffer_clear(struct mmh_buffer *buffer)
     buffer->failed = false;
 }
 
+void mmh_buffer_swap(struct mmh_buffer *a, struct mmh_buffer *b)
+{
+    const struct mmh_buffer c = *a;
+    *a = *b;
+    *b = c;
+}
+
 uint8_t *mmh_buffer_extend(struct mmh_buffer *buffer, size_t bytes)
 {
     size_t wanted;

@@ -74,6 +74,7 @@ struct mmh_buffer {
 void mmh_buffer_init(struct mmh_buffer *buffer, const mmh_allocator *allocator);
 void mmh_buffer_release(struct mmh_buffer *buffer); /* may be used on: it is empty again */
 void mmh_buffer_clear(struct mmh_buffer *buffer);   /* keeps the memory; forgets a failure */
+void mmh_buffer_swap(struct mmh_buffer *a, struct mmh_buffer *b);
 
 void mmh_buffer_u8(struct mmh_buffer *buffer, uint8_t value);
 void mmh_buffer_u16(struct mmh_buffer *buffer, uint16_t value);

@@ -227,10 +227,8 @@ static void print_title(const char *container)
 
 static void print_root(const uint8_t *root, size_t bytes)
 {
-    printf("  root ");
-    for (size_t i = 0; i < bytes; i++)
-        printf("%02x", root[i]);
-    putchar('\n');
+    char digits[2 * sizeof((mmh_container_info *)0)->whole_root + 1];
+    printf("  root %s\n", mmh_human_hex(digits, root, bytes));
 }
 
 static void print_info(const mmh_container_info *info, const uint64_t counts[KIND_COUNT],

@@ -61,13 +61,12 @@ static void print_signature(const mmh_signature_info *info)
         printf(", counter %" PRIu64, info->counter);
     if (info->time_seconds)
         printf(", %s", mmh_cli_time_text(info->time_seconds).text);
-    printf("\n    by ");
-    for (size_t i = 0; i < sizeof info->fingerprint; i++)
-        printf("%02x", info->fingerprint[i]);
-    printf(": %s\n", !info->of_this_root                   ? "of another container"
-                     : info->result == MMH_SIGNATURE_RIGHT ? "right"
-                     : info->result == MMH_SIGNATURE_WRONG ? "WRONG"
-                                                           : "not checked (--signer)");
+    char print[2 * sizeof info->fingerprint + 1];
+    printf("\n    by %s: %s\n", mmh_human_hex(print, info->fingerprint, sizeof info->fingerprint),
+           !info->of_this_root                   ? "of another container"
+           : info->result == MMH_SIGNATURE_RIGHT ? "right"
+           : info->result == MMH_SIGNATURE_WRONG ? "WRONG"
+                                                 : "not checked (--signer)");
 }
 
 void mmh_cli_guard_print(const mmh_security *security)

@@ -124,6 +124,14 @@ static bool is_tricky(uint32_t code)
            code == 0xfeff || (code >= 0xe0000 && code < 0xe1000);
 }
 
+char *mmh_human_hex(char *out, const uint8_t *data, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i++)
+        snprintf(out + 2 * i, 3, "%02x", data[i]);
+    out[2 * bytes] = '\0';
+    return out;
+}
+
 char *mmh_text_clean(char *out, size_t room, const char *text)
 {
     size_t used = 0, cut = 0; /* cut: where "..." would still fit */

@@ -23,6 +23,9 @@ struct mmh_human mmh_human_count(uint64_t count);                  /* "1 234 567
 struct mmh_human mmh_human_things(uint64_t count, const char *one, const char *more);
 /* "1 entry", "2 entries" */
 
+/* Bytes as hexadecimal digits: out [2 * bytes + 1]; returns it. */
+char *mmh_human_hex(char *out, const uint8_t *data, size_t bytes);
+
 /*
  * A copy of names and messages that does no harm in a terminal: control characters, invalid
  * UTF-8 and characters that reorder text become \n, \x1b, \u{202e}. Cut at `room` bytes, with

@@ -306,8 +306,7 @@ static int check_revoked(struct mmh_keyring *keyring, const struct mmh_cli_optio
             mmh_store_key known = { .struct_size = sizeof known };
             char hex[2 * sizeof part.fingerprint + 1];
             size_t number;
-            for (size_t i = 0; i < sizeof part.fingerprint; i++)
-                snprintf(hex + 2 * i, 3, "%02x", part.fingerprint[i]);
+            mmh_human_hex(hex, part.fingerprint, sizeof part.fingerprint);
             if (mmh_store_find(keyring->store, hex, &number, NULL) != MMH_OK ||
                 mmh_store_key_at(keyring->store, number, &known, NULL) != MMH_OK ||
                 !known.revoked_seconds)
@@ -545,12 +544,11 @@ void mmh_cli_key_print(const mmh_key *key)
             return;
         if (info.bits)
             snprintf(bits, sizeof bits, " %u", info.bits);
-        printf("  %s  %s%s, %s\n           ", info.signs ? "signs   " : "decrypts", info.algorithm,
-               bits,
-               mmh_cli_strength_text(info.classical, info.post_quantum, info.nist_category).text);
-        for (size_t b = 0; b < sizeof info.fingerprint; b++)
-            printf("%02x", info.fingerprint[b]);
-        putchar('\n');
+        char print[2 * sizeof info.fingerprint + 1];
+        printf("  %s  %s%s, %s\n           %s\n", info.signs ? "signs   " : "decrypts",
+               info.algorithm, bits,
+               mmh_cli_strength_text(info.classical, info.post_quantum, info.nist_category).text,
+               mmh_human_hex(print, info.fingerprint, sizeof info.fingerprint));
     }
 }
 

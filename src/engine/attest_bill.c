@@ -153,9 +153,8 @@ static bool key_was_written(const struct mmh_audit *audit, size_t number)
 /* The public key of a signature, by its fingerprint. */
 static void write_key(struct mmh_json_writer *json, const mmh_signature_info *signature)
 {
-    char print[65];
-    for (size_t i = 0; i < sizeof signature->fingerprint; i++)
-        (void)snprintf(print + 2 * i, 3, "%02x", signature->fingerprint[i]);
+    char print[2 * sizeof signature->fingerprint + 1];
+    mmh_hex(print, signature->fingerprint, sizeof signature->fingerprint);
     mmh_json_open(json, '{');
     mmh_json_pair(json, "type", "cryptographic-asset");
     mmh_json_key(json, "bom-ref");
@@ -261,8 +260,7 @@ static void write_metadata(struct mmh_json_writer *json, const struct mmh_audit 
 {
     const mmh_security_info *security = &audit->security;
     char time[24], root[2 * sizeof security->root + 1];
-    for (size_t i = 0; i < security->root_bytes; i++)
-        (void)snprintf(root + 2 * i, 3, "%02x", security->root[i]);
+    mmh_hex(root, security->root, security->root_bytes);
     mmh_time_text(time, audit->time_seconds);
     mmh_json_key(json, "metadata");
     mmh_json_open(json, '{');

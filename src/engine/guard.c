@@ -80,22 +80,26 @@ static mmh_status write_recipients(const struct mmh_guarding *guarding, struct m
     return status == MMH_OK ? mmh_buffer_finish(section, "the recipients", err) : status;
 }
 
-/* Sign once more: *section becomes the longer one. */
-static mmh_status sign_once(const struct mmh_guarding *guarding, struct mmh_buffer *section,
-                            const struct mmh_key_part *part, const struct mmh_statement *statement,
+/* Sign with each part of a key that signs, in place of what it has signed before. */
+static mmh_status sign_with(const struct mmh_guarding *guarding, struct mmh_buffer *section,
+                            const mmh_key *signer, const struct mmh_statement *statement,
                             mmh_error *err)
 {
-    struct mmh_buffer longer;
-    mmh_buffer_init(&longer, guarding->context->allocator);
-    mmh_status status = mmh_signatures_add(&longer, section->data, section->bytes, part, statement,
-                                           err);
-    if (status != MMH_OK) {
-        mmh_buffer_release(&longer);
-        return status;
+    const mmh_identity *identity = mmh_key_identity(signer);
+    struct mmh_buffer next;
+    mmh_buffer_init(&next, guarding->context->allocator);
+    mmh_status status = mmh_signatures_drop(&next, section->data, section->bytes, identity, err);
+    mmh_buffer_swap(section, &next);
+    for (size_t p = 0; p < identity->part_count && status == MMH_OK; p++) {
+        if (!identity->parts[p].signature || !identity->parts[p].secret)
+            continue;
+        mmh_buffer_clear(&next);
+        status = mmh_signatures_add(&next, section->data, section->bytes, &identity->parts[p],
+                                    statement, err);
+        mmh_buffer_swap(section, &next);
     }
-    mmh_buffer_release(section);
-    *section = longer;
-    return MMH_OK;
+    mmh_buffer_release(&next);
+    return status;
 }
 
 mmh_status mmh_guarding_sign(const struct mmh_guarding *guarding, struct mmh_buffer *section,
@@ -110,12 +114,8 @@ mmh_status mmh_guarding_sign(const struct mmh_guarding *guarding, struct mmh_buf
         mmh_buffer_bytes(section, guarding->old_signatures, guarding->old_signature_bytes);
     mmh_status status = mmh_buffer_finish(section, "the signatures", err);
     uint64_t clock = mmh_clock_ns();
-    for (size_t i = 0; i < guarding->signer_count && status == MMH_OK; i++) {
-        const mmh_identity *identity = mmh_key_identity(guarding->signers[i]);
-        for (size_t p = 0; p < identity->part_count && status == MMH_OK; p++)
-            if (identity->parts[p].signature && identity->parts[p].secret)
-                status = sign_once(guarding, section, &identity->parts[p], &statement, err);
-    }
+    for (size_t i = 0; i < guarding->signer_count && status == MMH_OK; i++)
+        status = sign_with(guarding, section, guarding->signers[i], &statement, err);
     mmh_stage_add(&guarding->context->times.sign_ns, clock);
     return status;
 }

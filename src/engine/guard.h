@@ -26,7 +26,8 @@ struct mmh_guarding {
     size_t recipient_count;
     const char *passphrase;
     size_t passphrase_bytes;
-    /* Signatures: those of old_signatures, a section, then one of each part of each signer that signs. */
+    /* Signatures: those of old_signatures, a section, that are by none of the signers, then one of each
+     * part of each signer that signs. */
     const uint8_t *old_signatures;
     size_t old_signature_bytes;
     const mmh_key *const *signers;

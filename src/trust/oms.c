@@ -56,8 +56,8 @@ mmh_status mmh_oms_hint(char hint[65], const struct mmh_key_part *part,
     if (status == MMH_OK)
         status = mmh_file_hash(digest, MMH_FILE_HASH_SHA256, pem.data, pem.bytes, err);
     mmh_buffer_release(&pem);
-    for (size_t i = 0; i < sizeof digest && status == MMH_OK; i++)
-        (void)snprintf(hint + 2 * i, 3, "%02x", digest[i]);
+    if (status == MMH_OK)
+        mmh_hex(hint, digest, sizeof digest);
     return status;
 }
 

@@ -238,6 +238,41 @@ done:
     return status;
 }
 
+static bool signs_anew(const struct mmh_signature_view *view, const mmh_identity *signer)
+{
+    for (size_t i = 0; i < signer->part_count; i++)
+        if (signer->parts[i].secret && mmh_signature_is_by(view, &signer->parts[i]))
+            return true;
+    return false;
+}
+
+mmh_status mmh_signatures_drop(struct mmh_buffer *section, const uint8_t *old_section,
+                               size_t old_bytes, const mmh_identity *signer, mmh_error *err)
+{
+    struct mmh_signatures old;
+    struct mmh_signature_view view;
+    size_t kept = 0;
+    mmh_status status = mmh_signatures_view(&old, old_section, old_bytes, err);
+    if (status != MMH_OK)
+        return status;
+    mmh_buffer_u16(section, SECTION_VERSION);
+    mmh_buffer_u16(section, 0); /* their number is known below */
+    for (size_t i = 0; i < old.count; i++) {
+        mmh_signatures_at(&old, i, &view);
+        if (signs_anew(&view, signer))
+            continue;
+        kept++;
+        mmh_buffer_bytes(section, old_section + old.offsets[i],
+                         ENTRY_PREFIX + view.stated_bytes + view.signature_bytes);
+    }
+    if (!kept)
+        mmh_buffer_clear(section);
+    status = mmh_buffer_finish(section, "signatures", err);
+    if (status == MMH_OK && kept)
+        mmh_store16(section->data + 2, (uint16_t)kept);
+    return status;
+}
+
 /* ---- checking ---- */
 
 bool mmh_signature_is_by(const struct mmh_signature_view *view, const struct mmh_key_part *part)

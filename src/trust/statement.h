@@ -71,6 +71,16 @@ mmh_status mmh_signatures_add(struct mmh_buffer *section, const uint8_t *old_sec
                               size_t old_bytes, const struct mmh_key_part *signer,
                               const struct mmh_statement *statement, mmh_error *err);
 
+/*
+ * Make a section without the signatures by private keys of `signer`: it will sign anew.
+ *
+ *   section  empty, and so it stays if nothing is left
+ *
+ * Fails as mmh_signatures_view does.
+ */
+mmh_status mmh_signatures_drop(struct mmh_buffer *section, const uint8_t *old_section,
+                               size_t old_bytes, const mmh_identity *signer, mmh_error *err);
+
 /* Look through a section, without any key. Keeps `section`. MMH_E_CORRUPT for what docs/format.md does
  * not allow, MMH_E_UNSUPPORTED for another version. Bytes 0: no signatures. */
 mmh_status mmh_signatures_view(struct mmh_signatures *signatures, const uint8_t *section,

@@ -17,12 +17,23 @@ void mmh_text_add(struct mmh_buffer *text, const char *string)
     mmh_buffer_bytes(text, string, strlen(string));
 }
 
+static const char hex_digits[] = "0123456789abcdef";
+
 void mmh_text_hex(struct mmh_buffer *text, const uint8_t *data, size_t bytes)
 {
     for (size_t i = 0; i < bytes; i++) {
-        mmh_buffer_u8(text, (uint8_t) "0123456789abcdef"[data[i] >> 4]);
-        mmh_buffer_u8(text, (uint8_t) "0123456789abcdef"[data[i] & 15]);
+        mmh_buffer_u8(text, (uint8_t)hex_digits[data[i] >> 4]);
+        mmh_buffer_u8(text, (uint8_t)hex_digits[data[i] & 15]);
     }
+}
+
+void mmh_hex(char *out, const uint8_t *data, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i++) {
+        *out++ = hex_digits[data[i] >> 4];
+        *out++ = hex_digits[data[i] & 15];
+    }
+    *out = '\0';
 }
 
 void mmh_text_base64(struct mmh_buffer *text, const uint8_t *data, size_t bytes, unsigned column)

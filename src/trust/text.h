@@ -12,6 +12,7 @@
 
 void mmh_text_add(struct mmh_buffer *text, const char *string);
 void mmh_text_hex(struct mmh_buffer *text, const uint8_t *data, size_t bytes);
+void mmh_hex(char *out, const uint8_t *data, size_t bytes); /* [2 * bytes + 1], ends in NUL */
 
 /* column > 0: a line break after each so many characters, and at the end. */
 void mmh_text_base64(struct mmh_buffer *text, const uint8_t *data, size_t bytes, unsigned column);
