@@ -2,6 +2,7 @@
 """Promises that attackers and accidents have tried to break: journals, special files, layers of verify, repair."""
 
 import fcntl
+import json
 import os
 import struct
 import subprocess
@@ -10,6 +11,7 @@ import time
 import zlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 HERE = Path(__file__).resolve().parent
@@ -117,6 +119,24 @@ def test_a_lost_chunk_comes_back_from_the_original_model(tmp_path):
     damaged(tmp_path, data)
     mmh("repair", "--source", "m.safetensors", "bad.mmh", cwd=tmp_path, code=MENDED)
     assert (tmp_path / "bad.mmh").read_bytes() == data
+
+
+def test_lost_chunks_come_back_from_originals_that_pack_was_told_of(tmp_path):
+    """Raw arrays, and dumps with a layout: the container knows of their tensors, the files do not."""
+    pairs = np.random.default_rng(7).normal(0, 0.02, 200_000).astype("<f4").view("<u2").reshape(-1, 2)
+    halves = pairs[:, 1].tobytes()  # bf16
+    (tmp_path / "raw.bin").write_bytes(halves)
+    (tmp_path / "told.bin").write_bytes(b"HEADER__" + halves + pairs.tobytes())
+    layout = {"tensors": [{"name": "a", "dtype": "bf16", "shape": [400, 500], "offset": 8}]}
+    layout["tensors"].append({"name": "b", "dtype": "f32", "shape": [200_000], "offset": 8 + len(halves)})
+    (tmp_path / "layout.json").write_text(json.dumps(layout))
+    for name, how in (("raw.bin", ["--dtype=bf16", "--shape=400,500"]), ("told.bin", ["--layout=layout.json"])):
+        mmh("pack", "-q", *how, name, cwd=tmp_path, code=OK)
+        data = (tmp_path / f"{name}.mmh").read_bytes()
+        damaged(tmp_path, data)
+        mmh("repair", "bad.mmh", cwd=tmp_path, code=LOST)
+        mmh("repair", "--source", name, "bad.mmh", cwd=tmp_path, code=MENDED)
+        assert (tmp_path / "bad.mmh").read_bytes() == data
 
 
 def test_no_layer_is_ok_that_was_not_looked_at(tmp_path):

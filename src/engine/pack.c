@@ -657,6 +657,26 @@ static mmh_status recode_block(struct packing *packing, size_t job,
                           (size_t)mmh_divide_up(block->bytes, block->chunk_bytes), err);
 }
 
+/* Map files of no known format as the container tells of them. */
+static mmh_status map_told(struct packing *packing, const struct mmh_recoding *recoding,
+                           mmh_error *err)
+{
+    mmh_status status = MMH_OK;
+    for (size_t i = 0; i < packing->plan.file_count && status == MMH_OK; i++) {
+        struct mmh_plan_file *file = &packing->plan.files[i];
+        struct mmh_map_tensor *tensors = NULL;
+        size_t count = 0;
+        if (file->info.kind != MMH_PATH_FILE || file->map.tensor_count)
+            continue;
+        status = recoding->tell(recoding->user, file->name, &packing->arena, &tensors, &count, err);
+        if (status != MMH_OK || !count)
+            continue;
+        mmh_extent_map_init(&file->map, &packing->arena, file->info.bytes);
+        status = mmh_format_map_told(&file->map, tensors, count, err);
+    }
+    return status;
+}
+
 mmh_status mmh_recode(mmh_context *context, const struct mmh_recoding *recoding, mmh_error *err)
 {
     const mmh_pack_options options = { .struct_size = sizeof options, .level = recoding->level };
@@ -664,8 +684,12 @@ mmh_status mmh_recode(mmh_context *context, const struct mmh_recoding *recoding,
         .context = context, .options = &options, .hash_suite = mmh_hash_suite_default(), .window = 1
     };
     mmh_arena_init(&packing.arena, context->allocator);
-    mmh_status status = mmh_plan_make(&packing.plan, context, &packing.arena, &recoding->path, 1,
-                                      NULL, &options, err);
+    mmh_status status = mmh_plan_files(&packing.plan, context, &packing.arena, &recoding->path, 1,
+                                       NULL, &options, err);
+    if (status == MMH_OK)
+        status = map_told(&packing, recoding, err);
+    if (status == MMH_OK)
+        status = mmh_plan_cut(&packing.plan, context, &packing.arena, options.level, err);
     packing.slots = mmh_alloc_array(context->allocator, packing.window, sizeof *packing.slots);
     if (status == MMH_OK && !packing.slots)
         status = mmh_fail(err, MMH_E_MEMORY, "no memory to code blocks again");

@@ -32,6 +32,34 @@ static bool is_block(const struct remaking *remaking, const struct mmh_block_ent
            same_file(remaking->index->files[block->file].record.name, name);
 }
 
+static mmh_status tell(void *user, const char *name, struct mmh_arena *arena,
+                       struct mmh_map_tensor **tensors, size_t *count, mmh_error *err)
+{
+    const struct remaking *remaking = user;
+    const struct mmh_index *index = remaking->index;
+    *count = 0;
+    for (uint64_t t = 0; t < index->tensor_count; t++)
+        *count += same_file(index->files[index->tensors[t].file].record.name, name);
+    *tensors = mmh_arena_array(arena, *count, sizeof **tensors);
+    if (!*tensors)
+        return mmh_fail(err, MMH_E_MEMORY, "no memory for %zu tensors", *count);
+    *count = 0;
+    for (uint64_t t = 0; t < index->tensor_count; t++) {
+        const struct mmh_tensor_record *tensor = &index->tensors[t];
+        if (same_file(index->files[tensor->file].record.name, name))
+            (*tensors)[(*count)++] = (struct mmh_map_tensor){ .name = tensor->name,
+                                                              .dtype = tensor->dtype,
+                                                              .big_endian = tensor->big_endian,
+                                                              .column_major = tensor->column_major,
+                                                              .dimensions = tensor->dimensions,
+                                                              .shape = tensor->shape,
+                                                              .strides = tensor->strides,
+                                                              .offset = tensor->offset,
+                                                              .bytes = tensor->bytes };
+    }
+    return MMH_OK;
+}
+
 static bool wanted(void *user, const char *name, uint64_t offset, uint64_t bytes)
 {
     const struct remaking *remaking = user;
@@ -113,6 +141,7 @@ mmh_status mmh_repairing_remake(struct mmh_repairing *repairing, uint64_t *made,
          i++) {
         struct mmh_recoding recoding = { .path = repairing->originals[i],
                                          .level = remaking.index->level,
+                                         .tell = tell,
                                          .wanted = wanted,
                                          .take = take,
                                          .user = &remaking };
