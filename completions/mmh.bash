@@ -25,6 +25,15 @@ _mmh_verb() # the verb among the words before the cursor
     done
 }
 
+_mmh_told() # WORDS: whether one of them stands before the cursor
+{
+    local word
+    for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
+        [[ " $1 " == *" $word "* ]] && return
+    done
+    return 1
+}
+
 _mmh_words() { mapfile -t COMPREPLY < <(compgen -W "$1" -- "$cur"); }
 
 _mmh_files() # PATTERN: with it such files alone, and folders
@@ -150,7 +159,7 @@ _mmh()
             if [[ $cur == -* ]]; then
                 _mmh_words "-o --output -f --force --passphrase-file --passphrase-fd --expires --json -q --quiet -h --help"
             else
-                _mmh_files ""
+                _mmh_told "show list add expire revoke remove rotate accept" && _mmh_files "" || _mmh_words "show list add expire revoke remove rotate accept"
             fi
             ;;
         sign)

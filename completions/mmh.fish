@@ -28,6 +28,18 @@ function __mmh_is
     contains -- (__mmh_verb) $argv
 end
 
+function __mmh_is_told # VERB WORD...: whether one of the words stands before the cursor
+    __mmh_is $argv[1]; or return
+    for word in (commandline -opc)[2..-1]
+        contains -- $word $argv[2..-1]; and return
+    end
+    return 1
+end
+
+function __mmh_is_to_tell
+    __mmh_is $argv[1]; and not __mmh_is_told $argv
+end
+
 function __mmh_is_not_told
     not set -l verb (__mmh_verb) || test -z "$verb"
 end
@@ -242,7 +254,8 @@ complete -c mmh -n '__mmh_is keygen' -l json -d 'results as JSON on standard out
 complete -c mmh -n '__mmh_is keygen' -s q -l quiet -d 'no progress and no remarks'
 complete -c mmh -n '__mmh_is keygen' -s h -l help -d 'this text'
 
-complete -c mmh -n '__mmh_is keys' -F
+complete -c mmh -n '__mmh_is_to_tell keys show list add expire revoke remove rotate accept' -a 'show list add expire revoke remove rotate accept'
+complete -c mmh -n '__mmh_is_told keys show list add expire revoke remove rotate accept' -F
 complete -c mmh -n '__mmh_is keys' -s o -l output -r -F -d 'where "rotate" writes its statement'
 complete -c mmh -n '__mmh_is keys' -s f -l force -d 'replace what exists'
 complete -c mmh -n '__mmh_is keys' -l passphrase-file -r -F -d 'its first line is the passphrase'

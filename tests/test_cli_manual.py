@@ -192,6 +192,7 @@ def offers(complete):
     for words in (["mmh", "-d", "--"], ["mmh", "-dcf", "--"], ["mmh", "-T", "1", "unpack", "--"]):
         assert "--rm" in complete(words) and "--dtype" not in complete(words), words
     assert complete(["mmh", "benchmark", "--no"]) == ["--no-check"]
+    assert set(complete(["mmh", "keys", "re"])) == {"revoke", "remove"}
     assert complete(["mmh", "pack", "--hash", "b"]) == ["blake3"]
     assert set(complete(["mmh", "pack", "--progress", ""])) == {"bar", "json", "none"}
     assert {"bf16", "bool"} <= set(complete(["mmh", "bench", "--dtype", "b"]))

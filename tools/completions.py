@@ -35,7 +35,9 @@ def takes_next(option):
 
 
 def files(verb):
-    """What a verb takes: containers, any files, or verbs."""
+    """What a verb takes: containers, any files, verbs, or one of its words and then files."""
+    if verb["words"]:
+        return "words"
     if verb["name"] == "help":
         return "verbs"
     return "containers" if verb["synopsis"].startswith("X.mmh") else "files"
@@ -74,6 +76,15 @@ _mmh_verb() # the verb among the words before the cursor
             return
         fi
     done
+}}
+
+_mmh_told() # WORDS: whether one of them stands before the cursor
+{{
+    local word
+    for word in "${{COMP_WORDS[@]:1:COMP_CWORD-1}}"; do
+        [[ " $1 " == *" $word "* ]] && return
+    done
+    return 1
 }}
 
 _mmh_words() {{ mapfile -t COMPREPLY < <(compgen -W "$1" -- "$cur"); }}
@@ -134,9 +145,11 @@ def bash(verbs):
     cases = []
     for verb in verbs:
         words = " ".join(name for option in verb["options"] for name in names(option))
+        told = " ".join(verb["words"])
         rest = {
             "verbs": f'_mmh_words "{verb_names(verbs)}"',
             "containers": "_mmh_files '*.mmh'",
+            "words": f'_mmh_told "{told}" && _mmh_files "" || _mmh_words "{told}"',
             "files": '_mmh_files ""',
         }[files(verb)]
         cases += [
@@ -236,6 +249,7 @@ def zsh(verbs):
         rest = {
             "verbs": "'*:verb:{_describe -t verbs verb verbs}'",
             "containers": "'*:container:_files -g \"*.mmh(-.)\"'",
+            "words": f"'1:what:({' '.join(verb['words'])})' '*:file:_files'",
             "files": "'*:file:_files'",
         }[files(verb)]
         cases += ["                    _arguments -s -S \\"]
@@ -282,6 +296,18 @@ function __mmh_is
     contains -- (__mmh_verb) $argv
 end
 
+function __mmh_is_told # VERB WORD...: whether one of the words stands before the cursor
+    __mmh_is $argv[1]; or return
+    for word in (commandline -opc)[2..-1]
+        contains -- $word $argv[2..-1]; and return
+    end
+    return 1
+end
+
+function __mmh_is_to_tell
+    __mmh_is $argv[1]; and not __mmh_is_told $argv
+end
+
 function __mmh_is_not_told
     not set -l verb (__mmh_verb) || test -z "$verb"
 end
@@ -307,12 +333,17 @@ def fish(verbs):
     for verb in verbs:
         condition = f"-n '__mmh_is {' '.join([verb['name'], *verb['aliases']])}'"
         lines.append("")
-        rest = {
-            "verbs": f"-a {fish_quote(verb_names(verbs))}",
-            "containers": "-k -a '(__fish_complete_suffix .mmh)'",
-            "files": "-F",
-        }[files(verb)]
-        lines.append(f"complete -c mmh {condition} {rest}")
+        words = " ".join(verb["words"])
+        if words:
+            lines.append(f"complete -c mmh -n '__mmh_is_to_tell {verb['name']} {words}' -a {fish_quote(words)}")
+            lines.append(f"complete -c mmh -n '__mmh_is_told {verb['name']} {words}' -F")
+        else:
+            rest = {
+                "verbs": f"-a {fish_quote(verb_names(verbs))}",
+                "containers": "-k -a '(__fish_complete_suffix .mmh)'",
+                "files": "-F",
+            }[files(verb)]
+            lines.append(f"complete -c mmh {condition} {rest}")
         for option in verb["options"]:
             words = [f"complete -c mmh {condition}"]
             if "letter" in option:

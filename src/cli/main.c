@@ -19,6 +19,7 @@ struct verb {
     const char *text;    /* what it does; whole lines */
     const char *examples;
     mmh_verb_run *run;
+    const char *const *words; /* one of which comes first; NULL ends them, and there may be none */
 };
 
 static const char pack_text[] =
@@ -74,6 +75,8 @@ static const char keygen_examples[] =
     "  mmh keygen --algorithm=ed25519,x25519 -o old\n"
     "  mmh keygen --profile=cnsa2 -o agency\n";
 
+static const char *const keys_words[] = { "show",   "list",   "add",    "expire", "revoke",
+                                          "remove", "rotate", "accept", NULL };
 static const char keys_text[] =
     "  mmh keys show FILE...                 algorithms and fingerprints of keys\n"
     "  mmh keys list                         those that are believed, and those not\n"
@@ -179,7 +182,7 @@ static const struct verb verbs[MMH_VERB_COUNT] = {
     [MMH_VERB_KEYGEN] = { "keygen", "-o NAME", "make a key: NAME.key and NAME.pub", keygen_text,
                           keygen_examples, mmh_cmd_keygen },
     [MMH_VERB_KEYS] = { "keys", "WHAT [NAME] [FILE]", "whose signatures are believed", keys_text,
-                        keys_examples, mmh_cmd_keys },
+                        keys_examples, mmh_cmd_keys, keys_words },
     [MMH_VERB_SIGN] = { "sign", "X.mmh...", "sign a container", sign_text, sign_examples,
                         mmh_cmd_sign },
     [MMH_VERB_ENCRYPT] = { "encrypt", "X.mmh...", "encrypt a container", encrypt_text,
@@ -257,6 +260,10 @@ static void print_help_json(const struct mmh_cli_options *options)
         mmh_json_out_end(&out);
         mmh_json_out_text(&out, "synopsis", verbs[i].synopsis);
         mmh_json_out_text(&out, "summary", verbs[i].summary);
+        mmh_json_out_array(&out, "words");
+        for (const char *const *word = verbs[i].words; word && *word; word++)
+            mmh_json_out_text(&out, NULL, *word);
+        mmh_json_out_end(&out);
         mmh_options_json(&out, (enum mmh_verb)i);
         mmh_json_out_end(&out);
     }
