@@ -513,8 +513,8 @@ static mmh_status print_text(struct cat *cat, const char *name)
 static bool whole_rows(const struct cat *cat)
 {
     unsigned block = block_elements(cat->tensor.dtype);
-    if (!cat->selection.dimensions)
-        return false; /* less than a block */
+    if (!block || !cat->selection.dimensions)
+        return false; /* a scalar is less than a block */
     uint32_t fast = slow_dimension(cat, cat->selection.dimensions - 1);
     return cat->selection.begin[fast] == 0 && !cat->selection.dropped[fast] &&
            cat->selection.end[fast] == cat->tensor.shape[fast] &&
