@@ -15,6 +15,7 @@ import struct
 import subprocess
 import sys
 import time
+import zlib
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -41,6 +42,7 @@ from harness import (  # noqa: E402
 try:
     import mmh_reference as reference
     import mmh_reference_crypto as crypto
+    import mmh_reference_parity as parity
     import mmh_reference_writer as writer
     from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, rsa, x25519
 except ImportError as missing:  # no cryptography >= 50, zstandard or numpy
@@ -1012,6 +1014,162 @@ def test_a_model_of_weights_is_hidden(tmp_path):
         assert needle not in data
     result = mmh("ls", "-l", "m.mmh", cwd=tmp_path)
     assert result.code == KEY and "hidden" not in result.out
+
+
+# ---- repair as a way in ----
+
+
+def lying_tail(world, tail_bytes):
+    """A sound container whose parity is said to be of a tail of another length."""
+    body = writer.make_body(world.source())
+    geometry = parity.Geometry.choose(len(body.front), 10, tail_bytes, body.root)
+    area = b"".join(parity.make_area(body.new_hash, geometry, body.front, bytes(tail_bytes)))
+    area = bytes(-len(body.front) % 8) + area
+    section = geometry.encode() + struct.pack("<QQ", len(body.front), len(area))
+    trailer = writer.pack_sections([(3, section)])
+    footer = writer.make_footer(body, len(body.front) + len(area), len(trailer))
+    return body.front + area + trailer + footer + body.index + footer, tail_bytes != 256 + len(trailer)
+
+
+def test_parity_that_lies_of_the_tail_is_not_believed(tmp_path):
+    world = World(tmp_path)
+    for tail_bytes in (256, 300, 344, 345, 352, 2000, 100_000, 3_000_000):
+        data, lies = lying_tail(world, tail_bytes)
+        world.file("x.mmh", data)
+        mmh("verify", "x.mmh", cwd=tmp_path, code=DAMAGED)
+        for output in ([], ["-f", "-o", "new.mmh"]):
+            world.file("x.mmh", data)
+            mmh("repair", *output, "x.mmh", cwd=tmp_path, code=LOST if lies else MENDED)
+            for name in ("x.mmh", "new.mmh") if lies and output else ("x.mmh",):
+                assert not lies or not (tmp_path / name).exists() or (tmp_path / name).read_bytes() == data
+
+
+def behind(data, files, percent):
+    """What somebody can put behind a container: all of another one that lies there, but for its end."""
+    source = writer.source_from(files, 2, chunk_bytes=8192)
+    gaps = [-(-len(data) // 4096) * 4096 - 128] + [-len(chunk) % 8 for chunk in source.payloads[:-1]]
+    body = writer.Body(
+        writer.make_header(source),
+        source.payloads,
+        lambda offsets: offsets.chunk_list() + source.head + source.codecs + source.rest,
+        gaps=gaps,
+    )
+    other = writer.assemble(body, [], percent)
+    return other, data + other[len(data) : reference.Container(other).footer.trailer]
+
+
+def test_repair_makes_no_other_container_of_one(tmp_path):
+    world = World(tmp_path)
+    evil = {"model/weights.bin": b"EVIL" * 10240, "model/readme": b"evil"}
+    for options in ({}, {"percent": 10}, {"percent": 20, "signers": []}):
+        data = world.sound(**options)
+        for percent in (10, 100):
+            other, forged = behind(data, evil, percent)
+            world.file("x.mmh", forged)
+            assert other[:8] == data[:8] and other != data
+            mmh("repair", "x.mmh", cwd=tmp_path, code=MENDED)
+            assert (tmp_path / "x.mmh").read_bytes() == data
+            # Without a footer of its own it is beyond repair, or comes back; its header is still its own.
+            end = len(data) - 256
+            footers = reference.Container(data).footer
+            lost = bytearray(forged)
+            for at in (footers.trailer + footers.trailer_bytes, end):
+                lost[at : at + 256] = bytes(256)
+            world.file("x.mmh", bytes(lost))
+            result = mmh("repair", "x.mmh", cwd=tmp_path)
+            after = (tmp_path / "x.mmh").read_bytes()
+            assert result.code in (MENDED, LOST) and after in (data, bytes(lost)), result
+
+
+def test_repair_looks_whether_the_result_is_signed(tmp_path):
+    world = World(tmp_path)
+    for signers, code in (([world.bob], MENDED), ([], UNTRUSTED)):
+        data = world.sound(percent=20, signers=signers)
+        bad = bytearray(data)
+        bad[3000] ^= 1
+        for footerless in (False, True):
+            if footerless:
+                footer = reference.Container(data).footer
+                for at in (footer.trailer + footer.trailer_bytes, len(data) - 256):
+                    bad[at : at + 256] = bytes(256)
+            world.file("x.mmh", bytes(bad))
+            mmh("verify", "--signer", "bob.pub", "x.mmh", cwd=tmp_path, code=DAMAGED if signers else UNTRUSTED)
+            mmh("repair", "--signer", "bob.pub", "x.mmh", cwd=tmp_path, code=code)
+            assert (tmp_path / "x.mmh").read_bytes() == (data if signers else bytes(bad))
+
+
+def journal_of(root, size, records):
+    """A journal with right CRCs, as of no file in particular."""
+    body = b""
+    for offset, data in records:
+        head = struct.pack("<QII", offset, len(data), 0)
+        body += struct.pack("<II", zlib.crc32(head + data), 0x64696C76) + head + data + bytes(-len(data) % 8)
+    head = (b"MMHJRNL\n" + root + struct.pack("<QQQQ", size, size, len(records), 128 + len(body))).ljust(124, b"\0")
+    return head + struct.pack("<I", zlib.crc32(head)) + body
+
+
+def test_a_journal_that_was_unpacked_is_not_replayed(tmp_path):
+    world = World(tmp_path)
+    data = world.sound(percent=10)
+    container = reference.Container(data)
+    zeros = [(128, bytes(container.footer.trailer - 128))]
+    journal = journal_of(container.root, len(data), zeros)
+    bad = bytearray(data)
+    bad[3000] ^= 1
+    for footerless in (False, True):
+        if footerless:
+            bad[-256:] = bytes(256)
+        world.file("x.mmh", bytes(bad))
+        world.file("evil.mmh", writer.build(world.source({"x.mmh-journal": journal})))
+        mmh("unpack", "-f", "evil.mmh", "-o", "x.mmh-journal", cwd=tmp_path, code=OK)
+        result = mmh("repair", "x.mmh", cwd=tmp_path, code=USAGE)
+        assert "not made for this file" in result.err and "move it away" in result.err
+        assert (tmp_path / "x.mmh").read_bytes() == bytes(bad)
+        (tmp_path / "x.mmh-journal").unlink()
+        mmh("repair", "x.mmh", cwd=tmp_path, code=MENDED)
+        assert (tmp_path / "x.mmh").read_bytes() == data
+
+
+def test_a_file_with_a_journals_name_stays(tmp_path):
+    world = World(tmp_path)
+    data = world.sound(percent=10)
+    notes = world.file("x.mmh-journal", b"my notes\n")
+    world.file("x.mmh", data)
+    mmh("repair", "x.mmh", cwd=tmp_path, code=OK)
+    bad = data[:3000] + bytes([data[3000] ^ 1]) + data[3001:]
+    world.file("x.mmh", bad)
+    assert "is no journal" in mmh("repair", "x.mmh", cwd=tmp_path, code=USAGE).err
+    mmh("repair", "-o", "new.mmh", "x.mmh", cwd=tmp_path, code=MENDED)
+    assert (tmp_path / "new.mmh").read_bytes() == data and (tmp_path / "x.mmh").read_bytes() == bad
+    assert notes.read_bytes() == b"my notes\n"
+
+
+def test_verify_unpack_and_repair_agree_on_a_lying_section(tmp_path):
+    world = World(tmp_path)
+    data = writer.build(world.source(), percent=10)
+    container = reference.Container(data)
+    footer = container.footer
+    section = bytearray(reference.trailer_sections(data, footer)[3][1])
+    section[72:80] = bytes(8)  # the area has no bytes
+    bad = bytearray(data)
+    bad[3000] ^= 1
+    trailer = writer.pack_sections([(3, bytes(section))])
+    assert len(trailer) == footer.trailer_bytes
+    bad[footer.trailer : footer.trailer + len(trailer)] = trailer
+    world.file("x.mmh", bytes(bad))
+    codes = [
+        mmh(*verb, "x.mmh", cwd=tmp_path).code for verb in (["verify"], ["unpack", "-f", "-o", "out/"], ["repair"])
+    ]
+    assert codes in ([LOST, LOST, LOST], [DAMAGED, MENDED, MENDED]), codes
+
+
+def test_bytes_behind_the_end_are_told_when_they_go(tmp_path):
+    world = World(tmp_path)
+    data = world.sound()
+    world.file("x.mmh", data + bytes(100))
+    mmh("verify", "x.mmh", cwd=tmp_path, code=DAMAGED)
+    mmh("repair", "x.mmh", cwd=tmp_path, code=MENDED)
+    assert (tmp_path / "x.mmh").read_bytes() == data
 
 
 if __name__ == "__main__":

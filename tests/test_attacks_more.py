@@ -148,13 +148,16 @@ def test_no_layer_is_ok_that_was_not_looked_at(tmp_path):
 
 def test_signatures_of_runs_at_once_are_all_there_or_refused(tmp_path):
     packed(tmp_path)
-    mmh("keygen", "-q", "--algorithm=ed25519", "-o", "k", cwd=tmp_path, code=OK)
-    arguments = [binary(), "sign", "-q", "--key", "k.key", "m.mmh"]
-    runs = [subprocess.Popen(arguments, cwd=tmp_path, stderr=subprocess.DEVNULL) for _ in range(8)]
-    added = sum(run.wait(timeout=60) == OK for run in runs)
+    names = [f"k{number}" for number in range(8)]
+    for name in names:
+        mmh("keygen", "-q", "--algorithm=ed25519", "-o", name, cwd=tmp_path, code=OK)
+    commands = [[binary(), "sign", "-q", "--key", f"{name}.key", "m.mmh"] for name in names]
+    runs = [subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL) for command in commands]
+    done = [name for name, run in zip(names, runs, strict=True) if run.wait(timeout=60) == OK]
     info = mmh("info", "--json", "m.mmh", cwd=tmp_path, code=OK).json()
-    assert len(info["signatures"]) == added
-    mmh("verify", "-q", "--signer", "k.pub", "m.mmh", cwd=tmp_path, code=OK)
+    assert done and len(info["signatures"]) == len(done)
+    for name in done:
+        mmh("verify", "-q", "--signer", f"{name}.pub", "m.mmh", cwd=tmp_path, code=OK)
 
 
 @pytest.mark.parametrize("change", [["--key", "k.key"], ["--remove"]], ids=["sign", "remove"])

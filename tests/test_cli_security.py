@@ -154,6 +154,7 @@ class Prompted(Session):
 def test_a_passphrase_is_asked_for_without_echo(tmp_path):
     session = Prompted("keygen", "-p", "--algorithm=ed25519,x25519", "-o", "alice", cwd=tmp_path)
     session.answer("new passphrase of alice.key: ", f"{SECRET}\n")
+    assert session.until(lambda screen: "again: " in screen.raw)  # between the two there is echo
     assert not session.echoes()
     session.answer("new passphrase of alice.key, again: ", f"{SECRET}\n")
     assert session.wait() == OK

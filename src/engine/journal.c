@@ -16,6 +16,8 @@
 
 enum {
     HEAD_BYTES = 128,
+    DEVICE_AT = 72,
+    INODE_AT = 80,
     RECORD_HEAD_BYTES = 24,
     CHECKED_AT = 8, /* of a record: what its CRC is of */
     RECORD_MAX = 1 << 20,
@@ -47,13 +49,18 @@ mmh_status mmh_journal_create(struct mmh_journal *journal, const char *container
                                      .size_after = size_after,
                                      .position = HEAD_BYTES };
     memcpy(journal->root, root, sizeof journal->root);
+    struct mmh_path_info info;
+    mmh_status status = mmh_path_stat(&info, container, true, err); /* a new one has none yet */
+    if (status != MMH_OK)
+        return status;
+    journal->device = info.device;
+    journal->inode = info.inode;
     journal->path = journal_path(container, allocator, err);
     journal->record = mmh_alloc(allocator, 0, RECORD_HEAD_BYTES + RECORD_MAX + ALIGNMENT);
     if (!journal->path || !journal->record)
         return mmh_fail(err, MMH_E_MEMORY, "no memory for a journal");
     const struct mmh_output_options options = { .secret = true, .overwrite = true };
-    mmh_status status = mmh_output_create(&journal->output, journal->path, &options, allocator,
-                                          err);
+    status = mmh_output_create(&journal->output, journal->path, &options, allocator, err);
     return status == MMH_OK ? mmh_output_append(journal->output, zeros, sizeof zeros, err) : status;
 }
 
@@ -116,6 +123,8 @@ mmh_status mmh_journal_commit(struct mmh_journal *journal, mmh_error *err)
     mmh_store64(head + 48, journal->size_after);
     mmh_store64(head + 56, journal->count);
     mmh_store64(head + 64, journal->position);
+    mmh_store64(head + DEVICE_AT, journal->device);
+    mmh_store64(head + INODE_AT, journal->inode);
     mmh_store32(head + 124, mmh_crc32(head, 124));
     mmh_status status = mmh_output_write_at(journal->output, 0, head, sizeof head, err);
     return status == MMH_OK ? mmh_output_commit(journal->output, err) : status;
@@ -198,16 +207,36 @@ mmh_status mmh_journal_apply(const struct mmh_journal *journal, mmh_output *outp
 
 /* ---- replaying ---- */
 
-mmh_status mmh_journal_exists(bool *exists, const char *container, const mmh_allocator *allocator,
-                              mmh_error *err)
+static mmh_status has_magic(bool *yes, const char *path, const mmh_allocator *allocator,
+                            mmh_error *err)
+{
+    uint8_t magic[8];
+    mmh_input *input = NULL;
+    *yes = false;
+    mmh_status status = mmh_input_open_file(&input, path, allocator, err);
+    if (status == MMH_OK && mmh_input_bytes(input) >= sizeof magic) {
+        status = mmh_input_read(input, magic, 0, sizeof magic, err);
+        *yes = status == MMH_OK && memcmp(magic, JOURNAL_MAGIC, sizeof magic) == 0;
+    }
+    mmh_input_close(input);
+    return status;
+}
+
+mmh_status mmh_journal_look(enum mmh_journal_kind *kind, const char *container,
+                            const mmh_allocator *allocator, mmh_error *err)
 {
     struct mmh_path_info info;
     char *path = journal_path(container, allocator, err);
-    *exists = false;
+    bool own = false;
+    *kind = MMH_JOURNAL_NONE;
     if (!path)
         return MMH_E_MEMORY;
     mmh_status status = mmh_path_stat(&info, path, false, err);
-    *exists = status == MMH_OK && info.kind == MMH_PATH_FILE && info.own;
+    if (status == MMH_OK && info.kind != MMH_PATH_NONE) {
+        if (info.kind == MMH_PATH_FILE && info.own)
+            status = has_magic(&own, path, allocator, err);
+        *kind = own ? MMH_JOURNAL_OWN : MMH_JOURNAL_OTHER;
+    }
     mmh_free(allocator, path);
     return status;
 }
@@ -248,9 +277,12 @@ static mmh_status replay(const mmh_input *input, const char *container, const ui
     uint8_t head[HEAD_BYTES];
     struct journal_work work = { .source = { .input = input } };
     uint64_t bytes = mmh_input_bytes(input);
+    struct mmh_path_info info;
     if (bytes < HEAD_BYTES)
         return mmh_fail(err, MMH_E_CORRUPT, "it has %llu bytes", (unsigned long long)bytes);
     mmh_status status = mmh_input_read(input, head, 0, sizeof head, err);
+    if (status == MMH_OK)
+        status = mmh_path_stat(&info, container, true, err);
     if (status != MMH_OK)
         return status;
     work.container_bytes = mmh_load64(head + 48);
@@ -260,9 +292,11 @@ static mmh_status replay(const mmh_input *input, const char *container, const ui
         work.end < HEAD_BYTES || work.end > bytes)
         return mmh_fail(err, MMH_E_CORRUPT, "it is none, or damaged");
     if (root && memcmp(head + 8, root, MMH_JOURNAL_ROOT_BYTES) != 0)
-        return mmh_fail(err, MMH_E_USAGE, "it is of another container: move it away");
+        return mmh_fail(err, MMH_E_USAGE, "it is of another container");
     if (root && work.container_bytes != container_bytes)
-        return mmh_fail(err, MMH_E_USAGE, "it is of another state of the container: move it away");
+        return mmh_fail(err, MMH_E_USAGE, "it is of another state of the container");
+    if (mmh_load64(head + DEVICE_AT) != info.device || mmh_load64(head + INODE_AT) != info.inode)
+        return mmh_fail(err, MMH_E_USAGE, "it was not made for this file");
     status = do_records(&work, allocator, err);
     if (status == MMH_OK)
         status = mmh_output_open_existing(&work.output, container, allocator, err);
@@ -283,9 +317,9 @@ mmh_status mmh_journal_replay(bool *replayed, const char *container, const uint8
     mmh_input *input = NULL;
     mmh_error local = { 0 };
     *replayed = false;
-    bool exists;
-    mmh_status status = mmh_journal_exists(&exists, container, allocator, err);
-    if (status != MMH_OK || !exists)
+    enum mmh_journal_kind kind;
+    mmh_status status = mmh_journal_look(&kind, container, allocator, err);
+    if (status != MMH_OK || kind != MMH_JOURNAL_OWN)
         return status;
     char *path = journal_path(container, allocator, err);
     if (!path)
@@ -297,8 +331,12 @@ mmh_status mmh_journal_replay(bool *replayed, const char *container, const uint8
     if (status == MMH_OK)
         status = remove_file(path, allocator, &local);
     *replayed = status == MMH_OK;
+    bool unfit = status == MMH_E_CORRUPT || status == MMH_E_USAGE;
+    if (unfit) /* of the journal, not of the container */
+        status = MMH_E_USAGE;
     if (status != MMH_OK)
-        mmh_fail(err, status, "the journal \"%s\": %s", path, local.message);
+        mmh_fail(err, status, "the journal \"%s\": %s%s", path, local.message,
+                 unfit ? "; move it away to repair without it" : "");
     mmh_free(allocator, path);
     return status;
 }

@@ -4,9 +4,10 @@
  * SPDX-License-Identifier: Apache-2.0
  *
  * A file of its own beside the container, "NAME-journal", that has its name only when it is complete
- * and synced. Whoever finds one writes what it says, again perhaps, and removes it.
+ * and synced. Whoever finds one writes what it says, again perhaps, and removes it; but only to the very
+ * file that it was made for. What an archive has put there beside a container is of another file.
  *
- *     head, 128 bytes: magic, root, sizes, count, CRC
+ *     head, 128 bytes: magic, root, sizes, count, end, device and inode of the container, CRC
  *     records: u32 CRC of all behind `valid`, u32 valid or void, u64 offset, u32 bytes, u32 0, data,
  *         padding to 8
  */
@@ -28,6 +29,13 @@ struct mmh_journal {
     uint64_t data_bytes;
     uint8_t root[MMH_JOURNAL_ROOT_BYTES];
     uint64_t size_before, size_after; /* of the container */
+    uint64_t device, inode;           /* of its file */
+};
+
+enum mmh_journal_kind {
+    MMH_JOURNAL_NONE,
+    MMH_JOURNAL_OWN, /* a file of this user's, that nobody else may write to, with a journal's magic */
+    MMH_JOURNAL_OTHER /* some other file of that name */
 };
 
 /* Begin one for a container. It disappears if it is not committed. For mmh_journal_release, whatever
@@ -58,8 +66,8 @@ mmh_status mmh_journal_apply(const struct mmh_journal *journal, mmh_output *outp
  *   container_bytes  that it should have; not looked at without a root
  *   replayed  out
  *
- * Fails with MMH_E_USAGE if the journal is of another container, MMH_E_CORRUPT if it is damaged, and
- * writes nothing then.
+ * Fails with MMH_E_USAGE if the journal is of another container or file, or damaged, and writes nothing
+ * then.
  */
 mmh_status mmh_journal_replay(bool *replayed, const char *container, const uint8_t *root,
                               uint64_t container_bytes, const mmh_allocator *allocator,
@@ -69,9 +77,8 @@ mmh_status mmh_journal_replay(bool *replayed, const char *container, const uint8
 mmh_status mmh_journal_forget(const char *container, const mmh_allocator *allocator,
                               mmh_error *err);
 
-/* Whether there is one: a file of this user's, that nobody else may write to. What others have put there is
- * none of ours. */
-mmh_status mmh_journal_exists(bool *exists, const char *container, const mmh_allocator *allocator,
-                              mmh_error *err);
+/* What there is beside a container under a journal's name. */
+mmh_status mmh_journal_look(enum mmh_journal_kind *kind, const char *container,
+                            const mmh_allocator *allocator, mmh_error *err);
 
 #endif

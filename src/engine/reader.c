@@ -200,9 +200,16 @@ mmh_status mmh_reader_open_as(mmh_context *context, const char *path, struct mmh
     }
     mmh_input_advise(reader->input, MMH_ACCESS_RANDOM);
     status = mmh_guards_open(reader, opening, &local);
-    if (status == MMH_E_CORRUPT && !opening->spares && may_be_rescued(reader, opening) &&
-        mmh_repair_rescue(reader, opening, path, NULL) == MMH_OK)
-        status = MMH_OK;
+    if (status == MMH_E_CORRUPT && !opening->spares && may_be_rescued(reader, opening)) {
+        mmh_error problem = { 0 };
+        mmh_status rescued = mmh_repair_rescue(reader, opening, path, &problem);
+        /* It could be read, but for whom it is or is not by. */
+        bool refused = rescued == MMH_E_UNTRUSTED || rescued == MMH_E_KEY;
+        if (rescued == MMH_OK || refused)
+            status = rescued;
+        if (refused)
+            local = problem;
+    }
     if (status != MMH_OK) {
         mmh_input_close(reader->input);
         mmh_free(context->allocator, reader);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/bits.h"
+#include "container/layout.h"
 
 /* A footer with its trailer, from one place or another. */
 struct tail {
@@ -41,6 +42,24 @@ static void tail_release(struct tail *tail, const mmh_allocator *allocator)
     *tail = (struct tail){ .found = false };
 }
 
+/* Whether what section 3 says can be true of the container that its footer ends. */
+static bool parity_fits(const struct tail *tail)
+{
+    const struct mmh_footer *footer = &tail->footer;
+    const struct mmh_geometry *geometry = &tail->geometry;
+    struct mmh_recovery_layout layout;
+    if (geometry->end != footer->index_a + footer->index_bytes ||
+        memcmp(geometry->root, footer->root, MMH_ROOT_START_BYTES) != 0 ||
+        tail->area_offset < geometry->end || tail->area_offset > footer->trailer ||
+        tail->area_bytes > footer->trailer - tail->area_offset)
+        return false;
+    mmh_recovery_layout_make(&layout, geometry, tail->area_offset);
+    /* The tail that the area was made for follows it; what stands later came later. */
+    bool first = tail->area_offset + tail->area_bytes == footer->trailer;
+    return layout.area_bytes == tail->area_bytes &&
+           (!first || MMH_FOOTER_BYTES + footer->trailer_bytes == geometry->tail_bytes);
+}
+
 /* Look through the trailer of a footer: its sections, parity's above all. Takes over `read`'s bytes. */
 static mmh_status tail_open(struct tail *tail, mmh_container_read_at *read, void *context,
                             const mmh_allocator *allocator, mmh_error *err)
@@ -58,11 +77,7 @@ static mmh_status tail_open(struct tail *tail, mmh_container_read_at *read, void
             mmh_geometry_read(&tail->geometry, section->data)) {
             tail->area_offset = mmh_load64(section->data + MMH_GEOMETRY_BYTES);
             tail->area_bytes = mmh_load64(section->data + MMH_GEOMETRY_BYTES + 8);
-            tail->has_parity =
-                tail->geometry.end == footer->index_a + footer->index_bytes &&
-                memcmp(tail->geometry.root, footer->root, MMH_ROOT_START_BYTES) == 0 &&
-                tail->area_offset >= tail->geometry.end && tail->area_offset <= footer->trailer &&
-                tail->area_bytes <= footer->trailer - tail->area_offset;
+            tail->has_parity = parity_fits(tail);
         }
         tail->trailer = trailer.data;
         trailer.data = NULL;
@@ -71,12 +86,19 @@ static mmh_status tail_open(struct tail *tail, mmh_container_read_at *read, void
     return status;
 }
 
-/* The one that is newer, and right, is kept; of two the other, whose hashes say more than CRCs. */
+static bool same_tail(const struct tail *a, const struct tail *b)
+{
+    return memcmp(&a->footer, &b->footer, sizeof a->footer) == 0 &&
+           memcmp(a->trailer, b->trailer, (size_t)a->footer.trailer_bytes) == 0;
+}
+
+/* The one that is right, and newer, is kept; of two that are the same the other, whose generation is known. */
 static void tail_choose(struct tail *best, struct tail *other, const mmh_allocator *allocator)
 {
-    bool better = other->found && (!best->found || other->sound > best->sound ||
-                                   (other->sound == best->sound &&
-                                    other->footer.container_bytes >= best->footer.container_bytes));
+    bool newer = other->footer.container_bytes > best->footer.container_bytes;
+    bool better = other->found &&
+                  (!best->found || other->sound > best->sound ||
+                   (other->sound == best->sound && (newer || same_tail(best, other))));
     if (better) {
         tail_release(best, allocator);
         *best = *other;
@@ -246,6 +268,33 @@ static mmh_status is_explained(bool *explained, const struct tail *tail, struct 
     return status;
 }
 
+static bool same_container(const struct mmh_footer *a, const struct mmh_footer *b)
+{
+    return memcmp(a->root, b->root, MMH_HASH_BYTES) == 0 && a->index_a == b->index_a &&
+           a->index_bytes == b->index_bytes && memcmp(a->header, b->header, MMH_HEADER_BYTES) == 0;
+}
+
+/* Whether one of two tails of a container was put behind the other. */
+static bool stands_behind(const struct mmh_footer *later, const struct mmh_footer *earlier)
+{
+    return later->trailer >= earlier->container_bytes;
+}
+
+/*
+ * Whether packets may tell more of a container than a footer that was found does, or a sound header: they
+ * are of that container, and their tail is the footer's, or one of them was put behind the other. Others are of
+ * something else that lies behind it.
+ */
+static bool may_replace(const struct mmh_footer *packed, const struct mmh_footer *own,
+                        const uint8_t header[MMH_HEADER_BYTES])
+{
+    if (header && memcmp(packed->header, header, MMH_HEADER_BYTES) != 0)
+        return false;
+    return !own || (same_container(packed, own) &&
+                    (packed->container_bytes == own->container_bytes ||
+                     stands_behind(packed, own) || stands_behind(own, packed)));
+}
+
 /* ---- all of it ---- */
 
 static mmh_status look(struct tail *tail, struct mmh_remains *remains, bool *scan, uint64_t *begin,
@@ -254,8 +303,6 @@ static mmh_status look(struct tail *tail, struct mmh_remains *remains, bool *sca
     uint64_t bytes = mmh_input_bytes(remains->copy.input);
     mmh_status status = mmh_footer_find(&tail->footer, &tail->found, mmh_copy_read, &remains->copy,
                                         bytes, remains->allocator, err);
-    *scan = true;
-    *begin = 0;
     if (status != MMH_OK || !tail->found)
         return status;
     tail->found = false;
@@ -275,9 +322,7 @@ static mmh_status keep_old(struct mmh_remains *remains, const struct tail *tails
     for (size_t i = 0; i < count; i++) {
         const struct mmh_footer *footer = &tails[i].footer;
         struct mmh_old_tail *old = &remains->old_tails[remains->old_tail_count];
-        if (footer->container_bytes >= chosen->footer.container_bytes ||
-            footer->index_a != chosen->footer.index_a ||
-            footer->index_bytes != chosen->footer.index_bytes ||
+        if (!stands_behind(&chosen->footer, footer) || !same_container(footer, &chosen->footer) ||
             memcmp(&tails[i].geometry, &chosen->geometry, sizeof chosen->geometry) != 0)
             continue;
         old->footer = *footer;
@@ -314,18 +359,33 @@ mmh_status mmh_remains_find(struct mmh_remains *remains, const mmh_input *input,
     struct tail tail = { .found = false }, packed = { .found = false };
     struct tail tails[MMH_OLD_TAILS_MAX];
     size_t tail_count = 0;
-    uint64_t begin, newest = 0;
-    bool scan;
-    mmh_status status = look(&tail, remains, &scan, &begin, err);
+    uint64_t begin = 0, newest = 0;
+    bool scan = true;
+    uint8_t header[MMH_HEADER_BYTES];
+    mmh_status status = mmh_copy_read(&remains->copy, header, 0, sizeof header, err);
+    const bool has_header = status == MMH_OK && mmh_container_magic(header, sizeof header) &&
+                            mmh_header_crc_right(header);
+    if (status == MMH_OK)
+        status = look(&tail, remains, &scan, &begin, err);
+    if (status == MMH_OK && tail.found && has_header &&
+        memcmp(tail.footer.header, header, sizeof header) != 0) { /* it ends another container */
+        tail_release(&tail, allocator);
+        scan = true;
+        begin = 0;
+    }
+    const struct mmh_footer own = tail.footer;
+    const bool has_own = tail.found;
+    if (tail.found)
+        newest = tail.footer.container_bytes;
     scan = scan && (thorough || !tail.sound || !tail.has_parity);
     if (status == MMH_OK && scan)
         status = mmh_recovery_scan(&found, 0, mmh_copy_read, &remains->copy, begin,
                                    mmh_input_bytes(input), err);
-    if (tail.found)
-        newest = tail.footer.container_bytes;
     if (status == MMH_OK && scan)
         status = search_tails(tails, &tail_count, &found, &remains->copy, allocator, err);
     for (size_t i = 0; i < tail_count && status == MMH_OK; i++) {
+        if (!may_replace(&tails[i].footer, has_own ? &own : NULL, has_header ? header : NULL))
+            continue;
         status = tail_copy(&packed, &tails[i], allocator, err);
         tail_choose(&tail, &packed, allocator);
     }
@@ -355,8 +415,7 @@ mmh_status mmh_remains_find(struct mmh_remains *remains, const mmh_input *input,
     remains->hash_suite = tail.footer.header[14];
     if (tail.has_parity) {
         mmh_recovery_layout_make(&remains->copy.layout, &tail.geometry, tail.area_offset);
-        remains->copy.has_layout = remains->copy.layout.area_bytes == tail.area_bytes;
-        remains->has_parity = remains->copy.has_layout;
+        remains->copy.has_layout = remains->has_parity = true;
     }
     return MMH_OK;
 }

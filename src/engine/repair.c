@@ -62,16 +62,25 @@ static mmh_status is_sound(bool *sound, const struct mmh_repairing *repairing, m
 static mmh_status open_first(struct mmh_repairing *repairing, mmh_error *err)
 {
     const mmh_allocator *allocator = repairing->context->allocator;
-    bool interrupted = false;
+    enum mmh_journal_kind kind = MMH_JOURNAL_NONE;
     mmh_status status = open_copy(repairing, 0, repairing->path, err);
     if (status == MMH_OK && !repairing->dry)
-        status = mmh_journal_exists(&interrupted, repairing->path, allocator, err);
-    if (status != MMH_OK || !interrupted)
+        status = mmh_journal_look(&kind, repairing->path, allocator, err);
+    if (status != MMH_OK || kind == MMH_JOURNAL_NONE)
         return status;
     bool sound;
     status = is_sound(&sound, repairing, err);
     if (status != MMH_OK || sound)
-        return sound ? mmh_journal_forget(repairing->path, allocator, err) : status;
+        return sound && kind == MMH_JOURNAL_OWN
+                 ? mmh_journal_forget(repairing->path, allocator, err)
+                 : status;
+    if (kind == MMH_JOURNAL_OTHER)
+        return repairing->options.output
+                 ? MMH_OK
+                 : mmh_fail(err, MMH_E_USAGE,
+                            "\"%s-journal\" is no journal of a repair of yours: move it away, or "
+                            "repair into another file",
+                            repairing->path);
     const struct mmh_remains *remains = &repairing->remains[0];
     status = mmh_journal_replay(&repairing->report.replayed, repairing->path,
                                 remains->found ? remains->footer.root : NULL,
@@ -250,7 +259,7 @@ static mmh_status compare_tail(struct mmh_repairing *repairing, const struct mmh
     uint64_t later_bytes = mmh_tail_area_bytes(&layout->geometry, bytes);
     uint64_t area_end = layout->area_offset + layout->area_bytes;
     if (tail->footer.trailer == area_end)
-        return mmh_recovery_pieces_write(job, layout, MMH_PACKET_TAIL, tail->bytes, err);
+        return mmh_recovery_pieces_write(job, layout, MMH_PACKET_TAIL, tail->bytes, bytes, err);
     if (!tail->generation || tail->footer.trailer < area_end ||
         tail->footer.trailer - area_end < later_bytes)
         return MMH_OK;
@@ -295,7 +304,7 @@ static mmh_status compare_area(struct mmh_repairing *repairing, mmh_error *err)
         status = make_table(repairing, err);
     if (status == MMH_OK && repairing->mend.table)
         status = mmh_recovery_pieces_write(&job, layout, MMH_PACKET_TABLE, repairing->mend.table,
-                                           err);
+                                           layout->table.bytes, err);
     for (size_t i = 0; i < remains->old_tail_count && status == MMH_OK; i++) {
         status = compare_tail(repairing, &job, &remains->old_tails[i], err);
         if (status == MMH_OK)
@@ -497,6 +506,20 @@ static mmh_status tell_lost(struct mmh_repairing *repairing, mmh_error *err)
                     problem.status == MMH_OK ? repairing->path : problem.message);
 }
 
+/* Whether what will be there is signed as it must be. */
+static mmh_status check_trust(struct mmh_repairing *repairing, mmh_error *err)
+{
+    mmh_reader reader = { .context = repairing->context };
+    struct mmh_opening opening = { .keyless = true };
+    if (!repairing->context->guards.required)
+        return MMH_OK;
+    mmh_status status = mmh_guards_open_by(&reader, &opening, mmh_repairing_read, repairing,
+                                           repairing->main->footer.container_bytes, err);
+    if (status == MMH_OK)
+        mmh_container_close(&reader.container);
+    return status;
+}
+
 static mmh_status repair(struct mmh_repairing *repairing, mmh_error *err)
 {
     mmh_repair_report *report = &repairing->report;
@@ -518,6 +541,11 @@ static mmh_status repair(struct mmh_repairing *repairing, mmh_error *err)
     if (!repairing->right_count && report->damaged_chunks && (report->mended & MMH_MENDED_HEADER) &&
         !repairing->remains[0].found)
         return mmh_fail(err, MMH_E_USAGE, "%s: nothing of the container is in it", repairing->path);
+    if (mmh_input_bytes(repairing->inputs[0]) != repairing->main->footer.container_bytes)
+        report->mended |= MMH_MENDED_FOOTER;
+    status = check_trust(repairing, err);
+    if (status != MMH_OK)
+        return status;
     count_blocks(repairing);
     report->restored_chunks = report->damaged_chunks - repairing->bad_count;
     report->bytes_written = repairing->journal.data_bytes;

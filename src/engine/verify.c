@@ -272,6 +272,23 @@ static mmh_status verify_content(struct mmh_restoring *restoring, mmh_error *err
     return status == MMH_OK ? check_unnamed(reader, NULL, restoring->damages, err) : status;
 }
 
+/* MMH_E_CORRUPT if a container that could not be opened could be with the help of its parity, and is
+ * signed as it must be; else how that failed. */
+static mmh_status check_rescued(mmh_context *context, const char *container, mmh_error *err)
+{
+    mmh_error other = { 0 };
+    struct mmh_opening opening = { .keyless = true };
+    mmh_reader *reader;
+    mmh_status status = mmh_reader_open_as(context, container, &opening, &reader, &other);
+    if (status == MMH_OK) {
+        mmh_close(reader);
+        return MMH_E_CORRUPT;
+    }
+    if (status != MMH_E_CORRUPT)
+        *err = other;
+    return status;
+}
+
 mmh_status mmh_verify(mmh_context *context, const char *container, const mmh_verify_options *given,
                       mmh_unpack_report *report, mmh_error *err)
 {
@@ -300,7 +317,9 @@ mmh_status mmh_verify(mmh_context *context, const char *container, const mmh_ver
             return MMH_E_MEMORY;
         if (status == MMH_E_CORRUPT || status == MMH_E_UNTRUSTED || status == MMH_E_KEY)
             mmh_layers_tell(&layers, options.layer, options.layer_user);
-        if (!assessment.restorable)
+        if (assessment.restorable && context->guards.required)
+            status = check_rescued(context, container, &problem);
+        if (!assessment.restorable || status != MMH_E_CORRUPT)
             return mmh_fail(err, status, "%s", problem.message);
         done.mended = assessment.mended;
         mmh_report_copy(report, &done, sizeof done);

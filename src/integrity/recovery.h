@@ -181,7 +181,7 @@ mmh_status mmh_recovery_area_write(const struct mmh_recovery_job *job,
 mmh_status mmh_recovery_pieces_write(const struct mmh_recovery_job *job,
                                      const struct mmh_recovery_layout *layout,
                                      enum mmh_packet_kind kind, const uint8_t *whole,
-                                     mmh_error *err);
+                                     size_t whole_bytes, mmh_error *err);
 
 /* Packets of the tail alone, for a trailer that is added later: how many bytes they take wherever they
  * begin, and writing them. */

@@ -155,13 +155,16 @@ static void pieces_end(struct piece_writer *writer)
 mmh_status mmh_recovery_pieces_write(const struct mmh_recovery_job *job,
                                      const struct mmh_recovery_layout *layout,
                                      enum mmh_packet_kind kind, const uint8_t *whole,
-                                     mmh_error *err)
+                                     size_t whole_bytes, mmh_error *err)
 {
     struct piece_writer writer = { .job = job,
                                    .geometry = &layout->geometry,
                                    .shape = kind == MMH_PACKET_TABLE ? &layout->table
                                                                      : &layout->tail,
                                    .kind = kind };
+    if (whole_bytes != writer.shape->bytes)
+        return mmh_fail(err, MMH_E_CORRUPT, "parity is of a tail of %zu bytes, not %zu",
+                        writer.shape->bytes, whole_bytes);
     mmh_status status = pieces_begin(&writer, whole, err);
     uint64_t count = mmh_recovery_packet_count(layout, kind);
     for (uint32_t i = 0; i < count && status == MMH_OK; i++)
@@ -204,9 +207,11 @@ mmh_status mmh_recovery_area_write(const struct mmh_recovery_job *job,
     if (status == MMH_OK)
         status = write_parity(&batch, err);
     if (status == MMH_OK)
-        status = mmh_recovery_pieces_write(job, layout, MMH_PACKET_TABLE, batch.table, err);
+        status = mmh_recovery_pieces_write(job, layout, MMH_PACKET_TABLE, batch.table,
+                                           layout->table.bytes, err);
     if (status == MMH_OK)
-        status = mmh_recovery_pieces_write(job, layout, MMH_PACKET_TAIL, tail, err);
+        status = mmh_recovery_pieces_write(job, layout, MMH_PACKET_TAIL, tail, layout->tail.bytes,
+                                           err);
     mmh_parity_code_release(&code);
     mmh_free(job->allocator, batch.table);
     mmh_free(job->allocator, batch.packets);
