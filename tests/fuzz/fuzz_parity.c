@@ -5,11 +5,13 @@
  * SPDX-License-Identifier: Apache-2.0
  *
  * Input that begins as a container is repaired as it is. Of any other the first byte chooses: packets to
- * look through, with right hashes or without, or damage to a container of some kB with 25 % parity, as
- * pieces of u16 offset, u8 length, bytes; behind them u16 bytes to cut off.
+ * look through, with right hashes or without; damage to a container of some kB with 25 % parity, as
+ * pieces of u16 offset, u8 length, bytes; behind them u16 bytes to cut off; or lies of its section 3, as
+ * pairs of a place and what is changed there.
  */
 #include "fuzz.h"
 
+#include "container/container.h"
 #include "integrity/recovery.h"
 
 enum { ORIGINAL_BYTES = 3000, ROOM = 1 << 16 };
@@ -110,9 +112,6 @@ static void damage_and_repair(struct fuzz_input *in)
             data[at + i] ^= (uint8_t)fuzz_number(in, 1);
     }
     bytes -= (size_t)fuzz_number(in, 2) % bytes;
-    /* The head of the trailer's section, which its CRC leaves out. */
-    size_t trailer = (size_t)mmh_load64(container->data + container->count - 256 + 48);
-    memcpy(data + trailer, container->data + trailer, 16);
     fuzz_write(fuzz_path("x.mmh"), data, bytes);
     if (repaired(fuzz_path("x.mmh"))) {
         size_t count;
@@ -121,6 +120,25 @@ static void damage_and_repair(struct fuzz_input *in)
                      memcmp(result, container->data, count) == 0);
         free(result);
     }
+    free(data);
+}
+
+/* Section 3 says something else, with a right CRC. */
+static void lie_and_repair(struct fuzz_input *in)
+{
+    const struct bytes *container = pristine();
+    uint8_t *data = fuzz_copy(container->data, container->count), summed[12];
+    uint8_t *section = data + mmh_load64(data + container->count - MMH_FOOTER_BYTES + 48);
+    size_t bytes = (size_t)mmh_load64(section + 8);
+    while (in->bytes > 1) {
+        size_t at = (size_t)fuzz_number(in, 1) % bytes;
+        section[16 + at] ^= (uint8_t)fuzz_number(in, 1);
+    }
+    memcpy(summed, section, 4);
+    memcpy(summed + 4, section + 8, 8);
+    mmh_store32(section + 4, mmh_crc32_more(mmh_crc32(summed, sizeof summed), section + 16, bytes));
+    fuzz_write(fuzz_path("x.mmh"), data, container->count);
+    (void)repaired(fuzz_path("x.mmh"));
     free(data);
 }
 
@@ -134,15 +152,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
         (void)repaired(fuzz_path("x.mmh"));
         return 0;
     }
-    switch (fuzz_below(&in, 3)) {
+    switch (fuzz_below(&in, 4)) {
     case 0:
         look_for_packets(in.data, in.bytes, false);
         break;
     case 1:
         look_for_packets(in.data, in.bytes, true);
         break;
-    default:
+    case 2:
         damage_and_repair(&in);
+        break;
+    default:
+        lie_and_repair(&in);
         break;
     }
     return 0;
