@@ -115,7 +115,7 @@ _mmh()
             ;;
         repair)
             if [[ $cur == -* ]]; then
-                _mmh_words "-o --output -f --force --key --passphrase-file --passphrase-fd --parity --source -T --threads --json --progress -q --quiet -h --help"
+                _mmh_words "-o --output -f --force --key --passphrase-file --passphrase-fd --signer --trusted --require --signature --parity --source -T --threads --json --progress -q --quiet -h --help"
             else
                 _mmh_files '*.mmh'
             fi
