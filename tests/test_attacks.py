@@ -1016,6 +1016,20 @@ def test_a_model_of_weights_is_hidden(tmp_path):
     assert result.code == KEY and "hidden" not in result.out
 
 
+def test_a_signature_of_an_unknown_algorithm_is_passed_over(tmp_path):
+    world = World(tmp_path)
+    secrets = crypto.FileKeys(b"\7" * 32, 1, 2)
+    body = writer.make_body(world.source(), secrets)
+    recipients = crypto.write_recipients(secrets, body.header, body.root, [world.alice])
+    bobs = crypto.sign(world.bob, 2, body.root).encode()
+    for stated in (b"", b"\1", b"\1" * 99):
+        other = struct.pack("<HHII", 999, 0, len(stated), 0) + stated
+        section = struct.pack("<HH", 1, 2) + other + bobs
+        world.signed(writer.assemble(body, [(1, recipients), (2, section)]), OK)
+        only = struct.pack("<HH", 1, 1) + other
+        world.signed(writer.assemble(body, [(1, recipients), (2, only)]), UNTRUSTED)
+
+
 # ---- repair as a way in ----
 
 

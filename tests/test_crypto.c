@@ -917,10 +917,38 @@ static void test_passphrases_have_bytes(void **state)
     made_release(&made);
 }
 
+/* A try of a long RSA key takes a third of a second. */
+static void test_long_rsa_keys_are_tried_less_often(void **state)
+{
+    (void)state;
+    uint8_t key[1] = { 0 };
+    struct mmh_key_part part = { .kem = mmh_kem_by_id(MMH_KEM_RSA_OAEP),
+                                 .secret = true,
+                                 .public_key = key,
+                                 .public_bytes = 1,
+                                 .secret_key = key,
+                                 .secret_bytes = 1 };
+    struct made made;
+    made_init(&made);
+    for (int i = 0; i < 1000; i++) {
+        mmh_buffer_u16(&made.stanzas, MMH_KEM_RSA_OAEP);
+        mmh_buffer_u16(&made.stanzas, 0);
+        mmh_buffer_u32(&made.stanzas, 1);
+        mmh_buffer_u8(&made.stanzas, 0);
+        made.count++;
+    }
+    made_finish(&made);
+    part.bits = 3072;
+    assert_int_equal(open_made(&made, &part, 1, NULL), MMH_E_KEY);
+    part.bits = 16384;
+    assert_int_equal(open_made(&made, &part, 1, NULL), MMH_E_LIMIT);
+    made_release(&made);
+}
+
 static void test_many_recipients_are_bounded(void **state)
 {
     (void)state;
-    enum { KEYS = 20 };
+    enum { KEYS = MMH_UNLOCK_TRIES_MAX / MMH_RECIPIENTS_MAX + 4 };
     struct mmh_key_part part = make_part(&mmh_kem_x25519), keys[KEYS];
     struct made made;
     made_init(&made);
@@ -1072,6 +1100,7 @@ int main(void)
         cmocka_unit_test(test_stanzas_of_unknown_kinds_are_passed_over),
         cmocka_unit_test(test_costly_passphrases_are_refused_and_the_rest_tried),
         cmocka_unit_test(test_passphrases_have_bytes),
+        cmocka_unit_test(test_long_rsa_keys_are_tried_less_often),
         cmocka_unit_test(test_many_recipients_are_bounded),
         cmocka_unit_test(test_keys_that_are_no_recipients_are_refused),
         cmocka_unit_test(test_no_memory_is_told_and_nothing_is_left),

@@ -851,7 +851,7 @@ mmh_status mmh_block_plan_make(const struct mmh_block_plan **plan, const uint8_t
     *model = NULL;
     *model_bytes = 0;
     *floor_bits = 8 * (uint64_t)bytes;
-    if (hint.dtype != MMH_DTYPE_OPAQUE || bytes % unit || !parts_fit(&hint, bytes / unit))
+    if (hint.dtype != MMH_DTYPE_OPAQUE || !unit || bytes % unit || !parts_fit(&hint, bytes / unit))
         return mmh_fail(err, MMH_E_USAGE, "a block of %zu bytes of records of type %u", bytes,
                         (unsigned)hint.records);
     if (!bytes)

@@ -532,6 +532,7 @@ static mmh_status write_end(mmh_container_writer *writer, struct mmh_container_e
     if (status == MMH_OK)
         status = mmh_container_end_write(end, writer->allocator, err);
     writer->position = end->position;
+    end->trailer = NULL;
     mmh_buffer_release(&trailer);
     return status;
 }

@@ -407,9 +407,13 @@ static mmh_status commitment_check(struct search *search, mmh_error *err)
 }
 
 /* What a try counts for MMH_UNLOCK_TRIES_MAX: about its time, in tenths of a millisecond or so. */
-static size_t try_cost(const struct mmh_kem *kem)
+static size_t try_cost(const struct mmh_key_part *part)
 {
-    return kem->id == MMH_KEM_RSA_OAEP ? 16 : kem->public_bytes > 65536 ? 4 : 1;
+    if (part->kem->id != MMH_KEM_RSA_OAEP)
+        return part->kem->public_bytes > 65536 ? 4 : 1;
+    const size_t kilobits = MMH_MAX(mmh_divide_up(part->bits, 1024),
+                                    2); /* its time is their cube */
+    return kilobits * kilobits * kilobits * 3 / 4;
 }
 
 /* All keys of its kind on one stanza. */
@@ -422,7 +426,7 @@ static mmh_status try_keys(struct search *search, const struct mmh_kem *kem, con
             const struct mmh_key_part *part = &identity->parts[k];
             if (part->kem != kem || !part->secret || !part->secret_key || !part->public_key)
                 continue;
-            search->tries += try_cost(kem);
+            search->tries += try_cost(part);
             if (search->tries > MMH_UNLOCK_TRIES_MAX)
                 return mmh_fail(err, MMH_E_LIMIT,
                                 "more keys and recipients than are tried: give fewer keys");

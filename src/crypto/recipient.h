@@ -17,7 +17,7 @@ enum {
     MMH_RECIPIENTS_MAX = 1024,
     MMH_PASSPHRASES_MAX = 8,
     MMH_PASSPHRASE_BYTES_MAX = 1024,
-    MMH_UNLOCK_TRIES_MAX = 1 << 14
+    MMH_UNLOCK_TRIES_MAX = 1 << 16 /* some seconds */
 };
 
 /* The keys of a container. */
@@ -74,7 +74,8 @@ struct mmh_unlock {
 /*
  * Find the file key: MMH_E_KEY if nothing opens it, whatever is wrong with a stanza, MMH_E_CORRUPT if a
  * key does and the MAC is wrong, or if it is no section; MMH_E_LIMIT if it would take more than
- * MMH_UNLOCK_TRIES_MAX tries (RSA's count 16, McEliece's 4), or costs of a passphrase that are refused, to say.
+ * MMH_UNLOCK_TRIES_MAX tries (RSA's count 6 and more, as their moduli are long, McEliece's 4), or costs of a
+ * passphrase that are refused, to say.
  * The key has the commitment. *keys and file_key are zeros after a failure.
  */
 mmh_status mmh_recipients_open(uint8_t file_key[MMH_FILE_KEY_BYTES], struct mmh_file_keys *keys,

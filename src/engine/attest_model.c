@@ -150,7 +150,7 @@ static mmh_status is_container(bool *container, const char *path, const mmh_allo
                                mmh_error *err)
 {
     mmh_input *input;
-    uint8_t magic[sizeof container_magic];
+    uint8_t magic[sizeof container_magic] = { 0 };
     mmh_status status = mmh_input_open(&input, path, allocator, err);
     if (status != MMH_OK)
         return status;

@@ -30,7 +30,9 @@ static struct mmh_flat_table table_at(struct mmh_stream *stream, uint64_t positi
         table.vtable_bytes > stream->source->bytes - table.vtable ||
         table.bytes > stream->source->bytes - position)
         stream->short_read = true;
-    return mmh_stream_failed(stream) ? (struct mmh_flat_table){ 0 } : table;
+    if (mmh_stream_failed(stream))
+        table = (struct mmh_flat_table){ 0 };
+    return table;
 }
 
 struct mmh_flat_table mmh_flat_root(struct mmh_stream *stream)
@@ -77,7 +79,9 @@ struct mmh_flat_vector mmh_flat_vector(struct mmh_stream *stream,
     vector.position = stream->position;
     if (vector.count > mmh_stream_left(stream) / element_bytes)
         stream->short_read = true;
-    return mmh_stream_failed(stream) ? (struct mmh_flat_vector){ 0 } : vector;
+    if (mmh_stream_failed(stream))
+        vector = (struct mmh_flat_vector){ 0 };
+    return vector;
 }
 
 struct mmh_flat_table mmh_flat_table_at(struct mmh_stream *stream,

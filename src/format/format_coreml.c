@@ -223,7 +223,7 @@ static void read_parameters(struct walk *walk, const struct mmh_proto_field *mes
 /* Append one term of a shape. */
 static bool append_term(struct mmh_proto_tensor *tensor, const struct layer *layer, int term)
 {
-    if (term > 0) {
+    if (term > 0 && term < PARAMETERS_MAX) {
         tensor->shape[tensor->dimensions++] = layer->single[term];
         return true;
     }

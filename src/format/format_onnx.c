@@ -229,7 +229,7 @@ static bool find_bytes(struct claim *claim, uint64_t bytes)
 static void map_tensor(struct walk *walk, const struct mmh_proto_field *message, const char *name)
 {
     struct claim claim;
-    uint64_t bytes;
+    uint64_t bytes = 0;
     read_tensor(walk, message, &claim);
     if (mmh_stream_failed(&walk->in))
         return;

@@ -35,11 +35,13 @@ static bool notes_skip(struct mmh_cursor *cursor, size_t count)
     return !mmh_cursor_failed(cursor);
 }
 
-/* False if a statement of the version that we know is not as it should be. */
+/* False if a statement of the version that we know, by an algorithm that we know, is not as it should be. */
 static bool statement_read(struct mmh_signature_view *view)
 {
     struct mmh_cursor cursor;
     mmh_cursor_init(&cursor, view->stated, view->stated_bytes);
+    if (!mmh_signature_by_id(view->algorithm))
+        return true; /* whatever it states */
     view->known = mmh_cursor_u8(&cursor) == STATEMENT_VERSION;
     if (mmh_cursor_failed(&cursor))
         return false;

@@ -39,7 +39,7 @@ struct mmh_statement {
 /* A signature of a section; pointers lead into the section. */
 struct mmh_signature_view {
     unsigned algorithm;
-    bool known; /* the statement is of a version that is understood; else the fields below are 0 */
+    bool known; /* algorithm and version are understood; else the fields below are 0 */
     struct mmh_statement statement; /* notes NULL */
     const uint8_t *fingerprint;     /* [MMH_FINGERPRINT_BYTES] */
     const uint8_t *notes;           /* [notes_bytes] as they are stored */

@@ -12,6 +12,7 @@
 #include "fuzz.h"
 
 #include "container/container.h"
+#include "integrity/digest.h"
 #include "integrity/recovery.h"
 
 enum { ORIGINAL_BYTES = 3000, ROOM = 1 << 16 };

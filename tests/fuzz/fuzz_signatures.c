@@ -41,6 +41,29 @@ static void look(const struct mmh_signatures *signatures, const uint8_t *section
     FUZZ_REQUIRE(end == bytes);
 }
 
+/* What is left without the signatures of a private key is a section again, or nothing. */
+static void drop(const uint8_t *section, const struct mmh_signatures *signatures)
+{
+    mmh_identity private = *signer();
+    struct mmh_key_part part = private.parts[0];
+    struct mmh_signatures left;
+    struct mmh_buffer rest;
+    size_t by = 0;
+    private.parts = &part;
+    private.part_count = 1;
+    part.secret = true;
+    for (size_t i = 0; i < signatures->count; i++) {
+        struct mmh_signature_view view;
+        mmh_signatures_at(signatures, i, &view);
+        by += mmh_signature_is_by(&view, &part);
+    }
+    mmh_buffer_init(&rest, NULL);
+    FUZZ_REQUIRE(!mmh_signatures_drop(&rest, section, signatures->bytes, &private, NULL));
+    FUZZ_REQUIRE(!mmh_signatures_view(&left, rest.data, rest.bytes, NULL));
+    FUZZ_REQUIRE(left.count + by == signatures->count);
+    mmh_buffer_release(&rest);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
     static const uint8_t root[32] = { 1, 2, 3 };
@@ -58,6 +81,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     if (mmh_signatures_view(&signatures, view.section, view.bytes, NULL) == MMH_OK &&
         signatures.count) {
         look(&signatures, view.section, view.bytes);
+        drop(view.section, &signatures);
         const mmh_status status = mmh_policy_check(&policy, &view, 1, 1, root, sizeof root, 0,
                                                    &counts, NULL);
         FUZZ_REQUIRE((status == MMH_OK) == (counts.counted > 0));
