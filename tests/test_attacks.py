@@ -1177,6 +1177,26 @@ def test_verify_unpack_and_repair_agree_on_a_lying_section(tmp_path):
     assert codes in ([LOST, LOST, LOST], [DAMAGED, MENDED, MENDED]), codes
 
 
+def test_a_sound_container_is_sound_where_nothing_can_be_written(tmp_path):
+    world = World(tmp_path)
+    data = bytearray(world.sound(percent=10))
+    for code in (OK, 1):  # sound, damaged
+        world.file("x.mmh", bytes(data))
+        limited = ["bash", "-c", 'ulimit -f 0; exec "$0" repair -q x.mmh', binary()]
+        run = subprocess.run(limited, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+        assert run.returncode == code, run.stderr
+        assert (tmp_path / "x.mmh").read_bytes() == bytes(data)
+        data[3000] ^= 1
+
+
+def test_a_key_that_is_given_has_to_open(tmp_path):
+    world = World(tmp_path)
+    world.file("x.mmh", world.sound())
+    mmh("verify", "--quick", "--signer", "bob.pub", "x.mmh", cwd=tmp_path, code=OK)
+    mmh("verify", "--quick", "--signer", "bob.pub", "--key", "alice.key", "x.mmh", cwd=tmp_path, code=OK)
+    mmh("verify", "--quick", "--signer", "bob.pub", "--key", "mallory.key", "x.mmh", cwd=tmp_path, code=KEY)
+
+
 def test_bytes_behind_the_end_are_told_when_they_go(tmp_path):
     world = World(tmp_path)
     data = world.sound()

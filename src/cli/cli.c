@@ -521,11 +521,11 @@ void mmh_cli_pipe_closed(void)
     mmh_host_die_of_pipe();
 }
 
-struct mmh_human mmh_cli_mended_text(unsigned mended)
+struct mmh_human_list mmh_cli_mended_text(unsigned mended)
 {
     static const char *const names[] = { "header",     "index",   "footer", "chunks",
                                          "spare copy", "padding", "trailer" };
-    struct mmh_human human = { "" };
+    struct mmh_human_list human = { "" };
     size_t used = 0;
     for (size_t i = 0; i < sizeof names / sizeof *names && used < sizeof human.text; i++)
         if (mended >> i & 1)

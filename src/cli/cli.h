@@ -246,7 +246,7 @@ void mmh_cli_tell_plain(const struct mmh_cli_options *options, const char *conta
                         bool encrypted);
 
 /* What was mended, for people: "header, index". */
-struct mmh_human mmh_cli_mended_text(unsigned mended);
+struct mmh_human_list mmh_cli_mended_text(unsigned mended);
 
 /* A tensor's shape for people: "[32, 64]". */
 void mmh_cli_shape(char *out, size_t room, const mmh_tensor_info *tensor);

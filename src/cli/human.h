@@ -15,6 +15,10 @@ struct mmh_human {
     char text[32];
 };
 
+struct mmh_human_list {
+    char text[72];
+};
+
 struct mmh_human mmh_human_bytes(uint64_t bytes);                  /* "86.7 MB", "512 B" */
 struct mmh_human mmh_human_rate(uint64_t bytes, uint64_t ns);      /* "1.34 GB/s", "-" */
 struct mmh_human mmh_human_time(uint64_t ns);                      /* "0.42 s", "3:07" */

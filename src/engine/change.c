@@ -136,7 +136,8 @@ static unsigned wanted_parity(const struct changing *changing)
     struct mmh_geometry geometry;
     if (changing->options->parity || !section || !mmh_geometry_read(&geometry, section->data))
         return changing->options->parity;
-    return geometry.parity_count * HUNDREDTHS / geometry.data_count;
+    /* What others wrote may be beyond what this makes. */
+    return MMH_MIN(geometry.parity_count * HUNDREDTHS / geometry.data_count, MMH_PARITY_MAX);
 }
 
 /* The highest generation of the tail's packets. */

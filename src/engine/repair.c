@@ -528,9 +528,21 @@ static mmh_status repair(struct mmh_repairing *repairing, mmh_error *err)
         const struct mmh_footer *footer = &repairing->main->footer;
         const char *beside = repairing->options.output ? repairing->options.output
                                                        : repairing->path;
+        mmh_error problem = { 0 };
+        bool sound = false;
         status = mmh_journal_create(&repairing->journal, beside, footer->root,
                                     mmh_input_bytes(repairing->inputs[0]), footer->container_bytes,
-                                    repairing->context->allocator, err);
+                                    repairing->context->allocator, &problem);
+        if (status == MMH_E_IO && !repairing->options.output && !repairing->options.add_parity) {
+            /* Where nothing can be written there may be nothing to write. */
+            mmh_status assessed = is_sound(&sound, repairing, err);
+            if (assessed != MMH_OK)
+                return assessed;
+        }
+        if (sound)
+            return MMH_OK;
+        if (status != MMH_OK)
+            return mmh_fail(err, status, "%s", problem.message);
     }
     if (status == MMH_OK)
         status = mmh_repairing_run(repairing, err);
