@@ -17,7 +17,7 @@ import pytest
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE / "cli")]
 
-from harness import LOST, MENDED, OK, binary, mmh, safetensors  # noqa: E402
+from harness import LOST, MENDED, OK, UNTRUSTED, USAGE, binary, mmh, safetensors  # noqa: E402
 
 
 def packed(folder, *options):
@@ -195,3 +195,133 @@ def test_a_key_is_not_written_through_a_symlink(tmp_path):
     mmh("keygen", "-q", "-f", "--algorithm=ed25519", "-o", "k", cwd=tmp_path, code=OK)
     assert not (tmp_path / "elsewhere").exists() and not (tmp_path / "k.key").is_symlink()
     assert (tmp_path / "k.key").stat().st_mode & 0o777 == 0o600
+
+
+# ---- what a careful new user tried ----
+
+
+def keys(folder, *names):
+    for name in names:
+        mmh("keygen", "-q", "--algorithm=ed25519,x25519", "-o", name, cwd=folder, code=OK)
+
+
+def test_nothing_is_changed_in_place_of_standard_output(tmp_path):
+    data = packed(tmp_path)
+    keys(tmp_path, "k")
+    mmh("encrypt", "-q", "-r", "k.pub", "m.mmh", "-o", "e.mmh", cwd=tmp_path, code=OK)
+    sealed = (tmp_path / "e.mmh").read_bytes()
+    for words in (
+        ["sign", "--key=k.key", "m.mmh"],
+        ["encrypt", "-r", "k.pub", "m.mmh"],
+        ["repair", "m.mmh"],
+        ["repair", "--parity=5%", "m.mmh"],
+        ["encrypt", "--rekey", "-r", "k.pub", "--key=k.key", "e.mmh"],
+        ["encrypt", "--add-recipient=k.pub", "--key=k.key", "e.mmh"],
+        ["decrypt", "--key=k.key", "e.mmh"],
+        ["keygen"],
+    ):
+        result = mmh(*words, "-o", "-", cwd=tmp_path, code=USAGE)
+        assert "standard output" in result.err and not result.raw
+    mmh("sign", "--key=k.key", "--detached=-", "m.mmh", cwd=tmp_path, code=USAGE)
+    assert (tmp_path / "m.mmh").read_bytes() == data and (tmp_path / "e.mmh").read_bytes() == sealed
+    assert not (tmp_path / "-").exists()
+
+
+def test_a_file_does_not_stand_in_for_a_stored_key(tmp_path):
+    packed(tmp_path)
+    keys(tmp_path, "bob", "eve")
+    store = {"MMH_TRUST": str(tmp_path / "trust")}
+    mmh("keys", "add", "openai", "bob.pub", cwd=tmp_path, environment=store, code=OK)
+    mmh("sign", "-q", "--key=eve.key", "m.mmh", cwd=tmp_path, code=OK)
+    (tmp_path / "openai").write_bytes((tmp_path / "eve.pub").read_bytes())
+    for words in (["verify", "--signer=openai"], ["unpack", "--signer=openai"], ["encrypt", "-r", "openai"]):
+        result = mmh(*words, "m.mmh", cwd=tmp_path, environment=store, code=USAGE)
+        assert "a file here, and a key of the trust store" in result.err
+    mmh("verify", "-q", "--signer=./openai", "m.mmh", cwd=tmp_path, environment=store, code=OK)
+    (tmp_path / "openai").unlink()
+    mmh("verify", "-q", "--signer=openai", "m.mmh", cwd=tmp_path, environment=store, code=UNTRUSTED)
+
+
+def test_nothing_is_encrypted_to_a_revoked_key(tmp_path):
+    data = packed(tmp_path)
+    keys(tmp_path, "bob")
+    store = {"MMH_TRUST": str(tmp_path / "trust")}
+    mmh("keys", "add", "bob", "bob.pub", cwd=tmp_path, environment=store, code=OK)
+    mmh("keys", "revoke", "bob", cwd=tmp_path, environment=store, code=OK)
+    for key in ("bob.pub", "bob"):
+        mmh("encrypt", "-r", key, "m.mmh", cwd=tmp_path, environment=store, code=UNTRUSTED)
+    assert (tmp_path / "m.mmh").read_bytes() == data
+
+
+def test_what_is_private_stays_private(tmp_path):
+    packed(tmp_path)
+    keys(tmp_path, "k")
+    os.umask(0o022)
+
+    def mode(name):
+        return (tmp_path / name).stat().st_mode & 0o777
+
+    for given in (0o600, 0o640, 0o400, 0o644):
+        os.chmod(tmp_path / "m.mmh", given)
+        mmh("repair", "-q", "--parity=9%", "m.mmh", cwd=tmp_path, code=OK)
+        assert mode("m.mmh") == given
+        private = given in (0o600, 0o400)
+        mmh("repair", "-fqo", "new.mmh", "m.mmh", cwd=tmp_path, code=OK)
+        assert mode("new.mmh") == (0o600 if private else 0o644)
+        mmh("encrypt", "-fq", "-r", "k.pub", "m.mmh", "-o", "e.mmh", cwd=tmp_path, code=OK)
+        mmh("decrypt", "-fq", "--key=k.key", "e.mmh", "-o", "d.mmh", cwd=tmp_path, code=OK)
+        assert mode("e.mmh") == mode("d.mmh") == (0o600 if private else 0o644)
+        os.chmod(tmp_path / "m.safetensors", given)
+        mmh("pack", "-fq", "m.safetensors", "-o", "p.mmh", cwd=tmp_path, code=OK)
+        assert mode("p.mmh") == (0o600 if private else 0o644)
+        data = (tmp_path / "m.safetensors").read_bytes()
+        mmh("pack", "-fq", "-", "-o", "p.mmh", stdin=data, cwd=tmp_path, code=OK)
+        assert mode("p.mmh") == 0o644
+
+
+def test_encrypting_does_not_promise_a_profile_that_the_hash_breaks(tmp_path):
+    data = packed(tmp_path)
+    mmh("keygen", "-q", "--profile=cnsa2", "-o", "k", cwd=tmp_path, code=OK)
+    result = mmh("encrypt", "--profile=cnsa2", "-r", "k.pub", "m.mmh", cwd=tmp_path, code=USAGE)
+    assert "hash" in result.err and (tmp_path / "m.mmh").read_bytes() == data
+    mmh("pack", "-fq", "--profile=cnsa2", "m.safetensors", "-o", "m.mmh", cwd=tmp_path, code=OK)
+    mmh("encrypt", "-q", "--profile=cnsa2", "-r", "k.pub", "m.mmh", cwd=tmp_path, code=OK)
+    mmh("sign", "-q", "--key=k.key", "m.mmh", cwd=tmp_path, code=OK)
+    mmh("audit", "--profile=cnsa2", "m.mmh", cwd=tmp_path, code=OK)
+
+
+def test_pipes_and_devices_are_not_changed(tmp_path):
+    packed(tmp_path)
+    keys(tmp_path, "k")
+    os.mkfifo(tmp_path / "fifo")
+    for name in ("fifo", "/dev/zero"):
+        for words in (["encrypt", "-r", "k.pub"], ["decrypt", "--key=k.key"], ["sign", "--key=k.key"]):
+            result = mmh(*words, name, "-o", "out.mmh", cwd=tmp_path, timeout=20, code=USAGE)
+            assert "is a pipe or a device" in result.err
+
+
+def test_no_key_is_in_what_a_crash_leaves(tmp_path):
+    """RLIMIT_CORE, as /proc has it, of a run that has read a key and waits for a passphrase."""
+    if not os.path.exists("/proc/self/limits"):
+        pytest.skip("no /proc")
+    packed(tmp_path)
+    keys(tmp_path, "k")
+    reader, writer = os.pipe()
+    words = [binary(), "sign", "--key=k.key", f"--passphrase-fd={reader}", "--key=sealed.key", "m.mmh"]
+    (tmp_path / "w").write_bytes(b"word\n")
+    mmh("keygen", "-q", "-p", "--passphrase-file=w", "-o", "sealed", cwd=tmp_path, code=OK)
+    child = subprocess.Popen(words, cwd=tmp_path, pass_fds=[reader], stderr=subprocess.DEVNULL)
+    try:
+        limit = ""
+        for _ in range(200):
+            limits = Path(f"/proc/{child.pid}/limits").read_text().splitlines()
+            limit = next(line for line in limits if line.startswith("Max core")).split()[4]
+            if limit == "1":
+                break
+            time.sleep(0.05)
+        assert limit == "1" and child.poll() is None
+    finally:
+        os.write(writer, b"word\n")
+        assert child.wait(timeout=60) == OK
+        os.close(reader)
+        os.close(writer)

@@ -24,6 +24,17 @@ struct change {
 
 typedef int change_fn(struct change *change);
 
+static int check_hash(const struct change *change, const char *hash)
+{
+    const struct mmh_cli_options *options = change->options;
+    if (mmh_profile_allows(options->profile, hash, NULL))
+        return MMH_EXIT_OK;
+    return mmh_cli_refuse(options, change->container,
+                          "its hash stays what it is: pack the model with that profile",
+                          "\"%s\" has the hash %s, which is not in the profile %s",
+                          change->container, hash, options->profile);
+}
+
 /* What guards it now. */
 static int look(struct change *change)
 {
@@ -36,6 +47,8 @@ static int look(struct change *change)
     if (mmh_security_get(security, &change->before, &change->err) != MMH_OK)
         code = mmh_cli_fail_container(change->options, change->container, &change->err,
                                       mmh_exit_of(change->err.status));
+    if (code == MMH_EXIT_OK && change->options->profile && change->before.hash_suite)
+        code = check_hash(change, change->before.hash_suite);
     /* Texts of it are not looked at once it is closed. */
     change->before.aead = change->before.hash_suite = NULL;
     mmh_security_close(security);
@@ -232,6 +245,10 @@ static int check_output(const struct mmh_cli_options *options, const char *conta
         return mmh_cli_refuse(options, container, NULL,
                               "\"mmh %s\" changes a file, and standard input is none",
                               mmh_verb_name(options->verb));
+    if (mmh_host_kind(container) == MMH_HOST_OTHER)
+        return mmh_cli_refuse(options, container, NULL,
+                              "\"mmh %s\" changes a file, and \"%s\" is a pipe or a device",
+                              mmh_verb_name(options->verb), container);
     if (!output)
         return MMH_EXIT_OK;
     if (mmh_host_same(container, output))

@@ -18,6 +18,7 @@
 #include <strings.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/select.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -249,6 +250,18 @@ bool mmh_host_has_input(void)
 }
 
 /* ---- secrets ---- */
+
+bool mmh_host_is_open(int descriptor)
+{
+    return fcntl(descriptor, F_GETFD) >= 0;
+}
+
+void mmh_host_no_core(void)
+{
+    /* Not 0: Linux gives those to a program that collects them all the same. */
+    const struct rlimit none = { 1, 1 };
+    (void)setrlimit(RLIMIT_CORE, &none);
+}
 
 void mmh_host_wipe(void *memory, size_t bytes)
 {
@@ -556,7 +569,8 @@ void mmh_host_remove_tree(const char *path)
 
 bool mmh_host_spool(const char *path, int from, uint64_t limit_bytes, void (*tick)(uint64_t bytes))
 {
-    int descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    /* As any new file: the folder around it is this user's alone. */
+    int descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (descriptor < 0)
         return false;
     char *buffer = mmh_cli_alloc(COPY_BYTES);

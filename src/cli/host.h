@@ -67,6 +67,11 @@ void mmh_host_secret_free(void *memory, size_t bytes); /* wiped; may be NULL */
  */
 ssize_t mmh_host_ask_secret(const char *prompt, char *line, size_t room);
 
+bool mmh_host_is_open(int descriptor);
+
+/* Leave no image of this process, with the secrets in it, where it crashes. */
+void mmh_host_no_core(void);
+
 /* The same of the first line of a file, or (path NULL) of an open descriptor. */
 ssize_t mmh_host_read_secret(const char *path, int descriptor, char *line, size_t room);
 

@@ -116,15 +116,36 @@ static const mmh_key *find_stored(struct mmh_keyring *keyring, const char *name,
     return info.key;
 }
 
+static bool is_stored(struct mmh_keyring *keyring, const char *name)
+{
+    size_t number;
+    mmh_error err = { 0 };
+    return open_store(&keyring->store, &err) == MMH_OK &&
+           mmh_store_find(keyring->store, name, &number, NULL) == MMH_OK;
+}
+
 const mmh_key *mmh_keyring_read(struct mmh_keyring *keyring, const struct mmh_cli_options *options,
                                 const char *text, uint64_t *expires_seconds, int *exit_code)
 {
     mmh_error err = { 0 };
     mmh_key *key = NULL;
+    mmh_host_no_core();
     *exit_code = MMH_EXIT_OK;
     if (expires_seconds)
         *expires_seconds = 0;
-    if (expires_seconds && !is_age(text) && !strchr(text, '/') && !mmh_host_exists(text)) {
+    bool may_be_name = expires_seconds && !is_age(text) && !strchr(text, '/');
+    bool exists = mmh_host_exists(text);
+    if (may_be_name && exists && is_stored(keyring, text)) {
+        /* A file that came with a model must not stand in for a key that is known. */
+        err.status = MMH_E_USAGE;
+        snprintf(err.message, sizeof err.message,
+                 "\"%.200s\" is a file here, and a key of the trust store", text);
+        *exit_code = fail(options, &err,
+                          "./ before it means the file; the fingerprint that \"mmh keys list\" "
+                          "shows, or another folder, the stored key");
+        return NULL;
+    }
+    if (may_be_name && !exists) {
         const mmh_key *stored = find_stored(keyring, text, expires_seconds, &err);
         if (!stored) {
             bool unknown = err.status == MMH_E_USAGE;
@@ -289,20 +310,22 @@ static int read_store(struct mmh_keyring *keyring, const struct mmh_cli_options 
     return fail(options, &err, "\"mmh keys add NAME FILE\" adds one");
 }
 
-/* A key that the trust store says is revoked is not believed for being given as a file. */
-static int check_revoked(struct mmh_keyring *keyring, const struct mmh_cli_options *options)
+/* A key that the trust store says is revoked is not believed, and nothing is encrypted to it, for being
+ * given as a file. */
+static int check_revoked(struct mmh_keyring *keyring, const struct mmh_cli_options *options,
+                         const struct mmh_key_list *list)
 {
     mmh_error err = { 0 };
     char *folder = mmh_cli_store_folder();
     bool has_store = folder != NULL;
     free(folder);
-    if (!has_store || !keyring->trusted.count)
+    if (!has_store || !list->count)
         return MMH_EXIT_OK;
     if (open_store(&keyring->store, &err) != MMH_OK)
         return fail(options, &err, NULL);
-    for (size_t k = 0; k < keyring->trusted.count; k++) {
+    for (size_t k = 0; k < list->count; k++) {
         mmh_key_info part = { .struct_size = sizeof part };
-        for (size_t p = 0; mmh_key_part(keyring->trusted.keys[k], p, &part, NULL) == MMH_OK; p++) {
+        for (size_t p = 0; mmh_key_part(list->keys[k], p, &part, NULL) == MMH_OK; p++) {
             mmh_store_key known = { .struct_size = sizeof known };
             char hex[2 * sizeof part.fingerprint + 1];
             size_t number;
@@ -353,7 +376,9 @@ static int read_all(struct mmh_keyring *keyring, const struct mmh_cli_options *o
     if (code == MMH_EXIT_OK)
         code = read_list(keyring, options, &options->signers, &keyring->trusted, true, false);
     if (code == MMH_EXIT_OK)
-        code = check_revoked(keyring, options);
+        code = check_revoked(keyring, options, &keyring->trusted);
+    if (code == MMH_EXIT_OK)
+        code = check_revoked(keyring, options, &keyring->recipients);
     if (code == MMH_EXIT_OK && options->trusted)
         code = read_store(keyring, options);
     return code;

@@ -171,6 +171,18 @@ static int check_seen(const struct parser *parser)
         mmh_message_hint("\"mmh help %s\" lists its options", verb);
         return MMH_EXIT_USAGE;
     }
+    static const unsigned streams = 1u << MMH_VERB_PACK | 1u << MMH_VERB_UNPACK |
+                                    1u << MMH_VERB_CAT;
+    if (options->to_stdout && !(streams >> options->verb & 1)) {
+        mmh_message_error("\"mmh %s\" does not write to standard output", verb);
+        mmh_message_hint("-o PATH names a file");
+        return MMH_EXIT_USAGE;
+    }
+    if (options->detached_file && strcmp(options->detached_file, "-") == 0) {
+        mmh_message_error("signatures do not go to standard output");
+        mmh_message_hint("--detached=FILE names a file, ./- if it is to be called that");
+        return MMH_EXIT_USAGE;
+    }
     if (options->layout && options->dtype != MMH_DTYPE_OPAQUE) {
         mmh_message_error("--layout and --dtype exclude each other");
         mmh_message_hint("a layout has an element type for each tensor");

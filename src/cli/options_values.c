@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/host.h"
 #include "cli/message.h"
 
 enum { THREADS_MAX = 4096 };
@@ -251,6 +252,10 @@ static int apply_security(struct mmh_cli_options *options, enum option_id id, co
         if (!problem && (number == 1 || number == 2)) {
             mmh_message_error("descriptor %s is for output", value);
             problem = MMH_EXIT_USAGE;
+        } else if (!problem && !mmh_host_is_open((int)number)) {
+            /* Later it may be one of a file that was opened meanwhile. */
+            mmh_message_error("descriptor %s is not open", value);
+            problem = MMH_EXIT_IO;
         }
         options->passphrase_descriptor = (int)number;
         options->has_passphrase_descriptor = true;

@@ -32,6 +32,7 @@ static struct known *find(const char *why)
 
 static struct known *add(const char *why)
 {
+    mmh_host_no_core();
     struct known *known = mmh_cli_alloc(sizeof *known);
     *known = (struct known){ .next = known_list,
                              .why = why ? mmh_cli_format("%s", why) : NULL,

@@ -104,6 +104,8 @@ static mmh_status change_create(struct changing *changing, mmh_error *err)
     const struct mmh_output_options options = {
         .overwrite = !output || changing->options->overwrite,
         .sweep = true,
+        /* What only its owner may read stays so. */
+        .secret = output && !(mmh_input_info(changing->reader->input)->mode & 077),
         .mode = output ? 0 : mmh_input_info(changing->reader->input)->mode
     };
     return mmh_output_create(&changing->output, output ? output : changing->path, &options,

@@ -534,6 +534,17 @@ static uint64_t tell_remarks(const struct mmh_plan *plan, const mmh_pack_options
     return count;
 }
 
+/* Whether a file is packed that only its owner may read, and the container is plain. */
+static bool holds_private(const struct packing *packing)
+{
+    for (size_t i = 0; i < packing->plan.file_count && !packing->guarding.file_key; i++) {
+        const struct mmh_path_info *info = &packing->plan.files[i].info;
+        if (info->kind == MMH_PATH_FILE && !(info->mode & 077))
+            return true;
+    }
+    return false;
+}
+
 static mmh_status pack_to(mmh_context *context, const char *const *inputs, size_t input_count,
                           const char *path, int descriptor, const mmh_pack_options *given,
                           mmh_pack_report *report, mmh_error *err)
@@ -564,7 +575,9 @@ static mmh_status pack_to(mmh_context *context, const char *const *inputs, size_
                                &options, err);
     if (status == MMH_OK) {
         context->state.total_bytes = packing.plan.total_bytes;
-        struct mmh_output_options out = { .overwrite = options.overwrite, .sweep = true };
+        struct mmh_output_options out = { .overwrite = options.overwrite,
+                                          .sweep = true,
+                                          .secret = holds_private(&packing) };
         status = path ? mmh_output_create(&packing.output, path, &out, context->allocator, err)
                       : mmh_output_open_descriptor(&packing.output, descriptor, "output",
                                                    context->allocator, err);

@@ -434,8 +434,11 @@ static mmh_status write_new(struct mmh_repairing *repairing, mmh_error *err)
     const struct mmh_footer *footer = &repairing->main->footer;
     bool parity = repairing->options.add_parity != 0;
     const char *path = repairing->options.output ? repairing->options.output : repairing->path;
+    uint32_t mode = mmh_input_info(repairing->inputs[0])->mode;
     struct mmh_output_options options = { .overwrite = repairing->options.overwrite ||
-                                                       !repairing->options.output };
+                                                       !repairing->options.output,
+                                          .secret = repairing->options.output && !(mode & 077),
+                                          .mode = repairing->options.output ? 0 : mode };
     mmh_output *output = NULL;
     mmh_status status = mmh_output_create(&output, path, &options, repairing->context->allocator,
                                           err);
