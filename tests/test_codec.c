@@ -1280,7 +1280,7 @@ static void test_codec_returns_every_mixture(void **state)
     assert_true(seen[MMH_CODEC_MIXED] && (seen[MMH_CODEC_ZSTD] || left_out(MMH_CODEC_ZSTD)));
     for (unsigned id = 0; id < MMH_CODEC_FIELDS; id++)
         if (id != MMH_CODEC_MODEL && id != MMH_CODEC_ZSTD && id != MMH_CODEC_LZMA && !within[id] &&
-            !left_out(id))
+            !left_out(id) && !(id == MMH_CODEC_STORE && left_out(MMH_CODEC_ZSTD)))
             fail_msg("codec %s never coded the elements of a mixture", mmh_codec_name(id));
     assert_true(rest[MMH_CODEC_STORE]);
     assert_true(rest[MMH_CODEC_ZSTD] || left_out(MMH_CODEC_ZSTD));
@@ -1295,6 +1295,8 @@ static void test_codec_sees_weights_between_headers(void **state)
     static struct mixture mixture, alone;
     struct coded mixed, flat;
     (void)state;
+    if (left_out(MMH_CODEC_ZSTD))
+        skip(); /* it takes the headers */
     mmh_codec_workspace *workspace = new_workspace();
     mixture.dtype = alone.dtype = MMH_DTYPE_BF16;
     mixture.run_count = alone.run_count = 0;

@@ -96,7 +96,7 @@ emulated() { # NAME TRIPLET QEMU
   local name=$1 triplet=$2 qemu=$3 sysroot=$PWD/.deps/sysroot-$1 folder=build-$1
   has "$triplet-gcc" || { skip "$name" "no $triplet-gcc"; return; }
   has "$qemu" || { skip "$name" "no $qemu"; return; }
-  [ -e "$sysroot/complete" ] || { skip "$name" "no $sysroot: tools/deps.sh platforms"; return; }
+  [ -e "$sysroot/complete-openssl" ] || { skip "$name" "no $sysroot: tools/deps.sh platforms"; return; }
   constants "$name" "sysroot = '$sysroot'"
   build "$folder" --cross-file ".deps/$name.ini" --cross-file "tools/cross/$name.ini" ||
     { broken "$name" "does not build"; return; }
