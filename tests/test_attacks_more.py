@@ -325,3 +325,23 @@ def test_no_key_is_in_what_a_crash_leaves(tmp_path):
         assert child.wait(timeout=60) == OK
         os.close(reader)
         os.close(writer)
+
+
+def test_an_audit_says_what_is_not_there(tmp_path):
+    data = packed(tmp_path)
+    said = mmh("audit", cwd=tmp_path, stdin=data, code=OK).out  # as cat m.mmh | mmh audit
+    assert "not encrypted" in said and "not signed" in said
+    keys(tmp_path, "k")
+    mmh("encrypt", "-q", "-r", "k.pub", "--sign-with=k.key", "m.mmh", cwd=tmp_path, code=OK)
+    said = mmh("audit", "m.mmh", cwd=tmp_path, code=OK).out
+    assert "not encrypted" not in said and "not signed" not in said
+
+
+def test_keys_are_added_with_their_fingerprints_and_follow_others_alone(tmp_path):
+    keys(tmp_path, "bob")
+    store = {"MMH_TRUST": str(tmp_path / "trust")}
+    prints = [part["fingerprint"] for part in mmh("keys", "show", "--json", "bob.pub", cwd=tmp_path).json()["keys"]]
+    said = mmh("keys", "add", "bob", "bob.pub", cwd=tmp_path, environment=store, code=OK).err
+    assert prints and all(one in said for one in prints)
+    result = mmh("keys", "rotate", "bob.key", "bob.key", "-o", "next", cwd=tmp_path, code=USAGE)
+    assert "follow itself" in result.err and not (tmp_path / "next").exists()

@@ -60,6 +60,19 @@ static void write_json(const struct mmh_cli_options *options, const char *contai
     (void)mmh_json_out_finish(&out);
 }
 
+/* What no profile asks for, and is not there: signatures, encryption. */
+static void print_missing(const struct mmh_audit *audit)
+{
+    mmh_audit_finding finding = { .struct_size = sizeof finding };
+    const char *first = NULL;
+    for (size_t f = 0; mmh_audit_finding_at(audit, f, &finding, NULL) == MMH_OK; f++) {
+        if (!first)
+            first = finding.profile;
+        if (strcmp(finding.profile, first) == 0 && strcmp(finding.algorithm, "none") == 0)
+            printf("  %s\n", finding.why);
+    }
+}
+
 /* "cnsa2: no", and beneath it what does not meet it. */
 static void print(const struct mmh_cli_options *options, const char *container,
                   const mmh_audit *audit)
@@ -68,6 +81,7 @@ static void print(const struct mmh_cli_options *options, const char *container,
     char *clean = mmh_cli_clean(mmh_cli_shown(container));
     printf("%s\n", clean);
     free(clean);
+    print_missing(audit);
     for (size_t i = 0; mmh_profile(i, &profile, NULL) == MMH_OK; i++) {
         mmh_audit_finding finding = { .struct_size = sizeof finding };
         if (!is_asked(options, profile.name))

@@ -82,6 +82,17 @@ static void print_entry(const mmh_store_key *info)
 }
 
 /* The store's keys, all or one, as JSON or for people. number SIZE_MAX: all. */
+/* With its fingerprints: who adds a key is to compare them. */
+static void tell_note(const mmh_store_key *entry, const char *note)
+{
+    mmh_key_info part = { .struct_size = sizeof part };
+    char print[2 * sizeof part.fingerprint + 1];
+    mmh_message_note("%s: %s", entry->name, note);
+    for (size_t i = 0; mmh_key_part(entry->key, i, &part, NULL) == MMH_OK; i++)
+        mmh_message_note("  %s %s", part.algorithm,
+                         mmh_human_hex(print, part.fingerprint, sizeof part.fingerprint));
+}
+
 static int tell(const struct mmh_cli_options *options, const mmh_store *store, size_t number,
                 const char *note)
 {
@@ -98,7 +109,7 @@ static int tell(const struct mmh_cli_options *options, const mmh_store *store, s
         if (options->json)
             entry_json(&out, &info);
         else if (note)
-            mmh_message_note("%s: %s", info.name, note);
+            tell_note(&info, note);
         else
             print_entry(&info);
         if (number != SIZE_MAX)
@@ -238,6 +249,16 @@ static char *name_of(const char *path)
                           base);
 }
 
+static bool share_part(const mmh_key *a, const mmh_key *b)
+{
+    mmh_key_info first = { .struct_size = sizeof first }, second = { .struct_size = sizeof second };
+    for (size_t i = 0; mmh_key_part(a, i, &first, NULL) == MMH_OK; i++)
+        for (size_t k = 0; mmh_key_part(b, k, &second, NULL) == MMH_OK; k++)
+            if (memcmp(first.fingerprint, second.fingerprint, sizeof first.fingerprint) == 0)
+                return true;
+    return false;
+}
+
 static int do_rotate(struct work *work)
 {
     const struct mmh_cli_options *options = work->options;
@@ -251,6 +272,10 @@ static int do_rotate(struct work *work)
                               : NULL;
     if (!next)
         return code;
+    if (share_part(old, next))
+        return mmh_cli_refuse(options, work->name, "\"mmh keygen\" makes another",
+                              "\"%s\" has a key of \"%s\": it would follow itself", work->rest,
+                              work->name);
     char *name = name_of(work->rest);
     mmh_status status = mmh_successor_write(old, next, name, mmh_keyring_time(options),
                                             options->output, options->force, &err);

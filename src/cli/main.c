@@ -329,7 +329,8 @@ static int run(struct mmh_cli_options *options)
 static void default_input(struct mmh_cli_options *options)
 {
     static const unsigned readers = 1u << MMH_VERB_PACK | 1u << MMH_VERB_UNPACK |
-                                    1u << MMH_VERB_VERIFY | 1u << MMH_VERB_INFO | 1u << MMH_VERB_LS;
+                                    1u << MMH_VERB_VERIFY | 1u << MMH_VERB_INFO |
+                                    1u << MMH_VERB_LS | 1u << MMH_VERB_AUDIT;
     if (!options->input_count && (readers >> options->verb & 1) && mmh_host_has_input())
         options->inputs[options->input_count++] = "-";
 }
