@@ -236,7 +236,7 @@ static void test_faults_are_told_and_leave_nothing(void **state)
     print_message("%zu faults told\n", faults);
 }
 
-static bool stop(void *user, const mmh_progress *progress)
+static bool never_go_on(void *user, const mmh_progress *progress)
 {
     (void)user;
     (void)progress;
@@ -250,7 +250,7 @@ static void test_a_call_can_be_cancelled(void **state)
     for (size_t m = 0; m < 2; m++) {
         mmh_context_options options = { .struct_size = sizeof options,
                                         .threads = 2,
-                                        .progress = stop };
+                                        .progress = never_go_on };
         mmh_context *context;
         assert_int_equal(mmh_context_create(&context, &options, NULL), MMH_OK);
         (void)remove(at("stopped.sig"));
