@@ -1112,6 +1112,139 @@ def test_repair_looks_whether_the_result_is_signed(tmp_path):
             assert (tmp_path / "x.mmh").read_bytes() == (data if signers else bytes(bad))
 
 
+def without_footers(data):
+    bad, footer = bytearray(data), reference.Container(data).footer
+    for at in (footer.trailer + footer.trailer_bytes, len(data) - 256):
+        bad[at : at + 256] = bytes(256)
+    return bad
+
+
+def stacked(world, count):
+    """A container with later trailers, each signed once more, and where each of them ends."""
+    ones = [signer(ed25519.Ed25519PrivateKey.from_private_bytes(bytes([1 + i]) * 32)) for i in range(count)]
+    data = writer.build(world.source(), percent=20)
+    root, ends, signed = reference.Container(data).root, [len(data)], b""
+    for number, one in enumerate(ones):
+        signed += crypto.sign(one, 2, root).encode()
+        data = writer.append_trailer(data, [(2, struct.pack("<HH", 1, number + 1) + signed)])
+        ends.append(len(data))
+    return data, ends
+
+
+def test_a_packed_file_does_not_take_its_container_over(tmp_path):
+    """Mallory's file is stored as it is, and holds a container that begins where it does; then the end is cut off."""
+    world = World(tmp_path)
+    noise = random.Random(11).randbytes
+
+    def victim(payload):
+        world.file("a.bin", payload)
+        world.file("secret", noise(9000))
+        mmh("pack", "-q", "-f", "--parity=20%", "-o", "v.mmh", "a.bin", "secret", cwd=tmp_path, code=OK)
+        return (tmp_path / "v.mmh").read_bytes()
+
+    header = victim(noise(700_000))[:128]
+    source = writer.source_from({"r": b"evil", "w": noise(600_000)}, header[14], chunk_bytes=1 << 20)
+    gaps = [0] + [-len(chunk) % 8 for chunk in source.payloads[:-1]]
+    body = writer.Body(
+        header,
+        source.payloads,
+        lambda offsets: offsets.chunk_list() + source.head + source.codecs + source.rest,
+        gaps=gaps,
+    )
+    geometry = parity.Geometry.choose(len(body.front), 5, 352, body.root)
+
+    def area(tail):
+        return bytes(-len(body.front) % 8) + b"".join(parity.make_area(body.new_hash, geometry, body.front, tail))
+
+    length = len(area(bytes(352)))
+    section = writer.pack_sections([(3, geometry.encode() + struct.pack("<QQ", len(body.front), length))])
+    for further in (0, 1 << 20):  # where it says that it ends
+        tail = writer.make_footer(body, len(body.front) + length + further, len(section)) + section
+        data = victim((body.front + area(tail))[128:] + noise(2000))
+        footer = reference.Container(data).footer
+        world.file("x.mmh", data[: footer.trailer + footer.trailer_bytes])
+        mmh("unpack", "-qf", "x.mmh", "-o", "out/", cwd=tmp_path, code=MENDED)
+        assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.bin", "secret"]
+        mmh("repair", "-q", "x.mmh", cwd=tmp_path, code=MENDED)
+        assert (tmp_path / "x.mmh").read_bytes() == data
+
+
+def test_a_sound_copy_gives_the_newest_trailer_back(tmp_path):
+    world = World(tmp_path)
+    data, ends = stacked(world, 3)
+    footer = reference.Container(data).footer
+    bad = bytearray(data)
+    bad[footer.trailer + 5] ^= 1
+    bad[ends[2] : footer.trailer] = bytes(footer.trailer - ends[2])
+    world.file("sound.mmh", data)
+    for hurt in (bytes(bad), data[:-5000]):
+        world.file("x.mmh", hurt)
+        mmh("repair", "-q", "--source", "sound.mmh", "x.mmh", cwd=tmp_path, code=MENDED)
+        assert (tmp_path / "x.mmh").read_bytes() == data
+
+
+def test_packets_behind_the_end_tell_nothing(tmp_path):
+    world = World(tmp_path)
+    data, _ = stacked(world, 2)
+    container = reference.Container(data)
+    footer = container.footer
+    section = reference.trailer_sections(data, footer)[3][1]
+    body = writer.make_body(world.source())
+    body.header, body.root = container.header, container.root
+    body.index = data[footer.index_a : footer.index_a + footer.index_bytes]
+    body.index_at, body.table_bytes, body.page_count = footer.index_a, footer.table_bytes, footer.pages
+    trailer = writer.pack_sections([(3, section)])
+    at = sum(struct.unpack("<QQ", section[64:80])) + 8
+    tail = writer.make_footer(body, at, len(trailer)) + trailer
+    packets = parity.tail_packets(container.new_hash, parity.Geometry.parse(section[:64], len(data)), tail, 9)
+    world.file("x.mmh", data + bytes(-len(data) % 8) + b"".join(packets))
+    mmh("repair", "-q", "x.mmh", cwd=tmp_path, code=MENDED)
+    assert (tmp_path / "x.mmh").read_bytes() == data
+    mmh("verify", "-q", "x.mmh", cwd=tmp_path, code=OK)
+
+
+def test_the_newest_of_many_trailers_serves(tmp_path):
+    world = World(tmp_path)
+    data, _ = stacked(world, 70)
+    world.file("x.mmh", bytes(without_footers(data)))
+    mmh("repair", "-q", "x.mmh", cwd=tmp_path, code=MENDED)
+    assert len((tmp_path / "x.mmh").read_bytes()) == len(data)
+
+
+def test_another_containers_header_is_mended(tmp_path):
+    world = World(tmp_path)
+    data = writer.build(world.source(), percent=20)
+    world.file("x.mmh", world.sound()[:128] + data[128:])
+    mmh("repair", "-q", "x.mmh", cwd=tmp_path, code=MENDED)
+    assert (tmp_path / "x.mmh").read_bytes() == data
+
+
+def test_a_detached_signature_that_cannot_be_read_is_none(tmp_path):
+    world = World(tmp_path)
+    data = writer.build(world.source(), percent=20)
+    world.file("bad.sig", b"MMHSIG1\n" + bytes(100))
+    for hurt in (data, data[:3000] + b"?" + data[3001:], bytes(without_footers(data))):
+        world.file("x.mmh", hurt)
+        for name in ("bad.sig", "none.sig"):
+            result = mmh("verify", "--signer", "bob.pub", "--signature", name, "x.mmh", cwd=tmp_path)
+            assert result.code not in (OK, DAMAGED), result
+            result = mmh("repair", "--signer", "bob.pub", "--signature", name, "x.mmh", cwd=tmp_path)
+            assert result.code not in (OK, MENDED) and (tmp_path / "x.mmh").read_bytes() == hurt, result
+
+
+def test_signatures_replace_neither_what_is_signed_nor_a_key(tmp_path):
+    world = World(tmp_path)
+    data = writer.build(world.source())
+    world.file("x.mmh", data)
+    mmh("keygen", "-q", "--algorithm=ed25519", "-o", "k", cwd=tmp_path, code=OK)
+    key = (tmp_path / "k.key").read_bytes()
+    for where in ("--detached=x.mmh", "--detached=./x.mmh", "--detached=k.key", "--bundle=x.mmh", "--bundle=-"):
+        mmh("sign", "-f", "--key", "k.key", where, "x.mmh", cwd=tmp_path, code=USAGE)
+    assert (tmp_path / "x.mmh").read_bytes() == data and (tmp_path / "k.key").read_bytes() == key
+    assert not (tmp_path / "-").exists()
+    mmh("repair", "--signer=k.pub", "--require=newest", "x.mmh", cwd=tmp_path, code=USAGE)
+
+
 def journal_of(root, size, records):
     """A journal with right CRCs, as of no file in particular."""
     body = b""

@@ -87,6 +87,20 @@ static int failed(struct change *change, mmh_status status)
 
 /* ---- sign ---- */
 
+/* Signatures must not take the place of what is signed, or of a key. */
+static int check_new(const struct change *change, const char *path)
+{
+    const struct mmh_cli_options *options = change->options;
+    bool same = mmh_host_same(path, change->container);
+    for (size_t i = 0; i < options->keys.count && !same; i++)
+        same = mmh_host_same(path, options->keys.items[i]);
+    for (size_t i = 0; i < options->sign_with.count && !same; i++)
+        same = mmh_host_same(path, options->sign_with.items[i]);
+    return same ? mmh_cli_refuse(options, change->container, "name another file",
+                                 "\"%s\" is what is read here", path)
+                : MMH_EXIT_OK;
+}
+
 static int sign_one(struct change *change)
 {
     const struct mmh_cli_options *options = change->options;
@@ -97,7 +111,8 @@ static int sign_one(struct change *change)
         detached = options->detached_file ? mmh_cli_format("%s", options->detached_file)
                                           : mmh_cli_format("%s.sig", change->container);
         change->change.detached = detached;
-        if (!options->force && mmh_host_exists(detached))
+        code = check_new(change, detached);
+        if (code == MMH_EXIT_OK && !options->force && mmh_host_exists(detached))
             code = mmh_cli_refuse(options, change->container,
                                   "-f replaces it, --detached=FILE names another", "\"%s\" exists",
                                   detached);
@@ -132,6 +147,9 @@ static int bundle_one(struct change *change)
     const struct mmh_keyring *keyring = options->keyring;
     mmh_bundle_report report = { .struct_size = sizeof report };
     mmh_bundle_options bundle = { .struct_size = sizeof bundle, .overwrite = options->force };
+    int code = options->verb == MMH_VERB_SIGN ? check_new(change, options->bundle) : MMH_EXIT_OK;
+    if (code != MMH_EXIT_OK)
+        return code;
     mmh_status status = mmh_bundle_write(change->context, change->container, options->bundle,
                                          keyring->signers.keys, keyring->signers.count, &bundle,
                                          &report, &change->err);

@@ -171,6 +171,11 @@ static int check_seen(const struct parser *parser)
         mmh_message_hint("\"mmh help %s\" lists its options", verb);
         return MMH_EXIT_USAGE;
     }
+    if (options->require_newest && options->verb == MMH_VERB_REPAIR) {
+        mmh_message_error("\"mmh repair\" does not look for the newest");
+        mmh_message_hint("--require=counter=N, or \"mmh verify --require=newest\" of the result");
+        return MMH_EXIT_USAGE;
+    }
     static const unsigned streams = 1u << MMH_VERB_PACK | 1u << MMH_VERB_UNPACK |
                                     1u << MMH_VERB_CAT;
     if (options->to_stdout && !(streams >> options->verb & 1)) {
@@ -178,9 +183,10 @@ static int check_seen(const struct parser *parser)
         mmh_message_hint("-o PATH names a file");
         return MMH_EXIT_USAGE;
     }
-    if (options->detached_file && strcmp(options->detached_file, "-") == 0) {
+    if ((options->detached_file && strcmp(options->detached_file, "-") == 0) ||
+        (options->bundle && strcmp(options->bundle, "-") == 0)) {
         mmh_message_error("signatures do not go to standard output");
-        mmh_message_hint("--detached=FILE names a file, ./- if it is to be called that");
+        mmh_message_hint("name a file, ./- if it is to be called that");
         return MMH_EXIT_USAGE;
     }
     if (options->layout && options->dtype != MMH_DTYPE_OPAQUE) {

@@ -148,7 +148,7 @@ static mmh_status join_tail(struct tail *tail, const struct tail_search *search,
     uint8_t *whole = mmh_alloc(search->allocator, 0, bytes);
     if (!pieces || !whole)
         status = mmh_fail(err, MMH_E_MEMORY, "no memory for parity of the tail");
-    for (size_t p = first; p < found->count && status == MMH_OK; p++) {
+    for (size_t p = 0; p < found->count && status == MMH_OK; p++) {
         const struct mmh_found_packet *packet = &found->packets[p];
         if (!of_search(search, packet) || packet->payload_bytes != payload_bytes ||
             packet->number >= count || present[packet->number])
@@ -177,12 +177,36 @@ static mmh_status join_tail(struct tail *tail, const struct tail_search *search,
     return status;
 }
 
+/* Whether a tail's packets stand where those of its trailer do: in the recovery area that ends where it
+ * begins, or later ones in a row right before it. */
+static bool stands_at_packets(const struct tail *tail, const struct tail_search *search)
+{
+    const struct mmh_found *found = search->found;
+    const struct mmh_footer *footer = &tail->footer;
+    uint64_t begin = tail->area_offset, end = footer->trailer;
+    if (search->generation) {
+        uint64_t bytes = mmh_tail_area_bytes(&tail->geometry,
+                                             MMH_FOOTER_BYTES + (size_t)footer->trailer_bytes);
+        if (bytes > end - begin || end - bytes < tail->area_offset + tail->area_bytes)
+            return false;
+        begin = end - bytes;
+    } else if (tail->area_offset + tail->area_bytes != end) {
+        return false;
+    }
+    for (size_t i = 0; i < found->count; i++) {
+        const struct mmh_found_packet *packet = &found->packets[i];
+        if (of_search(search, packet) && packet->offset >= begin && packet->offset < end)
+            return true;
+    }
+    return false;
+}
+
 /* Whether a tail is about the packets that it was found with, at the places where they are. */
 static bool fits_packets(const struct tail *tail, const struct tail_search *search)
 {
     const struct mmh_found *found = search->found;
     struct mmh_recovery_layout layout;
-    if (!tail->found || !tail->sound || !tail->has_parity)
+    if (!tail->found || !tail->sound || !tail->has_parity || !stands_at_packets(tail, search))
         return false;
     mmh_recovery_layout_make(&layout, &tail->geometry, tail->area_offset);
     for (size_t i = 0; i < found->count; i++) {
@@ -215,7 +239,8 @@ static mmh_status search_tails(struct tail *tails, size_t *count, const struct m
     mmh_status status = MMH_OK;
     unsigned tries = 0;
     *count = 0;
-    for (size_t p = 0; p < found->count && status == MMH_OK && tries < TRIES_MAX; p++) {
+    /* From the end: what is newer counts more, if there are too many. */
+    for (size_t p = found->count; p-- > 0 && status == MMH_OK && tries < TRIES_MAX;) {
         const struct mmh_found_packet *packet = &found->packets[p];
         if (packet->kind != MMH_PACKET_TAIL)
             continue;
@@ -288,11 +313,11 @@ static bool stands_behind(const struct mmh_footer *later, const struct mmh_foote
 static bool may_replace(const struct mmh_footer *packed, const struct mmh_footer *own,
                         const uint8_t header[MMH_HEADER_BYTES])
 {
-    if (header && memcmp(packed->header, header, MMH_HEADER_BYTES) != 0)
-        return false;
-    return !own || (same_container(packed, own) &&
-                    (packed->container_bytes == own->container_bytes ||
-                     stands_behind(packed, own) || stands_behind(own, packed)));
+    if (!own)
+        return !header || memcmp(packed->header, header, MMH_HEADER_BYTES) == 0;
+    return (same_container(packed, own) &&
+            (packed->container_bytes == own->container_bytes || stands_behind(packed, own) ||
+             stands_behind(own, packed)));
 }
 
 /* ---- all of it ---- */
@@ -367,12 +392,6 @@ mmh_status mmh_remains_find(struct mmh_remains *remains, const mmh_input *input,
                             mmh_header_crc_right(header);
     if (status == MMH_OK)
         status = look(&tail, remains, &scan, &begin, err);
-    if (status == MMH_OK && tail.found && has_header &&
-        memcmp(tail.footer.header, header, sizeof header) != 0) { /* it ends another container */
-        tail_release(&tail, allocator);
-        scan = true;
-        begin = 0;
-    }
     const struct mmh_footer own = tail.footer;
     const bool has_own = tail.found;
     if (tail.found)

@@ -126,8 +126,10 @@ static mmh_status choose_main(struct mmh_repairing *repairing, mmh_error *err)
     repairing->main = NULL;
     for (size_t c = 0; c < repairing->copy_count; c++) {
         const struct mmh_remains *remains = &repairing->remains[c];
-        bool better = remains->found && (!repairing->main || (!repairing->main->trailer_right &&
-                                                              remains->trailer_right));
+        const struct mmh_remains *best = repairing->main;
+        bool newer = best && remains->footer.container_bytes > best->footer.container_bytes;
+        bool better = remains->found &&
+                      (!best || (remains->trailer_right && (!best->trailer_right || newer)));
         if (repairing->main && remains->found && !same_container(repairing->main, remains))
             return mmh_fail(err, MMH_E_USAGE, "%s is not a copy of %s: its root is another",
                             mmh_input_name(repairing->inputs[c]),

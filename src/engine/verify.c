@@ -272,21 +272,22 @@ static mmh_status verify_content(struct mmh_restoring *restoring, mmh_error *err
     return status == MMH_OK ? check_unnamed(reader, NULL, restoring->damages, err) : status;
 }
 
-/* MMH_E_CORRUPT if a container that could not be opened could be with the help of its parity, and is
- * signed as it must be; else how that failed. */
-static mmh_status check_rescued(mmh_context *context, const char *container, mmh_error *err)
+/* Whether a container that could not be opened can be with the help of its parity, and is signed as it
+ * must be; else *status and *err may tell more than they did. */
+static bool check_rescued(mmh_status *status, mmh_context *context, const char *container,
+                          mmh_error *err)
 {
     mmh_error other = { 0 };
     struct mmh_opening opening = { .keyless = true };
     mmh_reader *reader;
-    mmh_status status = mmh_reader_open_as(context, container, &opening, &reader, &other);
-    if (status == MMH_OK) {
+    mmh_status rescued = mmh_reader_open_as(context, container, &opening, &reader, &other);
+    if (rescued == MMH_OK) {
         mmh_close(reader);
-        return MMH_E_CORRUPT;
+        return true;
     }
-    if (status != MMH_E_CORRUPT)
-        *err = other;
-    return status;
+    *status = rescued;
+    *err = other;
+    return false;
 }
 
 mmh_status mmh_verify(mmh_context *context, const char *container, const mmh_verify_options *given,
@@ -318,8 +319,8 @@ mmh_status mmh_verify(mmh_context *context, const char *container, const mmh_ver
         if (status == MMH_E_CORRUPT || status == MMH_E_UNTRUSTED || status == MMH_E_KEY)
             mmh_layers_tell(&layers, options.layer, options.layer_user);
         if (assessment.restorable && context->guards.required)
-            status = check_rescued(context, container, &problem);
-        if (!assessment.restorable || status != MMH_E_CORRUPT)
+            assessment.restorable = check_rescued(&status, context, container, &problem);
+        if (!assessment.restorable)
             return mmh_fail(err, status, "%s", problem.message);
         done.mended = assessment.mended;
         mmh_report_copy(report, &done, sizeof done);
