@@ -137,7 +137,11 @@ def read_golden(count, program):
         for name, files in manifest["good"].items():
             out = folder / name
             out.mkdir()
-            result = run(program, "unpack", "-q", golden.folder() / f"{name}.mmh", "-o", f"{out}/")
+            guards = golden.GUARDS.get(name, {})
+            options = [f"--key={golden.folder() / guards['key']}.key"] if "key" in guards else []
+            if "signer" in guards:
+                options.append(f"--signer={golden.folder() / guards['signer']}.pub")
+            result = run(program, "unpack", "-q", *options, golden.folder() / f"{name}.mmh", "-o", f"{out}/")
             count(result.returncode == 0 and golden.tree(out) == files, f"{name}: {result.stdout}")
         for name, case in manifest["hostile"].items():
             path, out = golden.folder() / "hostile" / f"{name}.mmh", folder / f"{name}.out"
