@@ -38,6 +38,12 @@ struct mmh_path_info {
 
 /* ---- looking ---- */
 
+/* Whether its owner alone may do anything with it. */
+static inline bool mmh_path_is_private(const struct mmh_path_info *info)
+{
+    return !(info->mode & 077);
+}
+
 /* What lies at a path. follow: look through a final symlink. A missing path is MMH_PATH_NONE
  * and no failure. Leaves path and target NULL. */
 mmh_status mmh_path_stat(struct mmh_path_info *info, const char *path, bool follow, mmh_error *err);

@@ -105,7 +105,7 @@ static mmh_status change_create(struct changing *changing, mmh_error *err)
         .overwrite = !output || changing->options->overwrite,
         .sweep = true,
         /* What only its owner may read stays so. */
-        .secret = output && !(mmh_input_info(changing->reader->input)->mode & 077),
+        .secret = output && mmh_path_is_private(mmh_input_info(changing->reader->input)),
         .mode = output ? 0 : mmh_input_info(changing->reader->input)->mode
     };
     return mmh_output_create(&changing->output, output ? output : changing->path, &options,

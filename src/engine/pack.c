@@ -539,7 +539,7 @@ static bool holds_private(const struct packing *packing)
 {
     for (size_t i = 0; i < packing->plan.file_count && !packing->guarding.file_key; i++) {
         const struct mmh_path_info *info = &packing->plan.files[i].info;
-        if (info->kind == MMH_PATH_FILE && !(info->mode & 077))
+        if (info->kind == MMH_PATH_FILE && mmh_path_is_private(info))
             return true;
     }
     return false;

@@ -275,8 +275,7 @@ static bool has_packets(const struct tail *tail, const struct mmh_found *found)
 
 /*
  * Whether what lies between index A and a trailer that tells of no parity is explained: there is nothing (or
- * no trailer, which could be damaged), or what ended the container before that trailer was put behind it. (The CRC of a section leaves its type
- * out: one of parity may have become another.)
+ * no trailer, which could be damaged), or what ended the container before that trailer was put behind it.
  */
 static mmh_status is_explained(bool *explained, const struct tail *tail, struct mmh_copy *copy,
                                mmh_error *err)
@@ -293,7 +292,7 @@ static mmh_status is_explained(bool *explained, const struct tail *tail, struct 
     return status;
 }
 
-static bool same_container(const struct mmh_footer *a, const struct mmh_footer *b)
+bool mmh_footers_agree(const struct mmh_footer *a, const struct mmh_footer *b)
 {
     return memcmp(a->root, b->root, MMH_HASH_BYTES) == 0 && a->index_a == b->index_a &&
            a->index_bytes == b->index_bytes && memcmp(a->header, b->header, MMH_HEADER_BYTES) == 0;
@@ -315,9 +314,9 @@ static bool may_replace(const struct mmh_footer *packed, const struct mmh_footer
 {
     if (!own)
         return !header || memcmp(packed->header, header, MMH_HEADER_BYTES) == 0;
-    return (same_container(packed, own) &&
-            (packed->container_bytes == own->container_bytes || stands_behind(packed, own) ||
-             stands_behind(own, packed)));
+    return mmh_footers_agree(packed, own) &&
+           (packed->container_bytes == own->container_bytes || stands_behind(packed, own) ||
+            stands_behind(own, packed));
 }
 
 /* ---- all of it ---- */
@@ -347,7 +346,8 @@ static mmh_status keep_old(struct mmh_remains *remains, const struct tail *tails
     for (size_t i = 0; i < count; i++) {
         const struct mmh_footer *footer = &tails[i].footer;
         struct mmh_old_tail *old = &remains->old_tails[remains->old_tail_count];
-        if (!stands_behind(&chosen->footer, footer) || !same_container(footer, &chosen->footer) ||
+        if (!stands_behind(&chosen->footer, footer) ||
+            !mmh_footers_agree(footer, &chosen->footer) ||
             memcmp(&tails[i].geometry, &chosen->geometry, sizeof chosen->geometry) != 0)
             continue;
         old->footer = *footer;

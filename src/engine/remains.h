@@ -44,6 +44,9 @@ struct mmh_remains {
  */
 mmh_status mmh_remains_find(struct mmh_remains *remains, const mmh_input *input, bool thorough,
                             const mmh_allocator *allocator, mmh_error *err);
+/* Whether two footers are of one container, whatever trailers they end. */
+bool mmh_footers_agree(const struct mmh_footer *a, const struct mmh_footer *b);
+
 void mmh_remains_release(struct mmh_remains *remains);
 
 #endif

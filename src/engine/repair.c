@@ -89,14 +89,6 @@ static mmh_status open_first(struct mmh_repairing *repairing, mmh_error *err)
     return status == MMH_OK ? open_copy(repairing, 0, repairing->path, err) : status;
 }
 
-static bool same_container(const struct mmh_remains *a, const struct mmh_remains *b)
-{
-    return memcmp(a->footer.root, b->footer.root, MMH_HASH_BYTES) == 0 &&
-           a->footer.index_a == b->footer.index_a &&
-           a->footer.index_bytes == b->footer.index_bytes &&
-           memcmp(a->footer.header, b->footer.header, MMH_HEADER_BYTES) == 0;
-}
-
 /* The other sources: folders are originals, containers copies; what is neither for sure may be both, as
  * hashes tell. */
 static mmh_status open_sources(struct mmh_repairing *repairing, mmh_error *err)
@@ -130,7 +122,8 @@ static mmh_status choose_main(struct mmh_repairing *repairing, mmh_error *err)
         bool newer = best && remains->footer.container_bytes > best->footer.container_bytes;
         bool better = remains->found &&
                       (!best || (remains->trailer_right && (!best->trailer_right || newer)));
-        if (repairing->main && remains->found && !same_container(repairing->main, remains))
+        if (repairing->main && remains->found &&
+            !mmh_footers_agree(&repairing->main->footer, &remains->footer))
             return mmh_fail(err, MMH_E_USAGE, "%s is not a copy of %s: its root is another",
                             mmh_input_name(repairing->inputs[c]),
                             mmh_input_name(repairing->main->copy.input));
@@ -436,11 +429,12 @@ static mmh_status write_new(struct mmh_repairing *repairing, mmh_error *err)
     const struct mmh_footer *footer = &repairing->main->footer;
     bool parity = repairing->options.add_parity != 0;
     const char *path = repairing->options.output ? repairing->options.output : repairing->path;
-    uint32_t mode = mmh_input_info(repairing->inputs[0])->mode;
-    struct mmh_output_options options = { .overwrite = repairing->options.overwrite ||
-                                                       !repairing->options.output,
-                                          .secret = repairing->options.output && !(mode & 077),
-                                          .mode = repairing->options.output ? 0 : mode };
+    const struct mmh_path_info *info = mmh_input_info(repairing->inputs[0]);
+    struct mmh_output_options options = {
+        .overwrite = repairing->options.overwrite || !repairing->options.output,
+        .secret = repairing->options.output && mmh_path_is_private(info),
+        .mode = repairing->options.output ? 0 : info->mode
+    };
     mmh_output *output = NULL;
     mmh_status status = mmh_output_create(&output, path, &options, repairing->context->allocator,
                                           err);
