@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import mmh
+from mmh._container import Container, FileInfo
 
 PIECE_BYTES = 1 << 24
 """How much is copied at a time."""
@@ -20,13 +21,13 @@ _MAGIC = b"\x89MMH\r\n\x1a\n"
 
 
 @contextlib.contextmanager
-def opened(source: Any, **options: Any) -> Iterator[mmh.Container]:
+def opened(source: Any, **options: Any) -> Iterator[Container]:
     """A container, opened for the length of a `with` statement.
 
     `source`: a container that is open already (and stays so), what mmh.open takes, or an original model
     file or folder, which is read by the same interface. `options` are those of mmh.open.
     """
-    if isinstance(source, mmh.Container):
+    if isinstance(source, Container):
         yield source
         return
     if is_original(source):
@@ -53,7 +54,7 @@ def is_original(source: Any) -> bool:
         return False  # mmh.open says what is wrong with it
 
 
-def file_named(container: mmh.Container, ending: str, *, model: str | None = None, what: str = "model") -> Any:
+def file_named(container: Container, ending: str, *, model: str | None = None, what: str = "model") -> FileInfo:
     """The FileInfo of the one regular file whose name ends so; `model` names it, or the folder that has it.
 
     Raises mmh.UsageError if there is none, or if there are several and `model` does not say which.
@@ -73,16 +74,10 @@ def file_named(container: mmh.Container, ending: str, *, model: str | None = Non
     return found[0]
 
 
-def copy_file(container: mmh.Container, file: Any, destination: Any) -> None:
+def copy_file(container: Container, file: FileInfo, destination: Any) -> None:
     """Write an original file into something with write(), a piece at a time."""
     for offset in range(0, file.bytes, PIECE_BYTES):
         destination.write(container.read(file.index, offset, min(PIECE_BYTES, file.bytes - offset)))
-
-
-def bare_name(container: mmh.Container, key: str) -> str:
-    """A tensor's name inside its file: without the "file:" that tells it from others of the same name."""
-    info = container.tensor(key)
-    return key.removeprefix(f"{container.files[info.file].name}:")
 
 
 @contextlib.contextmanager

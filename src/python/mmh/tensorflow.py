@@ -15,12 +15,14 @@ from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any
 
-import numpy
+import numpy as np
 import tensorflow as tf
 
 import mmh
-import mmh.numpy
 from mmh import _arrays, _models
+from mmh import numpy as mmh_numpy
+from mmh._arrays import Array
+from mmh._container import Container, FileInfo, TensorInfo
 
 __all__ = [
     "CheckpointReader",
@@ -44,7 +46,7 @@ _numbers = itertools.count()
 # ---- tensors ----
 
 
-def _tensor_of(array: numpy.ndarray[Any, Any]) -> tf.Tensor:
+def _tensor_of(array: Array) -> tf.Tensor:
     """A tensor over the array's own memory, where TensorFlow allows that; else over a copy.
 
     It does by DLPack for what DLPack has, and so for bfloat16 by way of uint16. tf.convert_to_tensor always
@@ -52,7 +54,7 @@ def _tensor_of(array: numpy.ndarray[Any, Any]) -> tf.Tensor:
     """
     try:
         if array.dtype.name == "bfloat16":
-            shared = tf.experimental.dlpack.from_dlpack(array.view(numpy.uint16).__dlpack__())
+            shared = tf.experimental.dlpack.from_dlpack(array.view(np.uint16).__dlpack__())
             return tf.bitcast(shared, tf.bfloat16)
         if array.dtype.isbuiltin == 1:
             return tf.experimental.dlpack.from_dlpack(array.__dlpack__())
@@ -61,78 +63,107 @@ def _tensor_of(array: numpy.ndarray[Any, Any]) -> tf.Tensor:
     return tf.convert_to_tensor(array)
 
 
-def _array_of(tensor: Any) -> numpy.ndarray[Any, Any]:
+def _array_of(name: str, tensor: Any) -> Array:
     """A tensor's or variable's elements; the tensor's own memory, read only, where it gives that away."""
     if isinstance(tensor, tf.Variable):
         tensor = tensor.read_value()
     if not isinstance(tensor, tf.Tensor):
-        raise mmh.UsageError(f"a tf.Tensor is wanted, not {type(tensor).__name__}")
-    kind = tensor.dtype.as_numpy_dtype
+        raise TypeError(f'"{name}" must be a tf.Tensor, and is {type(tensor).__name__}')
     try:
         if tensor.dtype == tf.bfloat16:
-            return numpy.asarray(memoryview(tf.bitcast(tensor, tf.uint16))).view(kind)
-        return numpy.asarray(memoryview(tensor))
+            return np.asarray(memoryview(tf.bitcast(tensor, tf.uint16))).view(tensor.dtype.as_numpy_dtype)
+        return np.asarray(memoryview(tensor))
     except (BufferError, TypeError, ValueError):
-        return numpy.asarray(tensor.numpy())  # a copy: 8-bit floats, and memory of another device
+        return np.asarray(tensor.numpy())  # a copy: 8-bit floats, and memory of another device
 
 
-def _check(names: Iterable[str], arrays: Mapping[str, numpy.ndarray[Any, Any]]) -> None:
-    for name in names:
+def _arrays_of(tensors: Mapping[str, Any]) -> dict[str, Array]:
+    if not isinstance(tensors, Mapping):
+        raise TypeError(f"tensors must be a dict of str to tf.Tensor, not {type(tensors).__name__}")
+    return {name: _array_of(name, tensor) for name, tensor in tensors.items()}
+
+
+def _check(infos: Iterable[TensorInfo]) -> None:
+    """Before anything is decoded: whether TensorFlow has all of these types."""
+    for info in infos:
+        kind = mmh_numpy.dtype_of(info.dtype, of=f'"{info.name}"')
         try:
-            tf.dtypes.as_dtype(arrays[name].dtype)
+            tf.dtypes.as_dtype(kind)
         except TypeError:
             raise mmh.UnsupportedError(
-                f'"{name}" is {_arrays.name_of(arrays[name].dtype)}, which TensorFlow has no type for'
+                f'"{info.name}" is of type {info.dtype}, which TensorFlow does not have'
             ) from None
 
 
+def _placed(array: Array, device: Any) -> tf.Tensor:
+    tensor = _tensor_of(array)
+    if device in (None, "cpu"):
+        return tensor
+    with tf.device(f"/GPU:{device}" if isinstance(device, int) else device):
+        return tf.identity(tensor)
+
+
+def get(container: Container, name: str, device: Any = None) -> tf.Tensor:
+    """One tensor of a container. Raises as load_file."""
+    _check([container.tensor(name)])
+    return _placed(_arrays.load_arrays(container, [name])[0], device)
+
+
+def get_slice(
+    container: Container, info: TensorInfo, begin: tuple[int, ...], end: tuple[int, ...], device: Any = None
+) -> tf.Tensor:
+    """Elements begin[d] <= i < end[d] of a tensor; only their chunks are read."""
+    _check([info])
+    return _placed(_arrays.load_slice(container, info, begin, end), device)
+
+
+def load_all(container: Container, device: Any = None, names: Iterable[str] | None = None) -> dict[str, tf.Tensor]:
+    """Tensors of a container, by one call; by default all."""
+    wanted = list(container.keys() if names is None else names)
+    _check(container.tensor(name) for name in wanted)
+    arrays = _arrays.load_arrays(container, wanted)
+    arrays.reverse()
+    return {name: _placed(arrays.pop(), device) for name in wanted}
+
+
 def load_file(
-    path: Any, *, names: Iterable[str] | None = None, device: str | None = None, **options: Any
+    filename: Any, *, names: Iterable[str] | None = None, device: Any = None, **options: Any
 ) -> dict[str, tf.Tensor]:
     """Load tensors from a container, or from an original model file.
 
     Returns {name: tf.Tensor}, each with the shape and type it was packed with. On the CPU they share the
     memory that they were decoded into; 8-bit floats are copied once by TensorFlow.
 
-      path     whatever mmh.open takes; `options` are its own
-      names    which tensors; default: all
-      device   "/GPU:0", ...: moved there one by one; None: the CPU
+      filename   whatever mmh.open takes; `options` are its own
+      names      which tensors; default: all
+      device     "/GPU:0", a number, ...: moved there one by one; None: the CPU
 
-    Raises mmh.UnsupportedError for a type that TensorFlow lacks, mmh.MissingTensorError, mmh.CorruptError.
+    Raises UnsupportedError for a type that TensorFlow lacks, MissingTensorError, CorruptError.
     """
-    with _models.opened(path, **options) as container:
-        arrays = _arrays.load_arrays(container, names)
-    _check(arrays, arrays)
-    tensors: dict[str, tf.Tensor] = {}
-    for name in list(arrays):
-        tensors[name] = _tensor_of(arrays.pop(name))
-        if device is not None:
-            with tf.device(device):
-                tensors[name] = tf.identity(tensors[name])
-    return tensors
+    with _models.opened(filename, **options) as container:
+        return load_all(container, device, names)
 
 
-def load(data: bytes, **options: Any) -> dict[str, tf.Tensor]:
-    """Load tensors from a container's bytes, as load_file does from a file."""
+def load(data: Any, **options: Any) -> dict[str, tf.Tensor]:
+    """The same of a container in memory, as `save` gives it."""
     return load_file(data, **options)
 
 
 def save_file(
-    tensors: Mapping[str, Any], path: Any, metadata: dict[str, str] | None = None, **options: Any
+    tensors: Mapping[str, Any], filename: Any, metadata: Mapping[str, str] | None = None, **options: Any
 ) -> mmh.PackReport:
-    """Save tensors and variables as a container of one safetensors file.
+    """Pack tensors and variables as the safetensors file that they make.
 
-    `options` are those of mmh.pack_tensors: level, recipients, ... Tensors of the CPU are read where they
-    are, 8-bit floats from a copy that TensorFlow makes.
-    Raises mmh.UsageError for what is no tensor, or of a type that safetensors lacks.
+    `options` are those of mmh.numpy.save_file: overwrite, level, recipients, ... Tensors of the CPU are read
+    where they are, 8-bit floats from a copy that TensorFlow makes.
+    Raises TypeError for what is no tensor, UnsupportedError for a type that safetensors lacks.
     """
-    arrays = {name: _array_of(tensor) for name, tensor in tensors.items()}
-    return mmh.numpy.save_file(arrays, path, metadata, **options)
+    return mmh_numpy.save_file(_arrays_of(tensors), filename, metadata, **options)
 
 
-def save(tensors: Mapping[str, Any], metadata: dict[str, str] | None = None, **options: Any) -> bytes:
-    """The bytes of the container that save_file would write."""
-    return mmh.numpy.save({name: _array_of(tensor) for name, tensor in tensors.items()}, metadata, **options)
+def save(tensors: Mapping[str, Any], metadata: Mapping[str, str] | None = None, **options: Any) -> bytes:
+    """The same as bytes."""
+    return mmh_numpy.save(_arrays_of(tensors), metadata, **options)
 
 
 # ---- TensorFlow's file system in memory ----
@@ -146,6 +177,7 @@ class _MemoryFolder:
 
     def __init__(self) -> None:
         self.path = f"ram://mmh/{os.getpid()}-{next(_numbers)}"
+        self.names: list[str] = []
         tf.io.gfile.makedirs(self.path)
 
     def __enter__(self) -> _MemoryFolder:
@@ -164,12 +196,12 @@ class _MemoryFolder:
         """Remove it when `owner` goes."""
         weakref.finalize(owner, self.remove)
 
-    def add(self, container: mmh.Container, file: Any, name: str) -> None:
+    def add(self, container: Container, file: FileInfo, name: str) -> None:
         """A whole original file."""
         with self._create(name) as target:
             _models.copy_file(container, file, target)
 
-    def add_without_tensors(self, container: mmh.Container, file: Any, name: str) -> None:
+    def add_without_tensors(self, container: Container, file: FileInfo, name: str) -> None:
         """An original file up to the last byte that belongs to no tensor, with zeros for the tensors."""
         with self._create(name) as target:
             for begin, end, is_tensor in _ranges(container, file):
@@ -179,16 +211,17 @@ class _MemoryFolder:
 
     def _create(self, name: str) -> Any:
         path = f"{self.path}/{name}"
+        self.names.append(name)
         tf.io.gfile.makedirs(path.rpartition("/")[0])
         return tf.io.gfile.GFile(path, "wb")
 
 
-def _ranges(container: mmh.Container, file: Any) -> list[tuple[int, int, bool]]:
+def _ranges(container: Container, file: FileInfo) -> list[tuple[int, int, bool]]:
     """A file's bytes in order, (begin, end, whether they are a tensor's); without tensors at its end."""
     ranges: list[tuple[int, int, bool]] = []
     at = 0
-    infos = (container.tensor(name) for name in container.keys())  # noqa: SIM118 (no mapping)
-    for info in sorted((i for i in infos if i.file == file.index), key=lambda info: info.file_offset):
+    infos = [info for _, info in container.items() if info.file == file.index]
+    for info in sorted(infos, key=lambda info: info.file_offset):
         if info.file_offset > at:
             ranges.append((at, info.file_offset, False))
         end = info.file_offset + info.nbytes
@@ -208,7 +241,7 @@ def _ranges(container: mmh.Container, file: Any) -> list[tuple[int, int, bool]]:
 class _Bundle:
     """A checkpoint inside a container: PREFIX.index and PREFIX.data-?????-of-?????."""
 
-    def __init__(self, container: mmh.Container, prefix: str) -> None:
+    def __init__(self, container: Container, prefix: str) -> None:
         self.container, self.prefix = container, prefix
         files = [file for file in container.files if file.kind == "file"]
         self.index = next((file for file in files if file.name == f"{prefix}.index"), None)
@@ -216,11 +249,7 @@ class _Bundle:
         if self.index is None:
             raise mmh.UsageError(f'there is no checkpoint "{prefix}" here')
         numbers = {file.index for file in self.shards}
-        self.tensors = {  # its own name -> the container's
-            _models.bare_name(container, key): key
-            for key in container.keys()  # noqa: SIM118 (no mapping)
-            if container.tensor(key).file in numbers
-        }
+        self.tensors = {info.name: info for _, info in container.items() if info.file in numbers}
 
     def write(self, folder: _MemoryFolder, name: str, *, whole: bool) -> str:
         """Write its files as `name`; all, or without the tensors. Returns the prefix."""
@@ -231,7 +260,7 @@ class _Bundle:
         return f"{folder.path}/{name}"
 
 
-def _find_prefix(container: mmh.Container, prefix: str | None) -> str:
+def _find_prefix(container: Container, prefix: str | None) -> str:
     """The checkpoint that is meant: the one named, the newest by its "checkpoint" file, or the only one."""
     names = [file.name.removesuffix(".index") for file in container.files if file.name.endswith(".index")]
     names = [name for name in names if any(file.name.startswith(f"{name}.data-") for file in container.files)]
@@ -270,7 +299,7 @@ class CheckpointReader:
     A context manager.
     """
 
-    def __init__(self, container: mmh.Container, prefix: str, keep: Any = None) -> None:
+    def __init__(self, container: Container, prefix: str, keep: Any = None) -> None:
         self._bundle = _Bundle(container, prefix)
         self._keep = keep
         self._folder = _MemoryFolder()
@@ -305,20 +334,19 @@ class CheckpointReader:
 
     def plain(self, name: str) -> bool:
         """Whether the container has it as a tensor of the type and shape that the checkpoint says."""
-        key = self._bundle.tensors.get(name)
-        if key is None or name not in self._dtypes:
+        info = self._bundle.tensors.get(name)
+        if info is None or name not in self._dtypes:
             return False
-        info = self._bundle.container.tensor(key)
         try:
-            kind = _arrays.dtype_of(info.dtype, name)
+            kind = mmh_numpy.dtype_of(info.dtype)
         except mmh.UnsupportedError:
             return False
         return tf.dtypes.as_dtype(kind) == self._dtypes[name] and list(info.shape) == list(self._shapes[name])
 
-    def get_tensor(self, name: str) -> numpy.ndarray[Any, Any]:
+    def get_tensor(self, name: str) -> Array:
         """A tensor's value: an array, or what TensorFlow's reader gives for strings.
 
-        Raises mmh.MissingTensorError, and mmh.UnsupportedError for numbers of a type that is not known here.
+        Raises MissingTensorError, and UnsupportedError for numbers of a type that is not known here.
         """
         return self.get_tensors([name])[name]
 
@@ -328,12 +356,12 @@ class CheckpointReader:
         for name in wanted:
             if name not in self._dtypes:
                 raise mmh.MissingTensorError(f'there is no "{name}" in the checkpoint')
-        keys = {name: self._bundle.tensors[name] for name in wanted if self.plain(name)}
-        arrays = _arrays.load_arrays(self._bundle.container, keys.values())
+        plain = {name: self._bundle.tensors[name].index for name in wanted if self.plain(name)}
+        arrays = dict(zip(plain, _arrays.load_arrays(self._bundle.container, plain.values()), strict=True))
         found: dict[str, Any] = {}
         for name in wanted:
-            if name in keys:
-                found[name] = arrays[keys[name]]
+            if name in arrays:
+                found[name] = arrays[name]
             elif name in self._bundle.tensors or self._dtypes[name] != tf.string:
                 raise mmh.UnsupportedError(f'"{name}" is {self._dtypes[name].name}: not read from a container')
             else:
@@ -347,9 +375,9 @@ def load_checkpoint(path: Any, prefix: str | None = None, **options: Any) -> Che
       path     a packed folder of checkpoints, or SavedModel; whatever mmh.open takes, or an original folder
       prefix   "ckpt-7" of ckpt-7.index; default: the only one, or the newest by its "checkpoint" file
 
-    Raises mmh.UsageError if there is none, or if it is not clear which.
+    Raises UsageError if there is none, or if it is not clear which.
     """
-    if isinstance(path, mmh.Container):
+    if isinstance(path, Container):
         return CheckpointReader(path, _find_prefix(path, prefix))
     if _models.is_original(path):
         container = mmh.open_original(path)
@@ -386,6 +414,14 @@ class Restored:
         return f"Restored({how})"
 
 
+def _variable_of(item: Any) -> tf.Variable | None:
+    """The tf.Variable that an object is, or (Keras 3) has as its value."""
+    if isinstance(item, tf.Variable):
+        return item
+    value = getattr(item, "value", None) if type(item).__module__.split(".")[0] == "keras" else None
+    return value if isinstance(value, tf.Variable) else None
+
+
 def _object_graph(reader: CheckpointReader) -> Any:
     if not reader.has_tensor(_OBJECT_GRAPH):
         raise _OtherwiseError("it has names and no object graph")
@@ -406,25 +442,24 @@ def _match(root: Any, reader: CheckpointReader) -> list[tuple[tf.Variable, str]]
     matched: dict[int, Any] = {0: root}
     queue, seen = [0], {id(root)}
     pairs: dict[str, tf.Variable] = {}
-    holders: list[Any] = [root]
     while queue:
         number = queue.pop()
         node, owner = graph.nodes[number], matched[number]
         if node.HasField("registered_saver"):
             raise _OtherwiseError("an object has a saver of its own")
         for attribute in node.attributes:
-            if attribute.name != "VARIABLE_VALUE" or not isinstance(owner, tf.Variable):
+            variable, key = _variable_of(owner), attribute.checkpoint_key
+            if attribute.name != "VARIABLE_VALUE" or variable is None:
                 raise _OtherwiseError(f"{type(owner).__name__} keeps {attribute.name}")
-            if not reader.plain(attribute.checkpoint_key) or owner.dtype != reader._dtypes[attribute.checkpoint_key]:
-                raise _OtherwiseError(f"{attribute.checkpoint_key} is no plain tensor")
-            pairs[attribute.checkpoint_key] = owner
+            if not reader.plain(key) or variable.dtype != reader._dtypes[key]:
+                raise _OtherwiseError(f"{key} is no plain tensor")
+            pairs[key] = variable
         children = view.children(owner)
         for child in node.children:
             if child.node_id in matched or child.local_name not in children:
                 continue
             matched[child.node_id] = children[child.local_name]
             queue.append(child.node_id)
-            holders.append(children[child.local_name])
     _match_slots(graph, matched, reader, pairs)
     for number, node in enumerate(graph.nodes):
         if number not in matched and any(a.checkpoint_key not in pairs for a in node.attributes):
@@ -437,8 +472,9 @@ def _match(root: Any, reader: CheckpointReader) -> list[tuple[tf.Variable, str]]
                 continue
             seen.add(id(child))
             pending.append(child)
-            if isinstance(child, tf.Variable) and id(child) not in given:
-                raise _OtherwiseError(f"{child.name} is not in the checkpoint")
+            variable = _variable_of(child)
+            if variable is not None and id(variable) not in given:
+                raise _OtherwiseError(f"{variable.name} is not in the checkpoint")
     return [(variable, key) for key, variable in pairs.items()]
 
 
@@ -449,9 +485,9 @@ def _match_slots(graph: Any, matched: dict[int, Any], reader: CheckpointReader, 
             variable = matched.get(slot.original_variable_node_id)
             if variable is None or not hasattr(owner, "get_slot"):
                 continue
-            place = owner.get_slot(variable, slot.slot_name)
+            place = _variable_of(owner.get_slot(variable, slot.slot_name))
             for attribute in graph.nodes[slot.slot_variable_node_id].attributes:
-                if not isinstance(place, tf.Variable) or not reader.plain(attribute.checkpoint_key):
+                if place is None or not reader.plain(attribute.checkpoint_key):
                     raise _OtherwiseError(f"slot {slot.slot_name}")
                 pairs[attribute.checkpoint_key] = place
             matched[slot.slot_variable_node_id] = place
@@ -459,13 +495,14 @@ def _match_slots(graph: Any, matched: dict[int, Any], reader: CheckpointReader, 
 
 def _assign(pairs: list[tuple[tf.Variable, str]], reader: CheckpointReader) -> None:
     """Set variables, a batch at a time. On the CPU a variable takes over the memory it is given."""
-    container = reader._bundle.container
-    variables = {reader._bundle.tensors[name]: variable for variable, name in pairs}
-    order = sorted(variables, key=lambda key: (container.tensor(key).file, container.tensor(key).file_offset))
-    for group in _arrays.batches(container, order, BATCH_BYTES):
+    container, infos = reader._bundle.container, reader._bundle.tensors
+    variables = {infos[name].index: variable for variable, name in pairs}
+    order = sorted((infos[name] for _, name in pairs), key=lambda info: (info.file, info.file_offset))
+    for group in _arrays.batches(container, [info.index for info in order], BATCH_BYTES):
         arrays = _arrays.load_arrays(container, group)
-        for key in group:
-            variables[key].assign(_tensor_of(arrays.pop(key)))
+        arrays.reverse()
+        for index in group:
+            variables[index].assign(_tensor_of(arrays.pop()))
 
 
 def restore(root: Any, path: Any, prefix: str | None = None, **options: Any) -> Restored:
@@ -476,7 +513,7 @@ def restore(root: Any, path: Any, prefix: str | None = None, **options: Any) -> 
     objects that are made later), TensorFlow's own restore is given a copy of the checkpoint in the memory
     of this process, which stays until `root` is gone, as it may restore what is made later.
 
-    Raises mmh.UsageError if there is no such checkpoint.
+    Raises UsageError if there is no such checkpoint.
     """
     with _models.opened(path, **options) as container, CheckpointReader(
         container, _find_prefix(container, prefix)
@@ -513,7 +550,7 @@ def load_saved_model(
       model   which one, if the container has several: the folder's name in it
 
     A SavedModel is a program: TensorFlow runs it when it is called, and its table initialisers at once.
-    Raises mmh.UsageError if there is none, mmh.CorruptError, and what tf.saved_model.load raises.
+    Raises UsageError if there is none, CorruptError, and what tf.saved_model.load raises.
     """
     with _models.opened(path, **open_options) as container:
         proto = _models.file_named(container, "saved_model.pb", model=model, what="SavedModel")
@@ -531,7 +568,7 @@ def _is_shard(name: str) -> bool:
     return name.startswith("variables/variables.data-")
 
 
-def _load_by_variables(container: mmh.Container, inside: list[Any], top: str, tags: Any) -> Any:
+def _load_by_variables(container: Container, inside: list[FileInfo], top: str, tags: Any) -> Any:
     folder = _MemoryFolder()
     try:
         for file in inside:
@@ -545,12 +582,12 @@ def _load_by_variables(container: mmh.Container, inside: list[Any], top: str, ta
     except BaseException:
         folder.remove()
         raise
-    _keep_assets(folder, root, [file.name.removeprefix(top) for file in inside])
+    _keep_assets(folder, root)
     return root
 
 
 def _load_from_memory(
-    container: mmh.Container, inside: list[Any], top: str, tags: Any, options: tf.saved_model.LoadOptions | None
+    container: Container, inside: list[FileInfo], top: str, tags: Any, options: tf.saved_model.LoadOptions | None
 ) -> Any:
     folder = _MemoryFolder()
     try:
@@ -560,16 +597,16 @@ def _load_from_memory(
     except BaseException:
         folder.remove()
         raise
-    _keep_assets(folder, root, [file.name.removeprefix(top) for file in inside])
+    _keep_assets(folder, root)
     return root
 
 
-def _keep_assets(folder: _MemoryFolder, root: Any, names: list[str]) -> None:
+def _keep_assets(folder: _MemoryFolder, root: Any) -> None:
     """Remove all but the assets now, and those when the object goes."""
-    if not any(name.startswith("assets/") for name in names):
+    if not any(name.startswith("assets/") for name in folder.names):
         folder.remove()
         return
-    for name in names:
+    for name in folder.names:
         if not name.startswith("assets/"):
             tf.io.gfile.remove(f"{folder.path}/{name}")
     folder.remove_with(root)
