@@ -95,3 +95,13 @@ def temporary_folder(byte_count: int) -> Iterator[pathlib.Path]:
                 place = "/dev/shm"
     with tempfile.TemporaryDirectory(prefix="mmh-", dir=place) as name:
         yield pathlib.Path(name)
+
+
+@contextlib.contextmanager
+def temporary_file(container: Container, file: FileInfo) -> Iterator[pathlib.Path]:
+    """An original file under its own name in a temporary folder, for the length of a `with` statement."""
+    with temporary_folder(file.bytes) as folder:
+        place = folder / file.name.rpartition("/")[2]
+        with open(place, "xb") as target:
+            copy_file(container, file, target)
+        yield place
