@@ -80,9 +80,7 @@ def _tensors(proto: Any) -> Iterator[Any]:
         yield from of_nodes(function.node)
 
 
-def _external(
-    container: Container, file: FileInfo, name: str, place: dict[str, str]
-) -> tuple[FileInfo, int, int]:
+def _external(container: Container, file: FileInfo, name: str, place: dict[str, str]) -> tuple[FileInfo, int, int]:
     """Where a tensor's external data is: file of the container, offset, bytes."""
     location = place.get("location", "").replace("\\", "/")
     wanted = posixpath.normpath(posixpath.join(posixpath.dirname(file.name), location))
@@ -104,6 +102,8 @@ def _external(
 # ---- the wire format of protocol buffers ----
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+
+
 class _Moved:
     """A tensor that was taken out of the model: its name, where its values are, type and shape."""
 
@@ -267,7 +267,9 @@ class _Slim:
 # ---- ONNX Runtime ----
 
 
-def session(path: Any, sess_options: Any = None, *, model: str | None = None, open_options: Any = None, **options: Any) -> Any:
+def session(
+    path: Any, sess_options: Any = None, *, model: str | None = None, open_options: Any = None, **options: Any
+) -> Any:
     """An onnxruntime.InferenceSession of a model inside a container.
 
     The weights are decoded into memory that ONNX Runtime uses as it is (SessionOptions.add_external_initializers,

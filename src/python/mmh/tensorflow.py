@@ -400,9 +400,9 @@ class _OtherwiseError(Exception):
 class Restored:
     """What `restore` did.
 
-      variables   how many were set
-      in_memory   whether TensorFlow itself restored, from a copy of the checkpoint in memory
-      status      what tf.train.Checkpoint.restore gave then; else None
+    variables   how many were set
+    in_memory   whether TensorFlow itself restored, from a copy of the checkpoint in memory
+    status      what tf.train.Checkpoint.restore gave then; else None
     """
 
     def __init__(self, variables: int, status: Any = None) -> None:
@@ -515,9 +515,10 @@ def restore(root: Any, path: Any, prefix: str | None = None, **options: Any) -> 
 
     Raises UsageError if there is no such checkpoint.
     """
-    with _models.opened(path, **options) as container, CheckpointReader(
-        container, _find_prefix(container, prefix)
-    ) as reader:
+    with (
+        _models.opened(path, **options) as container,
+        CheckpointReader(container, _find_prefix(container, prefix)) as reader,
+    ):
         try:
             if tf.distribute.has_strategy() or not tf.executing_eagerly():
                 raise _OtherwiseError("variables are not this process's alone")
@@ -535,7 +536,11 @@ def restore(root: Any, path: Any, prefix: str | None = None, **options: Any) -> 
 
 
 def load_saved_model(
-    path: Any, tags: Any = None, options: tf.saved_model.LoadOptions | None = None, *, model: str | None = None,
+    path: Any,
+    tags: Any = None,
+    options: tf.saved_model.LoadOptions | None = None,
+    *,
+    model: str | None = None,
     **open_options: Any,
 ) -> Any:
     """tf.saved_model.load of a SavedModel inside a container.
