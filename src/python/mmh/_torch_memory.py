@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import bisect
+import contextlib
 import ctypes
 import io
 import itertools
@@ -96,6 +97,11 @@ def tensor_bytes(tensor: torch.Tensor) -> Any:
     return (ctypes.c_char * tensor.nbytes).from_address(tensor.data_ptr()) if tensor.nbytes else bytearray()
 
 
+def address(tensor: torch.Tensor) -> tuple[int, int]:
+    """(address, bytes) of a contiguous tensor in main memory, as mmh takes memory; no reference to it."""
+    return tensor.data_ptr(), tensor.nbytes
+
+
 def storage_bytes(tensor: torch.Tensor) -> torch.Tensor:
     """All bytes of the storage that a tensor lies in, as uint8 [bytes], in main memory."""
     storage = tensor.untyped_storage()
@@ -108,10 +114,8 @@ def _mapping(size: int) -> mmap.mmap:
     """Fresh zeroed memory. In huge pages where it is large: half of the time of a load is page faults otherwise."""
     memory = mmap.mmap(-1, size)
     if size >= HUGE_PAGE and hasattr(mmap, "MADV_HUGEPAGE"):
-        try:
+        with contextlib.suppress(OSError):  # a kernel without them
             memory.madvise(mmap.MADV_HUGEPAGE)
-        except OSError:
-            pass  # a kernel without them
     return memory
 
 

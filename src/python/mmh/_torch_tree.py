@@ -58,10 +58,12 @@ def where(path: Sequence[Any]) -> str:
 class Encoder:
     """Turns objects into nodes, and collects the tensors and storages that they refer to."""
 
-    def __init__(self) -> None:
+    def __init__(self, taken: set[str] | None = None, prefix: str = "") -> None:
+        """taken: names that storages must not have, which grows; prefix: of the names of storages."""
         self.tensors: list[dict[str, Any]] = []
         self.entries: list[Entry] = []
-        self._names: set[str] = {"__metadata__"}
+        self._names: set[str] = {"__metadata__"} if taken is None else taken
+        self._prefix = prefix
         self._storages: dict[Any, tuple[int, torch.Tensor]] = {}  # the tensor keeps the address from being used again
         self._tensor_numbers: dict[int, tuple[int, torch.Tensor]] = {}
         self._open: set[int] = set()
@@ -192,7 +194,7 @@ class Encoder:
     def _name(self, path: tuple[Any, ...]) -> str:
         """A name of a storage that tells where it was met first."""
         name = ".".join(str(part) for part in path).encode("utf-8", "replace").decode() or "tensor"
-        name = "".join(letter if letter.isprintable() else "?" for letter in name)[:500]
+        name = self._prefix + "".join(letter if letter.isprintable() else "?" for letter in name)[:500]
         unique, count = name, 1
         while unique in self._names:
             count += 1

@@ -21,12 +21,12 @@ import mmh
 import torch
 from mmh._torch_memory import (
     DTYPES,
+    address,
     allocate,
     aligned_order,
     dtype_name,
     entry_of,
     safetensors_source,
-    tensor_bytes,
     tensor_shape,
 )
 from mmh._torch_tree import Decoder, Encoder, StructureError, parse
@@ -51,7 +51,7 @@ def load_file(filename: Any, device: str | int | torch.device = "cpu", **options
     Raises mmh.CorruptError and what else mmh.open raises; mmh.UnsupportedError for a dtype that PyTorch lacks.
     """
     with mmh.open(filename, **options) as container:
-        return _load_tensors(container, container.keys(), device)
+        return load_tensors(container, container.keys(), device)
 
 
 def load(data: Any, device: str | int | torch.device = "cpu", **options: Any) -> Any:
@@ -69,7 +69,7 @@ def load(data: Any, device: str | int | torch.device = "cpu", **options: Any) ->
         if len(names) == 1 and names[0].endswith(_PICKLED):
             with container.open_file(names[0]) as file:
                 return torch.load(file, map_location=torch.device(device), weights_only=True)
-        return _load_tensors(container, container.keys(), device)
+        return load_tensors(container, container.keys(), device)
 
 
 def save_file(
@@ -84,7 +84,8 @@ def save_file(
     """Pack a dict of tensors: the container holds a safetensors file, which is never there uncompressed.
 
     metadata: texts for its header. level: 1..9. options: those of mmh.pack_files (threads, recipients, parity, ...).
-    Raises ValueError for what is no dense, contiguous tensor, RuntimeError for tensors that share memory: see save_model.
+    Raises ValueError for what is no dense, contiguous tensor, RuntimeError for tensors
+    that share memory: see save_model.
     """
     _write_tensors(tensors, filename, _inner_name(filename), metadata, level=level, overwrite=overwrite, **options)
 
@@ -165,9 +166,10 @@ def load_model(
 # ---- within ----
 
 
-def _load_tensors(
+def load_tensors(
     container: mmh.Container, names: Iterable[str], device: str | int | torch.device
 ) -> dict[str, torch.Tensor]:
+    """Tensors of an open container by name, all by one call, as `load_file` gives them."""
     names = list(names)
     infos = [container.tensor(name) for name in names]
     wanted: list[tuple[torch.dtype, Sequence[int]]] = []
@@ -185,7 +187,9 @@ def _load_tensors(
             shape = shape[::-1]
         wanted.append((dtype, shape))
     tensors = allocate(wanted)
-    container.load_many([(name, tensor_bytes(tensor)) for name, tensor in zip(names, tensors, strict=True)])
+    container.load_many(
+        (info.index, address(tensor)) for info, tensor in zip(infos, tensors, strict=True) if tensor.nbytes
+    )
     result = {}
     for name, info, tensor in zip(names, infos, tensors, strict=True):
         if info.strides is not None:
@@ -201,7 +205,7 @@ def _load_object(container: mmh.Container, device: str | int | torch.device) -> 
         for name in names:
             if name not in container:
                 raise KeyError(name)
-        return _load_tensors(container, names, "cpu")
+        return load_tensors(container, names, "cpu")
 
     size = next(file.bytes for file in container.files if file.name == STRUCTURE)
     try:
