@@ -4,13 +4,11 @@
 from __future__ import annotations
 
 import bisect
-import contextlib
 import ctypes
 import io
 import itertools
 import json
 import math
-import mmap
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -50,11 +48,6 @@ _PAIRS = getattr(torch, "float4_e2m1fn_x2", None)
 _STORED_AS = {"C128": ("F64", 2)}
 
 _WIDTHS = {name: dtype.itemsize for name, dtype in DTYPES.items()}
-
-ALIGNMENT = 64
-HUGE_PAGE = 2 << 20
-# Tensors smaller than this share a mapping, which goes when the last of them does.
-ARENA_BYTES = 64 << 20
 
 
 def dtype_name(dtype: torch.dtype) -> str:
@@ -108,53 +101,6 @@ def storage_bytes(tensor: torch.Tensor) -> torch.Tensor:
     flat = torch.empty(0, dtype=torch.uint8, device=tensor.device)
     flat.set_(storage, 0, (storage.nbytes(),), (1,))
     return flat.cpu()
-
-
-def _mapping(size: int) -> mmap.mmap:
-    """Fresh zeroed memory. In huge pages where it is large: half of the time of a load is page faults otherwise."""
-    memory = mmap.mmap(-1, size)
-    if size >= HUGE_PAGE and hasattr(mmap, "MADV_HUGEPAGE"):
-        with contextlib.suppress(OSError):  # a kernel without them
-            memory.madvise(mmap.MADV_HUGEPAGE)
-    return memory
-
-
-def allocate(wanted: Sequence[tuple[torch.dtype, Sequence[int]]]) -> list[torch.Tensor]:
-    """New tensors, dense and of unspecified content: [(dtype, shape)].
-
-    Each has a storage of its own. Small ones lie in common mappings, which are freed as wholes.
-    """
-    result: list[torch.Tensor] = [torch.empty(0)] * len(wanted)
-    group: list[int] = []
-    room = 0
-
-    def place() -> None:
-        nonlocal room
-        if group:
-            memory, at = _mapping(room), 0
-            for index in group:
-                dtype, shape = wanted[index]
-                count = math.prod(shape)
-                result[index] = torch.frombuffer(memory, dtype=dtype, count=count, offset=at).view(tuple(shape))
-                at += _aligned(count * dtype.itemsize)
-        group.clear()
-        room = 0
-
-    for index, (dtype, shape) in enumerate(wanted):
-        size = _aligned(math.prod(shape) * dtype.itemsize)
-        if size == 0:
-            result[index] = torch.empty(tuple(shape), dtype=dtype)
-            continue
-        if room + size > ARENA_BYTES:
-            place()
-        group.append(index)
-        room += size
-    place()
-    return result
-
-
-def _aligned(size: int) -> int:
-    return (size + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
 
 
 class Entry:

@@ -13,6 +13,7 @@ reads what it needs. docs/python-torch.md describes the files, and what holds fo
 from __future__ import annotations
 
 import io
+import json
 import math
 import os
 import re
@@ -175,17 +176,14 @@ class StorageWriter(_StorageWriter):
             name = _unique(_shard_name(item.index, item), taken)
             entries.append(_entry(name, item, planner))
             kinds.append((item, "tensor", name, entries[-1].nbytes))
-        encoder, values, raw = Encoder(taken, "values/"), [], {}
+        encoder = Encoder(taken, "values/")
+        values: list[list[Any]] = []
+        raw: dict[str, bytes] = {}
         for item in plan.items:
             if item.type != WriteItemType.BYTE_IO:
                 continue
-            name = item.index.fqn
-            node, size = self._value(item, planner, encoder, raw)
-            if node is not None:
-                values.append([name, node])
-            kinds.append(
-                (item, "value", name, size) if node is not None else (item, "raw", f"raw/{len(raw) - 1}", size)
-            )
+            stored_as, size = self._value(item, planner, encoder, values, raw)
+            kinds.append((item, "raw" if stored_as else "value", stored_as or item.index.fqn, size))
         files: dict[str, Any] = {SHARD: safetensors_source(aligned_order([*entries, *encoder.entries]), None)}
         if values:
             files[VALUES] = encoder.structure({"kind": "dict", "items": values})
@@ -197,13 +195,16 @@ class StorageWriter(_StorageWriter):
             ]
         )
 
-    def _value(self, item: WriteItem, planner: SavePlanner, encoder: Encoder, raw: dict[str, bytes]) -> tuple[Any, int]:
-        """(node of a value, bytes); node None: its pickle was added to `raw`."""
+    def _value(
+        self, item: WriteItem, planner: SavePlanner, encoder: Encoder, values: list[list[Any]], raw: dict[str, bytes]
+    ) -> tuple[str, int]:
+        """Add a value to `values`, or its pickle to `raw`. Returns its name in `raw` or "", and its bytes."""
         problem: TypeError | None = None
         if _is_default(planner):
             try:
                 node = encoder.node(planner.lookup_object(item.index), (item.index.fqn,))
-                return node, len(encoder.structure(node))
+                values.append([item.index.fqn, node])
+                return "", len(json.dumps(node))
             except TypeError as error:
                 problem = error
         data = planner.resolve_data(item)
@@ -215,8 +216,9 @@ class StorageWriter(_StorageWriter):
                 f"{problem or item.index.fqn + ': cannot store what only a pickle holds'}: "
                 "StorageWriter(..., allow_pickle=True) stores its pickle"
             )
-        raw[f"raw/{len(raw)}"] = content
-        return None, len(content)
+        name = f"raw/{len(raw)}"
+        raw[name] = content
+        return name, len(content)
 
     def finish(self, metadata: Metadata, results: list[list[WriteResult]]) -> None:
         """Write the metadata, by which the checkpoint comes to be, and remove the files that it replaces."""

@@ -22,7 +22,6 @@ import torch
 from mmh._torch_memory import (
     DTYPES,
     address,
-    allocate,
     aligned_order,
     dtype_name,
     entry_of,
@@ -186,7 +185,7 @@ def load_tensors(
         elif info.column_major:
             shape = shape[::-1]
         wanted.append((dtype, shape))
-    tensors = allocate(wanted)
+    tensors = [torch.empty(tuple(shape), dtype=dtype) for dtype, shape in wanted]
     container.load_many(
         (info.index, address(tensor)) for info, tensor in zip(infos, tensors, strict=True) if tensor.nbytes
     )
