@@ -83,7 +83,7 @@ def _given(value: Any) -> Callable[[], Any]:
     return lambda: value
 
 
-def _random(shape: Any, dtype: Any) -> np.ndarray[Any, Any]:
+def _random(shape: Any, dtype: Any) -> Any:
     """Seeded input: small normal numbers, or zeros and ones."""
     kind, generator = np.dtype(dtype), np.random.default_rng(SEED)
     if kind.kind == "f" or kind.name == "bfloat16":
@@ -95,11 +95,12 @@ def _plain(value: Any) -> np.ndarray[Any, Any]:
     """An array of NumPy with the same bits."""
     if type(value).__module__.split(".")[0] == "torch":
         return _of_torch(value)
-    return np.asarray(value)
+    array: np.ndarray[Any, Any] = np.asarray(value)
+    return array
 
 
 def _of_torch(tensor: Any) -> np.ndarray[Any, Any]:
-    import torch
+    torch: Any = importlib.import_module("torch")
 
     tensor = tensor.detach()
     if tensor.layout != torch.strided:
@@ -133,7 +134,7 @@ def _difference(name: str, theirs: Any, ours: Any) -> str | None:
 
 def _safetensors(job: Job, module: str, framework: str) -> tuple[Callable[[], Loaded], Callable[[], Loaded]]:
     def theirs() -> Loaded:
-        import safetensors
+        safetensors: Any = importlib.import_module("safetensors")
 
         file = safetensors.safe_open(str(job.path), framework)
         return Loaded({name: _later(file.get_tensor, name) for name in file.keys()})  # noqa: SIM118
@@ -145,7 +146,7 @@ def check_safetensors(job: Job) -> Any:
     from mmh import numpy as mmh_numpy
 
     def theirs() -> Loaded:
-        import safetensors
+        safetensors: Any = importlib.import_module("safetensors")
 
         found = {}
         for name, entry in safetensors.deserialize(job.path.read_bytes()):
@@ -179,7 +180,7 @@ def check_numpy(job: Job) -> Any:
 
 
 def _h5(source: Any) -> Loaded:
-    import h5py
+    h5py: Any = importlib.import_module("h5py")
 
     file, found = h5py.File(source, "r"), {}
 
@@ -197,7 +198,7 @@ def check_h5py(job: Job) -> Any:
 
 def check_gguf(job: Job) -> Any:
     def theirs() -> Loaded:
-        import gguf
+        gguf: Any = importlib.import_module("gguf")
 
         reader = gguf.GGUFReader(str(job.path))
         return Loaded({t.name: _given(np.ascontiguousarray(t.data).reshape(-1).view(np.uint8)) for t in reader.tensors})
@@ -230,7 +231,7 @@ def _refuse_torchscript(path: pathlib.Path) -> None:
 
 def _state(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
     """The tensors of what torch.load gave, named by the path to them."""
-    import torch
+    torch: Any = importlib.import_module("torch")
 
     if isinstance(value, torch.Tensor):
         yield name, value
@@ -243,7 +244,7 @@ def _state(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def check_torch(job: Job) -> Any:
-    import torch
+    torch: Any = importlib.import_module("torch")
 
     torch.set_num_threads(1)
     if job.model.kind == "safetensors":
@@ -264,7 +265,7 @@ def check_torch(job: Job) -> Any:
 
 
 def _torchscript(job: Job) -> Any:
-    import torch
+    torch: Any = importlib.import_module("torch")
 
     def load(file: Any) -> Loaded:
         if not job.run_code:
@@ -276,7 +277,7 @@ def _torchscript(job: Job) -> Any:
 
         def run(size: int) -> Arrays:
             generator = torch.Generator().manual_seed(SEED)
-            feeds = []
+            feeds: list[Any] = []
             for kind in kinds:
                 if kind == "Tensor":
                     feeds.append(torch.rand((1, size), generator=generator) * 0.1)
@@ -306,8 +307,7 @@ _OF_SAVER = re.compile(r"__inference__traced_(?:save|restore)_\d+$")
 
 def _refuse_saved_model(path: pathlib.Path) -> None:
     """Refuse a SavedModel with operations that reach outside of it, but for those that save and restore itself."""
-    from tensorflow.core.protobuf import saved_model_pb2
-
+    saved_model_pb2: Any = importlib.import_module("tensorflow.core.protobuf.saved_model_pb2")
     model = saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes())
     for meta in model.meta_graphs:
         library = meta.graph_def.library.function
@@ -325,7 +325,7 @@ def _refuse_saved_model(path: pathlib.Path) -> None:
 
 
 def check_tensorflow(job: Job) -> Any:
-    import tensorflow as tf
+    tf: Any = importlib.import_module("tensorflow")
 
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
@@ -383,7 +383,7 @@ def _checkpoint(job: Job) -> Any:
 
 
 def _tflite(job: Job) -> Any:
-    import tensorflow as tf
+    tf: Any = importlib.import_module("tensorflow")
 
     def of(**source: Any) -> Loaded:
         interpreter = tf.lite.Interpreter(num_threads=1, **source)
@@ -414,7 +414,7 @@ def _refuse_lambda(config: str) -> None:
 
 
 def check_keras(job: Job) -> Any:
-    import keras
+    keras: Any = importlib.import_module("keras")
 
     def load(loader: Callable[..., Any], source: Any, **more: Any) -> Loaded:
         safe = {} if not job.run_code else {"safe_mode": False}
@@ -438,7 +438,7 @@ def check_keras(job: Job) -> Any:
 
     def theirs() -> Loaded:
         if job.model.kind == "hdf5":
-            import h5py
+            h5py: Any = importlib.import_module("h5py")
 
             with h5py.File(job.path, "r") as file:
                 config = file.attrs.get("model_config")
@@ -460,14 +460,14 @@ def check_keras(job: Job) -> Any:
 
 
 def check_jax(job: Job) -> Any:
-    import jax
+    jax: Any = importlib.import_module("jax")
 
     jax.config.update("jax_enable_x64", True)
     return _safetensors(job, "jax", "flax")
 
 
 def check_onnx(job: Job) -> Any:
-    import onnx
+    onnx: Any = importlib.import_module("onnx")
 
     from mmh import onnx as mmh_onnx
 
@@ -499,7 +499,7 @@ _ORT_TYPES = {
 
 
 def check_onnxruntime(job: Job) -> Any:
-    import onnxruntime
+    onnxruntime: Any = importlib.import_module("onnxruntime")
 
     def options() -> Any:
         chosen = onnxruntime.SessionOptions()
@@ -537,8 +537,8 @@ def check_onnxruntime(job: Job) -> Any:
 
 def check_transformers(job: Job) -> Any:
     """A folder: transformers makes the model from the folder, and from tensors that mmh.torch gives it."""
-    import torch
-    import transformers
+    torch: Any = importlib.import_module("torch")
+    transformers: Any = importlib.import_module("transformers")
 
     torch.set_num_threads(1)
 

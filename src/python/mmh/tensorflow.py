@@ -8,6 +8,7 @@ folder. docs/python-frameworks.md says which way each goes, and what it holds in
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import os
 import weakref
@@ -244,10 +245,11 @@ class _Bundle:
     def __init__(self, container: Container, prefix: str) -> None:
         self.container, self.prefix = container, prefix
         files = [file for file in container.files if file.kind == "file"]
-        self.index = next((file for file in files if file.name == f"{prefix}.index"), None)
-        self.shards = [file for file in files if file.name.startswith(f"{prefix}.data-")]
-        if self.index is None:
+        found = [file for file in files if file.name == f"{prefix}.index"]
+        if not found:
             raise mmh.UsageError(f'there is no checkpoint "{prefix}" here')
+        self.index = found[0]
+        self.shards = [file for file in files if file.name.startswith(f"{prefix}.data-")]
         numbers = {file.index for file in self.shards}
         self.tensors = {info.name: info for _, info in container.items() if info.file in numbers}
 
@@ -348,7 +350,8 @@ class CheckpointReader:
 
         Raises MissingTensorError, and UnsupportedError for numbers of a type that is not known here.
         """
-        return self.get_tensors([name])[name]
+        value: Array = self.get_tensors([name])[name]
+        return value
 
     def get_tensors(self, names: Iterable[str]) -> dict[str, Any]:
         """Several at once: each chunk is decoded once."""
@@ -425,8 +428,7 @@ def _variable_of(item: Any) -> tf.Variable | None:
 def _object_graph(reader: CheckpointReader) -> Any:
     if not reader.has_tensor(_OBJECT_GRAPH):
         raise _OtherwiseError("it has names and no object graph")
-    from tensorflow.core.protobuf import trackable_object_graph_pb2
-
+    trackable_object_graph_pb2: Any = importlib.import_module("tensorflow.core.protobuf.trackable_object_graph_pb2")
     data = reader._reader.get_tensor(_OBJECT_GRAPH)
     return trackable_object_graph_pb2.TrackableObjectGraph.FromString(bytes(data))
 
