@@ -188,7 +188,7 @@ static void test_sources_pack_as_files_do(void **state)
         const mmh_pack_options options = { .struct_size = sizeof options,
                                            .level = levels[l],
                                            .overwrite = true };
-        size_t bytes;
+        size_t bytes = 0;
         pack_file(&options, at("file.mmh"));
         uint8_t *container = read_file(at("file.mmh"), &bytes);
         for (unsigned threads = 1; threads <= 4; threads += 3) {
