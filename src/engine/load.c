@@ -18,16 +18,14 @@
 #include "kernel/kernel.h"
 
 enum {
-    RUN_CHUNKS = 8,         /* of one job, at the most: they share a parsed model */
-    SOURCE_RUN_CHUNKS = 32, /* the same of sources: those of a block */
-    SOURCE_JOB_BYTES =
-        1 << 20,              /* stored, that a job of such reads at least, if they lie together */
-    NEIGHBOUR_BYTES = 4096,   /* between destinations of one allocation, at the most */
-    ORIGINAL_BYTES = 4 << 20, /* of original files in one job */
-    ORIGINAL_SPAN_BYTES =
-        1 << 18,               /* of one read for several parts; a source is read up to the above */
-    ORIGINAL_GAP_BYTES = 4096, /* between those parts, likewise */
-    STREAM_BYTES = 32 << 20,   /* from here on nobody will find the bytes in a cache */
+    RUN_CHUNKS = 8,                /* of one job, at the most: they share a parsed model */
+    SOURCE_RUN_CHUNKS = 32,        /* the same of sources: those of a block */
+    SOURCE_JOB_BYTES = 4 << 20,    /* stored, of such, that lie together in a job: the least */
+    NEIGHBOUR_BYTES = 4096,        /* between destinations of one allocation, at the most */
+    ORIGINAL_BYTES = 4 << 20,      /* of original files in one job, and in one read of a source */
+    ORIGINAL_SPAN_BYTES = 1 << 18, /* of several parts in one read of a file */
+    ORIGINAL_GAP_BYTES = 4096,     /* between such, at the most */
+    STREAM_BYTES = 32 << 20,       /* from here on nobody will find the bytes in a cache */
 };
 
 /* Consecutive chunks of a block. */
@@ -159,12 +157,66 @@ static size_t list_chunks(uint32_t *chunks, const struct mmh_index *index, const
     return count + (size_t)run->count;
 }
 
-/* Bring runs of a source together in jobs: each is about one read, and there is one for every thread. */
+/* Runs that are read together, so far. */
+struct reach {
+    uint64_t begin, end; /* in the container */
+    uint64_t bytes;      /* of all chunks */
+};
+
+/* Whether a run of stored bytes is read with those before it; if not, reach is where it begins. */
+static bool run_follows(struct reach *reach, const struct mmh_index *index, const struct run *run,
+                        uint64_t bytes, uint64_t most)
+{
+    const struct mmh_block_entry *block = &index->blocks[run->block];
+    const struct mmh_chunk_entry *own = &index->chunks[index->refs[block->first_ref + run->first]];
+    const struct mmh_chunk_entry *model = block->has_model ? &index->chunks[block->model] : own;
+    const struct mmh_chunk_entry *next = model->offset >= reach->end ? model : own;
+    if (reach->bytes && reach->bytes < most) {
+        if (mmh_ahead_follows(next, reach->begin, reach->end))
+            return true;
+        if (next->offset < reach->end && bytes <= MMH_AHEAD_GAP_BYTES) /* equal to one before */
+            return true;
+    }
+    /* The model of a run from within a block lies too far before it to be read with it. */
+    uint64_t model_end = model->offset + model->bytes;
+    bool with_model = model_end <= own->offset && own->offset - model_end <= MMH_AHEAD_GAP_BYTES;
+    reach->begin = reach->end = with_model ? model->offset : own->offset;
+    reach->bytes = 0;
+    return false;
+}
+
+/* Bring runs of a source together in jobs, each of which is about one read. */
+static void fill_batches(struct gathering *gathering, uint64_t most)
+{
+    const struct mmh_index *index = &gathering->reader->container.index;
+    const uint32_t *chunks = gathering->chunks;
+    struct reach reach = { 0, 0, 0 };
+    for (size_t r = 0; r < gathering->run_count; r++) {
+        const struct run *run = &gathering->runs[r];
+        size_t count = list_chunks(NULL, index, run);
+        uint64_t bytes = 0;
+        for (size_t i = 0; i < count; i++)
+            bytes += index->chunks[chunks[i]].bytes;
+        if (!run_follows(&reach, index, run, bytes, most))
+            gathering->batches[gathering->batch_count++] = (struct batch){ .first_run = r,
+                                                                           .chunks = chunks };
+        struct batch *batch = &gathering->batches[gathering->batch_count - 1];
+        batch->run_count++;
+        batch->chunk_count += count;
+        reach.bytes += bytes;
+        for (size_t i = 0; i < count; i++) {
+            const struct mmh_chunk_entry *chunk = &index->chunks[chunks[i]];
+            if (mmh_ahead_follows(chunk, reach.begin, reach.end))
+                reach.end = chunk->offset + chunk->bytes;
+        }
+        chunks += count;
+    }
+}
+
 static mmh_status list_batches(struct gathering *gathering, mmh_error *err)
 {
     const mmh_context *context = gathering->reader->context;
     const struct mmh_index *index = &gathering->reader->container.index;
-    const struct mmh_chunk_entry *entries = index->chunks;
     size_t chunk_count = 0;
     uint64_t stored = 0;
     for (size_t r = 0; r < gathering->run_count; r++)
@@ -178,27 +230,10 @@ static mmh_status list_batches(struct gathering *gathering, mmh_error *err)
     for (size_t r = 0; r < gathering->run_count; r++)
         chunk_count += list_chunks(gathering->chunks + chunk_count, index, &gathering->runs[r]);
     for (size_t i = 0; i < chunk_count; i++)
-        stored += entries[gathering->chunks[i]].bytes;
-    uint64_t most = MMH_MAX(stored / (2 * mmh_pool_threads(context->pool)),
-                            (uint64_t)SOURCE_JOB_BYTES);
-    struct batch *batch = NULL;
-    const uint32_t *chunks = gathering->chunks;
-    uint64_t begin = 0, end = 0; /* of what the batch reads, so far */
-    for (size_t r = 0; r < gathering->run_count; r++) {
-        size_t count = list_chunks(NULL, index, &gathering->runs[r]);
-        const struct mmh_chunk_entry *first = &entries[*chunks],
-                                     *last = &entries[chunks[count - 1]];
-        bool together = batch && end - begin < most && mmh_ahead_follows(first, begin, end);
-        if (!together) {
-            batch = &gathering->batches[gathering->batch_count++];
-            *batch = (struct batch){ .first_run = r, .chunks = chunks };
-            begin = end = first->offset;
-        }
-        batch->run_count++;
-        batch->chunk_count += count;
-        end = MMH_MAX(end, MMH_MAX(first->offset + first->bytes, last->offset + last->bytes));
-        chunks += count;
-    }
+        stored += index->chunks[gathering->chunks[i]].bytes;
+    /* So that all threads have some. */
+    fill_batches(gathering, MMH_MAX(stored / (2 * mmh_pool_threads(context->pool)),
+                                    (uint64_t)SOURCE_JOB_BYTES));
     return MMH_OK;
 }
 
