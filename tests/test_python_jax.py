@@ -95,10 +95,10 @@ def test_a_device_is_named(tmp_path):
 
 
 def test_what_cannot_be_is_told_by_name(tmp_path):
-    with pytest.raises(TypeError, match='"a".*ndarray'):
+    with pytest.raises(TypeError, match=r'"a".*ndarray'):
         mmh_jax.save_file({"a": np.zeros(3)}, tmp_path / "t.mmh")
     mmh.pack_tensors({"f": ("F4", (4,), b"ab")}, tmp_path / "t.mmh")
-    with pytest.raises(mmh.UnsupportedError, match='"f".*F4'):
+    with pytest.raises(mmh.UnsupportedError, match=r'"f".*F4'):
         mmh_jax.load_file(tmp_path / "t.mmh")
     with pytest.raises(mmh.MissingTensorError, match="h"):
         mmh_jax.load_file(tmp_path / "t.mmh", names=["h"])

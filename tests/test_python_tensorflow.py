@@ -61,7 +61,11 @@ def test_every_type_comes_back_bit_for_bit(tmp_path, dtype):
 
 def test_they_are_what_safetensors_gives(tmp_path):
     safetensors = pytest.importorskip("safetensors.tensorflow")
-    tensors = {"a": tf.random.normal((33, 7)), "b": tf.constant([True, False]), "c": tf.Variable([1, 2, 3]).read_value()}
+    tensors = {
+        "a": tf.random.normal((33, 7)),
+        "b": tf.constant([True, False]),
+        "c": tf.Variable([1, 2, 3]).read_value(),
+    }
     safetensors.save_file(dict(tensors), tmp_path / "t.safetensors", {"key": "value"})
     mmh_tensorflow.save_file(tensors, tmp_path / "t.mmh", {"key": "value"})
     mmh.unpack(tmp_path / "t.mmh", tmp_path / "out")
@@ -83,7 +87,9 @@ def test_tensors_share_the_memory_they_were_decoded_into(dtype):
 
 
 def test_nothing_is_converted_by_a_copy(tmp_path, monkeypatch):
-    mmh_tensorflow.save_file({"a": tf.random.normal((64, 64)), "b": tf.cast(tf.ones(9), tf.bfloat16)}, tmp_path / "t.mmh")
+    mmh_tensorflow.save_file(
+        {"a": tf.random.normal((64, 64)), "b": tf.cast(tf.ones(9), tf.bfloat16)}, tmp_path / "t.mmh"
+    )
 
     def copies(*_arguments, **_options):
         raise AssertionError("tf.convert_to_tensor copies")
@@ -104,14 +110,14 @@ def test_safe_open_gives_tensors_and_slices(tmp_path):
 
 
 def test_what_cannot_be_is_told_by_name(tmp_path):
-    with pytest.raises(TypeError, match='"a".*ndarray'):
+    with pytest.raises(TypeError, match=r'"a".*ndarray'):
         mmh_tensorflow.save_file({"a": np.zeros(3)}, tmp_path / "t.mmh")
     with pytest.raises(mmh.UnsupportedError, match='"s"'):
         mmh_tensorflow.save_file({"s": tf.constant(["text"])}, tmp_path / "t.mmh")
     mmh.pack_tensors({"f": ("F4", (4,), b"ab"), "g": ("F8_E8M0", (2,), b"ab")}, tmp_path / "t.mmh")
-    with pytest.raises(mmh.UnsupportedError, match='"f".*F4'):
-        mmh_tensorflow.load_file(tmp_path / "t.mmh")
-    with pytest.raises(mmh.UnsupportedError, match='"g".*TensorFlow'):
+    with pytest.raises(mmh.UnsupportedError, match=r'"f".*F4'):
+        mmh_tensorflow.load_file(tmp_path / "t.mmh", names=["f"])
+    with pytest.raises(mmh.UnsupportedError, match=r'"g".*TensorFlow'):
         mmh_tensorflow.load_file(tmp_path / "t.mmh", names=["g"])
     with pytest.raises(mmh.MissingTensorError, match="h"):
         mmh_tensorflow.load_file(tmp_path / "t.mmh", names=["h"])
@@ -182,7 +188,7 @@ def test_a_saved_model_is_loaded_without_a_copy_of_its_weights(tmp_path, no_whol
     x = tf.random.normal((2, 300))
     assert bits(loaded(x)) == bits(module(x))
     assert loaded.again is loaded.layers[1] and bits(loaded.more["bf16"]) == bits(module.more["bf16"])
-    assert sum(written) < 3 * 300 * 40 * 4, "files in memory are smaller than the weights"
+    assert 0 < sum(written) < 300 * 40 * 4, "what is in memory of its files is without the weights"
     assert in_memory() == before
 
 
@@ -286,8 +292,8 @@ def test_a_damaged_saved_model_leaves_nothing_in_memory(tmp_path):
 @pytest.mark.parametrize("name", ["resnet_keras3_export", "dtln_norm_500h"])
 def test_real_saved_models_compute_the_same(tmp_path, name, no_whole_copy):
     mmh.pack(CORPUS / "savedmodel" / name, tmp_path / "m.mmh")
-    theirs = tf.saved_model.load(str(CORPUS / "savedmodel" / name))
     for source in (tmp_path / "m.mmh", CORPUS / "savedmodel" / name):
+        theirs = tf.saved_model.load(str(CORPUS / "savedmodel" / name))  # anew: it may have a state
         ours = mmh_tensorflow.load_saved_model(source)
         assert [(v.name, bits(v)) for v in ours.variables] == [(v.name, bits(v)) for v in theirs.variables]
         for signature, function in theirs.signatures.items():
