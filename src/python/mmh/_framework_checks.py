@@ -594,8 +594,10 @@ def check_transformers(job: Job) -> Any:
         ]
         state = {name: mmh_torch.get(job.container, key) for key, name in keys}
         config = json.loads(job.container.read(f"{top}config.json"))
-        kind = transformers.AutoConfig.for_model(**config)
-        return of(transformers.AutoModel.from_pretrained(None, config=kind, state_dict=state))
+        made = transformers.AutoConfig.for_model(**config)
+        with torch.device("meta"):
+            kind = type(transformers.AutoModel.from_config(made))
+        return of(kind.from_pretrained(None, config=made, state_dict=state))
 
     return theirs, ours
 

@@ -84,7 +84,7 @@ def _external(container: Container, file: FileInfo, name: str, place: dict[str, 
     """Where a tensor's external data is: file of the container, offset, bytes."""
     location = place.get("location", "").replace("\\", "/")
     wanted = posixpath.normpath(posixpath.join(posixpath.dirname(file.name), location))
-    if not location or location.startswith("/") or wanted.startswith("../"):
+    if not location or location.startswith("/") or posixpath.normpath(location).split("/")[0] == "..":
         raise mmh.UsageError(f'data of "{name}" is said to be at "{location}", outside of the model\'s folder')
     found = next((f for f in container.files if f.name == wanted and f.kind == "file"), None)
     if found is None:
