@@ -15,8 +15,9 @@
 #include "kernel/kernel.h"
 
 enum {
-    REFS_SUMMED = 16
-}; /* stored bytes are summed so many refs at a time: a ref may be one byte */
+    REFS_SUMMED = 16, /* stored bytes are summed so many refs at a time: a ref may be one byte */
+    AHEAD_BYTES = 32 << 20 /* of a scan, for the disk to read */
+};
 
 static uint64_t proportion(uint64_t stored, uint64_t part, uint64_t whole)
 {
@@ -490,6 +491,24 @@ size_t mmh_block_chunk_bytes(const struct mmh_block_entry *block, uint64_t index
     return left < block->chunk_bytes ? (size_t)left : block->chunk_bytes;
 }
 
+void mmh_reader_scan(mmh_reader *reader, bool scanning)
+{
+    reader->scanning = scanning;
+    atomic_store_explicit(&reader->ahead_offset, 0, memory_order_relaxed);
+}
+
+/* Let the disk read what comes after `offset` while chunks are decoded. */
+static void read_ahead(mmh_reader *reader, uint64_t offset)
+{
+    uint_fast64_t told = atomic_load_explicit(&reader->ahead_offset, memory_order_relaxed);
+    uint64_t until = offset + AHEAD_BYTES;
+    if (until - AHEAD_BYTES / 2 > told &&
+        atomic_compare_exchange_strong(&reader->ahead_offset, &told, until)) {
+        uint64_t from = MMH_MAX((uint64_t)told, offset);
+        mmh_input_ahead(reader->input, from, until - from);
+    }
+}
+
 mmh_status mmh_reader_fetch_stored(mmh_reader *reader, struct mmh_worker *worker, uint64_t chunk,
                                    mmh_error *err)
 {
@@ -501,6 +520,8 @@ mmh_status mmh_reader_fetch_stored(mmh_reader *reader, struct mmh_worker *worker
     uint64_t clock = mmh_clock_ns();
     mmh_error problem = { 0 };
     bool mended = false;
+    if (reader->scanning)
+        read_ahead(reader, entry->offset);
     status = worker->ahead.chunks
                ? mmh_ahead_fetch(reader, worker, (uint32_t)chunk, worker->stored, &problem)
                : mmh_input_read(reader->input, worker->stored, entry->offset, entry->bytes,
