@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -74,11 +73,3 @@ def flip(path: Path, offset: int, bit: int = 0) -> None:
         byte = file.read(1)[0] ^ (1 << bit)
         file.seek(offset)
         file.write(bytes([byte]))
-
-
-def documented(section: str) -> str:
-    """One section of docs/python.md, without line ends."""
-    text = DOCUMENT.read_text(encoding="utf-8")
-    match = re.search(rf"^## {re.escape(section)}\n(.*?)(?=^## |\Z)", text, re.S | re.M)
-    assert match, f"docs/python.md has no section {section!r}"
-    return " ".join(match[1].split())

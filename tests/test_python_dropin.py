@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """What the safetensors package documents holds for mmh: the same assertions run against both.
 
@@ -252,7 +251,7 @@ def test_metadata_comes_back(library: Library, path: Path, metadata: dict[str, s
     write(library, path, metadata=metadata)
     with library.safe_open(path, framework="np") as file:
         assert file.metadata() == metadata
-        assert "__metadata__" not in file.keys()
+        assert file.keys() == sorted(arrays())
 
 
 def test_without_metadata_there_is_none(library: Library, path: Path) -> None:
@@ -292,7 +291,7 @@ def test_offset_keys_are_in_the_order_of_the_file(library: Library, path: Path) 
 def test_safe_open_gives_tensors(library: Library, framework: Framework, path: Path) -> None:
     expected = write(library, path)
     with library.safe_open(path, framework=framework.code) as file:
-        for name in file.keys():
+        for name in sorted(expected):
             assert same(framework.array(file.get_tensor(name)), expected[name]), name
         everything = file.get_tensors()
         assert list(everything) == file.offset_keys()
@@ -369,7 +368,7 @@ def test_unknown_devices_are_refused(library: Library, path: Path, code: str) ->
 
 def test_numpy_is_on_the_cpu(library: Library, path: Path) -> None:
     write(library, path)
-    with pytest.raises(library.error, match="[Dd]evice"):
+    with pytest.raises(library.error, match=r"[Dd]evice"):
         library.safe_open(path, framework="np", device="cuda")
 
 
@@ -529,8 +528,8 @@ def test_threads_may_share_an_open_file(library: Library, path: Path) -> None:
 needs_torch = pytest.mark.skipif(torch is None, reason="PyTorch is not installed")
 
 TORCH_TYPES = (
-    "bool=BOOL uint8=U8 int8=I8 int16=I16 uint16=U16 int32=I32 uint32=U32 int64=I64 uint64=U64 float16=F16 bfloat16=BF16 "
-    "float32=F32 float64=F64 complex64=C64 float8_e4m3fn=F8_E4M3 float8_e5m2=F8_E5M2 float8_e8m0fnu=F8_E8M0 "
+    "bool=BOOL uint8=U8 int8=I8 int16=I16 uint16=U16 int32=I32 uint32=U32 int64=I64 uint64=U64 float16=F16 "
+    "bfloat16=BF16 float32=F32 float64=F64 complex64=C64 float8_e4m3fn=F8_E4M3 float8_e5m2=F8_E5M2 float8_e8m0fnu=F8_E8M0 "
     "float8_e4m3fnuz=F8_E4M3FNUZ float8_e5m2fnuz=F8_E5M2FNUZ"
 )
 
@@ -588,7 +587,7 @@ def test_gradients_and_parameters_become_plain_tensors(library: Library, path: P
 @needs_torch
 def test_tensors_that_are_not_contiguous_are_refused(library: Library, path: Path) -> None:
     for use in (library.torch.save, lambda tensors: library.torch.save_file(tensors, path)):
-        with pytest.raises(ValueError, match="non contiguous.*`wide`|wide"):
+        with pytest.raises(ValueError, match="wide"):
             use({"wide": torch.arange(12.0).reshape(3, 4).t()})
     assert not path.exists()
 
@@ -615,7 +614,7 @@ def test_parts_of_one_memory_that_do_not_meet_are_saved(library: Library, path: 
 @pytest.mark.filterwarnings("ignore:Sparse")
 def test_sparse_tensors_are_refused(library: Library, path: Path) -> None:
     for tensor in (torch.eye(3).to_sparse(), torch.eye(3).to_sparse_csr()):
-        with pytest.raises(ValueError, match="sparse.*holes|sparse"):
+        with pytest.raises(ValueError, match="sparse"):
             library.torch.save_file({"holes": tensor}, path)
     assert not path.exists()
 
@@ -879,7 +878,6 @@ def test_the_file_inside(library: Library, path: Path, tmp_path: Path) -> None:
 
 
 def test_every_difference_is_documented() -> None:
-    listed = re.findall(
-        r"^\| ([^|]+?) \|", DOCUMENT.read_text().split("## Beside safetensors")[1].split("\n## ")[0], re.M
-    )
+    section = DOCUMENT.read_text(encoding="utf-8").split("## Beside safetensors")[1].split("\n## ")[0]
+    listed = re.findall(r"^\| ([^|]+?) \|", section, re.MULTILINE)
     assert listed[0] == "difference" and sorted(listed[2:]) == sorted(DIFFERENCES)
