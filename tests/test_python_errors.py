@@ -10,8 +10,10 @@ import gc
 import json
 import os
 import pickle
+import random
 import signal
 import struct
+import subprocess
 import sys
 import threading
 import time
@@ -33,8 +35,6 @@ ROWS, COLUMNS = 600, 512
 
 def floats(count: int, seed: int) -> bytes:
     """Weights that look like weights: F32 of mixed exponents."""
-    import random
-
     numbers = random.Random(seed)
     return array.array("f", (numbers.gauss(0, 0.02) for _ in range(count))).tobytes()
 
@@ -135,9 +135,9 @@ def test_a_missing_tensor_is_named(model: Path) -> None:
 def test_a_buffer_of_another_size_is_refused(model: Path) -> None:
     with mmh.open(model) as container:
         for size in (0, 255, 257):
-            with pytest.raises((mmh.UsageError, ValueError), match="norm|256"):
+            with pytest.raises((mmh.UsageError, ValueError), match=r"norm|256"):
                 container.load_into("norm", bytearray(size))
-            with pytest.raises((mmh.UsageError, ValueError), match="norm|256"):
+            with pytest.raises((mmh.UsageError, ValueError), match=r"norm|256"):
                 container.load_many([("steps", bytearray(40)), ("norm", bytearray(size))])
         for size in (15, 17):
             with pytest.raises((mmh.UsageError, ValueError)):
@@ -221,7 +221,7 @@ def test_slices_are_the_elements(model: Path) -> None:
 def test_reads_beyond_a_file_are_refused(model: Path) -> None:
     with mmh.open(model) as container:
         size = container.files[0].bytes
-        assert container.read(0, size - 8, 8) == DATA["layers.1.weight"][-8:] or size > 0
+        assert container.read(0, size, 0) == b"" and len(container.read(0, size - 8, 8)) == 8
         for file, offset, count in ((0, size - 4, 8), (0, size + 1, 1), (1, 0, 1), (0, 0, size + 1)):
             with pytest.raises((mmh.Error, ValueError, IndexError)):
                 container.read(file, offset, count)
@@ -262,7 +262,7 @@ def test_arguments_that_mean_nothing_are_refused(model: Path, tmp_path: Path) ->
         with pytest.raises((ValueError, OverflowError, mmh.Error)):
             mmh.open(model, **arguments)
     for call in (
-        lambda: mmh.open(),
+        mmh.open,
         lambda: mmh.open(model, 4),
         lambda: mmh.open(model, no_such=1),
         lambda: mmh.open(None),
@@ -272,7 +272,7 @@ def test_arguments_that_mean_nothing_are_refused(model: Path, tmp_path: Path) ->
         lambda: mmh.open(model, keys=["text"]),
         lambda: mmh.pack(3),
         lambda: mmh.pack_tensors([1], tmp_path / "x.mmh"),
-        lambda: mmh.verify(),
+        mmh.verify,
     ):
         with pytest.raises(TypeError):
             call()
@@ -393,7 +393,7 @@ def test_a_closed_container_says_so(model: Path) -> None:
         lambda: container.load_slice_into("norm", (0,), (1,), buffer),
         lambda: container.read(0, 0, 1),
         lambda: container.info,
-        lambda: container.metadata(),
+        container.metadata,
         container.__enter__,
     ):
         with pytest.raises(ValueError, match="closed"):
@@ -439,7 +439,7 @@ def test_an_opened_file_keeps_its_container(model: Path) -> None:
     del container
     gc.collect()
     data = file.read()
-    assert data[8:9] == b"{" and data.endswith(DATA["steps"]) or DATA["norm"] in data
+    assert data[8:9] == b"{" and DATA["norm"] in data
     assert file.seek(8) == 8 and file.read(1) == b"{" and file.tell() == 9
     assert file.seek(-4, os.SEEK_END) == len(data) - 4 and file.read() == data[-4:] and file.read(5) == b""
     assert file.readable() and file.seekable() and not file.writable()
@@ -484,13 +484,13 @@ def test_containers_do_not_travel(model: Path) -> None:
 def test_a_program_may_end_with_an_open_container(model: Path) -> None:
     for code in (
         "import mmh, sys; c = mmh.open(sys.argv[1]); print(len(c.load_bytes('norm')))",
-        "import mmh, sys; c = mmh.open(sys.argv[1]); f = c.open_file(c.files[0].name); c.self = c\nprint(len(f.read(256)))",
+        "import mmh, sys; f = mmh.open(sys.argv[1]).open_file('model.safetensors'); print(len(f.read(256)))",
+        "import mmh, sys; c = mmh.open(sys.argv[1]); loop = [c]; loop.append(loop); print(len(c.load_bytes('norm')))",
         "import mmh, sys, threading; c = mmh.open(sys.argv[1], progress=lambda now: None)\n"
         "t = threading.Thread(target=lambda: print(len(c.load_bytes('norm')))); t.start()",
     ):
         ended = run_python(code, str(model))
-        if "has no attribute 'self'" not in ended.stderr:
-            assert ended.returncode == 0 and ended.stdout == "256\n" and ended.stderr == "", ended
+        assert ended.returncode == 0 and ended.stdout == "256\n" and ended.stderr == "", ended
 
 
 # ---- threads and processes ----
@@ -683,7 +683,7 @@ def test_progress_tells_and_stops(tmp_path: Path) -> None:
 
 
 def test_what_progress_raises_comes_out(tmp_path: Path) -> None:
-    path, data = large(tmp_path)
+    path, _ = large(tmp_path)
 
     def refuse(now: Any) -> None:
         raise LookupError("from the callback")
@@ -761,8 +761,6 @@ except KeyboardInterrupt:
 
 
 def test_memory_that_runs_out_is_an_error(tmp_path: Path) -> None:
-    resource = pytest.importorskip("resource")
-    del resource
     path, data = large(tmp_path)
     code = """
 import resource, sys, mmh
@@ -898,8 +896,6 @@ def test_a_changed_tensor_of_a_signed_container_is_found(tmp_path: Path, alice: 
 
 def test_containers_of_the_command_are_read(tmp_path: Path) -> None:
     """One library: what mmh pack writes is opened, and the other way round; the same input gives the same bytes."""
-    import subprocess
-
     command = Path(os.environ.get("MMH_BUILD") or ROOT / "build") / "mmh"
     if not command.exists():
         pytest.skip("the command was not built")
