@@ -91,8 +91,9 @@ def test_every_error_is_an_mmh_error_and_a_builtin() -> None:
         "IOFailure": OSError,
         "MemoryFailure": MemoryError,
         "MissingTensorError": KeyError,
+        "MissingFileError": FileNotFoundError,
     }
-    names = "UnsupportedError CorruptError UntrustedError KeyError_ LimitError DeviceError CancelledError".split()
+    names = "UnsupportedError CorruptError UntrustedError KeyMissingError LimitError DeviceError CancelledError".split()
     for name in [*builtins, *names]:
         kind = getattr(mmh, name)
         assert issubclass(kind, mmh.Error) and issubclass(kind, builtins.get(name, Exception)), name
@@ -149,7 +150,7 @@ def test_a_buffer_that_cannot_be_written_is_refused(model: Path) -> None:
     with mmh.open(model) as container:
         frozen = bytes(256)
         for buffer in (frozen, memoryview(frozen), memoryview(bytearray(256)).toreadonly()):
-            with pytest.raises((BufferError, TypeError, mmh.UsageError)):
+            with pytest.raises((BufferError, TypeError, ValueError)):
                 container.load_into("norm", buffer)
         assert frozen == bytes(256)
 
@@ -222,12 +223,13 @@ def test_reads_beyond_a_file_are_refused(model: Path) -> None:
     with mmh.open(model) as container:
         size = container.files[0].bytes
         assert container.read(0, size, 0) == b"" and len(container.read(0, size - 8, 8)) == 8
-        for file, offset, count in ((0, size - 4, 8), (0, size + 1, 1), (1, 0, 1), (0, 0, size + 1)):
-            with pytest.raises((mmh.Error, ValueError, IndexError)):
-                container.read(file, offset, count)
-        for file, offset, count in ((-1, 0, 1), (0, -1, 1), (0, 0, -1)):
-            with pytest.raises((mmh.Error, ValueError, OverflowError, IndexError)):
-                container.read(file, offset, count)
+        assert container.read(0, size - 4, 8) == container.read(0)[-4:] and container.read(0, size + 1, 1) == b""
+        for offset, count in ((size - 4, 8), (size + 1, 1), (1 << 63, 1), (-1, 1)):
+            with pytest.raises((mmh.Error, ValueError, OverflowError)):
+                container.read_into(0, offset, bytearray(count))
+        for file, offset in ((1, 0), (-1, 0), (0, -1)):
+            with pytest.raises((mmh.Error, IndexError)):
+                container.read(file, offset, 1)
 
 
 @pytest.mark.parametrize(
@@ -327,14 +329,17 @@ def test_a_damaged_chunk_names_its_tensor(own: Path, name: str) -> None:
             assert name in str(caught.value) and other not in str(caught.value)
             assert caught.value.status == "corrupt"
         check(container, other, "norm", "steps")  # the rest is there
+    report = mmh.verify(own)
+    assert not report and not report.ok and report.damaged_chunks == 1
+    assert {entry.tensor for entry in report.damage} == {None, name}
     with pytest.raises(mmh.CorruptError):
-        mmh.verify(own)
+        mmh.verify(own, check=True)
 
 
 def test_unpacking_what_is_damaged_leaves_nothing(own: Path, tmp_path: Path) -> None:
     damage_tensor(own, "layers.0.weight")
     with pytest.raises(mmh.CorruptError):
-        mmh.unpack(own, tmp_path / "out.safetensors")
+        mmh.unpack(own, tmp_path / "out.safetensors", as_file=True)
     assert [path.name for path in tmp_path.iterdir()] == ["own.mmh"]
 
 
@@ -344,10 +349,10 @@ def test_parity_mends_in_memory(tmp_path: Path) -> None:
     damage_tensor(path, "layers.0.weight")
     with mmh.open(path) as container:
         check(container)
-    with pytest.raises(mmh.CorruptError):
-        mmh.verify(path)
-    mmh.repair(path)
-    mmh.verify(path)
+    assert not mmh.verify(path)
+    report = mmh.repair(path)
+    assert report and report.restored_chunks == 1 and report.from_parity == 1
+    assert mmh.verify(path)
 
 
 def test_a_file_deleted_or_replaced_while_open_stays_readable(own: Path) -> None:
@@ -432,6 +437,21 @@ def test_containers_that_are_forgotten_are_closed(model: Path) -> None:
     assert watch() is None and descriptors() == before
 
 
+def test_a_callback_that_knows_its_container_keeps_nothing(model: Path) -> None:
+    """progress refers to the container and the container to progress: the collector takes both."""
+
+    class Owner:
+        def told(self, now: Any) -> None:
+            pass
+
+    owner = Owner()
+    owner.container = mmh.open(model, progress=owner.told)  # type: ignore[attr-defined]
+    watch = weakref.ref(owner)
+    del owner
+    gc.collect()
+    assert watch() is None
+
+
 def test_an_opened_file_keeps_its_container(model: Path) -> None:
     container = mmh.open(model)
     name = container.files[0].name
@@ -472,13 +492,22 @@ def test_collecting_garbage_while_loading_is_harmless(model: Path) -> None:
         thread.join()
 
 
-def test_containers_do_not_travel(model: Path) -> None:
-    """A handle means nothing in another process, and a copy would close what the first one has."""
-    with mmh.open(model) as container:
-        for use in (pickle.dumps, copy.copy, copy.deepcopy):
-            with pytest.raises(TypeError):
-                use(container)
+def test_copies_of_a_container_open_its_file_again(model: Path) -> None:
+    """As data loaders do that send it to other processes; what cannot be opened again cannot be sent."""
+    with mmh.open(model, threads=2) as container:
+        for use in (lambda given: pickle.loads(pickle.dumps(given)), copy.copy, copy.deepcopy):
+            with use(container) as other:
+                assert other is not container
+                check(other)
+        check(container)
         assert pickle.loads(pickle.dumps(container["norm"])) == container["norm"]
+    for source, options in (
+        (model.read_bytes(), {}),
+        (model, {"progress": lambda now: None}),
+        (model, {"passphrase": "x"}),
+    ):
+        with mmh.open(source, **options) as container, pytest.raises(TypeError):
+            pickle.dumps(container)
 
 
 def test_a_program_may_end_with_an_open_container(model: Path) -> None:
@@ -526,25 +555,26 @@ def test_other_threads_run_while_one_loads(tmp_path: Path) -> None:
     path = tmp_path / "large.mmh"
     data = DATA["layers.0.weight"] * 40
     mmh.pack_tensors({"x": ("F32", (len(data) // 4,), data)}, path, level=1)
-    steps: list[float] = []
+    steps = [0]
     stop = threading.Event()
 
     def count() -> None:
         while not stop.is_set():
-            steps.append(time.perf_counter())
+            steps[0] += 1
+            time.sleep(0)  # lets the GIL go
 
     buffer = bytearray(len(data))
     during = 0
     interval = sys.getswitchinterval()
     with mmh.open(path, threads=1) as container:
         thread = threading.Thread(target=count)
-        sys.setswitchinterval(1e6)  # a thread gives way only where it lets go by itself
+        sys.setswitchinterval(100)  # a thread gives way only where it lets go by itself
         try:
             thread.start()
             for _ in range(5):
-                begun = len(steps)
+                begun = steps[0]
                 container.load_into("x", buffer)
-                during += len(steps) - begun
+                during += steps[0] - begun
                 time.sleep(0.001)
         finally:
             stop.set()
@@ -691,7 +721,7 @@ def test_what_progress_raises_comes_out(tmp_path: Path) -> None:
     for use in (
         lambda: mmh.open(path, progress=refuse).load_bytes("x"),
         lambda: mmh.verify(path, progress=refuse),
-        lambda: mmh.unpack(path, tmp_path / "out.safetensors", progress=refuse),
+        lambda: mmh.unpack(path, tmp_path / "out.safetensors", as_file=True, progress=refuse),
         lambda: mmh.pack(path, tmp_path / "again.mmh", progress=refuse),
     ):
         with pytest.raises(LookupError, match="from the callback"):
@@ -702,7 +732,7 @@ def test_what_progress_raises_comes_out(tmp_path: Path) -> None:
 def test_stopped_writes_leave_nothing(tmp_path: Path) -> None:
     path, data = large(tmp_path)
     for use in (
-        lambda: mmh.unpack(path, tmp_path / "out.safetensors", progress=lambda now: False),
+        lambda: mmh.unpack(path, tmp_path / "out.safetensors", as_file=True, progress=lambda now: False),
         lambda: mmh.pack(path, tmp_path / "again.mmh", progress=lambda now: False),
         lambda: mmh.pack_tensors({"x": ("U8", (len(data),), data)}, tmp_path / "more.mmh", progress=lambda now: False),
     ):
@@ -741,7 +771,7 @@ calls = {
     "load": lambda: c.load_into("x", buffer),
     "verify": lambda: mmh.verify(path),
     "pack": lambda: mmh.pack(folder + "/raw.bin", folder + "/out.mmh", level=9),
-    "unpack": lambda: mmh.unpack(path, folder + "/out.safetensors"),
+    "unpack": lambda: mmh.unpack(path, folder + "/out.safetensors", as_file=True),
 }
 threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
 begun = time.monotonic()
@@ -767,12 +797,13 @@ import resource, sys, mmh
 with mmh.open(sys.argv[1], threads=1) as c:
     c.load_bytes("y")
     used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (used + (8 << 20), resource.RLIM_INFINITY))
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (used + (8 << 20), before[1]))
     try:
         c.load_bytes("x")
     except MemoryError as error:
         print("refused")
-    resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    resource.setrlimit(resource.RLIMIT_AS, before)
     print(len(c.load_bytes("x")))
 """
     if not os.path.exists("/proc/self/statm"):
@@ -798,9 +829,9 @@ def test_an_encrypted_container_needs_its_key(tmp_path: Path, alice: Any, mallor
     path = tmp_path / "secret.mmh"
     mmh.pack_tensors(TENSORS, path, recipients=[alice])
     for keys in ((), (mallory,)):
-        with pytest.raises(mmh.KeyError_):
+        with pytest.raises(mmh.KeyMissingError):
             mmh.open(path, keys=keys)
-    with pytest.raises(mmh.KeyError_):
+    with pytest.raises(mmh.KeyMissingError):
         mmh.open(path, passphrase="guess")
     with mmh.open(path, keys=[mallory, alice]) as container:
         assert container.info.encrypted
@@ -812,7 +843,7 @@ def test_a_passphrase_opens_its_container(tmp_path: Path) -> None:
     path = tmp_path / "secret.mmh"
     mmh.pack_tensors({"x": ("U8", (3,), b"abc")}, path, passphrase="correct horse")
     for passphrase in (None, "", "wrong horse", "correct horse "):
-        with pytest.raises(mmh.KeyError_):
+        with pytest.raises(mmh.KeyMissingError):
             mmh.open(path, passphrase=passphrase)
     for passphrase in ("correct horse", b"correct horse"):
         assert mmh.open(path, passphrase=passphrase).load_bytes("x") == b"abc"
@@ -829,8 +860,8 @@ def test_who_signed_is_checked(tmp_path: Path, alice: Any, mallory: Any) -> None
     with mmh.open(path, signers=[mallory, alice]) as container:
         check(container)
     with pytest.raises(mmh.UntrustedError):
-        mmh.open(path, signers=[alice, mallory], require="all")
-    mmh.open(path, signers=[alice], require="hybrid").close()
+        mmh.open(path, signers=[alice, mallory], require={"all": True})
+    mmh.open(path, signers=[alice], require={"hybrid": True}).close()
     unsigned = tmp_path / "unsigned.mmh"
     mmh.pack_tensors(TENSORS, unsigned)
     with pytest.raises(mmh.UntrustedError):
@@ -840,11 +871,11 @@ def test_who_signed_is_checked(tmp_path: Path, alice: Any, mallory: Any) -> None
 def test_signing_and_encrypting_afterwards(own: Path, tmp_path: Path, alice: Any) -> None:
     mmh.sign(own, [alice])
     mmh.verify(own, signers=[alice])
-    mmh.encrypt(own, tmp_path / "secret.mmh", recipients=[alice])
-    with pytest.raises(mmh.KeyError_):
+    mmh.encrypt(own, [alice], output=tmp_path / "secret.mmh")
+    with pytest.raises(mmh.KeyMissingError):
         mmh.open(tmp_path / "secret.mmh")
     check(mmh.open(tmp_path / "secret.mmh", keys=[alice]))
-    mmh.decrypt(tmp_path / "secret.mmh", tmp_path / "plain.mmh", keys=[alice])
+    mmh.decrypt(tmp_path / "secret.mmh", output=tmp_path / "plain.mmh", keys=[alice])
     check(mmh.open(tmp_path / "plain.mmh"))
 
 
@@ -858,7 +889,7 @@ def test_keys_are_files_of_their_own(tmp_path: Path, alice: Any) -> None:
     mmh.pack_tensors(TENSORS, path, recipients=[mmh.Key.read(public)], sign_with=[mmh.Key.read(secret)])
     with mmh.open(path, keys=[mmh.Key.read(secret)], signers=[mmh.Key.read(public)]) as container:
         check(container)
-    with pytest.raises(mmh.KeyError_):
+    with pytest.raises(mmh.KeyMissingError):
         mmh.open(path, keys=[mmh.Key.read(public)])
     with pytest.raises(mmh.Error):
         mmh.pack_tensors(TENSORS, tmp_path / "no.mmh", sign_with=[mmh.Key.read(public)])
@@ -866,10 +897,10 @@ def test_keys_are_files_of_their_own(tmp_path: Path, alice: Any) -> None:
         alice.write(secret, secret=True)
     alice.write(tmp_path / "locked.key", secret=True, passphrase="pass")
     for passphrase in (None, "no"):
-        with pytest.raises(mmh.KeyError_):
+        with pytest.raises(mmh.KeyMissingError):
             mmh.Key.read(tmp_path / "locked.key", passphrase=passphrase)
     mmh.Key.read(tmp_path / "locked.key", passphrase="pass")
-    with pytest.raises(mmh.KeyError_):
+    with pytest.raises(mmh.KeyMissingError):
         mmh.Key.parse(b"no key")
     with pytest.raises(FileNotFoundError):
         mmh.Key.read(tmp_path / "missing.key")

@@ -136,7 +136,7 @@ class Container:
         if _sources.is_url(source):
             self.name = str(source)
             self._sources = [_sources.of_url(source, storage_options)]
-        elif isinstance(source, (str, bytes, os.PathLike)):
+        elif isinstance(source, (str, os.PathLike)):  # bytes are a container, not its name
             self._path = os.path.abspath(os.fspath(source))
             self.name = os.fsdecode(source)
         else:
@@ -162,7 +162,7 @@ class Container:
     def _open_reader(self) -> Any:
         """The reader; of this process, where that was forked since."""
         if self._closed:
-            raise ValueError(f"{self.name} is closed")
+            raise UsageError(f"{self.name} is closed")
         if self._generation != _generation[0]:
             if self._path is None:
                 raise RuntimeError(
@@ -337,7 +337,7 @@ class Container:
 
     def __enter__(self) -> Container:
         if self._closed:
-            raise ValueError(f"{self.name} is closed")
+            raise UsageError(f"{self.name} is closed")
         return self
 
     def __exit__(

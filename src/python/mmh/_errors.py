@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import errno
+
 
 class Error(Exception):
     """A failure of mmh.
@@ -41,6 +43,10 @@ class IOFailure(Error, OSError):
 
 class MissingFileError(IOFailure, FileNotFoundError):
     """There is no such file."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.errno = errno.ENOENT
 
 
 class MemoryFailure(Error, MemoryError):

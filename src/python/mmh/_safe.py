@@ -60,6 +60,8 @@ class SafeSlice:
                 end.append(max(first, last))
                 steps.append(step)
                 continue
+            if isinstance(item, bool):  # which NumPy and PyTorch take for a mask
+                raise TypeError(f'"{self._info.name}" is indexed by int, slice and ..., not {item}')
             at = operator.index(item)
             if not -extent <= at < extent:
                 raise IndexError(f'"{self._info.name}": {at} is outside of dimension {number}, of extent {extent}')
@@ -69,9 +71,8 @@ class SafeSlice:
             dropped.append(number)
         part = self._owner._slice(self._info, tuple(begin), tuple(end))
         if dropped or any(step > 1 for step in steps):
-            part = part[
-                tuple(0 if number in dropped else slice(None, None, steps[number]) for number in range(len(shape)))
-            ]
+            kept = [0 if number in dropped else slice(None, None, steps[number]) for number in range(len(shape))]
+            part = part[(*kept, ...)]  # with ... NumPy gives an array of no dimensions, not a scalar
         return part
 
 
@@ -95,6 +96,8 @@ class safe_open:
     """
 
     def __init__(self, filename: Any, framework: str, device: Any = "cpu", **options: Any) -> None:
+        if not isinstance(framework, str):
+            raise TypeError(f"framework is a str, not {type(framework).__name__}")
         module = _MODULES.get(framework)
         if module is None:
             raise UsageError(f'framework must be "pt", "np", "tf" or "jax", not {framework!r}')

@@ -16,7 +16,8 @@ from mmh._errors import UsageError
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
-# Bits of an element, by the name that safetensors has for it.
+# Bits of an element, by the name that safetensors has for it, in the order of safetensors: tensors lie in
+# its files by falling place here.
 SAFETENSORS_BITS = {
     "BOOL": 8,
     "F4": 4,
@@ -143,15 +144,18 @@ def safetensors_parts(
 ) -> list[Any]:
     """The safetensors file of these tensors, as the memories that follow each other in it.
 
-    As the safetensors package writes it: by falling alignment, then by name; no bytes between.
+    As the safetensors package writes it: by type, larger ones first, then by name; no bytes between.
     """
     header: dict[str, Any] = {}
     if metadata is not None:
+        if not isinstance(metadata, Mapping):
+            raise TypeError(f"metadata must be a dict of str to str, not {type(metadata).__name__}")
         for key, value in metadata.items():
             if not isinstance(key, str) or not isinstance(value, str):
                 raise TypeError(f"metadata must be str to str, and {key!r} is not")
         header["__metadata__"] = dict(sorted(metadata.items()))
     entries = []
+    order = {dtype: place for place, dtype in enumerate(SAFETENSORS_BITS)}
     for name, (dtype, shape, memory) in tensors.items():
         if name == "__metadata__":
             raise UsageError('a tensor cannot be called "__metadata__"')
@@ -164,7 +168,7 @@ def safetensors_parts(
                 f'"{name}": {dtype} of shape {list(shape)} takes {size / 8:g} bytes, and its memory has '
                 f"{_memory_bytes(memory)}"
             )
-        entries.append((-bits, name, dtype, [int(extent) for extent in shape], size // 8, memory))
+        entries.append((-order[dtype], name, dtype, [int(extent) for extent in shape], size // 8, memory))
     entries.sort(key=lambda entry: entry[:2])
     offset = 0
     for _, name, dtype, dimensions, size, _ in entries:
