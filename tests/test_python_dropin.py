@@ -829,6 +829,27 @@ def test_scalars_of_tensorflow(library: Library, path: Path) -> None:
             library.tensorflow.save_file(tensors, path)
 
 
+@differs("Slices of elements of half a byte")
+@needs_torch
+def test_slices_of_elements_of_half_a_byte(library: Library, path: Path) -> None:
+    """safetensors 0.8 has none; mmh has those of whole bytes, indexed by the shape that get_shape tells."""
+    if not hasattr(torch, "float4_e2m1fn_x2"):
+        pytest.skip("this PyTorch has no float4_e2m1fn_x2")
+    expected = torch.arange(48, dtype=torch.uint8).reshape(4, 12)
+    library.torch.save_file({"x": expected.view(torch.float4_e2m1fn_x2)}, path)
+    with library.safe_open(path, framework="pt") as file:
+        part = file.get_slice("x")
+        if library.name == "mmh":
+            assert torch.equal(part[1:3].view(torch.uint8), expected[1:3])
+            assert torch.equal(part[2, 4:24].view(torch.uint8), expected[2, 2:])
+            for text in ("(slice(None), slice(1, 3))", "(0, 3)", "(0, slice(0, 8, 2))", "(0, 2)"):
+                with pytest.raises(mmh.UnsupportedError):
+                    _ = part[index(text)]
+        else:
+            with pytest.raises(RuntimeError):
+                _ = part[1:3]
+
+
 @differs("load takes any bytes")
 def test_load_takes_any_bytes(library: Library) -> None:
     """safetensors.numpy.load takes bytes alone."""

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import array
+import contextlib
 import io
 import os
 import random
@@ -340,12 +341,10 @@ class Server:
                 if outer.mode == "dying" and len(data) > 100:
                     data = data[: len(data) // 2]
                     self.close_connection = True
-                try:
-                    self.wfile.write(data)
-                except OSError:  # who asked has left
-                    return
-                with lock:
+                with lock:  # before it is sent: who gets it may count at once
                     outer.bytes += len(data)
+                with contextlib.suppress(OSError):  # who asked has left
+                    self.wfile.write(data)
 
             def do_GET(self) -> None:
                 self.answer(True)

@@ -293,6 +293,8 @@ def _context(
         raise UsageError(f"threads must be 0 (all processors) to 65536, not {threads}")
     call = None
     if progress is not None:
+        if not callable(progress):
+            raise TypeError(f"progress must be callable, and is {type(progress).__name__}")
         told = progress
 
         def call(stage: str, name: str | None, done: int, total: int, stored: int) -> object:

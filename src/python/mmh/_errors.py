@@ -116,6 +116,6 @@ _CLASSES: dict[str, type[Error]] = {
 
 def from_status(status: str, message: str) -> Error:
     """The exception for a status of the library and its message; called by the extension."""
-    if status == "io" and message.endswith("No such file or directory"):
+    if status == "io" and (message.endswith("No such file or directory") or message.startswith('there is no "')):
         return MissingFileError(message)
     return _CLASSES.get(status, Error)(message or status)

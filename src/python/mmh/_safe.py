@@ -10,7 +10,8 @@ from types import EllipsisType, TracebackType
 from typing import Any
 
 from mmh._container import Container, TensorInfo, open as open_container
-from mmh._errors import UsageError
+from mmh._errors import UnsupportedError, UsageError
+from mmh._sources import dtype_bits
 
 _MODULES = {
     "pt": "mmh.torch",
@@ -56,6 +57,10 @@ class SafeSlice:
                 first, last, step = item.indices(extent)
                 if step < 1:
                     raise IndexError("steps must be positive")
+                if step > 1 and 0 < dtype_bits(self._info.dtype) < 8:
+                    raise UnsupportedError(
+                        f'"{self._info.name}": {self._info.dtype} has no steps: elements share bytes'
+                    )
                 begin.append(first)
                 end.append(max(first, last))
                 steps.append(step)
@@ -102,7 +107,8 @@ class safe_open:
         if module is None:
             raise UsageError(f'framework must be "pt", "np", "tf" or "jax", not {framework!r}')
         self._framework: Any = importlib.import_module(module)
-        self._device = device
+        known = getattr(self._framework, "device_of", None)  # says now that there is no such device
+        self._device = known(device) if known else device
         if device != "cpu" and module == "mmh.numpy":
             raise UsageError(f"NumPy has no device {device!r}")
         self._container: Container = open_container(filename, **options)
