@@ -227,14 +227,21 @@ mmh_status mmh_input_open_memory(mmh_input **out, const void *data, size_t bytes
     return MMH_OK;
 }
 
+mmh_status mmh_source_check(const mmh_source *source, mmh_error *err)
+{
+    if (!source->name || !source->read)
+        return mmh_fail(err, MMH_E_USAGE, "a source has no %s",
+                        source->name ? "function that reads" : "name");
+    return MMH_OK;
+}
+
 mmh_status mmh_input_open_source(mmh_input **out, const mmh_source *source,
                                  const mmh_allocator *allocator, mmh_error *err)
 {
     *out = NULL;
-    if (!source->name || !source->read)
-        return mmh_fail(err, MMH_E_USAGE, "a source has no %s",
-                        source->name ? "function that reads" : "name");
-    mmh_status status = input_create(out, source->name, allocator, err);
+    mmh_status status = mmh_source_check(source, err);
+    if (status == MMH_OK)
+        status = input_create(out, source->name, allocator, err);
     if (status != MMH_OK)
         return status;
     (*out)->source = *source;
