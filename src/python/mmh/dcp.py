@@ -211,11 +211,14 @@ class StorageWriter(_StorageWriter):
         if not isinstance(data, io.BytesIO):
             raise TypeError(f"{item.index.fqn}: the planner gives a {type(data).__name__} for bytes")
         content = data.getvalue()
-        if not self._allow_pickle and not _loads_safely(content):
-            raise TypeError(
-                f"{problem or item.index.fqn + ': cannot store what only a pickle holds'}: "
-                "StorageWriter(..., allow_pickle=True) stores its pickle"
-            )
+        if not self._allow_pickle:
+            try:
+                _dcp_metadata.check_value(content, item.index.fqn, "this")
+            except mmh.UntrustedError:
+                raise TypeError(
+                    f"{problem or item.index.fqn + ': cannot store what only a pickle holds'}: "
+                    "StorageWriter(..., allow_pickle=True) stores its pickle"
+                ) from None
         name = f"raw/{len(raw)}"
         raw[name] = content
         return name, len(content)
@@ -277,14 +280,6 @@ def _entry(name: str, item: WriteItem, planner: SavePlanner) -> Entry:
     file_dtype, shape = file_type(dtype, sizes)
     size = math.prod(sizes) * dtype.itemsize
     return Entry(name, file_dtype, shape, size, lambda: entry_of(name, resolve()).read(), False)
-
-
-def _loads_safely(content: bytes) -> bool:
-    try:
-        torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except Exception:  # torch raises its own kinds, and those of the objects
-        return False
-    return True
 
 
 class StorageReader(_StorageReader):
@@ -485,14 +480,8 @@ class StorageReader(_StorageReader):
             raise mmh.CorruptError(f"{path}: there is no {stored.name!r}, which holds {fqn!r}") from None
         if self._allow_pickle:
             return io.BytesIO(content)
-        try:
-            value = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-        except Exception as error:  # torch raises its own kinds, and those of the objects
-            reason = str(error).strip().split("\n", 1)[0][:200]
-            raise mmh.UntrustedError(
-                f"{path}: {fqn!r} is a pickle that weights_only refuses ({reason}): if you trust who wrote it, "
-                "load it by mmh.dcp.StorageReader(..., allow_pickle=True)"
-            ) from None
+        _dcp_metadata.check_value(content, fqn, path)
+        value = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         data = io.BytesIO()
         torch.save(value, data)  # not the bytes of the file: the planner loads it without weights_only
         return data
@@ -551,3 +540,11 @@ def _check(path: str, options: Mapping[str, Any]) -> None:
         tensors = sorted({damage.tensor for damage in report.damage if damage.tensor})
         of = f": {', '.join(tensors[:5])}{', ...' if len(tensors) > 5 else ''}" if tensors else ""
         raise mmh.CorruptError(f"{path}: {report.problem}{of}")
+
+
+try:
+    from mmh import _fsspec
+except ImportError:  # fsspec is not installed: there are no URLs then
+    pass
+else:
+    _fsspec.register()
