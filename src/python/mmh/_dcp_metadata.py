@@ -7,7 +7,7 @@ import io
 import json
 import pickle
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -314,10 +314,19 @@ def is_value(metadata: Metadata, index: MetadataIndex) -> bool:
     return isinstance(metadata.state_dict_metadata.get(index.fqn), BytesStorageMetadata)
 
 
-def check_value(content: bytes, name: str, path: str) -> None:
-    """Raise mmh.UntrustedError if a value is a pickle that needs more than weights_only allows."""
+def check_value(content: bytes, name: str, path: str, transforms: Sequence[str] = ()) -> None:
+    """Raise mmh.UntrustedError if a value is a pickle that needs more than weights_only allows.
+
+    transforms: of torch's extensions, which the bytes went through.
+    """
     try:
-        torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        stream: Any = io.BytesIO(content)
+        if transforms:
+            from torch.distributed.checkpoint._extension import ExtensionRegistry
+
+            for extension in ExtensionRegistry().from_descriptor_list(transforms):
+                stream = extension.transform_from(stream)  # type: ignore[attr-defined]
+        torch.load(io.BytesIO(stream.read()), map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises its own kinds, and those of the objects
         reason = str(error).strip().split("\n", 1)[0][:200]
         raise mmh.UntrustedError(

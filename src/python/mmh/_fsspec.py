@@ -22,7 +22,6 @@ from fsspec.spec import AbstractFileSystem
 
 SUFFIX = ".mmh"
 _DCP_METADATA = re.compile(r"(__\d+)?\.metadata(\.tmp)?")
-_OPENING = ("keys", "passphrase", "signers", "require", "threads")  # options of mmh.open; threads of both
 _SPOOLED_BYTES = 16 << 20  # in memory; more goes to a file without a name
 
 
@@ -46,8 +45,9 @@ class MmhFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no 
         opening: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> None:
-        """fo: the folder or file beneath, of a chain of URLs. level: 1 (fast) to 9. packing, opening: more options of mmh.pack_files and mmh.open.
+        """fo: the folder or file beneath, of a chain of URLs. level: 1 (fast) to 9 (small).
 
+        packing, opening: more options of mmh.pack_files and mmh.open.
         allow_pickle: let torch.distributed.checkpoint load values that weights_only refuses.
         target_protocol, target_options, fs: the file system beneath; the local one by default.
         """
@@ -57,8 +57,8 @@ class MmhFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no 
         self._root = str(self.fs._strip_protocol(fo)).rstrip("/") if fo else ""
         self._packing, self._opening = {"level": level, **(packing or {})}, dict(opening or {})
         self._allow_pickle = allow_pickle
-        # Of the checkpoints whose metadata was read: {path: (root, ranges of values)}.
-        self._expected: dict[str, tuple[str, list[tuple[int, int, str]]]] = {}
+        # Of the checkpoints whose metadata was read: {path: (root, values with where they are)}.
+        self._expected: dict[str, tuple[str, list[tuple[str, Any]]]] = {}
 
     # ---- names ----
 
@@ -97,6 +97,7 @@ class MmhFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no 
 
     def _pack(self, content: Any, name: str, path: str) -> None:
         stored = self._stored(path)
+        self._expected.pop(self._below(path), None)
         if isinstance(self.fs, LocalFileSystem):
             mmh.pack_files({name: content}, stored, overwrite=True, **self._packing)
             return
@@ -255,16 +256,15 @@ class MmhFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no 
             metadata = _dcp_metadata.decode(text, self._stored(path))
         except StructureError as error:
             raise mmh.CorruptError(str(error)) from None
+        expected: dict[str, tuple[str, list[tuple[str, Any]]]] = {}
         for index, stored in metadata.storage_data.items():
-            entry = self._expected.setdefault(f"{self._folder(path)}/{stored.file}", (stored.root, []))
-            if entry[0] != stored.root:
-                entry = (stored.root, [])
-                self._expected[f"{self._folder(path)}/{stored.file}"] = entry
-            if _dcp_metadata.is_value(metadata, index) and not stored.transforms:
-                entry[1].append((stored.offset, stored.length, index.fqn))
+            entry = expected.setdefault(f"{self._folder(path)}/{stored.file}", (stored.root, []))
+            if _dcp_metadata.is_value(metadata, index):
+                entry[1].append((index.fqn, stored))
+        self._expected.update(expected)
         return _dcp_metadata.to_pickle(metadata)
 
-    def _check(self, container: mmh.Container, path: str, root: str, values: list[tuple[int, int, str]]) -> None:
+    def _check(self, container: mmh.Container, path: str, root: str, values: list[tuple[str, Any]]) -> None:
         """Whether a file is the one that the metadata was written for, and its values are no programs."""
         if container.info.root != root:
             raise mmh.CorruptError(f"{self._stored(path)}: not the file that the checkpoint's metadata was written for")
@@ -272,8 +272,9 @@ class MmhFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no 
             return
         from mmh import _dcp_metadata
 
-        for offset, length, name in values:
-            _dcp_metadata.check_value(container.read(0, offset, length), name, self._stored(path))
+        for name, where in values:
+            content = container.read(0, where.offset, where.length)
+            _dcp_metadata.check_value(content, name, self._stored(path), where.transforms)
 
 
 class _Reader(io.BufferedReader):

@@ -200,7 +200,7 @@ class StorageWriter(_StorageWriter):
     ) -> tuple[str, int]:
         """Add a value to `values`, or its pickle to `raw`. Returns its name in `raw` or "", and its bytes."""
         problem: TypeError | None = None
-        if _is_default(planner):
+        if isinstance(planner, DefaultSavePlanner) and _is_default(planner):
             try:
                 node = encoder.node(planner.lookup_object(item.index), (item.index.fqn,))
                 values.append([item.index.fqn, node])
