@@ -199,6 +199,37 @@ def load_tensors(
     return result
 
 
+def get(container: mmh.Container, name: str, device: Any = "cpu") -> torch.Tensor:
+    """One tensor of an open container, for `mmh.safe_open`."""
+    return load_tensors(container, [name], device)[name]
+
+
+def load_all(container: mmh.Container, device: Any = "cpu") -> dict[str, torch.Tensor]:
+    """All tensors of an open container, for `mmh.safe_open`."""
+    return load_tensors(container, container.keys(), device)
+
+
+def get_slice(
+    container: mmh.Container,
+    info: mmh.TensorInfo,
+    begin: Sequence[int],
+    end: Sequence[int],
+    device: Any = "cpu",
+) -> torch.Tensor:
+    """Elements begin[d] <= i < end[d] of a tensor of an open container; only their chunks are read."""
+    dtype = DTYPES.get(info.dtype)
+    if info.strides is not None or dtype is None or dtype_name(dtype) == "float4_e2m1fn_x2":
+        whole = get(container, info.name, device)
+        return whole[tuple(slice(a, b) for a, b in zip(begin, end, strict=True))].clone()
+    shape = [b - a for a, b in zip(begin, end, strict=True)]
+    tensor = torch.empty(shape[::-1] if info.column_major else shape, dtype=dtype)
+    if tensor.nbytes:
+        container.load_slice_into(info.index, begin, end, address(tensor))
+    if info.column_major:
+        tensor = tensor.permute(*reversed(range(tensor.dim())))
+    return tensor.to(device)
+
+
 def _load_object(container: mmh.Container, device: str | int | torch.device) -> Any:
     def storages(names: Sequence[str]) -> dict[str, torch.Tensor]:
         for name in names:
