@@ -31,7 +31,6 @@ from mmh._torch_memory import (
     FILE_NAMES,
     Entry,
     address,
-    aligned_order,
     entry_of,
     file_type,
     safetensors_source,
@@ -184,7 +183,7 @@ class StorageWriter(_StorageWriter):
                 continue
             stored_as, size = self._value(item, planner, encoder, values, raw)
             kinds.append((item, "raw" if stored_as else "value", stored_as or item.index.fqn, size))
-        files: dict[str, Any] = {SHARD: safetensors_source(aligned_order([*entries, *encoder.entries]), None)}
+        files: dict[str, Any] = {SHARD: safetensors_source([*entries, *encoder.entries], None)}
         if values:
             files[VALUES] = encoder.structure({"kind": "dict", "items": values})
         root = self._folder.pack({**files, **raw}, file, self._options)
