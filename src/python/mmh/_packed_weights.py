@@ -155,9 +155,9 @@ class PackedFile:
         """The file's `__metadata__`; None if it has none."""
         return self._container.metadata(self._file.index) or None
 
-    def get_slice(self, name: str) -> PackedSlice:
-        """A tensor that is decoded when it is indexed. Raises mmh.MissingTensorError."""
-        return PackedSlice(self, name, self._info(name))
+    def get_slice(self, name: str) -> mmh.SafeSlice:
+        """A tensor that is decoded when it is indexed; of a part, only the chunks that hold it. Raises MissingTensorError."""
+        return mmh.SafeSlice(self, self._info(name))
 
     def get_tensor(self, name: str) -> torch.Tensor:
         """A tensor, its dtype and shape as in the file. Raises mmh.MissingTensorError, mmh.CorruptError."""
@@ -172,20 +172,21 @@ class PackedFile:
             while self._ahead_bytes > AHEAD_BYTES:
                 oldest = next(iter(self._ahead))
                 self._ahead_bytes -= self._ahead.pop(oldest).nbytes
-        return tensor if self._device.type == "cpu" else tensor.to(self._device)
+        return tensor.to(self._device)
 
     def get_tensors(self) -> dict[str, torch.Tensor]:
         """All tensors, by name."""
         return {name: self.get_tensor(name) for name in self._order}
 
-    def get_part(self, name: str, begin: Sequence[int], end: Sequence[int]) -> torch.Tensor:
-        """Elements [begin, end) of a tensor, in each dimension; only the chunks that hold them are decoded."""
-        info = self._info(name)
+    def _slice(self, info: mmh.TensorInfo, begin: tuple[int, ...], end: tuple[int, ...]) -> torch.Tensor:
+        """Elements [begin, end) of a tensor in each dimension: what a SafeSlice asks for."""
+        if not any(begin) and end == info.shape:
+            return self.get_tensor(info.name)
         shape = tuple(last - first for first, last in zip(begin, end, strict=True))
-        tensor = self._empty([info], [shape])[0]
+        tensor = self._empty(info, shape)
         if tensor.nbytes:
-            self._container.load_slice_into(info.index, tuple(begin), tuple(end), _torch_memory.tensor_bytes(tensor))
-        return tensor if self._device.type == "cpu" else tensor.to(self._device)
+            self._container.load_slice_into(info.index, begin, end, (tensor.data_ptr(), tensor.nbytes))
+        return tensor.to(self._device)
 
     def stream(
         self, wanted: Callable[[str], bool] | None = None, batch_bytes: int = BATCH_BYTES
@@ -201,7 +202,7 @@ class PackedFile:
             while tensors:
                 name = next(iter(tensors))
                 tensor = tensors.pop(name)
-                yield name, tensor if self._device.type == "cpu" else tensor.to(self._device)
+                yield name, tensor.to(self._device)
 
     def stream_shared(
         self, group: Any, device: Any, wanted: Callable[[str], bool] | None = None, batch_bytes: int = BATCH_BYTES
@@ -222,7 +223,7 @@ class PackedFile:
             for name in batch:
                 info = self._infos[name]
                 mine = tensors.pop(name, None)
-                tensor = self._empty([info], [info.shape])[0] if mine is None else mine
+                tensor = self._empty(info, info.shape) if mine is None else mine
                 tensor = tensor.to(device)
                 if tensor.nbytes:  # as bytes: not every backend sends every type
                     sender = torch.distributed.get_global_rank(group, owners[name])
@@ -256,84 +257,20 @@ class PackedFile:
         self._ahead_bytes += sum(tensor.nbytes for tensor in tensors.values())
 
     def _load(self, names: Sequence[str]) -> dict[str, torch.Tensor]:
-        infos = [self._infos[name] for name in names]
-        tensors = self._empty(infos, [info.shape for info in infos])
-        requests = [
-            (info.index, _torch_memory.tensor_bytes(tensor))
-            for info, tensor in zip(infos, tensors, strict=True)
+        tensors = {name: self._empty(self._infos[name], self._infos[name].shape) for name in names}
+        self._container.load_many(
+            (self._infos[name].index, (tensor.data_ptr(), tensor.nbytes))
+            for name, tensor in tensors.items()
             if tensor.nbytes
-        ]
-        self._container.load_many(requests)
-        return dict(zip(names, tensors, strict=True))
+        )
+        return tensors
 
     @staticmethod
-    def _empty(infos: Sequence[mmh.TensorInfo], shapes: Sequence[Sequence[int]]) -> list[torch.Tensor]:
-        wanted = []
-        for info, shape in zip(infos, shapes, strict=True):
-            dtype = _torch_memory.DTYPES.get(info.dtype)
-            if dtype is None:
-                raise mmh.UnsupportedError(f"{info.name}: PyTorch {torch.__version__} has no type {info.dtype}")
-            wanted.append((dtype, _torch_memory.tensor_shape(dtype, shape)))
-        return _torch_memory.allocate(wanted)
-
-
-class PackedSlice:
-    """A tensor of a PackedFile that is not decoded yet; indexing gives a torch.Tensor."""
-
-    def __init__(self, file: PackedFile, name: str, info: mmh.TensorInfo) -> None:
-        self._file, self._name, self._info = file, name, info
-
-    def get_shape(self) -> list[int]:
-        """The tensor's shape."""
-        return list(self._info.shape)
-
-    def get_dtype(self) -> str:
-        """The element type as safetensors spells it, "BF16"."""
-        return self._info.dtype
-
-    def __getitem__(self, index: Any) -> torch.Tensor:
-        """What `tensor[index]` gives. Of slices with step 1 and of numbers only the chunks that hold them are decoded."""
-        part = self._box(index)
-        if part is None:
-            return self._file.get_tensor(self._name)[index]
-        begin, end, dropped = part
-        if all(first == 0 for first in begin) and list(end) == self.get_shape():
-            return self._file.get_tensor(self._name)
-        tensor = self._file.get_part(self._name, begin, end)
-        return tensor[tuple(0 if number in dropped else slice(None) for number in range(len(begin)))]
-
-    def _box(self, index: Any) -> tuple[list[int], list[int], set[int]] | None:
-        """(begin, end, dimensions that go) of an index; None if it is none of slices with step 1 and numbers."""
-        shape = self.get_shape()
-        if self._info.dtype == "F4":  # its elements lie two by two: other numbers than PyTorch's
-            return None
-        parts = list(index) if isinstance(index, tuple) else [index]
-        if sum(part is Ellipsis for part in parts) > 1 or not all(
-            part is Ellipsis or isinstance(part, (int, slice)) and not isinstance(part, bool) for part in parts
-        ):
-            return None
-        if Ellipsis in parts:
-            place = parts.index(Ellipsis)
-            parts[place : place + 1] = [slice(None)] * (len(shape) - len(parts) + 1)
-        if len(parts) > len(shape):
-            return None
-        parts += [slice(None)] * (len(shape) - len(parts))
-        begin, end, dropped = [], [], set()
-        for number, (part, size) in enumerate(zip(parts, shape, strict=True)):
-            if isinstance(part, int):
-                if not -size <= part < size:
-                    raise IndexError(f"{self._name}: index {part} is out of range for dimension {number} of {size}")
-                first = part % size
-                last = first + 1
-                dropped.add(number)
-            else:
-                first, last, step = part.indices(size)
-                if step != 1:
-                    return None
-                last = max(first, last)
-            begin.append(first)
-            end.append(last)
-        return begin, end, dropped
+    def _empty(info: mmh.TensorInfo, shape: Sequence[int]) -> torch.Tensor:
+        dtype = _torch_memory.DTYPES.get(info.dtype)
+        if dtype is None:
+            raise mmh.UnsupportedError(f"{info.name}: PyTorch {torch.__version__} has no type {info.dtype}")
+        return torch.empty(_torch_memory.tensor_shape(dtype, shape), dtype=dtype, device="cpu")
 
 
 def weight_files(folder: str | os.PathLike[str]) -> list[Path]:
