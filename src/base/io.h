@@ -167,12 +167,18 @@ mmh_status mmh_input_open_descriptor(mmh_input **input, int descriptor, const ch
 /* Bytes in memory as a file; they stay the caller's and must outlive it. */
 mmh_status mmh_input_open_memory(mmh_input **input, const void *data, size_t bytes,
                                  const char *name, const mmh_allocator *allocator, mmh_error *err);
+
+/* A source of the caller's (mmh.h), which is copied: its failures are those of reads. Fails with
+ * MMH_E_USAGE if it lacks something, MMH_E_MEMORY. */
+mmh_status mmh_input_open_source(mmh_input **input, const mmh_source *source,
+                                 const mmh_allocator *allocator, mmh_error *err);
 void mmh_input_close(mmh_input *input); /* may be NULL */
 
 const char *mmh_input_name(const mmh_input *input); /* for messages */
 uint64_t mmh_input_bytes(const mmh_input *input);   /* when it was opened */
 const struct mmh_path_info *mmh_input_info(const mmh_input *input);
 bool mmh_input_was_spooled(const mmh_input *input);
+bool mmh_input_is_source(const mmh_input *input); /* reads cost a round trip, maybe a far one */
 
 /* Read exactly dst[bytes] from `offset`. A range that ends past mmh_input_bytes is MMH_E_CORRUPT
  * ("ends at"); a file that has become shorter is MMH_E_IO. */
@@ -217,6 +223,10 @@ mmh_status mmh_output_create_beneath(mmh_output **output, const mmh_folder *fold
 /* A descriptor of the caller's, e.g. 1 for standard output: append only. */
 mmh_status mmh_output_open_descriptor(mmh_output **output, int descriptor, const char *name,
                                       const mmh_allocator *allocator, mmh_error *err);
+
+/* A sink of the caller's (mmh.h), which is copied: append only. Fails as mmh_input_open_source. */
+mmh_status mmh_output_open_sink(mmh_output **output, const mmh_sink *sink,
+                                const mmh_allocator *allocator, mmh_error *err);
 
 /* An existing regular file, in place: appends go to its end, and closing without a commit cuts
  * it back to the size that it had (what write_at changed below that stays changed). */

@@ -1,5 +1,5 @@
 /*
- * Inputs: files read in place, pipes spooled to an unlinked file, bytes in memory.
+ * Inputs: files read in place, pipes spooled to an unlinked file, bytes in memory, sources of the caller's.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -23,7 +23,8 @@ enum { WRITER_MS = 2000, WRITTEN_MS = 60000, WAIT_MS = 20 };
 struct mmh_input {
     const mmh_allocator *allocator;
     const uint8_t *data; /* in memory; else NULL */
-    int descriptor;      /* -1: in memory */
+    mmh_source source;   /* the caller's, if it can read */
+    int descriptor;      /* -1: none of these */
     bool spooled;
     char *name;
     struct mmh_path_info info;
@@ -226,6 +227,23 @@ mmh_status mmh_input_open_memory(mmh_input **out, const void *data, size_t bytes
     return MMH_OK;
 }
 
+mmh_status mmh_input_open_source(mmh_input **out, const mmh_source *source,
+                                 const mmh_allocator *allocator, mmh_error *err)
+{
+    *out = NULL;
+    if (!source->name || !source->read)
+        return mmh_fail(err, MMH_E_USAGE, "a source has no %s",
+                        source->name ? "function that reads" : "name");
+    mmh_status status = input_create(out, source->name, allocator, err);
+    if (status != MMH_OK)
+        return status;
+    (*out)->source = *source;
+    (*out)->source.name = (*out)->name;
+    (*out)->info.bytes = source->bytes;
+    (*out)->info.mode = 0644;
+    return MMH_OK;
+}
+
 const char *mmh_input_name(const mmh_input *input)
 {
     return input->name;
@@ -246,6 +264,19 @@ bool mmh_input_was_spooled(const mmh_input *input)
     return input->spooled;
 }
 
+bool mmh_input_is_source(const mmh_input *input)
+{
+    return input->source.read != NULL;
+}
+
+static mmh_status read_source(const mmh_source *source, void *dst, uint64_t offset, size_t bytes,
+                              mmh_error *err)
+{
+    mmh_error why = { 0 };
+    mmh_status status = source->read(source->user, offset, dst, bytes, &why);
+    return status == MMH_OK ? MMH_OK : io_fail_as(err, status, &why, "read", source->name);
+}
+
 mmh_status mmh_input_read(const mmh_input *input, void *dst, uint64_t offset, size_t bytes,
                           mmh_error *err)
 {
@@ -255,6 +286,8 @@ mmh_status mmh_input_read(const mmh_input *input, void *dst, uint64_t offset, si
                         (unsigned long long)input->info.bytes, bytes, (unsigned long long)offset);
     if (!bytes)
         return MMH_OK;
+    if (input->source.read)
+        return read_source(&input->source, dst, offset, bytes, err);
     if (input->descriptor < 0) {
         memcpy(dst, input->data + offset, bytes);
         return MMH_OK;

@@ -150,11 +150,12 @@ mmh_status mmh_reader_open(mmh_context *context, const char *path, bool spares, 
 
 /* How a container is opened; zeroed but for what the caller sets. */
 struct mmh_opening {
-    bool spares;   /* check spare copies too */
-    bool keyless;  /* without a key it stays locked, and that is no failure */
-    bool trusting; /* signatures are not asked for: of those who tell what there are */
-    bool lenient;  /* with a damaged list of recipients it stays locked, too */
-    bool trailer;  /* its sections are wanted, of a plain container too */
+    const mmh_source *source; /* what is opened; NULL: the file of that path */
+    bool spares;              /* check spare copies too */
+    bool keyless;             /* without a key it stays locked, and that is no failure */
+    bool trusting;            /* signatures are not asked for: of those who tell what there are */
+    bool lenient;             /* with a damaged list of recipients it stays locked, too */
+    bool trailer;             /* its sections are wanted, of a plain container too */
     bool keeps_rest;
     uint8_t *
         file_key; /* out: [MMH_FILE_KEY_BYTES] of an encrypted one that is not locked; may be NULL */

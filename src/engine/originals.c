@@ -85,8 +85,8 @@ static mmh_status fill_index(mmh_reader *reader, mmh_error *err)
     return MMH_OK;
 }
 
-mmh_status mmh_open_original(mmh_context *context, const char *path, const mmh_pack_options *given,
-                             mmh_reader **out, mmh_error *err)
+static mmh_status open_originals(mmh_context *context, const struct mmh_plan_inputs *inputs,
+                                 const mmh_pack_options *given, mmh_reader **out, mmh_error *err)
 {
     mmh_pack_options options = { 0 };
     *out = NULL;
@@ -102,8 +102,8 @@ mmh_status mmh_open_original(mmh_context *context, const char *path, const mmh_p
     if (!reader->originals)
         status = mmh_fail(err, MMH_E_MEMORY, "no memory for an open model");
     if (status == MMH_OK)
-        status = mmh_plan_files(&reader->originals->plan, context, &reader->container.arena, &path,
-                                1, NULL, &options, err);
+        status = mmh_plan_files(&reader->originals->plan, context, &reader->container.arena, inputs,
+                                NULL, &options, err);
     if (status == MMH_OK)
         status = fill_index(reader, err);
     if (status != MMH_OK) {
@@ -112,6 +112,21 @@ mmh_status mmh_open_original(mmh_context *context, const char *path, const mmh_p
     }
     *out = reader;
     return MMH_OK;
+}
+
+mmh_status mmh_open_original(mmh_context *context, const char *path,
+                             const mmh_pack_options *options, mmh_reader **reader, mmh_error *err)
+{
+    const struct mmh_plan_inputs inputs = { .paths = &path, .count = 1 };
+    return open_originals(context, &inputs, options, reader, err);
+}
+
+mmh_status mmh_open_original_source(mmh_context *context, const mmh_source *sources,
+                                    size_t source_count, const mmh_pack_options *options,
+                                    mmh_reader **reader, mmh_error *err)
+{
+    const struct mmh_plan_inputs inputs = { .sources = sources, .count = source_count };
+    return open_originals(context, &inputs, options, reader, err);
 }
 
 const struct mmh_extent_map *mmh_originals_map(const mmh_reader *reader, uint64_t file)

@@ -193,7 +193,10 @@ mmh_status mmh_reader_open_as(mmh_context *context, const char *path, struct mmh
     if (!reader)
         return mmh_fail(err, MMH_E_MEMORY, "no memory for an open container");
     reader->context = context;
-    mmh_status status = mmh_input_open(&reader->input, path, context->allocator, err);
+    const mmh_source *source = opening->source;
+    mmh_status status = source
+                          ? mmh_input_open_source(&reader->input, source, context->allocator, err)
+                          : mmh_input_open(&reader->input, path, context->allocator, err);
     if (status != MMH_OK) {
         mmh_free(context->allocator, reader);
         return status;
@@ -205,6 +208,7 @@ mmh_status mmh_reader_open_as(mmh_context *context, const char *path, struct mmh
         mmh_status rescued = mmh_repair_rescue(reader, opening, path, &problem);
         /* It could be read, but for whom it is or is not by. */
         bool refused = rescued == MMH_E_UNTRUSTED || rescued == MMH_E_KEY;
+        refused = refused || (source && rescued != MMH_OK && rescued != MMH_E_CORRUPT);
         if (rescued == MMH_OK || refused)
             status = rescued;
         if (refused)
@@ -241,6 +245,18 @@ mmh_status mmh_open(mmh_context *context, const char *container, mmh_reader **re
                     mmh_error *err)
 {
     return mmh_reader_open(context, container, false, reader, err);
+}
+
+mmh_status mmh_open_source(mmh_context *context, const mmh_source *given, mmh_reader **reader,
+                           mmh_error *err)
+{
+    mmh_source source = { 0 };
+    struct mmh_opening opening = { .source = &source };
+    *reader = NULL;
+    mmh_status status = given ? mmh_options_copy(&source, sizeof source, given, "mmh_source", err)
+                              : mmh_fail(err, MMH_E_USAGE, "there is no source");
+    return status == MMH_OK ? mmh_reader_open_as(context, source.name, &opening, reader, err)
+                            : status;
 }
 
 void mmh_close(mmh_reader *reader)
@@ -493,11 +509,12 @@ mmh_status mmh_reader_fetch_stored(mmh_reader *reader, struct mmh_worker *worker
     atomic_fetch_add_explicit(&reader->context->stored_bytes, entry->bytes, memory_order_relaxed);
     if (status == MMH_OK)
         return MMH_OK;
-    if ((status == MMH_E_CORRUPT || status == MMH_E_IO) &&
-        mmh_reader_mend(reader, chunk, worker->stored, &mended, err) != MMH_OK)
-        return MMH_E_MEMORY;
-    if (mended)
-        return MMH_OK;
+    /* A disk that does not give its bytes has lost them; a source that fails may have them. */
+    bool lost = status == MMH_E_CORRUPT ||
+                (status == MMH_E_IO && !mmh_input_is_source(reader->input));
+    mmh_status mend = lost ? mmh_reader_mend(reader, chunk, worker->stored, &mended, err) : MMH_OK;
+    if (mend != MMH_OK || mended)
+        return mend;
     if (status == MMH_E_CORRUPT)
         atomic_fetch_add_explicit(&reader->checked.hashes_wrong, 1, memory_order_relaxed);
     return mmh_fail(err, status, "%s", problem.message);

@@ -32,7 +32,10 @@ static mmh_status open_copy(struct mmh_repairing *repairing, size_t number, cons
                             mmh_error *err)
 {
     const mmh_allocator *allocator = repairing->context->allocator;
-    mmh_status status = mmh_input_open_file(&repairing->inputs[number], path, allocator, err);
+    mmh_input **input = &repairing->inputs[number];
+    mmh_status status = repairing->source && !number
+                          ? mmh_input_open_source(input, repairing->source, allocator, err)
+                          : mmh_input_open_file(input, path, allocator, err);
     if (status == MMH_E_USAGE && repairing->dry)
         status = MMH_E_CORRUPT; /* a pipe that was read is gone: nothing is left of it to look at */
     if (status == MMH_OK)
@@ -647,7 +650,9 @@ static unsigned mended_to_open(struct mmh_repairing *repairing)
 mmh_status mmh_repair_rescue(mmh_reader *reader, struct mmh_opening *opening, const char *path,
                              mmh_error *err)
 {
-    struct mmh_repairing repairing = { .context = reader->context, .path = path, .dry = true };
+    struct mmh_repairing repairing = {
+        .context = reader->context, .path = path, .source = opening->source, .dry = true
+    };
     mmh_status status = open_all(&repairing, err);
     if (status == MMH_OK && !repairing.main->has_parity)
         status = mmh_fail(err, MMH_E_CORRUPT, "there is no parity");

@@ -14,7 +14,6 @@
 #include <Python.h>
 
 #include "mmh.h"
-#include "python/py_stub.h"
 
 /*
  * A context and who uses it: one call at a time, others wait for the lock without the GIL. In a process

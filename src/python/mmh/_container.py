@@ -136,7 +136,7 @@ class Container:
         if _sources.is_url(source):
             self.name = str(source)
             self._sources = [_sources.of_url(source, storage_options)]
-        elif isinstance(source, (str, bytes, os.PathLike)):
+        elif isinstance(source, (str, os.PathLike)):
             self._path = os.path.abspath(os.fspath(source))
             self.name = os.fsdecode(source)
         else:

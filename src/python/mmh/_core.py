@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, Union
 from mmh import _mmh, _sources
 from mmh._errors import CorruptError, UsageError
 
-PathLike = Union[str, bytes, "os.PathLike[str]"]
+PathLike = Union[str, "os.PathLike[str]"]
 
 # In a forked child the threads of open containers are gone: the extension must know.
 os.register_at_fork(after_in_child=_mmh.forked)
@@ -337,7 +337,7 @@ def _pack(
         raise UsageError(f"parity is in percent, 0 to 100, not {parity}")
     if hash not in (None, "sha256", "sha384", "blake3"):
         raise UsageError(f'hash must be "blake3", "sha256" or "sha384", not {hash!r}')
-    is_path = isinstance(output, (str, bytes, os.PathLike))
+    is_path = isinstance(output, (str, os.PathLike))
     if not is_path and not hasattr(output, "write"):
         raise TypeError(f"output must be a path or a binary file object, not {type(output).__name__}")
     report = _mmh.pack(
@@ -404,7 +404,7 @@ def pack(
 
     Raises UsageError, IOFailure, MemoryFailure, CancelledError; nothing is left behind then.
     """
-    paths: list[PathLike] = [inputs] if isinstance(inputs, (str, bytes, os.PathLike)) else list(inputs)
+    paths: list[PathLike] = [inputs] if isinstance(inputs, (str, os.PathLike)) else list(inputs)
     if output is None:
         if len(paths) != 1:
             raise UsageError("of several inputs the output must be named")
@@ -557,7 +557,7 @@ def repair(
     gives it parity anew. Returns a RepairReport, which is false if something stays lost.
     """
     context = _context(threads=threads, progress=progress, keys=keys, passphrase=passphrase)
-    paths = [sources] if isinstance(sources, (str, bytes, os.PathLike)) else list(sources)
+    paths = [sources] if isinstance(sources, (str, os.PathLike)) else list(sources)
     report = _report(_mmh.repair(context, container, output, overwrite, paths, round(parity * 100)))
     del report["layers"]
     return RepairReport(**report)

@@ -16,7 +16,8 @@ from mmh._errors import UsageError
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
-# Bits of an element, by the name that safetensors has for it.
+# Bits of an element, by the name that safetensors has for it: in the order, from its end, in which that
+# package lays tensors out.
 SAFETENSORS_BITS = {
     "BOOL": 8,
     "F4": 4,
@@ -143,7 +144,7 @@ def safetensors_parts(
 ) -> list[Any]:
     """The safetensors file of these tensors, as the memories that follow each other in it.
 
-    As the safetensors package writes it: by falling alignment, then by name; no bytes between.
+    Byte for byte as the safetensors package writes it: by falling alignment, then by name; no bytes between.
     """
     header: dict[str, Any] = {}
     if metadata is not None:
@@ -151,6 +152,7 @@ def safetensors_parts(
             if not isinstance(key, str) or not isinstance(value, str):
                 raise TypeError(f"metadata must be str to str, and {key!r} is not")
         header["__metadata__"] = dict(sorted(metadata.items()))
+    order = list(SAFETENSORS_BITS)
     entries = []
     for name, (dtype, shape, memory) in tensors.items():
         if name == "__metadata__":
@@ -164,7 +166,7 @@ def safetensors_parts(
                 f'"{name}": {dtype} of shape {list(shape)} takes {size / 8:g} bytes, and its memory has '
                 f"{_memory_bytes(memory)}"
             )
-        entries.append((-bits, name, dtype, [int(extent) for extent in shape], size // 8, memory))
+        entries.append((-order.index(dtype), name, dtype, [int(extent) for extent in shape], size // 8, memory))
     entries.sort(key=lambda entry: entry[:2])
     offset = 0
     for _, name, dtype, dimensions, size, _ in entries:
