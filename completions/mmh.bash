@@ -148,6 +148,13 @@ _mmh()
                 _mmh_files ""
             fi
             ;;
+        report)
+            if [[ $cur == -* ]]; then
+                _mmh_words "-o --output -c --stdout -f --force --key --passphrase-file --passphrase-fd --signer --trusted --require --signature --dtype --shape --layout --format-plugin --alone --quick --all -T --threads --json --progress -q --quiet -h --help"
+            else
+                _mmh_files ""
+            fi
+            ;;
         keygen)
             if [[ $cur == -* ]]; then
                 _mmh_words "-o --output -f --force --algorithm --rsa-bits -p --passphrase --passphrase-file --passphrase-fd --profile --json -q --quiet -h --help"
@@ -201,14 +208,14 @@ _mmh()
             if [[ $cur == -* ]]; then
                 _mmh_words "--json -q --quiet -h --help"
             else
-                _mmh_words "pack unpack verify repair info ls cat diff keygen keys sign encrypt decrypt audit bench help"
+                _mmh_words "pack unpack verify repair info ls cat diff report keygen keys sign encrypt decrypt audit bench help"
             fi
             ;;
         *)
             if [[ $cur == -* ]]; then
                 _mmh_words "-d -t -l -h --help -V --version"
             else
-                _mmh_words "pack unpack verify repair info ls cat diff keygen keys sign encrypt decrypt audit bench help"
+                _mmh_words "pack unpack verify repair info ls cat diff report keygen keys sign encrypt decrypt audit bench help"
             fi
             ;;
     esac

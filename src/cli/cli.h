@@ -149,8 +149,8 @@ struct mmh_cli_options {
 typedef int mmh_verb_run(const struct mmh_cli_options *options, mmh_context *context);
 
 mmh_verb_run mmh_cmd_pack, mmh_cmd_unpack, mmh_cmd_verify, mmh_cmd_repair, mmh_cmd_info, mmh_cmd_ls,
-    mmh_cmd_cat, mmh_cmd_diff, mmh_cmd_report, mmh_cmd_keygen, mmh_cmd_keys, mmh_cmd_sign, mmh_cmd_encrypt,
-    mmh_cmd_decrypt, mmh_cmd_audit, mmh_cmd_bench;
+    mmh_cmd_cat, mmh_cmd_diff, mmh_cmd_report, mmh_cmd_keygen, mmh_cmd_keys, mmh_cmd_sign,
+    mmh_cmd_encrypt, mmh_cmd_decrypt, mmh_cmd_audit, mmh_cmd_bench;
 
 /* The name of a verb ("pack"), and the verb of a name (MMH_VERB_NONE: there is none). */
 const char *mmh_verb_name(enum mmh_verb verb);

@@ -35,6 +35,18 @@ static void cut_damage(struct mmh_damage_list *list)
     }
 }
 
+/* With --json: why there is no report. */
+static void tell_json(const struct mmh_cli_options *options, const struct mmh_report *report)
+{
+    struct mmh_json_out out;
+    if (!options->json)
+        return;
+    mmh_cli_json_begin(&out, options, report->input, report->problem.status, report->exit_code);
+    mmh_json_out_text(&out, "message", report->problem.message);
+    mmh_json_out_end(&out);
+    (void)mmh_json_out_finish(&out);
+}
+
 /* Check a container, which may be damaged, and look at what guards it. Returns MMH_EXIT_OK if there can
  * be a report, with report->exit_code; else the exit code, after telling why not. */
 static int check(const struct mmh_cli_options *options, mmh_context *context, const char *path,
@@ -67,18 +79,19 @@ static int check(const struct mmh_cli_options *options, mmh_context *context, co
     if (status == MMH_OK) {
         mmh_cli_tell_plain(options, report->input, report->verified.encrypted);
     } else {
-        mmh_error copy = *problem;
-        report->exit_code =
-            report->verified.stored_bytes
-                ? mmh_cli_tell_opened(options, problem, report->exit_code)
-                : mmh_cli_tell_container(options, report->input, problem, report->exit_code);
+        report->exit_code = report->verified.stored_bytes
+                              ? mmh_cli_tell_opened(options, problem, report->exit_code)
+                              : mmh_cli_tell_container(options, report->input, problem,
+                                                       report->exit_code);
         bool has_report = report->exit_code == MMH_EXIT_DAMAGED ||
                           report->exit_code == MMH_EXIT_LOST ||
                           report->exit_code == MMH_EXIT_UNTRUSTED ||
                           report->exit_code == MMH_EXIT_KEY;
-        if (!has_report)
+        if (!has_report) {
+            tell_json(options, report);
             return report->exit_code;
-        problem->status = copy.status;
+        }
+        problem->status = status;
     }
     const struct mmh_keyring *keyring = options->keyring;
     if (mmh_security_open(context, path, keyring->trusted.keys, keyring->trusted.count,
@@ -145,6 +158,13 @@ static int look(const struct mmh_cli_options *options, mmh_context *context,
                                     &err);
         mmh_bar_end();
     }
+    for (size_t i = 0; i < report->tree.node_count && report->problem.status == MMH_OK; i++)
+        if (report->tree.nodes[i].change.tensors[MMH_REPORT_UNREAD]) {
+            report->problem.status = MMH_E_CORRUPT;
+            snprintf(report->problem.message, sizeof report->problem.message,
+                     "%.400s is damaged: not all of it could be compared", report->second);
+            report->exit_code = mmh_cli_tell_opened(options, &report->problem, MMH_EXIT_LOST);
+        }
     err.status = status;
     return status == MMH_OK ? MMH_EXIT_OK
                             : mmh_cli_fail(options, report->input, &err, mmh_exit_of(status), NULL);

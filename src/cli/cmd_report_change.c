@@ -122,8 +122,8 @@ static void list_only_second(struct mmh_report_changes *changes, const struct en
         if (entries[i].is_taken)
             continue;
         if (changes->only_second++ < NAMES_MAX)
-            changes->names[changes->name_count++] =
-                mmh_report_name(entries[i].name, strlen(entries[i].name));
+            changes->names[changes->name_count++] = mmh_report_name(entries[i].name,
+                                                                    strlen(entries[i].name));
     }
 }
 

@@ -12,15 +12,15 @@
 #include "cli/report.h"
 
 enum {
-    GRAIN = 48,                   /* values that begin at a byte in every type, 6 bits too */
-    WINDOW_BYTES = 174762 * 48,   /* that are held at a time: 8 MiB in whole grains */
-    AHEAD_BYTES = 1 << 20,        /* read at least, where tensors are small */
-    SAMPLE_PIECES = 16,           /* of a large tensor, and the values in each */
+    GRAIN = 48,                 /* values that begin at a byte in every type, 6 bits too */
+    WINDOW_BYTES = 174762 * 48, /* that are held at a time: 8 MiB in whole grains */
+    AHEAD_BYTES = 1 << 20,      /* read at least, where tensors are small */
+    SAMPLE_PIECES = 16,         /* of a large tensor, and the values in each */
     PIECE_VALUES = 5461 * GRAIN,
-    WHOLE_VALUES = 1 << 22,       /* a tensor of no more is counted whole */
-    WORD_VALUES = 1 << 16,        /* of 16 bits */
-    BY_WORDS_ABOVE = 1 << 14,     /* values of a tensor from which on words are counted */
-    SMALL_BITS_MAX = 8,           /* integers so small have a bin for each value */
+    WHOLE_VALUES = 1 << 22,   /* a tensor of no more is counted whole */
+    WORD_VALUES = 1 << 16,    /* of 16 bits */
+    BY_WORDS_ABOVE = 1 << 14, /* values of a tensor from which on words are counted */
+    SMALL_BITS_MAX = 8,       /* integers so small have a bin for each value */
     WORDS_MAX = MMH_REPORT_BITS_MAX / 16
 };
 
@@ -28,9 +28,9 @@ struct counter {
     mmh_reader *reader;
     uint8_t *window; /* [WINDOW_BYTES] of a file */
     uint64_t window_file, window_begin, window_end;
-    uint32_t *words[WORDS_MAX];              /* [WORD_VALUES] each: of the values being counted */
-    uint64_t ones[MMH_REPORT_BITS_MAX];      /* of the tensor being counted */
-    uint64_t *bins;                          /* [1 << 11] the same */
+    uint32_t *words[WORDS_MAX];         /* [WORD_VALUES] each: of the values being counted */
+    uint64_t ones[MMH_REPORT_BITS_MAX]; /* of the tensor being counted */
+    uint64_t *bins;                     /* [1 << 11] the same */
     uint64_t done_bytes, total_bytes;
     bool every_value;
     mmh_error *err;
@@ -38,27 +38,21 @@ struct counter {
 
 /* ---- types ---- */
 
-#define FLOAT(all, exponent, mantissa, offset)                                                     \
-    {                                                                                              \
-        .bits = (all), .values = 1, .has_sign = (all) > (exponent) + (mantissa),                   \
-        .exponent_bits = (exponent), .mantissa_bits = (mantissa), .bias = (offset)                 \
+#define FLOAT(all, exponent, mantissa, offset)                                     \
+    {                                                                              \
+        .bits = (all), .values = 1, .has_sign = (all) > (exponent) + (mantissa),   \
+        .exponent_bits = (exponent), .mantissa_bits = (mantissa), .bias = (offset) \
     }
 
 struct mmh_report_type mmh_report_type_of(mmh_dtype dtype)
 {
     static const struct mmh_report_type floats[MMH_DTYPE_COUNT] = {
-        [MMH_DTYPE_F16] = FLOAT(16, 5, 10, 15),
-        [MMH_DTYPE_BF16] = FLOAT(16, 8, 7, 127),
-        [MMH_DTYPE_F32] = FLOAT(32, 8, 23, 127),
-        [MMH_DTYPE_F64] = FLOAT(64, 11, 52, 1023),
-        [MMH_DTYPE_F8_E4M3] = FLOAT(8, 4, 3, 7),
-        [MMH_DTYPE_F8_E5M2] = FLOAT(8, 5, 2, 15),
-        [MMH_DTYPE_F8_E8M0] = FLOAT(8, 8, 0, 127),
-        [MMH_DTYPE_F4] = FLOAT(4, 2, 1, 1),
-        [MMH_DTYPE_F6_E2M3] = FLOAT(6, 2, 3, 1),
-        [MMH_DTYPE_F6_E3M2] = FLOAT(6, 3, 2, 3),
-        [MMH_DTYPE_F8_E4M3FNUZ] = FLOAT(8, 4, 3, 8),
-        [MMH_DTYPE_F8_E5M2FNUZ] = FLOAT(8, 5, 2, 16),
+        [MMH_DTYPE_F16] = FLOAT(16, 5, 10, 15),      [MMH_DTYPE_BF16] = FLOAT(16, 8, 7, 127),
+        [MMH_DTYPE_F32] = FLOAT(32, 8, 23, 127),     [MMH_DTYPE_F64] = FLOAT(64, 11, 52, 1023),
+        [MMH_DTYPE_F8_E4M3] = FLOAT(8, 4, 3, 7),     [MMH_DTYPE_F8_E5M2] = FLOAT(8, 5, 2, 15),
+        [MMH_DTYPE_F8_E8M0] = FLOAT(8, 8, 0, 127),   [MMH_DTYPE_F4] = FLOAT(4, 2, 1, 1),
+        [MMH_DTYPE_F6_E2M3] = FLOAT(6, 2, 3, 1),     [MMH_DTYPE_F6_E3M2] = FLOAT(6, 3, 2, 3),
+        [MMH_DTYPE_F8_E4M3FNUZ] = FLOAT(8, 4, 3, 8), [MMH_DTYPE_F8_E5M2FNUZ] = FLOAT(8, 5, 2, 16),
     };
     struct mmh_report_type type = floats[dtype];
     if (type.bits)
@@ -82,9 +76,9 @@ struct mmh_report_type mmh_report_type_of(mmh_dtype dtype)
 
 unsigned mmh_report_symbol_bits(const struct mmh_report_type *type)
 {
-    return type->exponent_bits             ? type->exponent_bits
+    return type->exponent_bits          ? type->exponent_bits
          : type->bits <= SMALL_BITS_MAX ? type->bits
-                                           : 0;
+                                        : 0;
 }
 
 static unsigned symbol_shift(const struct mmh_report_type *type)
@@ -137,7 +131,8 @@ static void sum_words(struct counter *counter, const struct mmh_report_type *typ
     }
     for (unsigned word = 0; word <= last; word++) {
         uint32_t *times = counter->words[word];
-        for (unsigned b = word_bits; b-- > 0;) { /* fold the words with this bit onto those without */
+        for (unsigned b = word_bits;
+             b-- > 0;) { /* fold the words with this bit onto those without */
             uint32_t half = 1u << b;
             uint64_t ones = 0;
             for (uint32_t w = 0; w < half; w++) {
@@ -165,8 +160,7 @@ static void count_many(struct counter *counter, const struct mmh_report_type *ty
         unsigned last = type->bits / 16 - 1;
         for (size_t i = 0; i < count; i++)
             for (unsigned w = 0; w <= last; w++, data += 2)
-                words[big_endian ? last - w : w]
-                     [data[big_endian] | data[!big_endian] << 8]++;
+                words[big_endian ? last - w : w][data[big_endian] | data[!big_endian] << 8]++;
     } else {
         for (size_t i = 0; i < count; i++)
             words[0][value_at(data, i, type->bits, big_endian)]++;

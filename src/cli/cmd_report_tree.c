@@ -14,8 +14,8 @@
 
 /* A group that may become a node. */
 struct part {
-    size_t first, end;          /* its tensors */
-    size_t label, name_offset;  /* its own part of their names */
+    size_t first, end;         /* its tensors */
+    size_t label, name_offset; /* its own part of their names */
     uint64_t bytes;
     bool is_shown;
 };
@@ -73,10 +73,10 @@ struct place {
 static int by_place(const void *a, const void *b)
 {
     const struct place *x = a, *y = b;
-    return x->file != y->file       ? (x->file < y->file ? -1 : 1)
-         : x->offset != y->offset   ? (x->offset < y->offset ? -1 : 1)
-         : x->tensor < y->tensor    ? -1
-                                    : x->tensor > y->tensor;
+    return x->file != y->file     ? (x->file < y->file ? -1 : 1)
+         : x->offset != y->offset ? (x->offset < y->offset ? -1 : 1)
+         : x->tensor < y->tensor  ? -1
+                                  : x->tensor > y->tensor;
 }
 
 static void sort_places(struct mmh_report_tree *tree)
@@ -281,9 +281,9 @@ static mmh_status open_group(struct mmh_report_tree *tree, size_t number, mmh_re
         status = label_of(tree, reader, group, part, &label, err);
         if (status != MMH_OK)
             break;
-        struct mmh_report_node *node = add_node(
-            tree, part->end - part->first == 1 ? MMH_REPORT_TENSOR : MMH_REPORT_GROUP, number,
-            label);
+        struct mmh_report_node *node =
+            add_node(tree, part->end - part->first == 1 ? MMH_REPORT_TENSOR : MMH_REPORT_GROUP,
+                     number, label);
         node->first = part->first;
         node->end = part->end;
         node->name_offset = part->name_offset;
@@ -362,10 +362,11 @@ static void add_rest(struct mmh_report_tree *tree, struct other_file *files, siz
         return;
     /* Chunks that files share count in each, so that there may be less left over than nothing. */
     uint64_t left = stored > named_stored ? stored - named_stored : 0;
-    struct mmh_report_node *node = add_node(
-        tree, MMH_REPORT_REST, number,
-        named < file_count ? mmh_cli_format("between tensors, and %zu more files", file_count - named)
-                           : mmh_cli_format("between tensors"));
+    struct mmh_report_node *node =
+        add_node(tree, MMH_REPORT_REST, number,
+                 named < file_count
+                     ? mmh_cli_format("between tensors, and %zu more files", file_count - named)
+                     : mmh_cli_format("between tensors"));
     node->bytes = bytes;
     node->stored_bytes = left;
 }
@@ -444,7 +445,8 @@ void mmh_report_tree_release(struct mmh_report_tree *tree)
 {
     for (size_t i = 0; i < tree->node_count; i++) {
         free(tree->nodes[i].name);
-        for (struct mmh_report_statistics *one = tree->nodes[i].statistics, *next; one; one = next) {
+        for (struct mmh_report_statistics *one = tree->nodes[i].statistics, *next; one;
+             one = next) {
             next = one->next;
             free(one->bins);
             free(one);

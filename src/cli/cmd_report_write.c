@@ -15,9 +15,9 @@
 
 static const char *const kind_names[MMH_REPORT_KIND_COUNT] = { "group", "tensor", "together",
                                                                "rest", "file" };
-static const char *const change_names[MMH_REPORT_CHANGE_COUNT] = {
-    "same", "values", "type", "shape", "layout", "only_first", "unread"
-};
+static const char *const change_names[MMH_REPORT_CHANGE_COUNT] = { "same",  "values", "type",
+                                                                   "shape", "layout", "only_first",
+                                                                   "unread" };
 
 /* ---- state ---- */
 
@@ -44,9 +44,20 @@ static void write_container(struct mmh_json_out *out, const struct mmh_report *r
         mmh_json_out_u64(out, "index_bytes", info->index_bytes);
         mmh_json_out_u64(out, "blocks", info->block_count);
         mmh_json_out_u64(out, "chunks", info->chunk_count);
-    } else if (report->security && mmh_security_get(report->security, &security, NULL) == MMH_OK) {
-        mmh_json_out_text(out, "hash", security.hash_suite);
-        mmh_json_out_hex(out, "root", security.root, security.root_bytes);
+    } else {
+        bool known = report->security &&
+                     mmh_security_get(report->security, &security, NULL) == MMH_OK;
+        mmh_json_out_null(out, "format");
+        mmh_json_out_null(out, "writer");
+        mmh_json_out_null(out, "level");
+        mmh_json_out_text(out, "hash", known ? security.hash_suite : NULL);
+        if (known)
+            mmh_json_out_hex(out, "root", security.root, security.root_bytes);
+        else
+            mmh_json_out_null(out, "root");
+        mmh_json_out_null(out, "index_bytes");
+        mmh_json_out_null(out, "blocks");
+        mmh_json_out_null(out, "chunks");
     }
     mmh_json_out_end(out);
 }
@@ -127,13 +138,13 @@ static void write_statistics(struct mmh_json_out *out, const struct mmh_report_n
 static void write_change(struct mmh_json_out *out, const struct mmh_report_change *change)
 {
     mmh_json_out_object(out, "change");
+    mmh_json_out_object(out, "tensors");
     for (int kind = 0; kind < MMH_REPORT_CHANGE_COUNT; kind++)
-        if (change->tensors[kind])
-            mmh_json_out_u64(out, change_names[kind], change->tensors[kind]);
+        mmh_json_out_u64(out, change_names[kind], change->tensors[kind]);
+    mmh_json_out_end(out);
     mmh_json_out_u64(out, "elements", change->elements);
     mmh_json_out_u64(out, "differing", change->differing);
-    if (change->unmeasured)
-        mmh_json_out_u64(out, "unmeasured", change->unmeasured);
+    mmh_json_out_u64(out, "unmeasured", change->unmeasured);
     mmh_json_out_double(out, "max_absolute", change->max_absolute);
     mmh_json_out_double(out, "difference_norm", sqrt(change->difference_square));
     mmh_json_out_double(out, "first_norm", sqrt(change->first_square));
@@ -175,6 +186,8 @@ static void write_nodes(struct mmh_json_out *out, const struct mmh_report *repor
         mmh_json_out_u64(out, "bytes", node->bytes);
         if (report->is_container)
             mmh_json_out_u64(out, "stored_bytes", node->stored_bytes);
+        else
+            mmh_json_out_null(out, "stored_bytes");
         if (node->kind == MMH_REPORT_TENSOR)
             (void)write_shape(out, report, node);
         if (counts)
@@ -200,11 +213,12 @@ static void write_content(struct mmh_json_out *out, const struct mmh_report *rep
             apart += tree->nodes[i].tensor_count;
     mmh_json_out_object(out, "content");
     mmh_json_out_u64(out, "original_bytes", info->original_bytes);
-    if (report->is_container) {
+    if (report->is_container)
         mmh_json_out_u64(out, "floor_bytes", info->floor_bytes);
-        mmh_cli_json_usage(out, "by_dtype", info->by_dtype, info->by_dtype_count);
-        mmh_cli_json_usage(out, "by_codec", info->by_codec, info->by_codec_count);
-    }
+    else
+        mmh_json_out_null(out, "floor_bytes");
+    mmh_cli_json_usage(out, "by_dtype", info->by_dtype, info->by_dtype_count);
+    mmh_cli_json_usage(out, "by_codec", info->by_codec, info->by_codec_count);
     mmh_json_out_u64(out, "files", info->file_count);
     mmh_json_out_u64(out, "tensors", info->tensor_count);
     mmh_json_out_u64(out, "tensors_together", apart); /* in nodes that show several as one */

@@ -20,8 +20,9 @@ struct mmh_layer_list {
     } layer[MMH_LAYER_COUNT];
 };
 
-void mmh_cli_layer_keep(void *list, const mmh_layer *layer);       /* a mmh_layer_fn */
-void mmh_cli_layers_tell(const struct mmh_layer_list *list);       /* as notes, for people */
-void mmh_cli_layers_json(struct mmh_json_out *out, const struct mmh_layer_list *list); /* "layers" */
+void mmh_cli_layer_keep(void *list, const mmh_layer *layer); /* a mmh_layer_fn */
+void mmh_cli_layers_tell(const struct mmh_layer_list *list); /* as notes, for people */
+void mmh_cli_layers_json(struct mmh_json_out *out,
+                         const struct mmh_layer_list *list); /* "layers" */
 
 #endif

@@ -26,9 +26,9 @@ enum {
     DECRYPT = 1 << MMH_VERB_DECRYPT,
     AUDIT = 1 << MMH_VERB_AUDIT,
     BENCH = 1 << MMH_VERB_BENCH,
-    WORK = PACK | UNPACK | VERIFY | REPAIR | BENCH | CAT | DIFF | REPORT | SIGN | ENCRYPT |
-           DECRYPT,
-    READ = UNPACK | VERIFY | INFO | LS | CAT | DIFF | REPORT | BENCH | DECRYPT, /* containers, from others */
+    WORK = PACK | UNPACK | VERIFY | REPAIR | BENCH | CAT | DIFF | REPORT | SIGN | ENCRYPT | DECRYPT,
+    READ = UNPACK | VERIFY | INFO | LS | CAT | DIFF | REPORT | BENCH |
+           DECRYPT,                                       /* containers, from others */
     OPEN = READ | PACK | REPAIR | SIGN | ENCRYPT | AUDIT, /* they may need a private key */
     WRITE = PACK | ENCRYPT | BENCH,                       /* they encrypt */
     ALL = -1
@@ -157,13 +157,13 @@ static const enum option_id help_order[] = {
     OPTION_ALONE,         OPTION_TIMES,
     OPTION_HASH,          OPTION_NO_CHECK,
     OPTION_QUICK,         OPTION_ALL,
-    OPTION_LONG,
-    OPTION_NPY,           OPTION_TEXT,
-    OPTION_EXIT_CODE,     OPTION_MAX_SIZE,
-    OPTION_ANY_NAMES,     OPTION_SKIP_DAMAGED,
-    OPTION_THREADS,       OPTION_JSON,
-    OPTION_PROGRESS,      OPTION_QUIET,
-    OPTION_VERBOSE,       OPTION_HELP,
+    OPTION_LONG,          OPTION_NPY,
+    OPTION_TEXT,          OPTION_EXIT_CODE,
+    OPTION_MAX_SIZE,      OPTION_ANY_NAMES,
+    OPTION_SKIP_DAMAGED,  OPTION_THREADS,
+    OPTION_JSON,          OPTION_PROGRESS,
+    OPTION_QUIET,         OPTION_VERBOSE,
+    OPTION_HELP,
 };
 
 const char *const mmh_option_bar_modes[] = { "bar", "json", "none", NULL };

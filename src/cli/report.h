@@ -67,10 +67,10 @@ struct mmh_report_statistics {
     struct mmh_report_statistics *next; /* of another type */
     mmh_dtype dtype;
     uint64_t tensors;
-    uint64_t values, counted;             /* that there are, that were looked at */
-    uint64_t unread_bytes;                /* damaged ones */
-    uint64_t ones[MMH_REPORT_BITS_MAX];   /* how often each bit was set, the lowest first */
-    uint64_t *bins;                       /* [bin_count] how often each symbol occurred */
+    uint64_t values, counted;           /* that there are, that were looked at */
+    uint64_t unread_bytes;              /* damaged ones */
+    uint64_t ones[MMH_REPORT_BITS_MAX]; /* how often each bit was set, the lowest first */
+    uint64_t *bins;                     /* [bin_count] how often each symbol occurred */
     unsigned first_bin, bin_count;
 };
 
@@ -89,7 +89,7 @@ struct mmh_report_node {
 struct mmh_report_tree {
     struct mmh_report_tensor *tensors; /* [tensor_count] by name, in the order that people count */
     size_t tensor_count;
-    size_t *by_place; /* [tensor_count] the same by file and offset */
+    size_t *by_place;              /* [tensor_count] the same by file and offset */
     struct mmh_report_node *nodes; /* [node_count] parents before their children */
     size_t node_count;
     bool by_file; /* names occur in several files: those are a level of their own */
@@ -104,7 +104,7 @@ void mmh_report_tree_release(struct mmh_report_tree *tree);
 
 /* How the bits of an element type are used. */
 struct mmh_report_type {
-    unsigned bits; /* of a value, or of a byte of a block */
+    unsigned bits;   /* of a value, or of a byte of a block */
     unsigned values; /* in an element */
     bool in_blocks, has_sign;
     unsigned exponent_bits, mantissa_bits; /* 0 and 0: no float */

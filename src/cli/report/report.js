@@ -3,7 +3,14 @@
    textContent, labels and CSS numbers; nothing here makes markup of a string. */
 "use strict";
 (() => {
-const data = JSON.parse(document.getElementById("data").textContent);
+
+/* Characters that are not seen, or that turn text around, are shown by their number. */
+function visible(key, value) {
+  return typeof value !== "string" ? value
+    : value.replace(/[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g,
+      (letter) => "\\u{" + letter.codePointAt(0).toString(16) + "}");
+}
+const data = JSON.parse(document.getElementById("data").textContent, visible);
 const content = data.content;
 const nodes = content ? content.nodes : [];
 const NARROW = "\u202f", DASH = "\u2013", MINUS = "\u2212";
@@ -27,10 +34,15 @@ function make(tag, given, ...children) {
   return element;
 }
 
+/* Append what there is. */
+function put(box, ...children) {
+  box.append(...children.filter((child) => child !== null && child !== undefined));
+}
+
 function section(id) {
   const found = document.getElementById(id);
   found.hidden = false;
-  return { all: found, lead: found.querySelector(".lead"), body: found.querySelector(".body") };
+  return { lead: found.querySelector(".lead"), body: found.querySelector(".body") };
 }
 
 function table(columns, rows, total) {
@@ -67,6 +79,10 @@ function percent(share, places) {
 function ratio(part, whole) {
   return whole ? percent(part / whole) : DASH;
 }
+function superscript(power) {
+  const digits = "\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079";
+  return String(power).replace("-", "\u207b").replace(/\d/g, (digit) => digits[digit]);
+}
 /* A share however small: "12.5 %", "0.031 %", "< 0.0001 %". */
 function fine(share) {
   if (!share) return "0" + NARROW + "%";
@@ -78,7 +94,7 @@ function scientific(value) {
   if (value === null || value === undefined || !Number.isFinite(value)) return DASH;
   if (value === 0) return "0";
   return (Math.abs(value) >= 0.001 && Math.abs(value) < 10000)
-    ? value.toPrecision(3) : value.toExponential(2).replace("-", MINUS).replace("e", NARROW + "e");
+    ? value.toPrecision(3) : value.toExponential(2).replace(/e\+?(-?\d+)$/, (_, power) => "\u00d710" + superscript(power));
 }
 function things(number, one, more) {
   return count(number) + " " + (number === 1 ? one : more);
@@ -181,7 +197,7 @@ for (let i = nodes.length - 1; i >= 0; i--) { /* children come after their paren
     const kinds = ["same", "values", "type", "shape", "layout", "only_first", "unread"];
     const parts = node.children.map((child) => child.changes);
     if (node.change) parts.push({
-      tensors: node.change, elements: node.change.elements, differing: node.change.differing, unmeasured: node.change.unmeasured || 0,
+      tensors: node.change.tensors, elements: node.change.elements, differing: node.change.differing, unmeasured: node.change.unmeasured,
       max: node.change.max_absolute, difference: node.change.difference_norm ** 2, first: node.change.first_norm ** 2,
     });
     for (const part of parts) {
@@ -255,8 +271,8 @@ function drawSummary() {
     if (floor !== null) tiles.push(tile("Floor", ratio(floor, content.original_bytes), "estimated from what was counted"));
   }
   if (content) {
-    tiles.push(tile("Tensors", count(content.tensors), data.content.types.map((type) => type.name).slice(0, 4).join(", ") || null));
-    tiles.push(tile("Files", count(content.files), container && container.chunks !== undefined ? things(container.chunks, "chunk", "chunks") : null));
+    tiles.push(tile("Tensors", count(content.tensors), typeNames().slice(0, 4).join(", ") || null));
+    tiles.push(tile("Files", count(content.files), container && container.chunks !== null ? things(container.chunks, "chunk", "chunks") : null));
   }
   box.append(make("dl", { class: "tiles" }, tiles.map((pair) => make("div", {}, pair))));
   const pairs = [];
@@ -266,6 +282,12 @@ function drawSummary() {
   if (container && container.root) pairs.push(["Identity (root)", make("span", { class: "mono" }, container.root)]);
   if (!container) pairs.push(["Kind", "original files, read as mmh pack would; nothing here was checked against a digest"]);
   box.append(facts(pairs));
+}
+
+/* The types of the model, those of the most values first. */
+function typeNames() {
+  const sums = nodes[0].sums;
+  return [...sums.keys()].sort((a, b) => sums.get(b).values - sums.get(a).values);
 }
 
 function estimatedFloor() {
@@ -320,9 +342,9 @@ function signatureText(one) {
 function drawState() {
   if (!data.state) return;
   const { body } = section("state"), [kind, word, text] = verdict();
-  body.append(make("p", { class: "verdict " + kind }, make("span", { class: "mark" }, word), make("span", {}, text)));
+  put(body, make("p", { class: "verdict " + kind }, make("span", { class: "mark" }, word), make("span", {}, text)));
   const guards = data.state.guards_read;
-  body.append(facts([
+  put(body, facts([
     ["Signatures", !guards ? "could not be read" : data.signatures.length ? data.signatures.map(signatureText) : "not signed: nobody vouches for it"],
     ["Encryption", !guards ? "could not be read" : data.encryption
       ? [data.encryption.aead + ", for " + things(data.encryption.recipients.length, "recipient", "recipients") + ": "
@@ -332,14 +354,14 @@ function drawState() {
     ["Parity", !guards ? "could not be read" : data.parity ? data.parity.percent + NARROW + "%, " + bytes(data.parity.bytes) : "none: damage in a chunk is found, not mended"],
   ]));
   if (data.state.layers.length)
-    body.append(make("h3", {}, "Layers, from the outside in"), table(
+    put(body, make("h3", {}, "Layers, from the outside in"), table(
       [{ name: "layer" }, { name: "what" }, { name: "result" }, { name: "checked", kind: "n" }, { name: "" }],
       data.state.layers.map((layer) => {
         const [result, tone] = RESULTS[layer.result];
         return [layer.name, LAYERS[layer.name] || "", make("span", { class: tone }, result), layer.count ? count(layer.count) : DASH, layer.text];
       })));
   if (data.state.damage.length)
-    body.append(make("h3", {}, "What cannot be restored from this file alone"), table(
+    put(body, make("h3", {}, "What cannot be restored from this file alone"), table(
       [{ name: "file" }, { name: "from byte", kind: "n" }, { name: "bytes", kind: "n" }, { name: "tensors that it hits" }],
       data.state.damage.slice(0, 100).map((range) => [range.file === null ? "a chunk that no file needs" : range.file, count(range.offset), count(range.bytes),
         range.tensors === null ? "too many to look for" : range.tensors.slice(0, 12).join(", ") + (range.tensors.length > 12 ? ", and " + (range.tensors.length - 12) + " more" : "")])),
@@ -377,12 +399,12 @@ function squarify(items, x, y, width, height, total) {
 }
 
 /* What is too small to be seen becomes one item. */
-function itemsOf(children, area) {
+function itemsOf(children, area, least) {
   const total = children.reduce((sum, child) => sum + child.bytes, 0);
   const shown = [], small = [];
   for (const child of children) {
     if (!child.bytes) continue;
-    (child.bytes / total * area >= 40 ? shown : small).push(child);
+    (child.bytes / total * area >= least ? shown : small).push(child);
   }
   shown.sort((a, b) => b.bytes - a.bytes || a.order - b.order);
   const items = shown.map((node) => ({ node, size: node.bytes }));
@@ -395,9 +417,9 @@ function itemsOf(children, area) {
 function treemap(map, paint) {
   const view = () => branching(state.node.children.length ? state.node : nodes[state.node.parent === null ? 0 : state.node.parent]);
   let chosen = null;
-  function cell(place, items, node, nested) {
+  function cell(place, items, node) {
     const look = paint(node), element = make("button", {
-      type: "button", class: "cell" + (look.v > 0.58 ? " strong" : "") + (look.hatched ? " hatch" : "") + (node === state.node ? " chosen" : ""),
+      type: "button", class: "cell" + (look.v > 0.635 ? " strong" : look.v > 0.49 ? " middling" : "") + (look.hatched ? " hatch" : "") + (node === state.node ? " chosen" : ""),
       v: look.v, tip: () => look.lines, "aria-label": look.lines.join(", "),
       click: () => go(node),
     });
@@ -407,7 +429,6 @@ function treemap(map, paint) {
     map.append(element);
     items.push(element);
     if (node === state.node) chosen = element;
-    return nested;
   }
   function position(element, place) {
     element.style.left = place.x + "px"; element.style.top = place.y + "px";
@@ -422,6 +443,21 @@ function treemap(map, paint) {
     map.append(element);
     items.push(element);
   }
+  /* A group with what is in it, as far as there is room. */
+  function group(place, items, node, depth) {
+    const inner = branching(node);
+    if (!inner.children.length || depth > 3 || place.width < 64 || place.height < 48) { cell(place, items, node); return; }
+    const head = make("button", { type: "button", class: "cell head", tip: () => paint(node).lines, "aria-label": paint(node).lines.join(", "), click: () => go(node) },
+      make("span", {}, node.name));
+    position(head, { x: place.x, y: place.y, width: place.width, height: 18 });
+    map.append(head);
+    items.push(head);
+    const width = place.width - 4, height = place.height - 20, within = itemsOf(inner.children, width * height, 120);
+    for (const part of squarify(within.items, place.x + 1, place.y + 17, width, height, within.total)) {
+      if (part.item.many) many(part, items, part.item.many);
+      else group(part, items, part.item.node, depth + 1);
+    }
+  }
   function draw() {
     const width = map.clientWidth, height = Math.round(Math.max(260, Math.min(520, width * 0.5)));
     if (!width) return;
@@ -429,22 +465,10 @@ function treemap(map, paint) {
     map.replaceChildren();
     map.style.height = height + "px";
     chosen = null;
-    const outer = itemsOf(top.children, width * height);
+    const outer = itemsOf(top.children, width * height, 40);
     for (const place of squarify(outer.items, 0, 0, width, height, outer.total)) {
       if (place.item.many) { many(place, items, place.item.many); continue; }
-      const node = place.item.node, inner = branching(node);
-      if (!inner.children.length || place.width < 60 || place.height < 44) { cell(place, items, node); continue; }
-      const head = make("button", { type: "button", class: "cell head", tip: () => paint(node).lines, "aria-label": paint(node).lines.join(", "), click: () => go(node) },
-        make("span", {}, node.name));
-      position(head, { x: place.x, y: place.y, width: place.width, height: 18 });
-      map.append(head);
-      items.push(head);
-      const w = place.width - 4, h = place.height - 20;
-      const within = itemsOf(inner.children, w * h);
-      for (const part of squarify(within.items, place.x + 1, place.y + 17, w, h, within.total)) {
-        if (part.item.many) many(part, items, part.item.many);
-        else cell(part, items, part.item.node, true);
-      }
+      group(place, items, place.item.node, 1);
     }
     rove(map, items, 0);
     if (chosen) { items.forEach((item) => { item.tabIndex = -1; }); chosen.tabIndex = 0; }
@@ -503,8 +527,8 @@ function scaleOf(values) {
     if (from === null && sum > total * 0.02) from = one.value;
     if (sum - one.weight < total * 0.98) to = one.value;
   }
-  from = Math.max(0, Math.floor((from === null ? 0 : from) * 20 - 1e-9) / 20);
-  to = Math.ceil(to * 20 + 1e-9) / 20;
+  from = Math.max(0, Math.floor((from === null ? 0 : from) * 20 + 1e-9) / 20);
+  to = Math.ceil(to * 20 - 1e-9) / 20;
   if (to - from < 0.1) from = Math.max(0, to - 0.1);
   return [from, to];
 }
@@ -515,23 +539,24 @@ function drawBytes() {
   lead.textContent = packed
     ? "Area is bytes of the original; colour is what is stored of them. Choose a group to look into it, a tensor to see it alone."
     : "Area is bytes. These are original files: what packing would store is not known, so colour is the floor, the entropy of exponents and small integers as counted below.";
-  const [from, to] = scaleOf(leaves().map((node) => ({ value: measureOf(node), weight: node.bytes })).filter((one) => one.value !== null));
+  const tensors = leaves().filter((node) => node.tensors);
+  const [from, to] = scaleOf((tensors.length ? tensors : leaves()).map((node) => ({ value: measureOf(node), weight: node.bytes })).filter((one) => one.value !== null));
   const word = packed ? "stored" : "floor";
   const paint = (node) => {
     const value = measureOf(node);
     return {
       v: value === null ? 0 : Math.max(0, Math.min(1, (value - from) / (to - from))), hatched: value === null,
-      label: bytes(node.bytes) + (value === null ? "" : " \u00b7 " + percent(value)),
+      label: (value === null ? "" : percent(value) + " \u00b7 ") + bytes(node.bytes),
       lines: [node.name, kindText(node), bytes(node.bytes) + ", " + fine(node.bytes / nodes[0].bytes) + " of all",
         value === null ? "nothing is known of its floor" : word + " " + bytes(packed ? node.stored_bytes : node.floor) + ", " + percent(value) + " of that"],
     };
   };
   const map = make("div", { class: "map", role: "group", "aria-label": "Bytes by layer: arrows go from cell to cell, Enter looks into one, Backspace goes back" });
-  body.append(make("div", { class: "bar-row" }, crumbs(), make("div", { class: "legend" },
+  put(body, make("div", { class: "bar-row" }, crumbs(), make("div", { class: "legend" },
     make("span", {}, word + " / original"), make("span", {}, (from > 0 ? "\u2264 " : "") + percent(from, 0)), make("span", { class: "ramp", "aria-hidden": "true" }), make("span", {}, (to < 1 ? "\u2265 " : "") + percent(to, 0)))));
-  body.append(make("div", {}, map));
+  put(body, make("div", {}, map));
   const details = make("div", { class: "details", "aria-live": "polite" }), list = make("div", {});
-  body.append(details, make("details", {}, make("summary", {}, "As a table"), list));
+  put(body, details, make("details", {}, make("summary", {}, "As a table"), list));
   treemap(map, paint)();
   const more = () => {
     const node = state.node, floor = node.floor === null ? null : bytes(node.floor) + ", " + ratio(node.floor, tensorBytes(node));
@@ -542,7 +567,8 @@ function drawBytes() {
       ["What", kindText(node)],
       ["Original", bytes(node.bytes) + ", " + fine(node.bytes / nodes[0].bytes) + " of all"],
       packed ? ["Stored", bytes(node.stored_bytes) + ", " + ratio(node.stored_bytes, node.bytes)] : null,
-      floor ? ["Floor of its tensors", floor + " (order-0 entropy of exponents and small integers, as counted)"] : null,
+      floor ? ["Floor of its tensors", floor + " (order-0 entropy of exponents and small integers, as counted"
+      + ([...node.sums.keys()].some((name) => types.get(name).in_blocks) ? "; types in blocks as they are)" : ")")] : null,
       unread ? ["Damaged", make("span", { class: "bad" }, bytes(unread) + " could not be read, and are in no count below")] : null,
     ]));
     const top = node.children.length ? node : nodes[node.parent === null ? 0 : node.parent], rows = top.children.slice().sort((a, b) => b.bytes - a.bytes || a.order - b.order);
@@ -592,7 +618,7 @@ function drawSaved() {
   lead.textContent = "The floor is what the values alone come to: the order-0 entropy of exponents and integers, with everything else as it is. Codecs that use more than the values, such as where they stand, may go below it.";
   const sorted = (rows) => rows.slice().sort((a, b) => b.stored_bytes - a.stored_bytes);
   const rest = data.container.stored_bytes - content.by_codec.reduce((sum, row) => sum + row.stored_bytes, 0);
-  body.append(make("h3", {}, "By element type"),
+  put(body, make("h3", {}, "By element type"),
     usageTable(sorted(content.by_dtype), "type", true, { name: "container", original_bytes: content.original_bytes, stored_bytes: data.container.stored_bytes, floor_bytes: content.floor_bytes, chunks: data.container.chunks }),
     make("p", {}, make("span", { class: "key" }, make("span", { class: "swatch" }), "stored"), make("span", { class: "key" }, make("span", { class: "tick" }), "floor"),
       make("span", { class: "key" }, "The container has its index twice, spare copies and alignment besides: " + bytes(Math.max(0, rest)) + ".")),
@@ -631,6 +657,13 @@ function rowsOf(node, name, most) {
   return rows.sort((a, b) => a.order - b.order);
 }
 
+/* So many characters of a name at most: its middle goes. */
+function shorten(text, most) {
+  if (text.length <= most) return text;
+  const head = most < 24 ? 0 : Math.floor((most - 1) * 0.4);
+  return text.slice(0, head) + "\u2026" + text.slice(text.length - (most - 1 - head));
+}
+
 /* Its name as seen from a node above. */
 function nameBelow(node, above) {
   const parts = path(node), from = parts.indexOf(above) + 1;
@@ -638,7 +671,9 @@ function nameBelow(node, above) {
 }
 
 function heat(box, node, type) {
-  const rows = rowsOf(node, type.name, 160), bits = [];
+  const rows = rowsOf(node, type.name, 160), bits = [], narrow = box.clientWidth < 600;
+  const letter = 6.9, labels = rows.map((row) => nameBelow(row, node).length + (row.tensors > 1 ? 5 : 0));
+  const names = Math.round(Math.max(100, Math.min(Math.max(...labels) * letter + 18, box.clientWidth * (narrow ? 0.38 : 0.36)))), letters = Math.floor((names - 16) / letter);
   for (let bit = type.bits - 1; bit >= 0; bit--) bits.push(bit);
   const groups = [];
   bits.forEach((bit) => {
@@ -647,12 +682,13 @@ function heat(box, node, type) {
     else groups.push({ name, span: 1 });
   });
   const edge = (i) => i > 0 && field(type, bits[i]) !== field(type, bits[i - 1]);
-  const short = { sign: bits.length > 20 ? "s" : "sign" };
-  const step = bits.length > 32 ? 4 : 1, cells = [];
+  const short = { sign: bits.length > 20 || narrow ? "s" : "sign" };
+  const step = bits.length > 32 || (narrow && bits.length > 8) ? 4 : 1, cells = [];
+  const corner = make("th", { class: "corner", scope: "col" }, type.in_blocks ? "bytes of blocks" : "tensor");
   const body = make("tbody", {}, rows.map((row) => {
-    const sum = row.sums.get(type.name), label = nameBelow(row, node);
+    const sum = row.sums.get(type.name), label = row === node ? fullName(node) : nameBelow(row, node);
     return make("tr", {}, make("th", { scope: "row", tip: [row === node ? "all of it" : fullName(row), kindText(row), things(sum.counted, "value", "values") + " counted of " + count(sum.values)] },
-      row === node ? "all of it" : label, row.tensors > 1 && row !== node ? " (" + count(row.tensors) + ")" : ""),
+      row === node ? "all of it" : shorten(label, letters - (row.tensors > 1 ? 5 : 0)), row.tensors > 1 && row !== node ? " (" + count(row.tensors) + ")" : ""),
       bits.map((bit, i) => {
         const share = sum.weighed ? sum.ones[bit] / sum.weighed : NaN, value = entropy(share);
         const known = Number.isFinite(share), text = known ? value.toFixed(3) + " bit" : "not read";
@@ -665,9 +701,11 @@ function heat(box, node, type) {
   }));
   const grid = make("table", { class: "heat", role: "grid", "aria-label": "Entropy of each bit, " + type.name },
     make("thead", {},
-      make("tr", {}, make("th", { class: "corner", scope: "col" }, type.in_blocks ? "bytes of blocks" : "tensor"),
+      make("tr", {}, corner,
         groups.map((group, g) => make("th", { colspan: String(group.span), class: g ? "edge" : null, scope: "colgroup" }, short[group.name] || group.name))),
       make("tr", {}, make("th", { class: "corner" }, "bit"), bits.map((bit, i) => make("th", { scope: "col", class: edge(i) ? "edge" : null }, bit % step ? "" : String(bit))))), body);
+  grid.style.minWidth = names + (narrow ? 13 : 16) * bits.length + "px";
+  corner.style.width = names + "px";
   box.replaceChildren(grid);
   rove(grid, cells, bits.length);
   return rows.length;
@@ -681,8 +719,8 @@ function symbolAxis(type) {
     return {
       title: "Exponents", noun: "exponent",
       place: (bin) => bin,
-      name: (bin) => type.mantissa_bits && bin === 0 ? "zero and subnormal" : ieee && bin === top ? "infinity and NaN" : "2^" + String(bin - type.bias).replace("-", MINUS),
-      short: (bin) => type.mantissa_bits && bin === 0 ? "0" : ieee && bin === top ? "inf" : String(bin - type.bias).replace("-", MINUS),
+      name: (bin) => type.mantissa_bits && bin === 0 ? "zero and subnormal" : ieee && bin === top ? "infinity and NaN" : "2" + superscript(bin - type.bias),
+      short: (bin) => type.mantissa_bits && bin === 0 ? "zero" : ieee && bin === top ? "inf" : String(bin - type.bias).replace("-", MINUS),
       alone: (bin) => (type.mantissa_bits && bin === 0) || (ieee && bin === top),
       label: "exponent (value is 2 to that power, times 1 to 2)",
     };
@@ -701,9 +739,10 @@ function histogram(box, node, type) {
   const share = (sum, bin) => sum && sum.weighed ? (sum.bins.get(bin) || 0) / sum.weighed : 0;
   const bins = [...new Set([...all.bins.keys(), ...(one ? one.bins.keys() : [])])];
   if (!bins.length) { box.replaceChildren(make("p", { class: "lead" }, "Values of this type are too wide to be counted one by one.")); return; }
+  const seen = (bin) => state.logarithmic || Math.max(share(all, bin), share(one, bin)) >= 2e-4;
   const byPlace = new Map(bins.filter((bin) => !axis.alone(bin)).map((bin) => [axis.place(bin), bin]));
-  const places = [...byPlace.keys()], low = Math.min(...places), high = Math.max(...places), slots = [];
-  const apart = bins.filter((bin) => axis.alone(bin)).sort((a, b) => a - b);
+  const places = [...byPlace.keys()].filter((place) => seen(byPlace.get(place))), low = Math.min(...places), high = Math.max(...places), slots = [];
+  const apart = bins.filter((bin) => axis.alone(bin) && seen(bin)).sort((a, b) => a - b);
   if (apart[0] === 0) slots.push({ bins: [0], alone: true });
   const each = places.length ? Math.ceil((high - low + 1) / 256) : 1;
   for (let at = low; places.length && at <= high; at += each) {
@@ -712,16 +751,18 @@ function histogram(box, node, type) {
     slots.push({ bins: held.filter((bin) => bin !== null), at });
   }
   apart.filter((bin) => bin !== 0).forEach((bin) => slots.push({ bins: [bin], alone: true }));
+  const beyond = [...byPlace.keys()].filter((place) => place < low || place > high).map((place) => byPlace.get(place))
+    .concat(bins.filter((bin) => axis.alone(bin) && !seen(bin))).reduce((sum, bin) => sum + share(one || all, bin), 0);
   const sumOf = (sum, slot) => slot.bins.reduce((total, bin) => total + share(sum, bin), 0);
   const most = Math.max(...slots.map((slot) => Math.max(sumOf(all, slot), one ? sumOf(one, slot) : 0)));
   const floor = -7; /* of the logarithmic scale: one in ten million */
-  const nice = [0.01, 0.02, 0.05, 0.1, 0.2, 0.25, 0.5, 1].find((step) => most / step <= 5) || 1;
+  const nice = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.25, 0.5, 1].find((step) => most / step <= 5) || 1;
   const top = state.logarithmic ? 1 : Math.ceil(most / nice - 1e-9) * nice;
   const height = (value) => state.logarithmic ? (value > 0 ? Math.max(0.5, 100 * (1 - Math.log10(value) / floor)) : 0) : 100 * value / top;
   const chart = make("div", { class: "chart", role: "group", "aria-label": axis.title + " of " + type.name + ": arrows go from bar to bar" });
   const marks = state.logarithmic ? [0, -1, -2, -3, -4, -5, -6].map((power) => 10 ** power) : Array.from({ length: Math.round(top / nice) + 1 }, (_, i) => i * nice);
   for (const mark of marks) {
-    const line = make("div", { class: "grid", "aria-hidden": "true" }, make("span", {}, mark === 0 ? "0" : mark < 0.001 ? mark.toExponential(0).replace("-", MINUS) : percent(mark, mark < 0.01 ? 1 : 0)));
+    const line = make("div", { class: "grid", "aria-hidden": "true" }, make("span", {}, mark === 0 ? "0" : state.logarithmic ? Number((100 * mark).toPrecision(1)) + NARROW + "%" : percent(mark, nice < 0.001 ? 2 : nice < 0.01 ? 1 : 0)));
     line.style.bottom = height(mark) + "%";
     chart.append(line);
   }
@@ -752,7 +793,7 @@ function histogram(box, node, type) {
   box.replaceChildren(
     make("p", {}, one ? [make("span", { class: "key" }, make("span", { class: "swatch" }), fullName(node)), make("span", { class: "key" }, make("span", { class: "swatch whole" }), "the whole model")]
       : make("span", { class: "key" }, make("span", { class: "swatch" }), "the whole model")),
-    chart, make("p", { class: "lead" }, "Across: " + axis.label + ". Up: share of the " + type.name + " values" + (state.logarithmic ? ", logarithmic." : ".")));
+    chart, make("p", { class: "lead" }, "Across: " + axis.label + ". Up: share of the " + type.name + " values" + (state.logarithmic ? ", logarithmic." : beyond > 0 ? "; " + fine(beyond) + " of them lie outside of what is drawn, as the logarithmic scale shows." : ".")));
 }
 
 function drawValues() {
@@ -766,7 +807,7 @@ function drawValues() {
   const choices = make("div", { class: "choices", role: "group", "aria-label": "Element type" }), box = make("div", { class: "heat-box" }), above = crumbs();
   const title = make("h3", {}), chart = make("div", {}), scales = make("div", { class: "choices", role: "group", "aria-label": "Scale" });
   const where = make("p", { class: "lead" });
-  body.append(make("div", { class: "bar-row" }, above, choices),
+  put(body, make("div", { class: "bar-row" }, above, choices),
     make("div", { class: "bar-row" }, where, make("div", { class: "legend" }, make("span", {}, "entropy, bits"), make("span", {}, "0"), make("span", { class: "ramp", "aria-hidden": "true" }), make("span", {}, "1"))),
     box, make("div", { class: "bar-row" }, title, scales), chart);
   const draw = () => {
@@ -832,7 +873,7 @@ function drawChange() {
   };
   const map = make("div", { class: "map", role: "group", "aria-label": "Changes by layer: arrows go from cell to cell, Enter looks into one, Backspace goes back" });
   const choices = make("div", { class: "choices", role: "group", "aria-label": "What colour shows" }), legend = make("div", { class: "legend" });
-  body.append(make("div", { class: "bar-row" }, crumbs(), choices), make("div", { class: "bar-row" }, legend), make("div", {}, map));
+  put(body, make("div", { class: "bar-row" }, crumbs(), choices), make("div", { class: "bar-row" }, legend), make("div", {}, map));
   const list = make("div", {});
   const draw = treemap(map, paint);
   const rows = () => {
@@ -846,17 +887,17 @@ function drawChange() {
   const buttons = () => {
     choices.replaceChildren(...[["relative", "relative norm"], ["share", "share that differs"]].map(([key, text]) => make("button", { type: "button", "aria-pressed": String(state.measure === key),
       click: () => { state.measure = key; buttons(); draw(); } }, text)));
-    const [from, to] = range(), mark = (power) => state.measure === "relative" ? "10^" + String(power).replace("-", MINUS) : fine(10 ** power);
+    const [from, to] = range(), mark = (power) => state.measure === "relative" ? "10" + superscript(power) : fine(10 ** power);
     legend.replaceChildren(make("span", { class: "ramp", "aria-hidden": "true" }), make("span", {}, "palest: the same; then " + mark(from) + " to " + mark(to) + ", logarithmic"),
       make("span", { class: "swatch hatch", "aria-hidden": "true" }), make("span", {}, "cannot be compared, or only here"));
   };
   buttons();
   draw();
   rows();
-  body.append(list);
+  put(body, list);
   if (content.changes.only_second_names.length) {
     const names = content.changes.only_second_names;
-    body.append(make("details", {}, make("summary", {}, things(content.changes.only_second, "tensor", "tensors") + " only in " + other),
+    put(body, make("details", {}, make("summary", {}, things(content.changes.only_second, "tensor", "tensors") + " only in " + other),
       make("ul", {}, names.map((name) => make("li", { class: "mono" }, name))),
       names.length < content.changes.only_second ? make("p", { class: "lead" }, "These are the first " + names.length + "; mmh diff lists all.") : null));
   }
