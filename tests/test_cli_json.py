@@ -244,6 +244,7 @@ def test_every_output_is_as_the_schema_says(tmp_path):
         "statistics",
         "change",
         "first_bin",
+        "lowest",
         "bins",
         "unread_bytes",
         "dimensions",

@@ -311,6 +311,10 @@ static mmh_status count_tensor(struct counter *counter, struct mmh_report_node *
     }
     for (unsigned b = 0; b < type.bits; b++)
         sums->ones[b] += counter->ones[b];
+    if (type.exponent_bits) { /* far from the others */
+        sums->lowest += counter->bins[0];
+        counter->bins[0] = 0;
+    }
     add_bins(sums, counter->bins, bin_count);
     memset(counter->ones, 0, sizeof counter->ones);
     memset(counter->bins, 0, bin_count * sizeof *counter->bins);
@@ -369,18 +373,21 @@ mmh_status mmh_report_count(struct mmh_report_tree *tree, mmh_reader *reader, bo
     return status;
 }
 
+static double entropy_part(uint64_t times, uint64_t all)
+{
+    double share = (double)times / (double)all;
+    return times ? -share * log2(share) : 0;
+}
+
 uint64_t mmh_report_floor(const struct mmh_report_statistics *statistics)
 {
     const struct mmh_report_type type = mmh_report_type_of(statistics->dtype);
-    double entropy = 0, counted = (double)statistics->counted;
     double bits = type.bits;
-    if (statistics->bin_count && !type.in_blocks) {
-        for (unsigned i = 0; i < statistics->bin_count; i++) {
-            double share = (double)statistics->bins[i] / counted;
-            if (share > 0)
-                entropy -= share * log2(share);
-        }
-        bits = bits - mmh_report_symbol_bits(&type) + entropy;
+    if (statistics->counted && mmh_report_symbol_bits(&type) && !type.in_blocks) {
+        bits -= mmh_report_symbol_bits(&type);
+        bits += entropy_part(statistics->lowest, statistics->counted);
+        for (unsigned i = 0; i < statistics->bin_count; i++)
+            bits += entropy_part(statistics->bins[i], statistics->counted);
     }
     return (uint64_t)ceil((double)statistics->values * bits / 8);
 }

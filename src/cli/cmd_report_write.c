@@ -106,8 +106,11 @@ static void write_types(struct mmh_json_out *out, const struct mmh_report_tree *
     mmh_json_out_end(out);
 }
 
-static void write_statistics(struct mmh_json_out *out, const struct mmh_report_node *node)
+/* *room: bins that there is room for. Returns how many types have none for want of it. */
+static size_t write_statistics(struct mmh_json_out *out, const struct mmh_report_node *node,
+                               size_t *room)
 {
+    size_t without = 0;
     mmh_json_out_array(out, "statistics");
     for (const struct mmh_report_statistics *one = node->statistics; one; one = one->next) {
         const struct mmh_report_type type = mmh_report_type_of(one->dtype);
@@ -123,7 +126,12 @@ static void write_statistics(struct mmh_json_out *out, const struct mmh_report_n
         for (unsigned b = 0; b < type.bits; b++)
             mmh_json_out_u64(out, NULL, one->ones[b]);
         mmh_json_out_end(out);
-        if (one->bin_count) {
+        if (mmh_report_symbol_bits(&type) && one->bin_count > *room) {
+            without++;
+        } else if (mmh_report_symbol_bits(&type)) {
+            *room -= one->bin_count;
+            if (type.exponent_bits)
+                mmh_json_out_u64(out, "lowest", one->lowest);
             mmh_json_out_u64(out, "first_bin", one->first_bin);
             mmh_json_out_array(out, "bins");
             for (unsigned i = 0; i < one->bin_count; i++)
@@ -133,6 +141,7 @@ static void write_statistics(struct mmh_json_out *out, const struct mmh_report_n
         mmh_json_out_end(out);
     }
     mmh_json_out_end(out);
+    return without;
 }
 
 static void write_change(struct mmh_json_out *out, const struct mmh_report_change *change)
@@ -168,8 +177,10 @@ static bool write_shape(struct mmh_json_out *out, const struct mmh_report *repor
     return true;
 }
 
-static void write_nodes(struct mmh_json_out *out, const struct mmh_report *report)
+/* Returns for how many there was no room for a histogram. */
+static size_t write_nodes(struct mmh_json_out *out, const struct mmh_report *report)
 {
+    size_t room = MMH_REPORT_BINS_MAX, without = 0;
     const struct mmh_report_tree *tree = &report->tree;
     mmh_json_out_array(out, "nodes");
     for (size_t i = 0; i < tree->node_count; i++) {
@@ -191,12 +202,13 @@ static void write_nodes(struct mmh_json_out *out, const struct mmh_report *repor
         if (node->kind == MMH_REPORT_TENSOR)
             (void)write_shape(out, report, node);
         if (counts)
-            write_statistics(out, node);
+            without += write_statistics(out, node, &room);
         if (counts && report->second)
             write_change(out, &node->change);
         mmh_json_out_end(out);
     }
     mmh_json_out_end(out);
+    return without;
 }
 
 static void write_content(struct mmh_json_out *out, const struct mmh_report *report)
@@ -227,7 +239,8 @@ static void write_content(struct mmh_json_out *out, const struct mmh_report *rep
     mmh_json_out_u64(out, "counted", report->sums.counted);
     mmh_json_out_u64(out, "unread_bytes", report->sums.unread_bytes);
     write_types(out, tree);
-    write_nodes(out, report);
+    size_t without = write_nodes(out, report);
+    mmh_json_out_u64(out, "without_histogram", without);
     if (report->second) {
         mmh_json_out_object(out, "changes");
         mmh_json_out_u64(out, "only_second", report->changes.only_second);

@@ -14,10 +14,11 @@
 #include "cli/layer_list.h"
 
 enum {
-    MMH_REPORT_NODES_MAX = 4000,   /* that are shown, groups too */
+    MMH_REPORT_NODES_MAX = 3000,   /* that are shown, groups too */
     MMH_REPORT_CHILDREN_MAX = 400, /* of one group; the smaller ones become one */
     MMH_REPORT_FILES_MAX = 200,    /* files without tensors that are named */
     MMH_REPORT_NAME_BYTES = 160,   /* of each name */
+    MMH_REPORT_BINS_MAX = 400000,  /* of all nodes; what is beyond has no histogram */
     MMH_REPORT_BITS_MAX = 64
 };
 #define MMH_REPORT_NONE ((size_t)-1)
@@ -70,7 +71,8 @@ struct mmh_report_statistics {
     uint64_t values, counted;           /* that there are, that were looked at */
     uint64_t unread_bytes;              /* damaged ones */
     uint64_t ones[MMH_REPORT_BITS_MAX]; /* how often each bit was set, the lowest first */
-    uint64_t *bins;                     /* [bin_count] how often each symbol occurred */
+    uint64_t lowest; /* of floats: how often the lowest exponent did, that of zero */
+    uint64_t *bins;  /* [bin_count] how often each other symbol did, from first_bin on */
     unsigned first_bin, bin_count;
 };
 

@@ -173,22 +173,23 @@ while (pending.length) { /* depth first: the order in which rows are shown */
 for (let i = nodes.length - 1; i >= 0; i--) { /* children come after their parents: sum upwards */
   const node = nodes[i];
   node.sums = new Map();
-  const add = (dtype, one) => {
-    const weight = one.counted ? one.values / one.counted : 0;
-    let sum = node.sums.get(dtype);
-    if (!sum) node.sums.set(dtype, sum = { values: 0, counted: 0, unread: 0, floor: 0, tensors: 0, ones: [], bins: new Map(), weighed: 0 });
-    sum.values += one.values; sum.counted += one.counted; sum.unread += one.unread_bytes || one.unread || 0;
-    sum.floor += one.floor_bytes === undefined ? one.floor : one.floor_bytes; sum.tensors += one.tensors;
-    const scale = one.bins instanceof Map ? 1 : weight;
-    sum.weighed += one.bins instanceof Map ? one.weighed : one.counted * weight;
-    one.ones.forEach((ones, b) => { sum.ones[b] = (sum.ones[b] || 0) + ones * scale; });
-    if (one.bins instanceof Map) one.bins.forEach((times, bin) => sum.bins.set(bin, (sum.bins.get(bin) || 0) + times));
-    else (one.bins || []).forEach((times, b) => {
-      if (times) sum.bins.set(one.first_bin + b, (sum.bins.get(one.first_bin + b) || 0) + times * scale);
-    });
+  const sumOf = (dtype) => {
+    if (!node.sums.has(dtype)) node.sums.set(dtype, { values: 0, counted: 0, unread: 0, floor: 0, tensors: 0, ones: [], weighed: 0, bins: new Map(), binned: 0 });
+    return node.sums.get(dtype);
   };
-  (node.statistics || []).forEach((one) => add(one.dtype, one));
-  node.children.forEach((child) => child.sums.forEach((sum, dtype) => add(dtype, sum)));
+  const add = (sum, one) => {
+    ["values", "counted", "unread", "floor", "tensors", "weighed", "binned"].forEach((key) => { sum[key] += one[key]; });
+    one.ones.forEach((ones, b) => { sum.ones[b] = (sum.ones[b] || 0) + ones; });
+    one.bins.forEach((times, bin) => sum.bins.set(bin, (sum.bins.get(bin) || 0) + times));
+  };
+  for (const one of node.statistics || []) { /* what was counted of a part stands for all of it */
+    const scale = one.counted ? one.values / one.counted : 0, bins = new Map();
+    if (one.lowest) bins.set(0, one.lowest * scale);
+    (one.bins || []).forEach((times, b) => { if (times) bins.set(one.first_bin + b, times * scale); });
+    add(sumOf(one.dtype), { values: one.values, counted: one.counted, unread: one.unread_bytes || 0, floor: one.floor_bytes, tensors: one.tensors,
+      ones: one.ones.map((ones) => ones * scale), weighed: one.counted * scale, bins, binned: one.bins ? one.counted * scale : 0 });
+  }
+  node.children.forEach((child) => child.sums.forEach((sum, dtype) => add(sumOf(dtype), sum)));
   node.floor = 0;
   node.sums.forEach((sum) => { node.floor += sum.floor; });
   if (!node.sums.size) node.floor = null;
@@ -736,9 +737,9 @@ function symbolAxis(type) {
 
 function histogram(box, node, type) {
   const all = nodes[0].sums.get(type.name), one = node === nodes[0] ? null : node.sums.get(type.name), axis = symbolAxis(type);
-  const share = (sum, bin) => sum && sum.weighed ? (sum.bins.get(bin) || 0) / sum.weighed : 0;
+  const share = (sum, bin) => sum && sum.binned ? (sum.bins.get(bin) || 0) / sum.binned : 0;
   const bins = [...new Set([...all.bins.keys(), ...(one ? one.bins.keys() : [])])];
-  if (!bins.length) { box.replaceChildren(make("p", { class: "lead" }, "Values of this type are too wide to be counted one by one.")); return; }
+  if (!bins.length) { box.replaceChildren(make("p", { class: "lead" }, all.binned || !type.exponent_bits ? "Values of this type are too wide to be counted one by one." : "There was no room for histograms of this type.")); return; }
   const seen = (bin) => state.logarithmic || Math.max(share(all, bin), share(one, bin)) >= 2e-4;
   const byPlace = new Map(bins.filter((bin) => !axis.alone(bin)).map((bin) => [axis.place(bin), bin]));
   const places = [...byPlace.keys()].filter((place) => seen(byPlace.get(place))), low = Math.min(...places), high = Math.max(...places), slots = [];
@@ -910,6 +911,8 @@ function drawNotes() {
   lines.push("Made by mmh " + data.version + ". This page holds all that it shows, and loads nothing from elsewhere.");
   if (content && content.tensors_together)
     lines.push("Of " + things(content.tensors, "tensor", "tensors") + " " + count(content.tensors_together) + " are shown together with others, so that the page stays small: mmh ls lists each. All are in every sum.");
+  if (content && content.without_histogram)
+    lines.push("There was no room for the histograms of " + things(content.without_histogram, "node", "nodes") + ": what is drawn of exponents and values is of the others.");
   if (content && nodes[0].sums.size)
     lines.push("Counts of tensors that are views of others, or share their bytes, are of the bytes as they lie; a byte of several tensors counts in each.");
   box.append(...lines.map((line) => make("p", {}, line)));
