@@ -296,7 +296,6 @@ def test_large_tensors_are_sampled_evenly_and_all_counts_all(tmp_path):
     (one,) = full_names(content)["large"]["statistics"]
     assert content["every_value"] and content["counted"] == count
     check_counts(one, "U8", array.astype(np.uint64))
-    assert "--all" in page(tmp_path, container)
 
 
 # ---- sums ----
@@ -578,7 +577,6 @@ def test_original_files_have_no_stored_bytes_and_say_so(tmp_path):
     content = said["content"]
     assert content["floor_bytes"] is None and content["by_codec"] == content["by_dtype"] == []
     assert {node["stored_bytes"] for node in content["nodes"]} == {None}
-    assert "what packing would store is not known" in page(tmp_path, original)
 
 
 # ---- two models ----
@@ -717,7 +715,7 @@ def chromium():
 
 
 def drawn(folder, path, width=1280, dark=False):
-    """What a browser makes of a page: its document as text; nothing may be said on its console."""
+    """What a browser makes of a page, as text; nothing may be said on its console."""
     command = [
         *(chromium(), "--headless", "--disable-gpu", "--no-first-run", "--disable-background-networking"),
         *(f"--user-data-dir={folder / 'profile'}", f"--window-size={width},2000", "--virtual-time-budget=4000"),
@@ -730,7 +728,8 @@ def drawn(folder, path, width=1280, dark=False):
         skip(f"{command[0]} does not run here: exit {result.returncode}")
     said = [line for line in result.stderr.decode(errors="replace").splitlines() if "CONSOLE" in line]
     assert not said, said
-    return result.stdout.decode()
+    # What is seen, without the script and the data that it is made of.
+    return re.sub(r"<(script|style)[ >].*?</\1>", "", result.stdout.decode(), flags=re.DOTALL)
 
 
 def cells(document, section):
@@ -802,11 +801,10 @@ def test_a_browser_shows_hostile_names_as_text(tmp_path):
     mmh("report", "-q", "-f", container, "-o", path, code=OK)
     document = drawn(tmp_path, path)
     assert "hurt" not in re.search("<title>.*?</title>", document)[0]
-    body = re.sub(r"<script.*?</script>", "", document, flags=re.DOTALL)
-    assert not re.search(r"<(img|svg|base|iframe|i onclick)[ >]", body)
+    assert not re.search(r"<(img|svg|base|iframe|i onclick)[ >]", document)
     labels = " ".join(cells(document, "bytes"))
     assert "</script><img src=x onerror=" in labels and "\\u{202e}evil\\u{2066}" in labels and "__proto__" in labels
-    assert not re.search("[\u202e\u2066\x07\x1b]", body)
+    assert not re.search("[\u202e\u2066\x07\x1b]", document)
 
 
 if __name__ == "__main__":
