@@ -332,7 +332,7 @@ function signatureText(one) {
   const state = !one.of_this_root ? ["bad", "of another container: it says nothing about this one"]
     : one.result === "right" ? ["good", "right, by a key that was given to this report (--signer)"]
     : one.result === "wrong" ? ["bad", "wrong: the key is one that was given, and it did not sign this"]
-    : ["warn", "not checked: nobody said whose signature is believed (--signer)"];
+    : ["warn", "not checked: it is by none of the keys that were given (--signer says whose is believed)"];
   const extra = [];
   if (one.counter) extra.push("counter " + count(one.counter));
   if (one.time) extra.push("says it is of " + new Date(one.time * 1000).toISOString().replace("T", " ").slice(0, 19) + " UTC");
