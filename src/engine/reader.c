@@ -173,16 +173,30 @@ static mmh_status sum_usage(mmh_reader *reader, mmh_error *err)
     return MMH_OK;
 }
 
-/* Whether looking for parity is worth reading the file: it is a container, and what is wrong is not what
- * right pages hold. */
-static bool may_be_rescued(const mmh_reader *reader, const struct mmh_opening *opening)
+/* Look for parity where that is worth reading the file: it is a container, and what is wrong is not what
+ * right pages hold. *problem is what was wrong, or is now. */
+static mmh_status rescue(mmh_reader *reader, struct mmh_opening *opening, const char *path,
+                         mmh_error *problem)
 {
-    uint8_t magic[8];
-    if (opening->stage != MMH_OPEN_STRUCTURE)
-        return opening->stage <= MMH_OPEN_MERKLE;
-    return mmh_input_bytes(reader->input) >= sizeof magic &&
-           mmh_input_read(reader->input, magic, 0, sizeof magic, NULL) == MMH_OK &&
-           mmh_container_magic(magic, sizeof magic);
+    uint8_t magic[8] = { 0 };
+    mmh_error local = { 0 };
+    mmh_status status = MMH_OK;
+    if (opening->stage == MMH_OPEN_STRUCTURE && mmh_input_bytes(reader->input) >= sizeof magic)
+        status = mmh_input_read(reader->input, magic, 0, sizeof magic, &local);
+    bool worth = opening->stage == MMH_OPEN_STRUCTURE ? mmh_container_magic(magic, sizeof magic)
+                                                      : opening->stage <= MMH_OPEN_MERKLE;
+    if (status == MMH_OK && worth)
+        status = mmh_repair_rescue(reader, opening, path, &local);
+    else if (status == MMH_OK)
+        return MMH_E_CORRUPT;
+    /* It could be read, but for whom it is or is not by; or a source could not be read at all. */
+    bool told = status == MMH_E_UNTRUSTED || status == MMH_E_KEY ||
+                (opening->source && status != MMH_E_CORRUPT);
+    if (status == MMH_OK)
+        return MMH_OK;
+    if (told)
+        *problem = local;
+    return told ? status : MMH_E_CORRUPT;
 }
 
 mmh_status mmh_reader_open_as(mmh_context *context, const char *path, struct mmh_opening *opening,
@@ -205,17 +219,8 @@ mmh_status mmh_reader_open_as(mmh_context *context, const char *path, struct mmh
     }
     mmh_input_advise(reader->input, MMH_ACCESS_RANDOM);
     status = mmh_guards_open(reader, opening, &local);
-    if (status == MMH_E_CORRUPT && !opening->spares && may_be_rescued(reader, opening)) {
-        mmh_error problem = { 0 };
-        mmh_status rescued = mmh_repair_rescue(reader, opening, path, &problem);
-        /* It could be read, but for whom it is or is not by. */
-        bool refused = rescued == MMH_E_UNTRUSTED || rescued == MMH_E_KEY;
-        refused = refused || (source && rescued != MMH_OK && rescued != MMH_E_CORRUPT);
-        if (rescued == MMH_OK || refused)
-            status = rescued;
-        if (refused)
-            local = problem;
-    }
+    if (status == MMH_E_CORRUPT && !opening->spares)
+        status = rescue(reader, opening, path, &local);
     if (status != MMH_OK) {
         mmh_input_close(reader->input);
         mmh_free(context->allocator, reader);
