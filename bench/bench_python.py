@@ -167,14 +167,13 @@ def check_equal(source, packed, zipped):
     import mmh.torch
     import torch
     from safetensors.torch import load_file
-    from zipnn import zipnn_safetensors
+    from python_load import METHODS
 
     right = load_file(source)
     for path in packed.values():
         ours = mmh.torch.load_file(path)
         assert ours.keys() == right.keys() and all(torch.equal(ours[k], right[k]) for k in right), path
-    zipnn_safetensors()
-    theirs = load_file(zipped)
+    theirs = METHODS["zipnn"](zipped)()
     assert all(torch.equal(theirs[k], right[k]) for k in right), zipped
 
 

@@ -126,15 +126,15 @@ typedef struct mmh_context mmh_context;
 
 /* Where a long call stands. Both byte counts are of original (unpacked) data. */
 typedef struct mmh_progress {
-    const char *stage; /* "pack", "unpack", "verify": static */
+    const char *stage; /* "pack", "unpack", "verify", "load": static */
     const char *name;  /* the file being worked on, or NULL */
     uint64_t done_bytes;
     uint64_t total_bytes;  /* 0 if not known */
     uint64_t stored_bytes; /* container bytes written or read so far */
 } mmh_progress;
 
-/* Called from the calling thread or a worker, never from two at once, at most some times a
- * second. Return false to stop: the call ends with MMH_E_CANCELLED and leaves no output. */
+/* Called from the calling thread (some fifty times a second) or, while that one is busy, a worker; never
+ * from two at once. Return false to stop: the call ends with MMH_E_CANCELLED and leaves no output. */
 typedef bool (*mmh_progress_fn)(void *user, const mmh_progress *progress);
 
 /* Refuse work beyond these; 0: the default. */

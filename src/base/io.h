@@ -168,8 +168,10 @@ mmh_status mmh_input_open_descriptor(mmh_input **input, int descriptor, const ch
 mmh_status mmh_input_open_memory(mmh_input **input, const void *data, size_t bytes,
                                  const char *name, const mmh_allocator *allocator, mmh_error *err);
 
-/* A source of the caller's (mmh.h), which is copied: its failures are those of reads. Fails with
- * MMH_E_USAGE if it lacks something, MMH_E_MEMORY. */
+/* MMH_E_USAGE if a source of the caller's (mmh.h) lacks something. */
+mmh_status mmh_source_check(const mmh_source *source, mmh_error *err);
+
+/* A source of the caller's, which is copied: its failures are those of reads. Checked as above. */
 mmh_status mmh_input_open_source(mmh_input **input, const mmh_source *source,
                                  const mmh_allocator *allocator, mmh_error *err);
 void mmh_input_close(mmh_input *input); /* may be NULL */
@@ -224,7 +226,10 @@ mmh_status mmh_output_create_beneath(mmh_output **output, const mmh_folder *fold
 mmh_status mmh_output_open_descriptor(mmh_output **output, int descriptor, const char *name,
                                       const mmh_allocator *allocator, mmh_error *err);
 
-/* A sink of the caller's (mmh.h), which is copied: append only. Fails as mmh_input_open_source. */
+/* MMH_E_USAGE if a sink of the caller's (mmh.h) lacks something. */
+mmh_status mmh_sink_check(const mmh_sink *sink, mmh_error *err);
+
+/* A sink of the caller's, which is copied: append only. Checked as above. */
 mmh_status mmh_output_open_sink(mmh_output **output, const mmh_sink *sink,
                                 const mmh_allocator *allocator, mmh_error *err);
 
@@ -246,7 +251,6 @@ mmh_status mmh_folder_sync(const mmh_folder *folder, mmh_error *err); /* its who
 /* Sync what was written so far; it may be written on. Of a descriptor nothing is done. */
 mmh_status mmh_output_sync(mmh_output *output, mmh_error *err);
 
-bool mmh_output_is_seekable(const mmh_output *output);
 const char *mmh_output_name(const mmh_output *output);
 uint64_t mmh_output_position(const mmh_output *output); /* where append goes on */
 

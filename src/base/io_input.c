@@ -10,6 +10,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "base/bits.h"
@@ -227,14 +228,21 @@ mmh_status mmh_input_open_memory(mmh_input **out, const void *data, size_t bytes
     return MMH_OK;
 }
 
+mmh_status mmh_source_check(const mmh_source *source, mmh_error *err)
+{
+    if (!source->name || !source->read)
+        return mmh_fail(err, MMH_E_USAGE, "a source has no %s",
+                        source->name ? "function that reads" : "name");
+    return MMH_OK;
+}
+
 mmh_status mmh_input_open_source(mmh_input **out, const mmh_source *source,
                                  const mmh_allocator *allocator, mmh_error *err)
 {
     *out = NULL;
-    if (!source->name || !source->read)
-        return mmh_fail(err, MMH_E_USAGE, "a source has no %s",
-                        source->name ? "function that reads" : "name");
-    mmh_status status = input_create(out, source->name, allocator, err);
+    mmh_status status = mmh_source_check(source, err);
+    if (status == MMH_OK)
+        status = input_create(out, source->name, allocator, err);
     if (status != MMH_OK)
         return status;
     (*out)->source = *source;
@@ -344,8 +352,25 @@ void mmh_input_advise(const mmh_input *input, enum mmh_access access)
                                            : POSIX_FADV_NORMAL);
 }
 
+/* Whether a byte can be read without the disk; false too where the system does not tell. */
+static bool is_cached(const mmh_input *input, uint64_t offset)
+{
+#if defined(RWF_NOWAIT)
+    uint8_t byte;
+    struct iovec to = { &byte, 1 };
+    return input->descriptor >= 0 && offset < INT64_MAX &&
+           preadv2(input->descriptor, &to, 1, (off_t)offset, RWF_NOWAIT) == 1;
+#else
+    (void)input, (void)offset;
+    return false;
+#endif
+}
+
 void mmh_input_ahead(const mmh_input *input, uint64_t offset, uint64_t bytes)
 {
+    /* Advice about what is cached walks all of its pages for nothing. */
+    if (bytes && is_cached(input, offset) && is_cached(input, offset + bytes - 1))
+        return;
     advise(input, offset, bytes, POSIX_FADV_WILLNEED);
 }
 

@@ -295,14 +295,21 @@ mmh_status mmh_output_open_descriptor(mmh_output **out, int descriptor, const ch
     return status;
 }
 
+mmh_status mmh_sink_check(const mmh_sink *sink, mmh_error *err)
+{
+    if (!sink->name || !sink->write)
+        return mmh_fail(err, MMH_E_USAGE, "a sink has no %s",
+                        sink->name ? "function that writes" : "name");
+    return MMH_OK;
+}
+
 mmh_status mmh_output_open_sink(mmh_output **out, const mmh_sink *sink,
                                 const mmh_allocator *allocator, mmh_error *err)
 {
     *out = NULL;
-    if (!sink->name || !sink->write)
-        return mmh_fail(err, MMH_E_USAGE, "a sink has no %s",
-                        sink->name ? "function that writes" : "name");
-    mmh_status status = output_alloc(out, SINK, sink->name, allocator, err);
+    mmh_status status = mmh_sink_check(sink, err);
+    if (status == MMH_OK)
+        status = output_alloc(out, SINK, sink->name, allocator, err);
     if (status == MMH_OK)
         (*out)->sink = *sink;
     return status;
@@ -404,11 +411,6 @@ mmh_status mmh_output_sync(mmh_output *output, mmh_error *err)
 }
 
 /* ---- writing ---- */
-
-bool mmh_output_is_seekable(const mmh_output *output)
-{
-    return !is_stream(output);
-}
 
 const char *mmh_output_name(const mmh_output *output)
 {

@@ -587,6 +587,8 @@ static mmh_status pack_to(mmh_context *context, const struct mmh_plan_inputs *in
     mmh_arena_init(&packing.arena, context->allocator);
     mmh_context_begin(context, "pack", 0);
     const char *path = destination->path;
+    if (!path && options.parity)
+        status = mmh_fail(err, MMH_E_USAGE, "parity needs an output that can be read back: a file");
     if (path && !options.overwrite) { /* before any work is done; commit asks again */
         struct mmh_path_info info;
         status = mmh_path_stat(&info, path, false, err);
@@ -598,8 +600,6 @@ static mmh_status pack_to(mmh_context *context, const struct mmh_plan_inputs *in
     context->state.total_bytes = packing.plan.total_bytes;
     if (status == MMH_OK)
         status = open_output(&packing, destination, err);
-    if (status == MMH_OK && options.parity && !mmh_output_is_seekable(packing.output))
-        status = mmh_fail(err, MMH_E_USAGE, "parity needs an output that can be read back: a file");
     if (status == MMH_OK)
         status = pack(&packing, &totals, err);
     if (status == MMH_OK) {
@@ -685,6 +685,8 @@ mmh_status mmh_pack_sources(mmh_context *context, const mmh_source *sources, siz
     if (!output == !given_sink)
         return mmh_fail(err, MMH_E_USAGE, "the output is either a path or a sink");
     mmh_status status = mmh_options_copy(&sink, sizeof sink, given_sink, "mmh_sink", err);
+    if (status == MMH_OK && given_sink) /* before any work is done */
+        status = mmh_sink_check(&sink, err);
     return status == MMH_OK ? pack_to(context, &inputs, &destination, options, report, err)
                             : status;
 }

@@ -223,11 +223,10 @@ static mmh_status take_source(struct mmh_plan_file *file, struct mmh_arena *aren
     if (!source)
         return mmh_fail(err, MMH_E_MEMORY, "no memory to list the sources");
     mmh_status status = mmh_options_copy(source, sizeof *source, given, "mmh_source", err);
+    if (status == MMH_OK)
+        status = mmh_source_check(source, err);
     if (status != MMH_OK)
         return status;
-    if (!source->name || !source->read)
-        return mmh_fail(err, MMH_E_USAGE, "a source has no %s",
-                        source->name ? "function that reads" : "name");
     if (!mmh_path_is_relative(source->name))
         return mmh_fail(err, MMH_E_USAGE, "\"%s\" is no name of a file in a container",
                         source->name);
