@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import types
 from pathlib import Path
 
 import pytest
@@ -394,7 +395,12 @@ def test_saving_holds_for_its_block_alone(tmp_path):
 
 
 def attributes():
-    owners = [modeling_utils, transformers.PreTrainedModel, transformers.integrations.accelerate]
+    owners = [
+        modeling_utils,
+        transformers.PreTrainedModel,
+        AutoModel,
+        sys.modules["transformers.integrations.accelerate"],
+    ]
     for module, owner, _ in mmh.transformers._READERS:
         owners.append(getattr(sys.modules[module], owner))
     return [dict(vars(owner)) for owner in owners]
@@ -425,8 +431,15 @@ def test_no_name_of_transformers_is_the_hooks_after_disable():
     for name, module in list(sys.modules.items()):
         if name.partition(".")[0] in ("transformers", "accelerate") and module is not None:
             for attribute, value in list(vars(module).items()):
-                code = getattr(value, "__code__", None)
-                assert code is None or "mmh" not in Path(code.co_filename).parts[-2:], (name, attribute)
+                members = vars(value).items() if isinstance(value, type) else ()
+                for member in [(attribute, value), *members]:
+                    assert "mmh" not in Path(code_file(member[1])).parts[-2:], (name, *member)
+
+
+def code_file(value):
+    """Where a function, or a class's or static method, was written."""
+    code = getattr(getattr(value, "__func__", value), "__code__", None)
+    return code.co_filename if isinstance(code, types.CodeType) else ""
 
 
 @pytest.mark.parametrize("name", ["safe_open", "safe_save_file", "_get_resolved_checkpoint_files"])
@@ -473,7 +486,9 @@ def same(tensor, expected):
     """Whether two tensors are the same, bit for bit."""
     if tensor.dtype != expected.dtype or tensor.shape != expected.shape:
         return False
-    one, two = (value.contiguous().reshape(-1).view(torch.uint8) for value in (tensor, expected))
+    one, two = (
+        value.flatten().clone(memory_format=torch.contiguous_format).view(torch.uint8) for value in (tensor, expected)
+    )
     return torch.equal(one, two)
 
 
@@ -543,7 +558,7 @@ def test_any_order_and_any_number_of_threads_give_every_tensor_and_hold_little(f
         most, failures, done = 0, [], []
         with PackedFile(path) as opened:
 
-            def work(mine, opened=opened):
+            def work(mine, opened=opened, failures=failures, done=done):
                 nonlocal most
                 for name in mine:
                     if not same(opened.get_tensor(name), tensors[name]):
