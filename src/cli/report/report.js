@@ -417,6 +417,7 @@ function itemsOf(children, area, least) {
 /* paint(node) -> {v, label, lines, hatched}: how strong its colour is, and what is said of it. */
 function treemap(map, paint) {
   const view = () => branching(state.node.children.length ? state.node : nodes[state.node.parent === null ? 0 : state.node.parent]);
+  const size = { width: 1, height: 1 };
   let chosen = null;
   function cell(place, items, node) {
     const look = paint(node), element = make("button", {
@@ -432,8 +433,9 @@ function treemap(map, paint) {
     if (node === state.node) chosen = element;
   }
   function position(element, place) {
-    element.style.left = place.x + "px"; element.style.top = place.y + "px";
-    element.style.width = Math.max(1, place.width - 1) + "px"; element.style.height = Math.max(1, place.height - 1) + "px";
+    const part = (value, whole) => 100 * value / whole + "%"; /* of the map: paper is of another width */
+    element.style.left = part(place.x, size.width); element.style.top = part(place.y, size.height);
+    element.style.width = part(Math.max(1, place.width - 1), size.width); element.style.height = part(Math.max(1, place.height - 1), size.height);
   }
   function many(place, items, list) {
     const sum = list.reduce((bytes, node) => bytes + node.bytes, 0);
@@ -465,6 +467,7 @@ function treemap(map, paint) {
     const items = [], top = view();
     map.replaceChildren();
     map.style.height = height + "px";
+    Object.assign(size, { width, height });
     chosen = null;
     const outer = itemsOf(top.children, width * height, 40);
     for (const place of squarify(outer.items, 0, 0, width, height, outer.total)) {
@@ -889,7 +892,7 @@ function drawChange() {
     choices.replaceChildren(...[["relative", "relative norm"], ["share", "share that differs"]].map(([key, text]) => make("button", { type: "button", "aria-pressed": String(state.measure === key),
       click: () => { state.measure = key; buttons(); draw(); } }, text)));
     const [from, to] = range(), mark = (power) => state.measure === "relative" ? "10" + superscript(power) : fine(10 ** power);
-    legend.replaceChildren(make("span", { class: "ramp", "aria-hidden": "true" }), make("span", {}, "palest: the same; then " + mark(from) + " to " + mark(to) + ", logarithmic"),
+    legend.replaceChildren(make("span", { class: "ramp", "aria-hidden": "true" }), make("span", {}, "weakest: the same; then " + mark(from) + " to " + mark(to) + ", logarithmic"),
       make("span", { class: "swatch hatch", "aria-hidden": "true" }), make("span", {}, "cannot be compared, or only here"));
   };
   buttons();
