@@ -159,6 +159,16 @@ function nearest(items, from, key) {
   return best;
 }
 
+/* Draw anew when a box has another width: in the next frame, for what is drawn may change it again. */
+function onWidth(box, draw) {
+  let width = box.clientWidth;
+  new ResizeObserver(() => requestAnimationFrame(() => {
+    if (Math.abs(box.clientWidth - width) < 8) return;
+    width = box.clientWidth;
+    draw();
+  })).observe(box);
+}
+
 /* ---- the tree ---- */
 
 nodes.forEach((node, i) => { node.index = i; node.children = []; });
@@ -481,7 +491,7 @@ function treemap(map, paint) {
     if ((event.key === "Backspace" || event.key === "Escape") && state.node.parent !== null) { event.preventDefault(); go(nodes[state.node.parent]); focusFirst(map); }
     if (event.key === "Enter" || event.key === " ") setTimeout(() => focusFirst(map), 0);
   });
-  new ResizeObserver(draw).observe(map.parentElement);
+  onWidth(map.parentElement, draw);
   listeners.push(draw);
   return draw;
 }
@@ -830,8 +840,7 @@ function drawValues() {
   };
   draw();
   listeners.push(draw);
-  let width = 0;
-  new ResizeObserver(() => { if (Math.abs(chart.clientWidth - width) > 40) { width = chart.clientWidth; draw(); } }).observe(chart);
+  onWidth(chart, draw);
 }
 
 /* ---- two models ---- */
