@@ -13,6 +13,8 @@ MINUTES ?= 10
 
 all: $(BUILD)/build.ninja
 	@ninja -C $(BUILD)
+	@if [ -e $(BUILD)/src/python/_mmh.abi3.so ]; then \
+	  ln -sfn $(abspath $(BUILD))/src/python/_mmh.abi3.so src/python/mmh/_mmh.abi3.so; fi
 
 # Anew when BLAKE3 has come meanwhile: a build without it writes other hashes.
 $(BUILD)/build.ninja: $(wildcard .deps/lib/libblake3.so .deps/lib/libcrypto.a)

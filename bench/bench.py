@@ -13,11 +13,13 @@ import subprocess
 import sys
 
 import bench_common
+import bench_dcp
 import bench_files
 import bench_formats
 import bench_large
 import bench_parity
 import bench_picture
+import bench_python
 import bench_security
 import bench_sizes
 import bench_speed
@@ -41,12 +43,15 @@ PARTS = {
     "large": bench_files.bench_large,
     "large-formats": bench_large.bench_large_formats,
     "finding": bench_large.bench_finding,
+    "python": bench_python.bench_python,
+    "dcp": bench_dcp.bench_dcp,
+    "python-large": bench_python.bench_python_large,
     "picture": bench_picture.bench_picture,
     "tables": bench_tables.bench_tables,
 }
 GROUPS = {
     "bars": ("sizes", "classes", "bytes", "growth", "formats", "codec", "load", "fresh"),
-    "all": tuple(part for part in PARTS if part not in ("large", "large-formats")),
+    "all": tuple(part for part in PARTS if part not in ("large", "large-formats", "python-large")),
 }
 RUNS = {"bars": 2}  # timed runs of a group that is to be quick
 
@@ -58,13 +63,15 @@ def parse(parser):
         metavar="PART",
         help="default: all\n"
         + "\n".join(f"{name:13} {function.__doc__}" for name, function in PARTS.items())
-        + "\nall           all of these but large and large-formats, in this order"
+        + "\nall           all of these but large, large-formats and python-large, in this order"
         + "\nbars          "
         + ", ".join(GROUPS["bars"])
         + ": what has bars, without the slow parts",
     )
     parser.add_argument(
-        "--large", action="store_true", help="short for end-to-end, large, large-formats, finding and open"
+        "--large",
+        action="store_true",
+        help="short for end-to-end, large, large-formats, finding, open and python-large",
     )
     parser.add_argument("--runs", type=int, help="timed runs of each (default: 5; of the part bars: 2)")
     parser.add_argument("--models", help="names, comma-separated, for sizes, classes, bytes and formats")
@@ -81,7 +88,9 @@ def parse(parser):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], formatter_class=argparse.RawTextHelpFormatter)
     args = parse(parser)
-    asked = args.parts or (["end-to-end", "large", "large-formats", "finding", "open"] if args.large else ["all"])
+    asked = args.parts or (
+        ["end-to-end", "large", "large-formats", "finding", "open", "python-large"] if args.large else ["all"]
+    )
     unknown = [part for part in asked if part not in PARTS and part not in GROUPS]
     if unknown:
         parser.error(f"no such part: {', '.join(unknown)}")

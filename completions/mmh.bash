@@ -108,7 +108,7 @@ _mmh()
             ;;
         verify)
             if [[ $cur == -* ]]; then
-                _mmh_words "--key --passphrase-file --passphrase-fd --bundle --signer --trusted --require --signature --quick --max-size -T --threads --json --progress -q --quiet -v --verbose -h --help"
+                _mmh_words "--key --passphrase-file --passphrase-fd --bundle --signer --trusted --require --signature --source --quick --frameworks --run-code --max-size -T --threads --json --progress -q --quiet -v --verbose -h --help"
             else
                 _mmh_files '*.mmh'
             fi

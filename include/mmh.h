@@ -126,15 +126,15 @@ typedef struct mmh_context mmh_context;
 
 /* Where a long call stands. Both byte counts are of original (unpacked) data. */
 typedef struct mmh_progress {
-    const char *stage; /* "pack", "unpack", "verify": static */
+    const char *stage; /* "pack", "unpack", "verify", "load": static */
     const char *name;  /* the file being worked on, or NULL */
     uint64_t done_bytes;
     uint64_t total_bytes;  /* 0 if not known */
     uint64_t stored_bytes; /* container bytes written or read so far */
 } mmh_progress;
 
-/* Called from the calling thread or a worker, never from two at once, at most some times a
- * second. Return false to stop: the call ends with MMH_E_CANCELLED and leaves no output. */
+/* Called from the calling thread (some fifty times a second) or, while that one is busy, a worker; never
+ * from two at once. Return false to stop: the call ends with MMH_E_CANCELLED and leaves no output. */
 typedef bool (*mmh_progress_fn)(void *user, const mmh_progress *progress);
 
 /* Refuse work beyond these; 0: the default. */
@@ -186,6 +186,40 @@ MMH_API mmh_status mmh_format_plugin_load(mmh_context *context, const char *path
  */
 MMH_API mmh_status mmh_format_plugin_load_folder(mmh_context *context, const char *folder,
                                                  mmh_error *err);
+
+/* ---- inputs and outputs that are no files ---- */
+
+/*
+ * Bytes that the caller reads for the library: of memory, of a file object, of a server.
+ *
+ * The struct and its name are copied. What `user` points to must outlive the call that takes it, or the
+ * reader that it opens. A callback must not call the library with the same context or reader.
+ */
+typedef struct mmh_source {
+    size_t struct_size;
+    const char *name; /* for messages; of what is packed: its name in the container, relative, '/'
+                       * between parts */
+    uint64_t bytes;   /* as long as it is open */
+    /*
+     * Read exactly destination[bytes] from `offset`; the range lies within the source. By several
+     * threads at once, the calling one and those of the context. Any other status than MMH_OK ends the
+     * call with that status and with the message in err (never NULL; empty: the library says what could
+     * not be read). MMH_E_CANCELLED will do for an interrupt.
+     */
+    mmh_status (*read)(void *user, uint64_t offset, void *destination, size_t bytes,
+                       mmh_error *err);
+    void *user;
+} mmh_source;
+
+/* Bytes that the caller writes for the library. What `user` points to must outlive the call. */
+typedef struct mmh_sink {
+    size_t struct_size;
+    const char *name; /* for messages */
+    /* Append all of data[bytes]: in order, from one thread at a time, which need not be the same one.
+     * Failures as with mmh_source: what was written until then is the caller's to drop. */
+    mmh_status (*write)(void *user, const void *data, size_t bytes, mmh_error *err);
+    void *user;
+} mmh_sink;
 
 /* ---- keys ---- */
 
@@ -376,6 +410,24 @@ MMH_API mmh_status mmh_pack_to_descriptor(mmh_context *context, const char *cons
                                           const mmh_pack_options *options, mmh_pack_report *report,
                                           mmh_error *err);
 
+/*
+ * The same of files that are sources: the container is the one that mmh_pack makes of regular files of
+ * these names and of mode 0644. They are packed as they are given: a shard index brings nothing with it,
+ * and formats find files beside a file (a config.json) among the sources alone.
+ *
+ *   sources  [source_count] in any order; bytes of them are read more than once
+ *   output   path, as for mmh_pack; or NULL, and the container is appended to
+ *   sink     as a stream: there can be no parity then
+ *
+ * Fails as mmh_pack does and with what sources and the sink fail with; with MMH_E_USAGE unless there is
+ * one of output and sink, and if a name is absolute, has empty parts, "." or "..", comes twice, or names
+ * a folder of another one.
+ */
+MMH_API mmh_status mmh_pack_sources(mmh_context *context, const mmh_source *sources,
+                                    size_t source_count, const char *output, const mmh_sink *sink,
+                                    const mmh_pack_options *options, mmh_pack_report *report,
+                                    mmh_error *err);
+
 /* ---- unpack and verify ---- */
 
 /* What was wrong with a container that could be read all the same. */
@@ -441,6 +493,11 @@ MMH_API mmh_status mmh_unpack(mmh_context *context, const char *container, const
 MMH_API mmh_status mmh_unpack_to_descriptor(mmh_context *context, const char *container,
                                             int descriptor, const mmh_unpack_options *options,
                                             mmh_unpack_report *report, mmh_error *err);
+
+/* The same to a sink. */
+MMH_API mmh_status mmh_unpack_to_sink(mmh_context *context, const char *container,
+                                      const mmh_sink *sink, const mmh_unpack_options *options,
+                                      mmh_unpack_report *report, mmh_error *err);
 
 /* Called for each damaged range, in file order, and after it for each tensor that it hits; from the
  * calling thread or a worker, never from two at once. */
@@ -696,6 +753,14 @@ MMH_API mmh_status mmh_open(mmh_context *context, const char *container, mmh_rea
 MMH_API void mmh_close(mmh_reader *reader);
 
 /*
+ * Open a container that is a source. Opening takes a few reads, whatever there is in it: of its end, its
+ * first bytes, and its index. Loads read chunks that follow each other at once, some megabytes at a
+ * time, by all threads; a failure of the source is the load's, parity mends only what was read wrong.
+ */
+MMH_API mmh_status mmh_open_source(mmh_context *context, const mmh_source *source,
+                                   mmh_reader **reader, mmh_error *err);
+
+/*
  * Open original files instead: a model file, a shard index with its shards, or a folder, whose
  * tensors are found as mmh_pack would. Everything below works on such a reader too; stored_bytes
  * are then the bytes themselves, there are no digests (digest_bytes 0), and mmh_container knows
@@ -706,6 +771,11 @@ MMH_API void mmh_close(mmh_reader *reader);
 MMH_API mmh_status mmh_open_original(mmh_context *context, const char *path,
                                      const mmh_pack_options *options, mmh_reader **reader,
                                      mmh_error *err);
+
+/* The same of files that are sources, [source_count] as for mmh_pack_sources. */
+MMH_API mmh_status mmh_open_original_source(mmh_context *context, const mmh_source *sources,
+                                            size_t source_count, const mmh_pack_options *options,
+                                            mmh_reader **reader, mmh_error *err);
 
 MMH_API mmh_status mmh_container(mmh_reader *reader, mmh_container_info *info, mmh_error *err);
 MMH_API mmh_status mmh_file(mmh_reader *reader, uint64_t file, mmh_file_info *info, mmh_error *err);

@@ -89,8 +89,8 @@ static void map(struct subject *subject)
 {
     mmh_error err = { 0 };
     assert_int_equal(mmh_buffer_finish(&subject->file, "file", &err), MMH_OK);
-    struct mmh_source source = mmh_source_of_memory(subject->file.data, subject->file.bytes,
-                                                    subject->name);
+    mmh_source source = mmh_source_of_memory(subject->file.data, subject->file.bytes,
+                                             subject->name);
     mmh_extent_map_init(&subject->map, &subject->arena, source.bytes);
     if (mmh_format_detect_and_map(&subject->map, &source, &subject->options, &err))
         fail_msg("%s: %s", subject->name, err.message);
@@ -543,7 +543,7 @@ static void test_cut_files_map(void **state)
 /* ---- reading and faults ---- */
 
 struct watched {
-    struct mmh_source inner;
+    mmh_source inner;
     uint64_t reads, bytes_read, reads_left;
 };
 
@@ -556,16 +556,18 @@ static mmh_status watched_read(void *context, uint64_t offset, void *dst, size_t
         return mmh_fail(err, MMH_E_IO, "cannot read");
     watched->reads++;
     watched->bytes_read += bytes;
-    return watched->inner.read(watched->inner.context, offset, dst, bytes, err);
+    return watched->inner.read(watched->inner.user, offset, dst, bytes, err);
 }
 
-static struct mmh_source watch(struct watched *watched, const struct subject *subject)
+static mmh_source watch(struct watched *watched, const struct subject *subject)
 {
     *watched = (struct watched){
         .inner = mmh_source_of_memory(subject->file.data, subject->file.bytes, subject->name),
         .reads_left = UINT64_MAX,
     };
-    return (struct mmh_source){ watched_read, watched, watched->inner.bytes, subject->name };
+    return (mmh_source){
+        .read = watched_read, .user = watched, .bytes = watched->inner.bytes, .name = subject->name
+    };
 }
 
 static void put_faulty(struct subject *s, int kind)
@@ -600,7 +602,7 @@ static void test_only_reads_and_memory_fail(void **state)
                 struct watched watched;
                 mmh_error err = { 0 };
                 put_faulty(&s, kind);
-                struct mmh_source source = watch(&watched, &s);
+                mmh_source source = watch(&watched, &s);
                 mmh_extent_map_init(&s.map, &s.arena, source.bytes);
                 if (memory)
                     allocations_left = n;
@@ -714,7 +716,7 @@ static void assert_index(const char *json, mmh_status expected, const char *file
     struct mmh_shard_index index;
     mmh_error err = { 0 };
     char text[1024] = "";
-    struct mmh_source source = mmh_source_of_memory(json, strlen(json), "m.index.json");
+    mmh_source source = mmh_source_of_memory(json, strlen(json), "m.index.json");
     mmh_arena_init(&arena, &counting);
     mmh_status status = mmh_shard_index_read(&index, &arena, &source, &err);
     if (status != expected)
@@ -785,7 +787,7 @@ static void test_without_memory_a_shard_index_fails_cleanly(void **state)
         struct mmh_arena arena;
         struct mmh_shard_index index;
         mmh_error err = { 0 };
-        struct mmh_source source = mmh_source_of_memory(json, sizeof json - 1, "i");
+        mmh_source source = mmh_source_of_memory(json, sizeof json - 1, "i");
         allocations_left = n;
         mmh_arena_init(&arena, &counting);
         mmh_status status = mmh_shard_index_read(&index, &arena, &source, &err);

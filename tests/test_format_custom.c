@@ -43,7 +43,7 @@ static void begin(struct subject *s, size_t bytes)
 
 static mmh_status try_map(struct subject *s)
 {
-    struct mmh_source source = mmh_source_of_memory(file, s->bytes, "folder/dump.bin");
+    mmh_source source = mmh_source_of_memory(file, s->bytes, "folder/dump.bin");
     mmh_extent_map_init(&s->map, &s->arena, s->bytes);
     return mmh_format_detect_and_map(&s->map, &source, &s->options, &s->err);
 }
@@ -622,7 +622,7 @@ static void test_plugin_cannot_hide_a_failed_read(void **state)
     (void)state;
     for (size_t n = 0;; n++) {
         struct subject s;
-        struct mmh_source source = { read_some, NULL, 6000, "dump.bin" };
+        mmh_source source = { .read = read_some, .bytes = 6000, .name = "dump.bin" };
         begin_plugin(&s, map_careless);
         mmh_extent_map_init(&s.map, &s.arena, s.bytes);
         reads_left = n;

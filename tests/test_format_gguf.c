@@ -39,7 +39,7 @@ static void begin(struct subject *s, const char *name)
 static void map_bytes(struct subject *s, const uint8_t *data, size_t bytes)
 {
     mmh_error err = { 0 };
-    struct mmh_source source = mmh_source_of_memory(data, bytes, s->name);
+    mmh_source source = mmh_source_of_memory(data, bytes, s->name);
     mmh_extent_map_init(&s->map, &s->arena, source.bytes);
     if (mmh_format_detect_and_map(&s->map, &source, NULL, &err))
         fail_msg("%s: %s", s->name, err.message);
@@ -804,11 +804,11 @@ static void assert_faults_are_told(struct subject *s, enum mmh_format_id format,
     static const mmh_allocator failing = { fail_allocate, fail_release, NULL };
     mmh_status status = MMH_E_IO;
     for (size_t n = 0; status != MMH_OK; n++) {
-        struct mmh_source source = mmh_source_of_memory(s->file.data, s->file.bytes, s->name);
+        mmh_source source = mmh_source_of_memory(s->file.data, s->file.bytes, s->name);
         mmh_error err = { 0 };
         if (!memory) {
             source.read = fail_read;
-            source.context = &s->file;
+            source.user = &s->file;
         }
         things_left = n;
         mmh_arena_init(&s->arena, memory ? &failing : NULL);

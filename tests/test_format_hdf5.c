@@ -257,7 +257,7 @@ static void set_root(struct subject *s, uint64_t root)
 static void map_bytes(struct subject *s, const uint8_t *bytes, size_t count)
 {
     mmh_error err = { 0 };
-    struct mmh_source source = mmh_source_of_memory(bytes, count, "m.h5");
+    mmh_source source = mmh_source_of_memory(bytes, count, "m.h5");
     mmh_extent_map_init(&s->map, &s->arena, source.bytes);
     if (mmh_format_detect_and_map(&s->map, &source, NULL, &err))
         fail_msg("%s", err.message);
@@ -1087,7 +1087,7 @@ static void test_memory_that_runs_out_is_reported(void **state)
         make(&s, which);
         for (size_t most = 0; status; most++) {
             struct mmh_arena arena;
-            struct mmh_source source = mmh_source_of_memory(s.file.data, s.file.bytes, "m.h5");
+            mmh_source source = mmh_source_of_memory(s.file.data, s.file.bytes, "m.h5");
             allocations_left = most;
             mmh_arena_init(&arena, &few);
             mmh_extent_map_init(&s.map, &arena, source.bytes);
@@ -1123,7 +1123,7 @@ static void test_reads_that_fail_are_reported(void **state)
         make(&s, which);
         read_subject = &s;
         for (size_t most = 0; status; most++) {
-            struct mmh_source source = { .read = read_few, .bytes = s.file.bytes, .name = "m.h5" };
+            mmh_source source = { .read = read_few, .bytes = s.file.bytes, .name = "m.h5" };
             reads_left = most;
             mmh_extent_map_init(&s.map, &s.arena, source.bytes);
             status = mmh_format_detect_and_map(&s.map, &source, NULL, NULL);

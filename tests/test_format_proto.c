@@ -93,7 +93,7 @@ static struct subject subject_of(struct message *made, const char *name)
 static void map_bytes(struct subject *subject, const void *data, size_t bytes)
 {
     mmh_error err = { 0 };
-    struct mmh_source source = mmh_source_of_memory(data, bytes, subject->name);
+    mmh_source source = mmh_source_of_memory(data, bytes, subject->name);
     mmh_extent_map_init(&subject->map, &subject->arena, bytes);
     if (mmh_format_detect_and_map(&subject->map, &source, NULL, &err))
         fail_msg("%s: %s", subject->name, err.message);
@@ -561,7 +561,7 @@ static void test_onnx_of_any_size_is_walked_without_reading_it(void **state)
     mmh_buffer_bytes(&head.buffer, tensor.buffer.data, tensor.buffer.bytes);
     struct huge huge = { .head = &head.buffer, .tail = &graph_tail.buffer };
     huge.bytes = head.buffer.bytes + weights + graph_tail.buffer.bytes;
-    struct mmh_source source = { read_huge, &huge, huge.bytes, "m.onnx" };
+    mmh_source source = { .read = read_huge, .user = &huge, .bytes = huge.bytes, .name = "m.onnx" };
     struct mmh_arena arena;
     struct mmh_extent_map map;
     mmh_arena_init(&arena, NULL);
@@ -1285,7 +1285,7 @@ static void test_memory_may_run_out_anywhere(void **state)
         const char *name;
         struct message file = example(e, &name);
         struct subject s = subject_of(&file, name);
-        struct mmh_source source = mmh_source_of_memory(s.file.data, s.file.bytes, name);
+        mmh_source source = mmh_source_of_memory(s.file.data, s.file.bytes, name);
         mmh_status status = MMH_E_MEMORY;
         for (size_t n = 0; status; n++) {
             allocations_left = n;

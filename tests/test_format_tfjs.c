@@ -36,7 +36,7 @@ static mmh_status bytes_beside(void *context, const char *name, uint64_t *bytes,
 
 static void map_bytes(struct subject *s, const char *name, const void *data, size_t bytes)
 {
-    struct mmh_source source = mmh_source_of_memory(data, bytes, name);
+    mmh_source source = mmh_source_of_memory(data, bytes, name);
     struct mmh_format_options options = { .bytes_beside = bytes_beside };
     mmh_error err = { 0 };
     mmh_arena_init(&s->arena, NULL);
@@ -171,7 +171,7 @@ static void test_files_that_belong_to_a_manifest_are_listed(void **state)
     struct mmh_arena arena;
     const char *const *files;
     size_t count;
-    struct mmh_source source = mmh_source_of_memory(text, sizeof text - 1, "weights_manifest.json");
+    mmh_source source = mmh_source_of_memory(text, sizeof text - 1, "weights_manifest.json");
     (void)state;
     mmh_arena_init(&arena, NULL);
     assert_int_equal(mmh_format_companions(&files, &count, &arena, &source, NULL), MMH_OK);

@@ -43,7 +43,7 @@ static void begin(struct subject *subject, const char *name)
 static void map_bytes(struct subject *subject, const uint8_t *data, size_t bytes)
 {
     mmh_error err = { 0 };
-    struct mmh_source source = mmh_source_of_memory(data, bytes, subject->name);
+    mmh_source source = mmh_source_of_memory(data, bytes, subject->name);
     mmh_extent_map_init(&subject->map, &subject->arena, source.bytes);
     if (mmh_format_detect_and_map(&subject->map, &source, &subject->options, &err))
         fail_msg("%s: %s", subject->name, err.message);
@@ -1255,8 +1255,8 @@ static void assert_failures_are_told(const struct subject *s, bool of_memory)
         struct mmh_arena arena;
         struct mmh_extent_map map_;
         mmh_error err = { 0 };
-        struct mmh_source source = {
-            .read = few_read, .context = s->file.data, .bytes = s->file.bytes, .name = s->name
+        mmh_source source = {
+            .read = few_read, .user = s->file.data, .bytes = s->file.bytes, .name = s->name
         };
         allocations_left = of_memory ? n : SIZE_MAX;
         reads_left = of_memory ? SIZE_MAX : n;

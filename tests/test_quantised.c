@@ -59,7 +59,7 @@ static mmh_dtype coded_of_first(const char *const (*tensors)[2], size_t count)
     assert_true(8 + used + offset <= sizeof file);
     struct mmh_arena arena;
     struct mmh_extent_map map;
-    struct mmh_source source = mmh_source_of_memory(file, 8 + used + offset, "x.safetensors");
+    mmh_source source = mmh_source_of_memory(file, 8 + used + offset, "x.safetensors");
     const struct mmh_format_options options = { .read_beside = read_beside };
     mmh_arena_init(&arena, NULL);
     mmh_extent_map_init(&map, &arena, source.bytes);

@@ -91,6 +91,14 @@ static const char *reason_text(int error, char *text, size_t bytes)
 #endif
 }
 
+mmh_status io_fail_as(mmh_error *err, mmh_status status, mmh_error *why, const char *verb,
+                      const char *name)
+{
+    why->message[sizeof why->message - 1] = '\0'; /* it was the caller's to write */
+    return why->message[0] ? mmh_fail(err, status, "%s", why->message)
+                           : mmh_fail(err, status, "cannot %s %s", verb, name);
+}
+
 mmh_status io_fail(mmh_error *err, const char *verb, const mmh_folder *folder, const char *path)
 {
     int error = errno;

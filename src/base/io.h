@@ -167,12 +167,20 @@ mmh_status mmh_input_open_descriptor(mmh_input **input, int descriptor, const ch
 /* Bytes in memory as a file; they stay the caller's and must outlive it. */
 mmh_status mmh_input_open_memory(mmh_input **input, const void *data, size_t bytes,
                                  const char *name, const mmh_allocator *allocator, mmh_error *err);
+
+/* MMH_E_USAGE if a source of the caller's (mmh.h) lacks something. */
+mmh_status mmh_source_check(const mmh_source *source, mmh_error *err);
+
+/* A source of the caller's, which is copied: its failures are those of reads. Checked as above. */
+mmh_status mmh_input_open_source(mmh_input **input, const mmh_source *source,
+                                 const mmh_allocator *allocator, mmh_error *err);
 void mmh_input_close(mmh_input *input); /* may be NULL */
 
 const char *mmh_input_name(const mmh_input *input); /* for messages */
 uint64_t mmh_input_bytes(const mmh_input *input);   /* when it was opened */
 const struct mmh_path_info *mmh_input_info(const mmh_input *input);
 bool mmh_input_was_spooled(const mmh_input *input);
+bool mmh_input_is_source(const mmh_input *input); /* reads cost a round trip, maybe a far one */
 
 /* Read exactly dst[bytes] from `offset`. A range that ends past mmh_input_bytes is MMH_E_CORRUPT
  * ("ends at"); a file that has become shorter is MMH_E_IO. */
@@ -218,6 +226,13 @@ mmh_status mmh_output_create_beneath(mmh_output **output, const mmh_folder *fold
 mmh_status mmh_output_open_descriptor(mmh_output **output, int descriptor, const char *name,
                                       const mmh_allocator *allocator, mmh_error *err);
 
+/* MMH_E_USAGE if a sink of the caller's (mmh.h) lacks something. */
+mmh_status mmh_sink_check(const mmh_sink *sink, mmh_error *err);
+
+/* A sink of the caller's, which is copied: append only. Checked as above. */
+mmh_status mmh_output_open_sink(mmh_output **output, const mmh_sink *sink,
+                                const mmh_allocator *allocator, mmh_error *err);
+
 /* An existing regular file, in place: appends go to its end, and closing without a commit cuts
  * it back to the size that it had (what write_at changed below that stays changed). */
 mmh_status mmh_output_open_existing(mmh_output **output, const char *path,
@@ -236,7 +251,6 @@ mmh_status mmh_folder_sync(const mmh_folder *folder, mmh_error *err); /* its who
 /* Sync what was written so far; it may be written on. Of a descriptor nothing is done. */
 mmh_status mmh_output_sync(mmh_output *output, mmh_error *err);
 
-bool mmh_output_is_seekable(const mmh_output *output);
 const char *mmh_output_name(const mmh_output *output);
 uint64_t mmh_output_position(const mmh_output *output); /* where append goes on */
 

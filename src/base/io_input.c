@@ -1,5 +1,5 @@
 /*
- * Inputs: files read in place, pipes spooled to an unlinked file, bytes in memory.
+ * Inputs: files read in place, pipes spooled to an unlinked file, bytes in memory, sources of the caller's.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -10,6 +10,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "base/bits.h"
@@ -23,7 +24,8 @@ enum { WRITER_MS = 2000, WRITTEN_MS = 60000, WAIT_MS = 20 };
 struct mmh_input {
     const mmh_allocator *allocator;
     const uint8_t *data; /* in memory; else NULL */
-    int descriptor;      /* -1: in memory */
+    mmh_source source;   /* the caller's, if it can read */
+    int descriptor;      /* -1: none of these */
     bool spooled;
     char *name;
     struct mmh_path_info info;
@@ -226,6 +228,30 @@ mmh_status mmh_input_open_memory(mmh_input **out, const void *data, size_t bytes
     return MMH_OK;
 }
 
+mmh_status mmh_source_check(const mmh_source *source, mmh_error *err)
+{
+    if (!source->name || !source->read)
+        return mmh_fail(err, MMH_E_USAGE, "a source has no %s",
+                        source->name ? "function that reads" : "name");
+    return MMH_OK;
+}
+
+mmh_status mmh_input_open_source(mmh_input **out, const mmh_source *source,
+                                 const mmh_allocator *allocator, mmh_error *err)
+{
+    *out = NULL;
+    mmh_status status = mmh_source_check(source, err);
+    if (status == MMH_OK)
+        status = input_create(out, source->name, allocator, err);
+    if (status != MMH_OK)
+        return status;
+    (*out)->source = *source;
+    (*out)->source.name = (*out)->name;
+    (*out)->info.bytes = source->bytes;
+    (*out)->info.mode = 0644;
+    return MMH_OK;
+}
+
 const char *mmh_input_name(const mmh_input *input)
 {
     return input->name;
@@ -246,6 +272,19 @@ bool mmh_input_was_spooled(const mmh_input *input)
     return input->spooled;
 }
 
+bool mmh_input_is_source(const mmh_input *input)
+{
+    return input->source.read != NULL;
+}
+
+static mmh_status read_source(const mmh_source *source, void *dst, uint64_t offset, size_t bytes,
+                              mmh_error *err)
+{
+    mmh_error why = { 0 };
+    mmh_status status = source->read(source->user, offset, dst, bytes, &why);
+    return status == MMH_OK ? MMH_OK : io_fail_as(err, status, &why, "read", source->name);
+}
+
 mmh_status mmh_input_read(const mmh_input *input, void *dst, uint64_t offset, size_t bytes,
                           mmh_error *err)
 {
@@ -255,6 +294,8 @@ mmh_status mmh_input_read(const mmh_input *input, void *dst, uint64_t offset, si
                         (unsigned long long)input->info.bytes, bytes, (unsigned long long)offset);
     if (!bytes)
         return MMH_OK;
+    if (input->source.read)
+        return read_source(&input->source, dst, offset, bytes, err);
     if (input->descriptor < 0) {
         memcpy(dst, input->data + offset, bytes);
         return MMH_OK;
@@ -311,8 +352,25 @@ void mmh_input_advise(const mmh_input *input, enum mmh_access access)
                                            : POSIX_FADV_NORMAL);
 }
 
+/* Whether a byte can be read without the disk; false too where the system does not tell. */
+static bool is_cached(const mmh_input *input, uint64_t offset)
+{
+#if defined(RWF_NOWAIT)
+    uint8_t byte;
+    struct iovec to = { &byte, 1 };
+    return input->descriptor >= 0 && offset < INT64_MAX &&
+           preadv2(input->descriptor, &to, 1, (off_t)offset, RWF_NOWAIT) == 1;
+#else
+    (void)input, (void)offset;
+    return false;
+#endif
+}
+
 void mmh_input_ahead(const mmh_input *input, uint64_t offset, uint64_t bytes)
 {
+    /* Advice about what is cached walks all of its pages for nothing. */
+    if (bytes && is_cached(input, offset) && is_cached(input, offset + bytes - 1))
+        return;
     advise(input, offset, bytes, POSIX_FADV_WILLNEED);
 }
 

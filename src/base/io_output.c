@@ -1,5 +1,6 @@
 /*
- * Outputs: files that appear complete or not at all, descriptors, and files changed in place.
+ * Outputs: files that appear complete or not at all, descriptors, files changed in place, and sinks of the
+ * caller's.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -15,7 +16,7 @@
 
 #include "base/bits.h"
 
-enum kind { NEW_FILE, DESCRIPTOR, EXISTING_FILE };
+enum kind { NEW_FILE, DESCRIPTOR, EXISTING_FILE, SINK };
 
 struct mmh_output {
     const mmh_allocator *allocator;
@@ -30,7 +31,14 @@ struct mmh_output {
     uint32_t mode;
     uint64_t position;
     uint64_t bytes_before; /* of an existing file */
+    mmh_sink sink;
 };
+
+/* Whether bytes can only be added at its end. */
+static bool is_stream(const mmh_output *output)
+{
+    return output->kind == DESCRIPTOR || output->kind == SINK;
+}
 
 /* The umask, without touching it where the system can tell. */
 static uint32_t umask_now(void)
@@ -287,6 +295,26 @@ mmh_status mmh_output_open_descriptor(mmh_output **out, int descriptor, const ch
     return status;
 }
 
+mmh_status mmh_sink_check(const mmh_sink *sink, mmh_error *err)
+{
+    if (!sink->name || !sink->write)
+        return mmh_fail(err, MMH_E_USAGE, "a sink has no %s",
+                        sink->name ? "function that writes" : "name");
+    return MMH_OK;
+}
+
+mmh_status mmh_output_open_sink(mmh_output **out, const mmh_sink *sink,
+                                const mmh_allocator *allocator, mmh_error *err)
+{
+    *out = NULL;
+    mmh_status status = mmh_sink_check(sink, err);
+    if (status == MMH_OK)
+        status = output_alloc(out, SINK, sink->name, allocator, err);
+    if (status == MMH_OK)
+        (*out)->sink = *sink;
+    return status;
+}
+
 mmh_status mmh_output_open_existing(mmh_output **out, const char *path,
                                     const mmh_allocator *allocator, mmh_error *err)
 {
@@ -341,7 +369,7 @@ static bool give_name(mmh_output *output)
 
 static mmh_status commit(mmh_output *output, bool sync, mmh_error *err)
 {
-    if (output->kind == DESCRIPTOR) {
+    if (is_stream(output)) {
         output->committed = true;
         return MMH_OK;
     }
@@ -377,17 +405,12 @@ mmh_status mmh_output_commit_unsynced(mmh_output *output, mmh_error *err)
 
 mmh_status mmh_output_sync(mmh_output *output, mmh_error *err)
 {
-    if (output->kind != DESCRIPTOR && !io_sync(output->descriptor))
+    if (!is_stream(output) && !io_sync(output->descriptor))
         return io_fail(err, "sync", NULL, output->name);
     return MMH_OK;
 }
 
 /* ---- writing ---- */
-
-bool mmh_output_is_seekable(const mmh_output *output)
-{
-    return output->kind != DESCRIPTOR;
-}
 
 const char *mmh_output_name(const mmh_output *output)
 {
@@ -399,7 +422,7 @@ uint64_t mmh_output_position(const mmh_output *output)
     return output->position;
 }
 
-static mmh_status refuse_pipe(const mmh_output *output, mmh_error *err)
+static mmh_status refuse_stream(const mmh_output *output, mmh_error *err)
 {
     return mmh_fail(err, MMH_E_USAGE, "%s is written as a stream, which cannot go back",
                     output->name);
@@ -413,16 +436,27 @@ static mmh_status check_range(const mmh_output *output, uint64_t offset, uint64_
     return MMH_OK;
 }
 
+static mmh_status write_sink(const mmh_output *output, const void *data, size_t bytes,
+                             mmh_error *err)
+{
+    mmh_error why = { 0 };
+    mmh_status status = output->sink.write(output->sink.user, data, bytes, &why);
+    return status == MMH_OK ? MMH_OK : io_fail_as(err, status, &why, "write", output->name);
+}
+
 mmh_status mmh_output_append(mmh_output *output, const void *data, size_t bytes, mmh_error *err)
 {
     mmh_status status = check_range(output, output->position, bytes, err);
     if (status != MMH_OK)
         return status;
-    int64_t offset = output->kind == DESCRIPTOR ? -1 : (int64_t)output->position;
-    if (!io_write(output->descriptor, data, bytes, offset))
-        return io_fail(err, "write", NULL, output->name);
-    output->position += bytes;
-    return MMH_OK;
+    int64_t offset = is_stream(output) ? -1 : (int64_t)output->position;
+    if (output->kind == SINK)
+        status = bytes ? write_sink(output, data, bytes, err) : MMH_OK;
+    else if (!io_write(output->descriptor, data, bytes, offset))
+        status = io_fail(err, "write", NULL, output->name);
+    if (status == MMH_OK)
+        output->position += bytes;
+    return status;
 }
 
 mmh_status mmh_output_append_zeros(mmh_output *output, uint64_t bytes, mmh_error *err)
@@ -437,8 +471,8 @@ mmh_status mmh_output_append_zeros(mmh_output *output, uint64_t bytes, mmh_error
 mmh_status mmh_output_write_at(mmh_output *output, uint64_t offset, const void *data, size_t bytes,
                                mmh_error *err)
 {
-    if (output->kind == DESCRIPTOR)
-        return refuse_pipe(output, err);
+    if (is_stream(output))
+        return refuse_stream(output, err);
     mmh_status status = check_range(output, offset, bytes, err);
     if (status == MMH_OK && !io_write(output->descriptor, data, bytes, (int64_t)offset))
         status = io_fail(err, "write", NULL, output->name);
@@ -448,8 +482,8 @@ mmh_status mmh_output_write_at(mmh_output *output, uint64_t offset, const void *
 mmh_status mmh_output_read_at(mmh_output *output, void *dst, uint64_t offset, size_t bytes,
                               mmh_error *err)
 {
-    if (output->kind == DESCRIPTOR)
-        return refuse_pipe(output, err);
+    if (is_stream(output))
+        return refuse_stream(output, err);
     mmh_status status = check_range(output, offset, bytes, err);
     if (status != MMH_OK)
         return status;
@@ -464,8 +498,8 @@ mmh_status mmh_output_read_at(mmh_output *output, void *dst, uint64_t offset, si
 mmh_status mmh_output_seek_end(mmh_output *output, mmh_error *err)
 {
     struct stat from;
-    if (output->kind == DESCRIPTOR)
-        return refuse_pipe(output, err);
+    if (is_stream(output))
+        return refuse_stream(output, err);
     if (io_fault() || fstat(output->descriptor, &from))
         return io_fail(err, "look at", NULL, output->name);
     output->position = (uint64_t)from.st_size;
@@ -474,8 +508,8 @@ mmh_status mmh_output_seek_end(mmh_output *output, mmh_error *err)
 
 mmh_status mmh_output_resize(mmh_output *output, uint64_t bytes, mmh_error *err)
 {
-    if (output->kind == DESCRIPTOR)
-        return refuse_pipe(output, err);
+    if (is_stream(output))
+        return refuse_stream(output, err);
     mmh_status status = check_range(output, 0, bytes, err);
     if (status != MMH_OK)
         return status;
@@ -502,8 +536,8 @@ mmh_status mmh_output_set_mtime(mmh_output *output, int64_t seconds, uint32_t na
 {
     struct timespec times[2] = { { .tv_nsec = UTIME_OMIT },
                                  { .tv_sec = (time_t)seconds, .tv_nsec = (long)nanoseconds } };
-    if (output->kind == DESCRIPTOR)
-        return refuse_pipe(output, err);
+    if (is_stream(output))
+        return refuse_stream(output, err);
     if (io_fault() || futimens(output->descriptor, times))
         return io_fail(err, "set the time of", NULL, output->name);
     return MMH_OK;

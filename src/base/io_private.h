@@ -30,6 +30,10 @@ bool io_fault(void);
  * MMH_E_MEMORY, EINTR MMH_E_CANCELLED. folder may be NULL. */
 mmh_status io_fail(mmh_error *err, const char *verb, const mmh_folder *folder, const char *path);
 
+/* What a function of the caller's failed with: its message, or if it left none "cannot VERB NAME". */
+mmh_status io_fail_as(mmh_error *err, mmh_status status, mmh_error *why, const char *verb,
+                      const char *name);
+
 /* A copy of text on the heap; NULL if out of memory. */
 char *io_text_copy(const mmh_allocator *allocator, const char *text);
 

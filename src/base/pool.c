@@ -244,6 +244,11 @@ unsigned mmh_pool_threads(const mmh_pool *pool)
     return pool->threads;
 }
 
+bool mmh_pool_is_caller(const mmh_pool *pool)
+{
+    return here.pool != pool || here.worker == 0;
+}
+
 size_t mmh_pool_window(const mmh_pool *pool)
 {
     return pool->threads == 1 ? 1 : 2 * (size_t)pool->threads + 1;

@@ -30,6 +30,9 @@ void mmh_pool_destroy(mmh_pool *pool); /* may be NULL */
 
 unsigned mmh_pool_threads(const mmh_pool *pool); /* with the calling one: at least 1 */
 
+/* Whether this is the thread that called: it runs no job of the pool, or it is worker 0. */
+bool mmh_pool_is_caller(const mmh_pool *pool);
+
 /* Run job 0 .. job_count - 1, in parallel. Returns when all that were started have ended. */
 mmh_status mmh_pool_run(mmh_pool *pool, size_t job_count, mmh_pool_job *job, void *context,
                         mmh_error *err);

@@ -84,6 +84,9 @@ struct mmh_cli_options {
     bool sha256;
     bool blake3; /* asked for by name */
     bool quick;
+    bool frameworks;             /* verify: what frameworks load */
+    const char *framework_names; /* some of them; NULL: all that are there */
+    bool run_code;               /* that models bring, too */
     bool any_names;
     uint64_t max_bytes; /* --max-size; 0: no limit */
     bool long_list;
@@ -151,6 +154,9 @@ typedef int mmh_verb_run(const struct mmh_cli_options *options, mmh_context *con
 mmh_verb_run mmh_cmd_pack, mmh_cmd_unpack, mmh_cmd_verify, mmh_cmd_repair, mmh_cmd_info, mmh_cmd_ls,
     mmh_cmd_cat, mmh_cmd_diff, mmh_cmd_report, mmh_cmd_keygen, mmh_cmd_keys, mmh_cmd_sign,
     mmh_cmd_encrypt, mmh_cmd_decrypt, mmh_cmd_audit, mmh_cmd_bench;
+
+/* mmh verify --frameworks: becomes another program, unless that fails. */
+int mmh_cmd_frameworks(const struct mmh_cli_options *options);
 
 /* The name of a verb ("pack"), and the verb of a name (MMH_VERB_NONE: there is none). */
 const char *mmh_verb_name(enum mmh_verb verb);

@@ -50,10 +50,14 @@ static const char verify_text[] =
     "Structure, hashes, that every chunk decodes, and the digest of every file. Exits\n"
     "3 if something is damaged that unpack would restore, and 5 if it could not.\n"
     "With --signer signatures are required too: 7 if one is missing or wrong. What is\n"
-    "encrypted is checked as far as that goes without a key, and the exit code is 8.\n";
+    "encrypted is checked as far as that goes without a key, and the exit code is 8.\n"
+    "With --frameworks, or --frameworks=torch,onnx, each framework that is installed\n"
+    "loads the original and what mmh's loaders give it, and runs both: 3 if anything\n"
+    "differs in a bit, 9 if nothing could be tested. That takes Python ($MMH_PYTHON).\n";
 static const char verify_examples[] = "  mmh verify model.safetensors.mmh\n"
                                       "  mmh verify -v --signer bob.pub --require hybrid m.mmh\n"
-                                      "  mmh verify -q *.mmh && echo all good\n";
+                                      "  mmh verify -q *.mmh && echo all good\n"
+                                      "  mmh verify --frameworks model.onnx.mmh\n";
 
 static const char repair_text[] =
     "In place, by way of a journal beside it, or with -o into a new file: header and\n"
@@ -322,6 +326,8 @@ static int run(struct mmh_cli_options *options)
         return MMH_EXIT_USAGE;
     }
     mmh_message_quiet(options->quiet);
+    if (options->frameworks)
+        return mmh_cmd_frameworks(options);
     mmh_bar_setup(mmh_verb_name(options->verb),
                   options->quiet && options->bar == MMH_BAR_AUTO ? MMH_BAR_NONE : options->bar);
     mmh_status status = mmh_context_create(&context, &given, &err);

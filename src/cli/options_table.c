@@ -116,7 +116,11 @@ const struct option mmh_option_table[OPTION_COUNT] = {
     [OPTION_PROFILE] = { 0, "profile", "NAME", false, PACK | ENCRYPT | KEYGEN | AUDIT, ALL, NULL },
     [OPTION_PARITY] = { 0, "parity", "N%", false, PACK | BENCH | REPAIR | ENCRYPT | DECRYPT, ALL,
                         "so much more, to mend damage with: 5%" },
-    [OPTION_SOURCE] = { 0, "source", "PATH", false, REPAIR, ALL,
+    [OPTION_FRAMEWORKS] = { 0, "frameworks", "NAMES", true, VERIFY, ALL,
+                            "do frameworks load from it what they load from the original?" },
+    [OPTION_RUN_CODE] = { 0, "run-code", NULL, false, VERIFY, ALL,
+                          "with --frameworks: run what models bring of code, too" },
+    [OPTION_SOURCE] = { 0, "source", "PATH", false, REPAIR | VERIFY, ALL,
                         "another copy of it, or what was packed; repeatable" },
     [OPTION_ALGORITHM] = { 0, "algorithm", "NAMES", false, KEYGEN, ALL,
                            "to sign, to decrypt, or one of each with a comma" },
@@ -156,7 +160,8 @@ static const enum option_id help_order[] = {
     OPTION_FORMAT_PLUGIN, OPTION_STDIN_NAME,
     OPTION_ALONE,         OPTION_TIMES,
     OPTION_HASH,          OPTION_NO_CHECK,
-    OPTION_QUICK,         OPTION_ALL,
+    OPTION_QUICK,         OPTION_FRAMEWORKS,
+    OPTION_RUN_CODE,      OPTION_ALL,
     OPTION_LONG,          OPTION_NPY,
     OPTION_TEXT,          OPTION_EXIT_CODE,
     OPTION_MAX_SIZE,      OPTION_ANY_NAMES,
@@ -214,6 +219,9 @@ static const char *help_of(enum option_id id, enum mmh_verb verb)
     case OPTION_PROFILE:
         return verb == MMH_VERB_AUDIT ? "fail if it does not meet this one"
                                       : "default, cnsa2, bsi or classical";
+    case OPTION_SOURCE:
+        return verb == MMH_VERB_VERIFY ? "with --frameworks: the original; default: it is unpacked"
+                                       : mmh_option_table[id].help;
     case OPTION_VERBOSE:
         return verb == MMH_VERB_VERIFY ? "tell more: each layer, all damage, times"
              : verb == MMH_VERB_LS     ? "tell more: what is odd in files"

@@ -7,7 +7,13 @@
 
 #include <string.h>
 
-enum { REPORT_INTERVAL_NS = 100 * 1000 * 1000, LOCK_SECONDS = 30 };
+/* Interrupts reach some programs (Python) in the thread that called alone: it reports more often, so that it
+ * mostly is the one that does. */
+enum {
+    REPORT_INTERVAL_NS = 100 * 1000 * 1000,
+    CALLER_INTERVAL_NS = 20 * 1000 * 1000,
+    LOCK_SECONDS = 30
+};
 
 static const uint64_t default_index_bytes = UINT64_C(1) << 30;
 static const uint64_t default_anew_bytes = UINT64_C(64) << 20;
@@ -101,7 +107,9 @@ mmh_status mmh_context_poll(mmh_context *context, mmh_error *err)
         return MMH_OK;
     if (!atomic_flag_test_and_set(&context->reporting)) {
         uint64_t now = mmh_clock_ns();
-        if (now - context->last_report_ns >= REPORT_INTERVAL_NS) {
+        uint64_t interval = mmh_pool_is_caller(context->pool) ? CALLER_INTERVAL_NS
+                                                              : REPORT_INTERVAL_NS;
+        if (now - context->last_report_ns >= interval) {
             context->last_report_ns = now;
             mmh_progress progress = progress_now(context);
             if (!context->progress(context->progress_user, &progress))
@@ -180,6 +188,8 @@ void mmh_context_destroy(mmh_context *context)
         mmh_codec_workspace_destroy(context->workers[i].codec);
         mmh_free(context->allocator, context->workers[i].stored);
         mmh_free(context->allocator, context->workers[i].decoded);
+        for (size_t k = 0; k < 2; k++)
+            mmh_free(context->allocator, context->workers[i].ahead.kept[k].data);
     }
     mmh_free(context->allocator, context->workers);
     mmh_pool_destroy(context->pool);

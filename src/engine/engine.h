@@ -23,6 +23,17 @@ struct mmh_stage_times {
     atomic_uint_fast64_t open_ns, seal_ns, unseal_ns, sign_ns;
 };
 
+/* What a worker will fetch of a source, and has read of it: engine/ahead.h. */
+struct mmh_ahead {
+    const uint32_t *chunks; /* [count] expected, in this order; NULL: read each by itself */
+    size_t count;
+    struct mmh_ahead_kept {
+        uint8_t *data; /* [bytes <= room] of the source from `offset` on */
+        uint64_t offset;
+        size_t bytes, room;
+    } kept[2]; /* what follows each other, and one chunk from before that */
+};
+
 /* One worker's buffers; grown when first needed, kept with the context. */
 struct mmh_worker {
     mmh_codec_workspace *codec;
@@ -30,6 +41,7 @@ struct mmh_worker {
     size_t stored_room;
     uint8_t *decoded; /* [decoded_room] a chunk or more, decoded */
     size_t decoded_room;
+    struct mmh_ahead ahead;
 };
 
 /* What a context believes, and what it opens with. */
@@ -143,18 +155,24 @@ struct mmh_reader {
     bool never_mends;        /* damaged chunks stay so, whatever parity gives back */
     struct mmh_reader_parity *_Atomic parity; /* engine/mend_reader.h */
     atomic_uint_fast64_t mended_chunks;
+    bool scanning;                     /* nearly all chunks are read, in their order */
+    atomic_uint_fast64_t ahead_offset; /* up to which the system was told to read ahead */
 };
+
+/* From now on, or no longer, the reader's chunks are read in their order, nearly all of them. */
+void mmh_reader_scan(mmh_reader *reader, bool scanning);
 
 mmh_status mmh_reader_open(mmh_context *context, const char *path, bool spares, mmh_reader **reader,
                            mmh_error *err);
 
 /* How a container is opened; zeroed but for what the caller sets. */
 struct mmh_opening {
-    bool spares;   /* check spare copies too */
-    bool keyless;  /* without a key it stays locked, and that is no failure */
-    bool trusting; /* signatures are not asked for: of those who tell what there are */
-    bool lenient;  /* with a damaged list of recipients it stays locked, too */
-    bool trailer;  /* its sections are wanted, of a plain container too */
+    const mmh_source *source; /* what is opened; NULL: the file of that path */
+    bool spares;              /* check spare copies too */
+    bool keyless;             /* without a key it stays locked, and that is no failure */
+    bool trusting;            /* signatures are not asked for: of those who tell what there are */
+    bool lenient;             /* with a damaged list of recipients it stays locked, too */
+    bool trailer;             /* its sections are wanted, of a plain container too */
     bool keeps_rest;
     uint8_t *
         file_key; /* out: [MMH_FILE_KEY_BYTES] of an encrypted one that is not locked; may be NULL */
@@ -187,6 +205,16 @@ void mmh_guards_release(mmh_context *context);
  * tell no progress of their own. */
 mmh_status mmh_reader_bytes(mmh_reader *reader, uint64_t file, uint64_t offset, void *dst,
                             size_t bytes, mmh_error *err);
+
+/* Bytes of a file and where they go. */
+struct mmh_wanted {
+    uint64_t file, begin, end;
+    uint8_t *destination; /* of byte `begin` */
+};
+
+/* The same of pieces [count], which are sorted: each chunk is decoded once. */
+mmh_status mmh_reader_gather(mmh_reader *reader, struct mmh_wanted *pieces, size_t count,
+                             mmh_error *err);
 
 /* Read the stored bytes of a chunk into the worker's `stored`, and check their hash. */
 mmh_status mmh_reader_fetch_stored(mmh_reader *reader, struct mmh_worker *worker, uint64_t chunk,

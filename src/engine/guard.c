@@ -10,6 +10,7 @@
 
 #include "base/bits.h"
 #include "crypto/random.h"
+#include "engine/ahead.h"
 
 /* ---- making ---- */
 
@@ -345,8 +346,15 @@ mmh_status mmh_reader_read_at(void *input, void *dst, uint64_t offset, size_t by
 
 mmh_status mmh_guards_open(mmh_reader *reader, struct mmh_opening *opening, mmh_error *err)
 {
-    return mmh_guards_open_by(reader, opening, mmh_reader_read_at, reader->input,
-                              mmh_input_bytes(reader->input), err);
+    const uint64_t bytes = mmh_input_bytes(reader->input);
+    if (!mmh_input_is_source(reader->input))
+        return mmh_guards_open_by(reader, opening, mmh_reader_read_at, reader->input, bytes, err);
+    struct mmh_ahead_opening ahead;
+    mmh_status status = mmh_ahead_open(&ahead, reader->input, reader->context->allocator, err);
+    if (status == MMH_OK)
+        status = mmh_guards_open_by(reader, opening, mmh_ahead_read_at, &ahead, bytes, err);
+    mmh_ahead_close(&ahead);
+    return status;
 }
 
 mmh_status mmh_guards_open_by(mmh_reader *reader, struct mmh_opening *opening,

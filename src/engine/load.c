@@ -13,20 +13,19 @@
 #include "base/bits.h"
 #include "base/memory.h"
 #include "codec/codec.h"
+#include "engine/ahead.h"
 #include "engine/originals.h"
 #include "kernel/kernel.h"
 
 enum {
-    RUN_CHUNKS = 8,           /* of one job, at the most: they share a parsed model */
-    NEIGHBOUR_BYTES = 4096,   /* between destinations of one allocation, at the most */
-    ORIGINAL_BYTES = 4 << 20, /* of original files in one job */
-    STREAM_BYTES = 32 << 20,  /* from here on nobody will find the bytes in a cache */
-};
-
-/* Bytes of a file and where they go. */
-struct piece {
-    uint64_t file, begin, end;
-    uint8_t *destination; /* of byte `begin` */
+    RUN_CHUNKS = 8,                /* of one job, at the most: they share a parsed model */
+    SOURCE_RUN_CHUNKS = 32,        /* the same of sources: those of a block */
+    SOURCE_JOB_BYTES = 4 << 20,    /* stored, of such, that lie together in a job: the least */
+    NEIGHBOUR_BYTES = 4096,        /* between destinations of one allocation, at the most */
+    ORIGINAL_BYTES = 4 << 20,      /* of original files in one job, and in one read of a source */
+    ORIGINAL_SPAN_BYTES = 1 << 18, /* of several parts in one read of a file */
+    ORIGINAL_GAP_BYTES = 4096,     /* between such, at the most */
+    STREAM_BYTES = 32 << 20,       /* from here on nobody will find the bytes in a cache */
 };
 
 /* Consecutive chunks of a block. */
@@ -35,42 +34,55 @@ struct run {
     size_t first_piece; /* that reaches into them */
 };
 
+/* Runs whose chunks are read together, of a source. */
+struct batch {
+    size_t first_run, run_count;
+    const uint32_t *chunks; /* [chunk_count] in the order in which they are fetched, models too */
+    size_t chunk_count;
+};
+
 struct gathering {
     mmh_reader *reader;
-    struct piece *pieces; /* by file and begin */
+    struct mmh_wanted *pieces; /* by file and begin */
     size_t piece_count;
     struct run *runs;
     size_t run_count;
+    uint32_t *chunks; /* of a source: those of all batches */
+    struct batch *batches;
+    size_t batch_count;
     bool stream;
 };
 
 static int compare_pieces(const void *a, const void *b)
 {
-    const struct piece *x = a, *y = b;
+    const struct mmh_wanted *x = a, *y = b;
     if (x->file != y->file)
         return x->file < y->file ? -1 : 1;
     return x->begin < y->begin ? -1 : x->begin > y->begin;
 }
 
-/* Decode a chunk that lies at [begin, end) of `file`, to wherever its bytes are wanted. */
+/* Decode a chunk that lies at [begin, end) of `file`, to wherever its bytes are wanted.
+ *   next_piece  the first that may reach into it; those before the next chunk are passed over */
 static mmh_status gather_chunk(struct gathering *gathering, struct mmh_worker *worker,
                                const struct run *run, uint64_t index, const mmh_model *model,
-                               mmh_error *err)
+                               size_t *next_piece, mmh_error *err)
 {
     mmh_reader *reader = gathering->reader;
     const struct mmh_block_entry *block = &reader->container.index.blocks[run->block];
     uint64_t begin = block->file_offset + index * block->chunk_bytes;
     size_t bytes = mmh_block_chunk_bytes(block, index);
     uint64_t end = begin + bytes;
-    const struct piece *all = gathering->pieces;
-    size_t first = run->first_piece, wanted = 0;
+    const struct mmh_wanted *all = gathering->pieces;
+    size_t first = *next_piece, wanted = 0;
+    while (first < gathering->piece_count && all[first].file == block->file &&
+           all[first].end <= begin)
+        first++;
+    *next_piece = first;
     for (size_t p = first; p < gathering->piece_count; p++) {
         if (all[p].file != block->file || all[p].begin >= end)
             break;
         wanted += all[p].end > begin;
     }
-    while (first < gathering->piece_count && all[first].end <= begin)
-        first++;
     if (!wanted)
         return MMH_OK;
     uint64_t loaded = 0;
@@ -96,16 +108,15 @@ static mmh_status gather_chunk(struct gathering *gathering, struct mmh_worker *w
     return status;
 }
 
-static mmh_status gather_run(void *context, size_t job, unsigned worker_index, mmh_error *err)
+static mmh_status gather_run(struct gathering *gathering, const struct run *run,
+                             struct mmh_worker *worker, mmh_error *err)
 {
-    struct gathering *gathering = context;
     mmh_reader *reader = gathering->reader;
-    struct mmh_worker *worker = &reader->context->workers[worker_index];
-    const struct run *run = &gathering->runs[job];
+    size_t piece = run->first_piece;
     mmh_model *model;
     mmh_status status = mmh_reader_model(reader, worker, run->block, &model, err);
     for (uint64_t i = 0; i < run->count && status == MMH_OK; i++) {
-        status = gather_chunk(gathering, worker, run, run->first + i, model, err);
+        status = gather_chunk(gathering, worker, run, run->first + i, model, &piece, err);
         if (status == MMH_OK)
             status = mmh_context_poll(reader->context, err);
     }
@@ -113,9 +124,125 @@ static mmh_status gather_run(void *context, size_t job, unsigned worker_index, m
     return status;
 }
 
+static mmh_status gather_job(void *context, size_t job, unsigned worker_index, mmh_error *err)
+{
+    struct gathering *gathering = context;
+    struct mmh_worker *worker = &gathering->reader->context->workers[worker_index];
+    if (!gathering->batches)
+        return gather_run(gathering, &gathering->runs[job], worker, err);
+    const struct batch *batch = &gathering->batches[job];
+    mmh_status status = MMH_OK;
+    mmh_ahead_expect(worker, batch->chunks, batch->chunk_count);
+    for (size_t i = 0; i < batch->run_count && status == MMH_OK; i++)
+        status = gather_run(gathering, &gathering->runs[batch->first_run + i], worker, err);
+    mmh_ahead_expect(worker, NULL, 0);
+    return status;
+}
+
+/* ---- what is read together ---- */
+
+/* The chunks of a run, and before them its model; only counts if chunks is NULL. */
+static size_t list_chunks(uint32_t *chunks, const struct mmh_index *index, const struct run *run)
+{
+    const struct mmh_block_entry *block = &index->blocks[run->block];
+    size_t count = 0;
+    if (block->has_model) {
+        if (chunks)
+            chunks[count] = block->model;
+        count++;
+    }
+    if (chunks)
+        memcpy(chunks + count, index->refs + block->first_ref + run->first,
+               (size_t)run->count * sizeof *chunks);
+    return count + (size_t)run->count;
+}
+
+/* Runs that are read together, so far. */
+struct reach {
+    uint64_t begin, end; /* in the container */
+    uint64_t bytes;      /* of all chunks */
+};
+
+/* Whether a run of stored bytes is read with those before it; if not, reach is where it begins. */
+static bool run_follows(struct reach *reach, const struct mmh_index *index, const struct run *run,
+                        uint64_t bytes, uint64_t most)
+{
+    const struct mmh_block_entry *block = &index->blocks[run->block];
+    const struct mmh_chunk_entry *own = &index->chunks[index->refs[block->first_ref + run->first]];
+    const struct mmh_chunk_entry *model = block->has_model ? &index->chunks[block->model] : own;
+    const struct mmh_chunk_entry *next = model->offset >= reach->end ? model : own;
+    if (reach->bytes && reach->bytes < most) {
+        if (mmh_ahead_follows(next, reach->begin, reach->end))
+            return true;
+        if (next->offset < reach->end && bytes <= MMH_AHEAD_GAP_BYTES) /* equal to one before */
+            return true;
+    }
+    /* The model of a run from within a block lies too far before it to be read with it. */
+    uint64_t model_end = model->offset + model->bytes;
+    bool with_model = model_end <= own->offset && own->offset - model_end <= MMH_AHEAD_GAP_BYTES;
+    reach->begin = reach->end = with_model ? model->offset : own->offset;
+    reach->bytes = 0;
+    return false;
+}
+
+/* Bring runs of a source together in jobs, each of which is about one read. */
+static void fill_batches(struct gathering *gathering, uint64_t most)
+{
+    const struct mmh_index *index = &gathering->reader->container.index;
+    const uint32_t *chunks = gathering->chunks;
+    struct reach reach = { 0, 0, 0 };
+    for (size_t r = 0; r < gathering->run_count; r++) {
+        const struct run *run = &gathering->runs[r];
+        size_t count = list_chunks(NULL, index, run);
+        uint64_t bytes = 0;
+        for (size_t i = 0; i < count; i++)
+            bytes += index->chunks[chunks[i]].bytes;
+        if (!run_follows(&reach, index, run, bytes, most))
+            gathering->batches[gathering->batch_count++] = (struct batch){ .first_run = r,
+                                                                           .chunks = chunks };
+        struct batch *batch = &gathering->batches[gathering->batch_count - 1];
+        batch->run_count++;
+        batch->chunk_count += count;
+        reach.bytes += bytes;
+        for (size_t i = 0; i < count; i++) {
+            const struct mmh_chunk_entry *chunk = &index->chunks[chunks[i]];
+            if (mmh_ahead_follows(chunk, reach.begin, reach.end))
+                reach.end = chunk->offset + chunk->bytes;
+        }
+        chunks += count;
+    }
+}
+
+static mmh_status list_batches(struct gathering *gathering, mmh_error *err)
+{
+    const mmh_context *context = gathering->reader->context;
+    const struct mmh_index *index = &gathering->reader->container.index;
+    size_t chunk_count = 0;
+    uint64_t stored = 0;
+    for (size_t r = 0; r < gathering->run_count; r++)
+        chunk_count += list_chunks(NULL, index, &gathering->runs[r]);
+    gathering->chunks = mmh_alloc_array(context->allocator, chunk_count, sizeof(uint32_t));
+    gathering->batches = mmh_alloc_array(context->allocator, gathering->run_count,
+                                         sizeof *gathering->batches);
+    if (!gathering->chunks || !gathering->batches)
+        return mmh_fail(err, MMH_E_MEMORY, "no memory to load %zu chunks", chunk_count);
+    chunk_count = 0;
+    for (size_t r = 0; r < gathering->run_count; r++)
+        chunk_count += list_chunks(gathering->chunks + chunk_count, index, &gathering->runs[r]);
+    for (size_t i = 0; i < chunk_count; i++)
+        stored += index->chunks[gathering->chunks[i]].bytes;
+    /* So that all threads have some. */
+    fill_batches(gathering, MMH_MAX(stored / (2 * mmh_pool_threads(context->pool)),
+                                    (uint64_t)SOURCE_JOB_BYTES));
+    return MMH_OK;
+}
+
+/* ---- which chunks ---- */
+
 /* The first chunk that has not been listed: chunks are listed in their order. */
 struct place {
     uint64_t block, chunk;
+    uint64_t file, listed; /* of that file all before this, from where the last piece began */
 };
 
 /* List what holds piece number p and is not listed yet; only counts if runs is NULL. No piece
@@ -124,10 +251,12 @@ static size_t list_runs(struct run *runs, const struct gathering *gathering, siz
                         uint64_t each, struct place *next)
 {
     const struct mmh_index *index = &gathering->reader->container.index;
-    const struct piece *piece = &gathering->pieces[p];
+    const struct mmh_wanted *piece = &gathering->pieces[p];
     const struct mmh_file_entry *file = &index->files[piece->file];
     uint64_t end_block = file->first_block + file->record.block_count;
     size_t count = 0;
+    if (piece->file == next->file && piece->end <= next->listed)
+        return 0;
     for (uint64_t b = mmh_reader_block_at(gathering->reader, file, piece->begin);
          b < end_block && index->blocks[b].file_offset < piece->end; b++) {
         const struct mmh_block_entry *block = &index->blocks[b];
@@ -136,21 +265,26 @@ static size_t list_runs(struct run *runs, const struct gathering *gathering, siz
         uint64_t last = mmh_divide_up(end, block->chunk_bytes);
         if (b < next->block)
             continue;
-        if (b > next->block)
-            *next = (struct place){ b, 0 };
+        if (b > next->block) {
+            next->block = b;
+            next->chunk = 0;
+        }
         for (uint64_t c = MMH_MAX(begin / block->chunk_bytes, next->chunk); c < last; c += each) {
             if (runs)
                 runs[count] = (struct run){ b, c, MMH_MIN(each, last - c), p };
             count++;
         }
         next->chunk = MMH_MAX(next->chunk, last);
+        next->file = piece->file;
+        next->listed = MMH_MIN(block->file_offset + next->chunk * block->chunk_bytes,
+                               block->file_offset + block->bytes);
     }
     return count;
 }
 
 /* Large new memory costs more to page in than to decode into: ask for huge pages, also where many
  * small destinations lie one after another in it, as those of one file usually do. */
-static void advise_destinations(const struct piece *pieces, size_t count)
+static void advise_destinations(const struct mmh_wanted *pieces, size_t count)
 {
     uintptr_t begin = 0, end = 0;
     for (size_t p = 0; p < count; p++) {
@@ -169,21 +303,65 @@ static void advise_destinations(const struct piece *pieces, size_t count)
 
 /* ---- original files ---- */
 
+/* Bytes of an original file. */
+struct part {
+    uint64_t file, offset;
+    uint8_t *destination;
+    size_t bytes;
+};
+
 /* Parts of original files, and the jobs: runs of parts of one file. */
 struct copying {
     mmh_reader *reader;
-    struct mmh_original_part *parts;
+    struct part *parts;
     size_t *jobs; /* [job_count + 1] the first part of each */
     size_t part_count, job_count;
 };
 
+/* Parts from `first` on that are better read at once. Returns the end of them; [*from, *to) in the file. */
+static size_t read_together(const struct copying *copying, size_t first, size_t end, bool far,
+                            uint64_t *from, uint64_t *to)
+{
+    const struct part *parts = copying->parts;
+    const uint64_t gap = far ? MMH_AHEAD_GAP_BYTES : ORIGINAL_GAP_BYTES;
+    const uint64_t span = far ? ORIGINAL_BYTES : ORIGINAL_SPAN_BYTES;
+    size_t next = first + 1;
+    *from = parts[first].offset;
+    *to = parts[first].offset + parts[first].bytes;
+    for (; next < end; next++) {
+        uint64_t after = parts[next].offset + parts[next].bytes;
+        if (parts[next].offset > *to + gap || after - *from > span)
+            break;
+        *to = MMH_MAX(*to, after);
+    }
+    return next;
+}
+
 static mmh_status copy_parts(void *context, size_t job, unsigned worker_index, mmh_error *err)
 {
     struct copying *copying = context;
+    mmh_context *engine = copying->reader->context;
+    struct mmh_worker *worker = &engine->workers[worker_index];
     size_t first = copying->jobs[job], end = copying->jobs[job + 1];
-    (void)worker_index;
-    mmh_status status = mmh_originals_read_many(copying->reader, copying->parts + first,
-                                                end - first, err);
+    bool far = mmh_originals_are_sources(copying->reader);
+    mmh_input *input;
+    mmh_status status = mmh_originals_open(&input, copying->reader, copying->parts[first].file,
+                                           err);
+    for (size_t i = first, next; i < end && status == MMH_OK; i = next) {
+        const struct part *part = &copying->parts[i];
+        uint64_t from, to;
+        next = read_together(copying, i, end, far, &from, &to);
+        if (next == i + 1) {
+            status = mmh_input_read(input, part->destination, part->offset, part->bytes, err);
+            continue;
+        }
+        status = mmh_worker_room(engine, worker, 0, (size_t)(to - from), err);
+        if (status == MMH_OK)
+            status = mmh_input_read(input, worker->decoded, from, (size_t)(to - from), err);
+        for (; part < &copying->parts[next] && status == MMH_OK; part++)
+            memcpy(part->destination, worker->decoded + (part->offset - from), part->bytes);
+    }
+    mmh_input_close(input);
     for (size_t i = first; i < end; i++)
         atomic_fetch_add_explicit(&copying->reader->context->done_bytes, copying->parts[i].bytes,
                                   memory_order_relaxed);
@@ -191,15 +369,17 @@ static mmh_status copy_parts(void *context, size_t job, unsigned worker_index, m
 }
 
 /* Cut sorted pieces into parts and jobs; only counts if copying->parts is NULL. */
-static void list_parts(struct copying *copying, const struct piece *pieces, size_t count)
+static void list_parts(struct copying *copying, const struct mmh_wanted *pieces, size_t count)
 {
+    const bool far = mmh_originals_are_sources(copying->reader);
     uint64_t job_bytes = ORIGINAL_BYTES;
     size_t part = 0, job = 0;
     for (size_t p = 0; p < count; p++)
         for (uint64_t at = pieces[p].begin; at < pieces[p].end; part++) {
             uint64_t bytes = MMH_MIN(pieces[p].end - at, (uint64_t)ORIGINAL_BYTES);
-            if (job_bytes >= ORIGINAL_BYTES ||
-                (p && pieces[p].file != pieces[p - 1].file && at == pieces[p].begin)) {
+            bool first = p && at == pieces[p].begin;
+            if (job_bytes >= ORIGINAL_BYTES || (first && pieces[p].file != pieces[p - 1].file) ||
+                (first && far && at > pieces[p - 1].end + MMH_AHEAD_GAP_BYTES)) {
                 if (copying->jobs)
                     copying->jobs[job] = part;
                 job++;
@@ -207,9 +387,8 @@ static void list_parts(struct copying *copying, const struct piece *pieces, size
             }
             if (copying->parts)
                 copying->parts[part] =
-                    (struct mmh_original_part){ pieces[p].file, at,
-                                                pieces[p].destination + (at - pieces[p].begin),
-                                                (size_t)bytes };
+                    (struct part){ pieces[p].file, at,
+                                   pieces[p].destination + (at - pieces[p].begin), (size_t)bytes };
             job_bytes += bytes;
             at += bytes;
         }
@@ -219,8 +398,8 @@ static void list_parts(struct copying *copying, const struct piece *pieces, size
     copying->job_count = job;
 }
 
-static mmh_status gather_originals(mmh_reader *reader, const struct piece *pieces, size_t count,
-                                   mmh_error *err)
+static mmh_status gather_originals(mmh_reader *reader, const struct mmh_wanted *pieces,
+                                   size_t count, mmh_error *err)
 {
     const mmh_allocator *allocator = reader->context->allocator;
     struct copying copying = { .reader = reader };
@@ -239,37 +418,76 @@ static mmh_status gather_originals(mmh_reader *reader, const struct piece *piece
     return status;
 }
 
-static mmh_status gather(mmh_reader *reader, struct piece *pieces, size_t count, mmh_error *err)
+/* The runs that hold the pieces. */
+static mmh_status list_all_runs(struct gathering *gathering, uint64_t each, mmh_error *err)
+{
+    const struct mmh_wanted *pieces = gathering->pieces;
+    for (int pass = 0; pass < 2; pass++) { /* count, then fill in */
+        struct place next = { 0, 0, 0, 0 };
+        size_t runs = 0;
+        for (size_t p = 0; p < gathering->piece_count; p++)
+            if (pieces[p].begin < pieces[p].end)
+                runs += list_runs(pass ? gathering->runs + runs : NULL, gathering, p, each, &next);
+        gathering->run_count = runs;
+        if (pass)
+            break;
+        gathering->runs = mmh_alloc_array(gathering->reader->context->allocator, runs,
+                                          sizeof *gathering->runs);
+        if (!gathering->runs)
+            return mmh_fail(err, MMH_E_MEMORY, "no memory to load %zu runs of chunks", runs);
+    }
+    return MMH_OK;
+}
+
+/* Whether the runs are nearly all that lies between the first and the last of their chunks. */
+static bool is_scan(const struct gathering *gathering)
+{
+    const struct mmh_index *index = &gathering->reader->container.index;
+    uint64_t begin = UINT64_MAX, end = 0, stored = 0;
+    for (size_t r = 0; r < gathering->run_count; r++) {
+        const struct run *run = &gathering->runs[r];
+        const uint32_t *refs = index->refs + index->blocks[run->block].first_ref + run->first;
+        for (uint64_t i = 0; i < run->count; i++) {
+            const struct mmh_chunk_entry *chunk = &index->chunks[refs[i]];
+            begin = MMH_MIN(begin, chunk->offset);
+            end = MMH_MAX(end, chunk->offset + chunk->bytes);
+            stored += chunk->bytes;
+        }
+    }
+    return begin < end && stored >= (end - begin) / 4 * 3;
+}
+
+mmh_status mmh_reader_gather(mmh_reader *reader, struct mmh_wanted *pieces, size_t count,
+                             mmh_error *err)
 {
     mmh_context *context = reader->context;
     struct gathering gathering = { .reader = reader, .pieces = pieces, .piece_count = count };
     uint64_t bytes = 0;
-    qsort(pieces, count, sizeof *pieces, compare_pieces);
+    bool sorted = true;
+    for (size_t p = 0; p < count; p++) {
+        bytes += pieces[p].end - pieces[p].begin;
+        sorted = sorted && (!p || compare_pieces(&pieces[p - 1], &pieces[p]) <= 0);
+    }
+    if (!sorted)
+        qsort(pieces, count, sizeof *pieces, compare_pieces);
     advise_destinations(pieces, count);
     if (reader->originals)
         return gather_originals(reader, pieces, count, err);
-    for (size_t p = 0; p < count; p++)
-        bytes += pieces[p].end - pieces[p].begin;
     gathering.stream = bytes >= STREAM_BYTES;
     /* Long enough that a model serves several chunks, short enough that all threads have some. */
-    uint64_t each = 1, chunks = bytes / (MMH_CHUNK_ELEMENTS * UINT64_C(2));
-    each = MMH_MIN(MMH_MAX(chunks / (4 * mmh_pool_threads(context->pool)), UINT64_C(1)),
-                   (uint64_t)RUN_CHUNKS);
-    for (int pass = 0; pass < 2; pass++) { /* count, then fill in */
-        struct place next = { 0, 0 };
-        size_t runs = 0;
-        for (size_t p = 0; p < count; p++)
-            if (pieces[p].begin < pieces[p].end)
-                runs += list_runs(pass ? gathering.runs + runs : NULL, &gathering, p, each, &next);
-        gathering.run_count = runs;
-        if (pass)
-            break;
-        gathering.runs = mmh_alloc_array(context->allocator, runs, sizeof *gathering.runs);
-        if (!gathering.runs)
-            return mmh_fail(err, MMH_E_MEMORY, "no memory to load %zu runs of chunks", runs);
-    }
-    mmh_status status = mmh_pool_run(context->pool, gathering.run_count, gather_run, &gathering,
-                                     err);
+    const bool far = mmh_input_is_source(reader->input);
+    uint64_t each = bytes / (MMH_CHUNK_ELEMENTS * UINT64_C(2)) /
+                    ((far ? 2 : 4) * mmh_pool_threads(context->pool));
+    each = MMH_MIN(MMH_MAX(each, UINT64_C(1)), (uint64_t)(far ? SOURCE_RUN_CHUNKS : RUN_CHUNKS));
+    mmh_status status = list_all_runs(&gathering, each, err);
+    if (status == MMH_OK && far)
+        status = list_batches(&gathering, err);
+    mmh_reader_scan(reader, status == MMH_OK && !far && gathering.stream && is_scan(&gathering));
+    if (status == MMH_OK)
+        status = mmh_pool_run(context->pool, far ? gathering.batch_count : gathering.run_count,
+                              gather_job, &gathering, err);
+    mmh_free(context->allocator, gathering.batches);
+    mmh_free(context->allocator, gathering.chunks);
     mmh_free(context->allocator, gathering.runs);
     return status;
 }
@@ -277,8 +495,8 @@ static mmh_status gather(mmh_reader *reader, struct piece *pieces, size_t count,
 mmh_status mmh_reader_bytes(mmh_reader *reader, uint64_t file, uint64_t offset, void *dst,
                             size_t bytes, mmh_error *err)
 {
-    struct piece piece = { file, offset, offset + bytes, dst };
-    return bytes ? gather(reader, &piece, 1, err) : MMH_OK;
+    struct mmh_wanted piece = { file, offset, offset + bytes, dst };
+    return bytes ? mmh_reader_gather(reader, &piece, 1, err) : MMH_OK;
 }
 
 mmh_status mmh_read(mmh_reader *reader, uint64_t file, uint64_t offset, void *destination,
@@ -303,13 +521,13 @@ mmh_status mmh_read(mmh_reader *reader, uint64_t file, uint64_t offset, void *de
 
 static int compare_destinations(const void *a, const void *b)
 {
-    uintptr_t x = (uintptr_t)((const struct piece *)a)->destination;
-    uintptr_t y = (uintptr_t)((const struct piece *)b)->destination;
+    uintptr_t x = (uintptr_t)((const struct mmh_wanted *)a)->destination;
+    uintptr_t y = (uintptr_t)((const struct mmh_wanted *)b)->destination;
     return x < y ? -1 : x > y;
 }
 
 /* Whether destinations overlap. Changes the order. */
-static bool overlap(struct piece *pieces, size_t count)
+static bool overlap(struct mmh_wanted *pieces, size_t count)
 {
     uintptr_t end = 0;
     qsort(pieces, count, sizeof *pieces, compare_destinations);
@@ -339,7 +557,7 @@ mmh_status mmh_load_many(mmh_reader *reader, const mmh_load_request *requests, s
     const struct mmh_tensor_record *record;
     if (count && !requests)
         return mmh_fail(err, MMH_E_USAGE, "%zu requests, and none is given", count);
-    struct piece *pieces = mmh_alloc_array(context->allocator, count, sizeof *pieces);
+    struct mmh_wanted *pieces = mmh_alloc_array(context->allocator, count, sizeof *pieces);
     uint64_t bytes = 0;
     if (!pieces)
         return mmh_fail(err, MMH_E_MEMORY, "no memory to load %zu tensors", count);
@@ -354,15 +572,15 @@ mmh_status mmh_load_many(mmh_reader *reader, const mmh_load_request *requests, s
                               record->name);
         if (status != MMH_OK)
             break;
-        pieces[i] = (struct piece){ record->file, record->offset, record->offset + record->bytes,
-                                    requests[i].destination };
+        pieces[i] = (struct mmh_wanted){ record->file, record->offset,
+                                         record->offset + record->bytes, requests[i].destination };
         bytes += record->bytes;
     }
     if (status == MMH_OK && overlap(pieces, count))
         status = mmh_fail(err, MMH_E_USAGE, "tensors are to be loaded over each other");
     if (status == MMH_OK) {
         mmh_context_begin(context, "load", bytes);
-        status = gather(reader, pieces, count, err);
+        status = mmh_reader_gather(reader, pieces, count, err);
         mmh_context_end(context, status);
     }
     for (size_t i = 0; i < count && status == MMH_OK; i++) {

@@ -19,7 +19,8 @@ struct mmh_copy {
     struct mmh_recovery_layout layout;
 };
 
-/* Read from a copy: what lies behind its end, or cannot be read, is zeros. */
+/* Read from a copy: what lies behind its end, or cannot be read, is zeros; but what a source fails with is
+ * a failure. */
 mmh_status mmh_copy_read(void *copy, void *dst, uint64_t offset, size_t bytes, mmh_error *err);
 
 enum mmh_block_state { MMH_BLOCK_UNKNOWN, MMH_BLOCK_RIGHT, MMH_BLOCK_WRONG };

@@ -77,7 +77,7 @@ mmh_status mmh_reader_mend(mmh_reader *reader, uint64_t chunk, uint8_t *dst, boo
     if (status != MMH_OK || !parity->usable)
         return status;
     status = mmh_mend_range(&parity->mend, dst, entry->offset, entry->bytes, &problem);
-    if (status == MMH_E_MEMORY)
+    if (status != MMH_OK && status != MMH_E_CORRUPT)
         return mmh_fail(err, status, "%s", problem.message);
     *mended = status == MMH_OK &&
               mmh_container_check_chunk(&reader->container, chunk, dst, NULL) == MMH_OK;

@@ -12,8 +12,6 @@
 
 struct mmh_originals {
     struct mmh_plan plan;
-    mmh_input *open; /* the file of the last serial read */
-    uint64_t open_file;
 };
 
 /* A folder's own name is ".", as in a container. */
@@ -85,8 +83,8 @@ static mmh_status fill_index(mmh_reader *reader, mmh_error *err)
     return MMH_OK;
 }
 
-mmh_status mmh_open_original(mmh_context *context, const char *path, const mmh_pack_options *given,
-                             mmh_reader **out, mmh_error *err)
+static mmh_status open_originals(mmh_context *context, const struct mmh_plan_inputs *inputs,
+                                 const mmh_pack_options *given, mmh_reader **out, mmh_error *err)
 {
     mmh_pack_options options = { 0 };
     *out = NULL;
@@ -102,8 +100,8 @@ mmh_status mmh_open_original(mmh_context *context, const char *path, const mmh_p
     if (!reader->originals)
         status = mmh_fail(err, MMH_E_MEMORY, "no memory for an open model");
     if (status == MMH_OK)
-        status = mmh_plan_files(&reader->originals->plan, context, &reader->container.arena, &path,
-                                1, NULL, &options, err);
+        status = mmh_plan_files(&reader->originals->plan, context, &reader->container.arena, inputs,
+                                NULL, &options, err);
     if (status == MMH_OK)
         status = fill_index(reader, err);
     if (status != MMH_OK) {
@@ -114,41 +112,34 @@ mmh_status mmh_open_original(mmh_context *context, const char *path, const mmh_p
     return MMH_OK;
 }
 
+mmh_status mmh_open_original(mmh_context *context, const char *path,
+                             const mmh_pack_options *options, mmh_reader **reader, mmh_error *err)
+{
+    const struct mmh_plan_inputs inputs = { .paths = &path, .count = 1 };
+    return open_originals(context, &inputs, options, reader, err);
+}
+
+mmh_status mmh_open_original_source(mmh_context *context, const mmh_source *sources,
+                                    size_t source_count, const mmh_pack_options *options,
+                                    mmh_reader **reader, mmh_error *err)
+{
+    const struct mmh_plan_inputs inputs = { .sources = sources, .count = source_count };
+    return open_originals(context, &inputs, options, reader, err);
+}
+
 const struct mmh_extent_map *mmh_originals_map(const mmh_reader *reader, uint64_t file)
 {
     return &reader->originals->plan.files[file].map;
 }
 
-void mmh_originals_close(mmh_reader *reader)
+bool mmh_originals_are_sources(const mmh_reader *reader)
 {
-    if (reader->originals)
-        mmh_input_close(reader->originals->open);
+    return reader->originals->plan.files->source != NULL;
 }
 
-mmh_status mmh_originals_read(mmh_reader *reader, uint64_t file, uint64_t offset, void *dst,
-                              size_t bytes, mmh_error *err)
+mmh_status mmh_originals_open(mmh_input **input, const mmh_reader *reader, uint64_t file,
+                              mmh_error *err)
 {
-    struct mmh_originals *originals = reader->originals;
-    if (!originals->open || originals->open_file != file) {
-        mmh_input_close(originals->open);
-        originals->open = NULL;
-        mmh_status status = mmh_plan_open(&originals->open, &originals->plan.files[file],
-                                          reader->context->allocator, err);
-        if (status != MMH_OK)
-            return status;
-        originals->open_file = file;
-    }
-    return mmh_input_read(originals->open, dst, offset, bytes, err);
-}
-
-mmh_status mmh_originals_read_many(mmh_reader *reader, const struct mmh_original_part *parts,
-                                   size_t count, mmh_error *err)
-{
-    const struct mmh_plan_file *file = &reader->originals->plan.files[parts->file];
-    mmh_input *input;
-    mmh_status status = mmh_plan_open(&input, file, reader->context->allocator, err);
-    for (size_t i = 0; i < count && status == MMH_OK; i++)
-        status = mmh_input_read(input, parts[i].destination, parts[i].offset, parts[i].bytes, err);
-    mmh_input_close(input);
-    return status;
+    return mmh_plan_open(input, &reader->originals->plan.files[file], reader->context->allocator,
+                         err);
 }

@@ -8,23 +8,13 @@
 
 #include "engine/plan.h"
 
-void mmh_originals_close(mmh_reader *reader); /* what is not in the arena; may have none */
+/* Open one of the files, by any thread; MMH_E_IO if it is not as it was. */
+mmh_status mmh_originals_open(mmh_input **input, const mmh_reader *reader, uint64_t file,
+                              mmh_error *err);
 
-/* Bytes of a file; one thread at a time. */
-mmh_status mmh_originals_read(mmh_reader *reader, uint64_t file, uint64_t offset, void *dst,
-                              size_t bytes, mmh_error *err);
+bool mmh_originals_are_sources(const mmh_reader *reader);
 
 /* The map of a file, which has the remarks about it. */
 const struct mmh_extent_map *mmh_originals_map(const mmh_reader *reader, uint64_t file);
-
-struct mmh_original_part {
-    uint64_t file, offset;
-    uint8_t *destination;
-    size_t bytes;
-};
-
-/* Several parts of one file; by any number of threads. */
-mmh_status mmh_originals_read_many(mmh_reader *reader, const struct mmh_original_part *parts,
-                                   size_t count, mmh_error *err);
 
 #endif

@@ -545,8 +545,30 @@ static bool holds_private(const struct packing *packing)
     return false;
 }
 
-static mmh_status pack_to(mmh_context *context, const char *const *inputs, size_t input_count,
-                          const char *path, int descriptor, const mmh_pack_options *given,
+/* Where a container goes: a path, or a sink, or a descriptor. */
+struct destination {
+    const char *path;
+    const mmh_sink *sink;
+    int descriptor;
+};
+
+static mmh_status open_output(struct packing *packing, const struct destination *destination,
+                              mmh_error *err)
+{
+    const mmh_allocator *allocator = packing->context->allocator;
+    const struct mmh_output_options options = { .overwrite = packing->options->overwrite,
+                                                .sweep = true,
+                                                .secret = holds_private(packing) };
+    if (destination->path)
+        return mmh_output_create(&packing->output, destination->path, &options, allocator, err);
+    if (destination->sink)
+        return mmh_output_open_sink(&packing->output, destination->sink, allocator, err);
+    return mmh_output_open_descriptor(&packing->output, destination->descriptor, "output",
+                                      allocator, err);
+}
+
+static mmh_status pack_to(mmh_context *context, const struct mmh_plan_inputs *inputs,
+                          const struct destination *destination, const mmh_pack_options *given,
                           mmh_pack_report *report, mmh_error *err)
 {
     mmh_pack_options options = { 0 };
@@ -564,6 +586,9 @@ static mmh_status pack_to(mmh_context *context, const char *const *inputs, size_
     }
     mmh_arena_init(&packing.arena, context->allocator);
     mmh_context_begin(context, "pack", 0);
+    const char *path = destination->path;
+    if (!path && options.parity)
+        status = mmh_fail(err, MMH_E_USAGE, "parity needs an output that can be read back: a file");
     if (path && !options.overwrite) { /* before any work is done; commit asks again */
         struct mmh_path_info info;
         status = mmh_path_stat(&info, path, false, err);
@@ -571,19 +596,10 @@ static mmh_status pack_to(mmh_context *context, const char *const *inputs, size_
             status = mmh_fail(err, MMH_E_USAGE, "\"%s\" exists", path);
     }
     if (status == MMH_OK)
-        status = mmh_plan_make(&packing.plan, context, &packing.arena, inputs, input_count, path,
-                               &options, err);
-    if (status == MMH_OK) {
-        context->state.total_bytes = packing.plan.total_bytes;
-        struct mmh_output_options out = { .overwrite = options.overwrite,
-                                          .sweep = true,
-                                          .secret = holds_private(&packing) };
-        status = path ? mmh_output_create(&packing.output, path, &out, context->allocator, err)
-                      : mmh_output_open_descriptor(&packing.output, descriptor, "output",
-                                                   context->allocator, err);
-    }
-    if (status == MMH_OK && options.parity && !mmh_output_is_seekable(packing.output))
-        status = mmh_fail(err, MMH_E_USAGE, "parity needs an output that can be read back: a file");
+        status = mmh_plan_make(&packing.plan, context, &packing.arena, inputs, path, &options, err);
+    context->state.total_bytes = packing.plan.total_bytes;
+    if (status == MMH_OK)
+        status = open_output(&packing, destination, err);
     if (status == MMH_OK)
         status = pack(&packing, &totals, err);
     if (status == MMH_OK) {
@@ -643,7 +659,9 @@ mmh_status mmh_pack(mmh_context *context, const char *const *inputs, size_t inpu
                     const char *output, const mmh_pack_options *options, mmh_pack_report *report,
                     mmh_error *err)
 {
-    return pack_to(context, inputs, input_count, output, -1, options, report, err);
+    const struct mmh_plan_inputs paths = { .paths = inputs, .count = input_count };
+    const struct destination destination = { .path = output };
+    return pack_to(context, &paths, &destination, options, report, err);
 }
 
 mmh_status mmh_pack_to_descriptor(mmh_context *context, const char *const *inputs,
@@ -651,7 +669,26 @@ mmh_status mmh_pack_to_descriptor(mmh_context *context, const char *const *input
                                   const mmh_pack_options *options, mmh_pack_report *report,
                                   mmh_error *err)
 {
-    return pack_to(context, inputs, input_count, NULL, descriptor, options, report, err);
+    const struct mmh_plan_inputs paths = { .paths = inputs, .count = input_count };
+    const struct destination destination = { .descriptor = descriptor };
+    return pack_to(context, &paths, &destination, options, report, err);
+}
+
+mmh_status mmh_pack_sources(mmh_context *context, const mmh_source *sources, size_t source_count,
+                            const char *output, const mmh_sink *given_sink,
+                            const mmh_pack_options *options, mmh_pack_report *report,
+                            mmh_error *err)
+{
+    const struct mmh_plan_inputs inputs = { .sources = sources, .count = source_count };
+    mmh_sink sink = { 0 };
+    const struct destination destination = { .path = output, .sink = given_sink ? &sink : NULL };
+    if (!output == !given_sink)
+        return mmh_fail(err, MMH_E_USAGE, "the output is either a path or a sink");
+    mmh_status status = mmh_options_copy(&sink, sizeof sink, given_sink, "mmh_sink", err);
+    if (status == MMH_OK && given_sink) /* before any work is done */
+        status = mmh_sink_check(&sink, err);
+    return status == MMH_OK ? pack_to(context, &inputs, &destination, options, report, err)
+                            : status;
 }
 
 /* ---- for repair ---- */
@@ -697,8 +734,9 @@ mmh_status mmh_recode(mmh_context *context, const struct mmh_recoding *recoding,
         .context = context, .options = &options, .hash_suite = mmh_hash_suite_default(), .window = 1
     };
     mmh_arena_init(&packing.arena, context->allocator);
-    mmh_status status = mmh_plan_files(&packing.plan, context, &packing.arena, &recoding->path, 1,
-                                       NULL, &options, err);
+    const struct mmh_plan_inputs inputs = { .paths = &recoding->path, .count = 1 };
+    mmh_status status = mmh_plan_files(&packing.plan, context, &packing.arena, &inputs, NULL,
+                                       &options, err);
     if (status == MMH_OK)
         status = map_told(&packing, recoding, err);
     if (status == MMH_OK)

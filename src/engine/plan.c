@@ -114,9 +114,11 @@ static mmh_status check_names(struct mmh_plan *plan, struct mmh_arena *arena, mm
 }
 
 static mmh_status list_inputs(struct mmh_plan *plan, struct mmh_arena *arena,
-                              const char *const *inputs, size_t input_count, const char *output,
+                              const struct mmh_plan_inputs *given, const char *output,
                               const mmh_pack_options *options, mmh_error *err)
 {
+    const char *const *inputs = given->paths;
+    const size_t input_count = given->count;
     struct mmh_path_info out_info = { 0 };
     struct listing *listings = mmh_arena_array(arena, input_count, sizeof *listings);
     size_t room = input_count;
@@ -208,12 +210,94 @@ static mmh_status list_inputs(struct mmh_plan *plan, struct mmh_arena *arena,
                                 file->path);
         }
     }
+    return MMH_OK;
+}
+
+/* ---- sources ---- */
+
+/* A source as a file, in the arena. */
+static mmh_status take_source(struct mmh_plan_file *file, struct mmh_arena *arena,
+                              const mmh_source *given, mmh_error *err)
+{
+    mmh_source *source = mmh_arena_array(arena, 1, sizeof *source);
+    if (!source)
+        return mmh_fail(err, MMH_E_MEMORY, "no memory to list the sources");
+    mmh_status status = mmh_options_copy(source, sizeof *source, given, "mmh_source", err);
+    if (status == MMH_OK)
+        status = mmh_source_check(source, err);
+    if (status != MMH_OK)
+        return status;
+    if (!mmh_path_is_relative(source->name))
+        return mmh_fail(err, MMH_E_USAGE, "\"%s\" is no name of a file in a container",
+                        source->name);
+    if (is_temporary(source->name))
+        return mmh_fail(err, MMH_E_USAGE, "\"%s\" is a temporary name of mmh's own", source->name);
+    source->name = mmh_arena_string(arena, source->name, strlen(source->name));
+    if (!source->name)
+        return mmh_fail(err, MMH_E_MEMORY, "no memory to list the sources");
+    *file = (struct mmh_plan_file){
+        .name = source->name,
+        .path = source->name,
+        .source = source,
+        .info = { .kind = MMH_PATH_FILE, .mode = 0644, .bytes = source->bytes },
+    };
+    return MMH_OK;
+}
+
+/* A name that is a folder of another one cannot be a file: sorted, but not side by side ("a", "a.b",
+ * "a/b"). */
+static mmh_status check_folders(const struct mmh_plan *plan, struct mmh_arena *arena,
+                                mmh_error *err)
+{
+    for (size_t i = 0; i < plan->file_count; i++) {
+        const char *name = plan->files[i].name;
+        for (const char *slash = strchr(name, '/'); slash; slash = strchr(slash + 1, '/')) {
+            const char *folder = mmh_arena_string(arena, name, (size_t)(slash - name));
+            if (!folder)
+                return mmh_fail(err, MMH_E_MEMORY, "no memory to list the sources");
+            if (mmh_plan_find(plan, folder))
+                return mmh_fail(err, MMH_E_USAGE, "\"%s\" is a file, and the folder of \"%s\"",
+                                folder, name);
+        }
+    }
+    return MMH_OK;
+}
+
+static mmh_status list_sources(struct mmh_plan *plan, struct mmh_arena *arena,
+                               const struct mmh_plan_inputs *inputs, mmh_error *err)
+{
+    const uint8_t *next = (const uint8_t *)inputs->sources;
+    mmh_status status = MMH_OK;
+    plan->files = mmh_arena_array(arena, inputs->count, sizeof *plan->files);
+    if (!plan->files)
+        return mmh_fail(err, MMH_E_MEMORY, "no memory to list %zu files", inputs->count);
+    for (size_t i = 0; i < inputs->count && status == MMH_OK; i++) {
+        const mmh_source *source = (const mmh_source *)(const void *)next;
+        if (source->struct_size != inputs->sources->struct_size)
+            return mmh_fail(err, MMH_E_USAGE, "mmh_source: of several sizes");
+        status = take_source(&plan->files[plan->file_count++], arena, source, err);
+        next += source->struct_size; /* of the caller's header, which may be another */
+    }
+    return status;
+}
+
+/* The files of a plan, by name. */
+static mmh_status list_files(struct mmh_plan *plan, struct mmh_arena *arena,
+                             const struct mmh_plan_inputs *inputs, const char *output,
+                             const mmh_pack_options *options, mmh_error *err)
+{
+    mmh_status status = inputs->paths ? list_inputs(plan, arena, inputs, output, options, err)
+                                      : list_sources(plan, arena, inputs, err);
+    if (status != MMH_OK)
+        return status;
     qsort(plan->files, plan->file_count, sizeof *plan->files, by_name);
     for (size_t i = 1; i < plan->file_count; i++)
         if (strcmp(plan->files[i - 1].name, plan->files[i].name) == 0)
             return mmh_fail(err, MMH_E_USAGE, "two inputs would be called \"%s\"",
                             plan->files[i].name);
-    return check_names(plan, arena, err);
+    if (!inputs->paths)
+        status = check_folders(plan, arena, err);
+    return status == MMH_OK ? check_names(plan, arena, err) : status;
 }
 
 /* ---- reading ---- */
@@ -221,6 +305,8 @@ static mmh_status list_inputs(struct mmh_plan *plan, struct mmh_arena *arena,
 mmh_status mmh_plan_open(mmh_input **input, const struct mmh_plan_file *file,
                          const mmh_allocator *allocator, mmh_error *err)
 {
+    if (file->source)
+        return mmh_input_open_source(input, file->source, allocator, err);
     mmh_status status = mmh_input_open(input, file->path, allocator, err);
     if (status != MMH_OK)
         return status;
@@ -234,48 +320,100 @@ mmh_status mmh_plan_open(mmh_input **input, const struct mmh_plan_file *file,
     return mmh_fail(err, MMH_E_IO, "\"%s\" changed while it was being read", file->path);
 }
 
-/* The size of a file of the same folder. `context` is the plan's file. */
-static mmh_status bytes_beside(void *context, const char *name, uint64_t *bytes, mmh_error *err)
+/* A file that is being mapped. Formats may take a read that fails for a file that is not theirs, but what
+ * cannot be read is no file of another kind: the first failure is kept. */
+struct mapping {
+    const struct mmh_plan *plan;
+    const struct mmh_plan_file *file;
+    const mmh_allocator *allocator;
+    const mmh_input *input;
+    mmh_error problem;
+};
+
+static mmh_status keep_problem(struct mapping *mapping, mmh_status status, const mmh_error *problem,
+                               mmh_error *err)
 {
-    const struct mmh_plan_file *file = context;
+    if (status != MMH_OK && mapping->problem.status == MMH_OK)
+        mapping->problem = *problem;
+    return status == MMH_OK ? MMH_OK : mmh_fail(err, status, "%s", problem->message);
+}
+
+static mmh_status read_mapped(void *context, uint64_t offset, void *dst, size_t bytes,
+                              mmh_error *err)
+{
+    struct mapping *mapping = context;
+    mmh_error problem = { 0 };
+    mmh_status status = mmh_input_read(mapping->input, dst, offset, bytes, &problem);
+    return keep_problem(mapping, status, &problem, err);
+}
+
+/* A file of the same folder. */
+struct beside {
+    const char *path;
+    const mmh_source *source; /* NULL: a file of the file system */
+    uint64_t bytes;
+};
+
+static mmh_status find_beside(struct beside *beside, const struct mapping *mapping,
+                              struct mmh_arena *arena, const char *name, mmh_error *err)
+{
+    const char *self = mapping->file->path;
     struct mmh_path_info info;
-    char path[4096];
-    int folder = (int)(base_name(file->path) - file->path);
-    int length = snprintf(path, sizeof path, "%.*s%s", folder, file->path, name);
-    if (length < 0 || (size_t)length >= sizeof path)
-        return mmh_fail(err, MMH_E_IO, "the path of \"%s\" is too long", name);
-    mmh_status status = mmh_path_stat(&info, path, true, err);
+    *beside = (struct beside){ .path = mmh_arena_format(
+                                   arena, "%.*s%s", (int)(base_name(self) - self), self, name) };
+    if (!beside->path)
+        return mmh_fail(err, MMH_E_MEMORY, "no memory for a path");
+    if (mapping->file->source) {
+        const struct mmh_plan_file *found = mmh_plan_find(mapping->plan, beside->path);
+        if (!found)
+            return mmh_fail(err, MMH_E_IO, "there is no source \"%s\"", beside->path);
+        beside->source = found->source;
+        beside->bytes = found->source->bytes;
+        return MMH_OK;
+    }
+    mmh_status status = mmh_path_stat(&info, beside->path, true, err);
     if (status == MMH_OK && info.kind != MMH_PATH_FILE)
-        status = mmh_fail(err, MMH_E_IO, "there is no file \"%s\"", path);
-    *bytes = info.bytes;
+        status = mmh_fail(err, MMH_E_IO, "there is no file \"%s\"", beside->path);
+    beside->bytes = info.bytes;
     return status;
 }
 
-/* A small file of the same folder, for formats that want one. `context` is the plan's file. */
+/* How large it is. `context` is a mapping. */
+static mmh_status bytes_beside(void *context, const char *name, uint64_t *bytes, mmh_error *err)
+{
+    const struct mapping *mapping = context;
+    struct mmh_arena arena;
+    struct beside beside;
+    mmh_arena_init(&arena, mapping->allocator);
+    mmh_status status = find_beside(&beside, mapping, &arena, name, err);
+    *bytes = beside.bytes;
+    mmh_arena_release(&arena);
+    return status;
+}
+
+/* All of a small one, for formats that want it. `context` is a mapping. */
 static mmh_status read_beside(void *context, const char *name, size_t bytes_max, uint8_t **data,
                               size_t *bytes, const mmh_allocator *allocator, mmh_error *err)
 {
-    const struct mmh_plan_file *file = context;
+    struct mapping *mapping = context;
     struct mmh_arena arena;
-    struct mmh_path_info info;
+    struct beside beside;
     mmh_input *input = NULL;
     uint8_t *memory = NULL;
     mmh_arena_init(&arena, allocator);
-    const char *path = mmh_arena_format(&arena, "%.*s%s", (int)(base_name(file->path) - file->path),
-                                        file->path, name);
-    mmh_status status = path ? mmh_path_stat(&info, path, true, err)
-                             : mmh_fail(err, MMH_E_MEMORY, "no memory for a path");
-    if (status == MMH_OK && info.kind != MMH_PATH_FILE)
-        status = mmh_fail(err, MMH_E_IO, "there is no file \"%s\"", path);
+    mmh_status status = find_beside(&beside, mapping, &arena, name, err);
     if (status == MMH_OK)
-        status = mmh_input_open(&input, path, allocator, err);
+        status = beside.source ? mmh_input_open_source(&input, beside.source, allocator, err)
+                               : mmh_input_open(&input, beside.path, allocator, err);
     if (status == MMH_OK && mmh_input_bytes(input) > bytes_max)
-        status = mmh_fail(err, MMH_E_LIMIT, "\"%s\" is too large to look at", path);
+        status = mmh_fail(err, MMH_E_LIMIT, "\"%s\" is too large to look at", beside.path);
     if (status == MMH_OK) {
+        mmh_error problem = { 0 };
         *bytes = (size_t)mmh_input_bytes(input);
         memory = mmh_alloc(allocator, 0, *bytes + 1);
-        status = memory ? mmh_input_read(input, memory, 0, *bytes, err)
-                        : mmh_fail(err, MMH_E_MEMORY, "no memory for \"%s\"", path);
+        status = memory ? mmh_input_read(input, memory, 0, *bytes, &problem)
+                        : mmh_fail(&problem, MMH_E_MEMORY, "no memory for \"%s\"", beside.path);
+        status = keep_problem(mapping, status, &problem, err);
     }
     if (status == MMH_OK) {
         memory[*bytes] = '\0';
@@ -311,15 +449,18 @@ static mmh_status read_layout(struct mmh_layout *layout, struct mmh_arena *arena
     return status;
 }
 
-static mmh_status map_file(struct mmh_plan_file *file, struct mmh_arena *arena,
-                           const mmh_pack_options *options, const struct mmh_layout *layout,
-                           mmh_context *context, mmh_error *err)
+static mmh_status map_file(struct mmh_plan *plan, struct mmh_plan_file *file,
+                           struct mmh_arena *arena, const mmh_pack_options *options,
+                           const struct mmh_layout *layout, mmh_context *context, mmh_error *err)
 {
     const mmh_allocator *allocator = context->allocator;
+    struct mapping mapping = { .plan = plan, .file = file, .allocator = allocator };
     mmh_input *input;
-    mmh_status status = mmh_input_open(&input, file->path, allocator, err);
+    mmh_status status = file->source ? mmh_plan_open(&input, file, allocator, err)
+                                     : mmh_input_open(&input, file->path, allocator, err);
     if (status != MMH_OK)
         return status;
+    mapping.input = input;
     struct mmh_format_options format = {
         .raw_dtype = options->raw_dtype,
         .raw_dimensions = (uint32_t)options->raw_dimensions,
@@ -328,13 +469,21 @@ static mmh_status map_file(struct mmh_plan_file *file, struct mmh_arena *arena,
         .plugins = &context->plugins,
         .read_beside = read_beside,
         .bytes_beside = bytes_beside,
-        .beside_context = file,
+        .beside_context = &mapping,
     };
-    struct mmh_source source = mmh_source_of_input(input);
+    const mmh_source source = {
+        .struct_size = sizeof source,
+        .name = mmh_input_name(input),
+        .bytes = mmh_input_bytes(input),
+        .read = read_mapped,
+        .user = &mapping,
+    };
     file->info.bytes = mmh_input_bytes(input);
     mmh_extent_map_init(&file->map, arena, source.bytes);
     status = mmh_format_detect_and_map(&file->map, &source, &format, err);
     mmh_input_close(input);
+    if (status == MMH_OK && mapping.problem.status != MMH_OK)
+        status = mmh_fail(err, mapping.problem.status, "%s", mapping.problem.message);
     if (status == MMH_OK && options->raw_dtype != MMH_DTYPE_OPAQUE &&
         file->map.format != MMH_FORMAT_RAW) {
         const char *name = mmh_format_name(file->map.format);
@@ -357,15 +506,15 @@ static mmh_status map_file(struct mmh_plan_file *file, struct mmh_arena *arena,
 /* ---- the plan ---- */
 
 mmh_status mmh_plan_files(struct mmh_plan *plan, mmh_context *context, struct mmh_arena *arena,
-                          const char *const *inputs, size_t input_count, const char *output,
+                          const struct mmh_plan_inputs *inputs, const char *output,
                           const mmh_pack_options *options, mmh_error *err)
 {
     memset(plan, 0, sizeof *plan);
-    if (!input_count)
+    if (!inputs->count || (!inputs->paths && !inputs->sources))
         return mmh_fail(err, MMH_E_USAGE, "nothing to pack");
     struct mmh_layout layout;
     bool laid_out = !options->layout;
-    mmh_status status = list_inputs(plan, arena, inputs, input_count, output, options, err);
+    mmh_status status = list_files(plan, arena, inputs, output, options, err);
     if (status == MMH_OK && options->layout)
         status = read_layout(&layout, arena, options, err);
     for (size_t i = 0; i < plan->file_count && status == MMH_OK; i++) {
@@ -374,7 +523,7 @@ mmh_status mmh_plan_files(struct mmh_plan *plan, mmh_context *context, struct mm
             continue;
         bool meant = options->layout && mmh_layout_is_for(&layout, file->path);
         laid_out = laid_out || meant;
-        status = map_file(file, arena, options, meant ? &layout : NULL, context, err);
+        status = map_file(plan, file, arena, options, meant ? &layout : NULL, context, err);
         plan->total_bytes += file->info.bytes;
     }
     if (status == MMH_OK && !laid_out)
@@ -384,10 +533,9 @@ mmh_status mmh_plan_files(struct mmh_plan *plan, mmh_context *context, struct mm
 }
 
 mmh_status mmh_plan_make(struct mmh_plan *plan, mmh_context *context, struct mmh_arena *arena,
-                         const char *const *inputs, size_t input_count, const char *output,
+                         const struct mmh_plan_inputs *inputs, const char *output,
                          const mmh_pack_options *options, mmh_error *err)
 {
-    mmh_status status = mmh_plan_files(plan, context, arena, inputs, input_count, output, options,
-                                       err);
+    mmh_status status = mmh_plan_files(plan, context, arena, inputs, output, options, err);
     return status == MMH_OK ? mmh_plan_cut(plan, context, arena, options->level, err) : status;
 }

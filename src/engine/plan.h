@@ -11,8 +11,9 @@
 
 /* A file, folder or symlink of the container. */
 struct mmh_plan_file {
-    const char *name; /* in the container */
-    const char *path; /* where it is */
+    const char *name;         /* in the container */
+    const char *path;         /* where it is; of a source its name */
+    const mmh_source *source; /* NULL: a file of the file system */
     struct mmh_path_info info;
     struct mmh_extent_map map; /* regular files */
     size_t first_block, block_count;
@@ -37,10 +38,17 @@ struct mmh_plan {
     struct mmh_odd_names odd_names;
 };
 
-/* List the inputs and find the tensors in every file: no blocks yet. All in the arena. Failures
- * and `output` as below. */
+/* What is to be packed: paths, or sources. */
+struct mmh_plan_inputs {
+    const char *const *paths;  /* [count], or NULL and */
+    const mmh_source *sources; /* [count], as the caller's struct_size has them */
+    size_t count;
+};
+
+/* List the inputs and find the tensors in every file: no blocks yet. All in the arena, sources too.
+ * Failures and `output` as below. */
 mmh_status mmh_plan_files(struct mmh_plan *plan, mmh_context *context, struct mmh_arena *arena,
-                          const char *const *inputs, size_t input_count, const char *output,
+                          const struct mmh_plan_inputs *inputs, const char *output,
                           const mmh_pack_options *options, mmh_error *err);
 
 /* The file of that name in the container; NULL: none. */
@@ -57,7 +65,7 @@ mmh_status mmh_plan_cut(struct mmh_plan *plan, mmh_context *context, struct mmh_
 /* The same, and cut into blocks: list the inputs and map every file. All in the arena. `output` (may
  * be NULL) is left out when it lies in an input folder, and so are mmh's own temporary files. */
 mmh_status mmh_plan_make(struct mmh_plan *plan, mmh_context *context, struct mmh_arena *arena,
-                         const char *const *inputs, size_t input_count, const char *output,
+                         const struct mmh_plan_inputs *inputs, const char *output,
                          const mmh_pack_options *options, mmh_error *err);
 
 #endif

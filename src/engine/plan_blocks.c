@@ -421,7 +421,7 @@ static mmh_status cut_files(struct mmh_plan *plan, struct mmh_arena *arena, stru
         surveys[i] = mmh_arena_array(arena, counts[i], sizeof **surveys);
         if (!surveys[i])
             return mmh_fail(err, MMH_E_MEMORY, "no memory to plan %zu tensors", counts[i]);
-        status = mmh_survey_file(surveys[i], context, file->path, &file->map, limit, level, err);
+        status = mmh_survey_file(surveys[i], context, file, limit, level, err);
     }
     if (status == MMH_OK)
         status = mmh_survey_equal(surveys, counts, plan->file_count, context->allocator, err);

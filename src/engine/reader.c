@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/bits.h"
+#include "engine/ahead.h"
 #include "engine/mend_reader.h"
 #include "engine/originals.h"
 #include "engine/repair.h"
@@ -14,8 +15,9 @@
 #include "kernel/kernel.h"
 
 enum {
-    REFS_SUMMED = 16
-}; /* stored bytes are summed so many refs at a time: a ref may be one byte */
+    REFS_SUMMED = 16, /* stored bytes are summed so many refs at a time: a ref may be one byte */
+    AHEAD_BYTES = 32 << 20 /* of a scan, for the disk to read */
+};
 
 static uint64_t proportion(uint64_t stored, uint64_t part, uint64_t whole)
 {
@@ -171,16 +173,30 @@ static mmh_status sum_usage(mmh_reader *reader, mmh_error *err)
     return MMH_OK;
 }
 
-/* Whether looking for parity is worth reading the file: it is a container, and what is wrong is not what
- * right pages hold. */
-static bool may_be_rescued(const mmh_reader *reader, const struct mmh_opening *opening)
+/* Look for parity where that is worth reading the file: it is a container, and what is wrong is not what
+ * right pages hold. *problem is what was wrong, or is now. */
+static mmh_status rescue(mmh_reader *reader, struct mmh_opening *opening, const char *path,
+                         mmh_error *problem)
 {
-    uint8_t magic[8];
-    if (opening->stage != MMH_OPEN_STRUCTURE)
-        return opening->stage <= MMH_OPEN_MERKLE;
-    return mmh_input_bytes(reader->input) >= sizeof magic &&
-           mmh_input_read(reader->input, magic, 0, sizeof magic, NULL) == MMH_OK &&
-           mmh_container_magic(magic, sizeof magic);
+    uint8_t magic[8] = { 0 };
+    mmh_error local = { 0 };
+    mmh_status status = MMH_OK;
+    if (opening->stage == MMH_OPEN_STRUCTURE && mmh_input_bytes(reader->input) >= sizeof magic)
+        status = mmh_input_read(reader->input, magic, 0, sizeof magic, &local);
+    bool worth = opening->stage == MMH_OPEN_STRUCTURE ? mmh_container_magic(magic, sizeof magic)
+                                                      : opening->stage <= MMH_OPEN_MERKLE;
+    if (status == MMH_OK && worth)
+        status = mmh_repair_rescue(reader, opening, path, &local);
+    else if (status == MMH_OK)
+        return MMH_E_CORRUPT;
+    /* It could be read, but for whom it is or is not by; or a source could not be read at all. */
+    bool told = status == MMH_E_UNTRUSTED || status == MMH_E_KEY ||
+                (opening->source && status != MMH_E_CORRUPT);
+    if (status == MMH_OK)
+        return MMH_OK;
+    if (told)
+        *problem = local;
+    return told ? status : MMH_E_CORRUPT;
 }
 
 mmh_status mmh_reader_open_as(mmh_context *context, const char *path, struct mmh_opening *opening,
@@ -193,23 +209,18 @@ mmh_status mmh_reader_open_as(mmh_context *context, const char *path, struct mmh
     if (!reader)
         return mmh_fail(err, MMH_E_MEMORY, "no memory for an open container");
     reader->context = context;
-    mmh_status status = mmh_input_open(&reader->input, path, context->allocator, err);
+    const mmh_source *source = opening->source;
+    mmh_status status = source
+                          ? mmh_input_open_source(&reader->input, source, context->allocator, err)
+                          : mmh_input_open(&reader->input, path, context->allocator, err);
     if (status != MMH_OK) {
         mmh_free(context->allocator, reader);
         return status;
     }
     mmh_input_advise(reader->input, MMH_ACCESS_RANDOM);
     status = mmh_guards_open(reader, opening, &local);
-    if (status == MMH_E_CORRUPT && !opening->spares && may_be_rescued(reader, opening)) {
-        mmh_error problem = { 0 };
-        mmh_status rescued = mmh_repair_rescue(reader, opening, path, &problem);
-        /* It could be read, but for whom it is or is not by. */
-        bool refused = rescued == MMH_E_UNTRUSTED || rescued == MMH_E_KEY;
-        if (rescued == MMH_OK || refused)
-            status = rescued;
-        if (refused)
-            local = problem;
-    }
+    if (status == MMH_E_CORRUPT && !opening->spares)
+        status = rescue(reader, opening, path, &local);
     if (status != MMH_OK) {
         mmh_input_close(reader->input);
         mmh_free(context->allocator, reader);
@@ -243,11 +254,22 @@ mmh_status mmh_open(mmh_context *context, const char *container, mmh_reader **re
     return mmh_reader_open(context, container, false, reader, err);
 }
 
+mmh_status mmh_open_source(mmh_context *context, const mmh_source *given, mmh_reader **reader,
+                           mmh_error *err)
+{
+    mmh_source source = { 0 };
+    struct mmh_opening opening = { .source = &source };
+    *reader = NULL;
+    mmh_status status = given ? mmh_options_copy(&source, sizeof source, given, "mmh_source", err)
+                              : mmh_fail(err, MMH_E_USAGE, "there is no source");
+    return status == MMH_OK ? mmh_reader_open_as(context, source.name, &opening, reader, err)
+                            : status;
+}
+
 void mmh_close(mmh_reader *reader)
 {
     if (!reader)
         return;
-    mmh_originals_close(reader);
     mmh_reader_mend_release(reader);
     mmh_sealer_destroy(reader->sealer);
     mmh_container_close(&reader->container);
@@ -474,6 +496,24 @@ size_t mmh_block_chunk_bytes(const struct mmh_block_entry *block, uint64_t index
     return left < block->chunk_bytes ? (size_t)left : block->chunk_bytes;
 }
 
+void mmh_reader_scan(mmh_reader *reader, bool scanning)
+{
+    reader->scanning = scanning;
+    atomic_store_explicit(&reader->ahead_offset, 0, memory_order_relaxed);
+}
+
+/* Let the disk read what comes after `offset` while chunks are decoded. */
+static void read_ahead(mmh_reader *reader, uint64_t offset)
+{
+    uint_fast64_t told = atomic_load_explicit(&reader->ahead_offset, memory_order_relaxed);
+    uint64_t until = offset + AHEAD_BYTES;
+    if (until - AHEAD_BYTES / 2 > told &&
+        atomic_compare_exchange_strong(&reader->ahead_offset, &told, until)) {
+        uint64_t from = MMH_MAX((uint64_t)told, offset);
+        mmh_input_ahead(reader->input, from, until - from);
+    }
+}
+
 mmh_status mmh_reader_fetch_stored(mmh_reader *reader, struct mmh_worker *worker, uint64_t chunk,
                                    mmh_error *err)
 {
@@ -485,7 +525,12 @@ mmh_status mmh_reader_fetch_stored(mmh_reader *reader, struct mmh_worker *worker
     uint64_t clock = mmh_clock_ns();
     mmh_error problem = { 0 };
     bool mended = false;
-    status = mmh_input_read(reader->input, worker->stored, entry->offset, entry->bytes, &problem);
+    if (reader->scanning)
+        read_ahead(reader, entry->offset);
+    status = worker->ahead.chunks
+               ? mmh_ahead_fetch(reader, worker, (uint32_t)chunk, worker->stored, &problem)
+               : mmh_input_read(reader->input, worker->stored, entry->offset, entry->bytes,
+                                &problem);
     clock = mmh_stage_add(&times->read_ns, clock);
     if (status == MMH_OK)
         status = mmh_container_check_chunk(&reader->container, chunk, worker->stored, &problem);
@@ -493,11 +538,12 @@ mmh_status mmh_reader_fetch_stored(mmh_reader *reader, struct mmh_worker *worker
     atomic_fetch_add_explicit(&reader->context->stored_bytes, entry->bytes, memory_order_relaxed);
     if (status == MMH_OK)
         return MMH_OK;
-    if ((status == MMH_E_CORRUPT || status == MMH_E_IO) &&
-        mmh_reader_mend(reader, chunk, worker->stored, &mended, err) != MMH_OK)
-        return MMH_E_MEMORY;
-    if (mended)
-        return MMH_OK;
+    /* A disk that does not give its bytes has lost them; a source that fails may have them. */
+    bool lost = status == MMH_E_CORRUPT ||
+                (status == MMH_E_IO && !mmh_input_is_source(reader->input));
+    mmh_status mend = lost ? mmh_reader_mend(reader, chunk, worker->stored, &mended, err) : MMH_OK;
+    if (mend != MMH_OK || mended)
+        return mend;
     if (status == MMH_E_CORRUPT)
         atomic_fetch_add_explicit(&reader->checked.hashes_wrong, 1, memory_order_relaxed);
     return mmh_fail(err, status, "%s", problem.message);
@@ -618,201 +664,4 @@ mmh_status mmh_reader_chunk(mmh_reader *reader, struct mmh_worker *worker, uint6
                                                stream, &problem);
     return chunk_fail(reader, "", entry, entry->file_offset + index * entry->chunk_bytes, status,
                       &problem, err);
-}
-
-/* ---- tensors ---- */
-
-enum { ORIGINAL_WINDOW_BYTES = 1 << 18 };
-
-/* The chunk that a slice is being copied from. */
-struct slice_window {
-    uint64_t begin, end; /* in the file; empty at first */
-    uint64_t file, block;
-    bool has_block;
-    mmh_model *model;
-};
-
-/* Copy file bytes through the window: each chunk is decoded once, as runs come in file order. */
-static mmh_status slice_copy(mmh_reader *reader, struct slice_window *window,
-                             const struct mmh_file_entry *file, uint8_t *dst, uint64_t offset,
-                             uint64_t bytes, mmh_error *err)
-{
-    struct mmh_worker *worker = &reader->context->workers[0];
-    while (bytes) {
-        if (reader->originals && (offset < window->begin || offset >= window->end)) {
-            size_t length = (size_t)MMH_MIN(file->record.bytes - offset,
-                                            (uint64_t)ORIGINAL_WINDOW_BYTES);
-            mmh_status status = mmh_worker_room(reader->context, worker, 0, length, err);
-            if (status == MMH_OK)
-                status = mmh_originals_read(reader, window->file, offset, worker->decoded, length,
-                                            err);
-            if (status != MMH_OK)
-                return status;
-            window->begin = offset;
-            window->end = offset + length;
-        } else if (offset < window->begin || offset >= window->end) {
-            uint64_t number = mmh_reader_block_at(reader, file, offset);
-            const struct mmh_block_entry *block = &reader->container.index.blocks[number];
-            mmh_status status;
-            if (!window->has_block || window->block != number) {
-                mmh_model_destroy(window->model);
-                window->model = NULL;
-                window->has_block = true;
-                window->block = number;
-                status = mmh_reader_model(reader, worker, number, &window->model, err);
-                if (status != MMH_OK)
-                    return status;
-            }
-            uint64_t index = (offset - block->file_offset) / block->chunk_bytes;
-            size_t length = mmh_block_chunk_bytes(block, index);
-            status = mmh_worker_room(reader->context, worker, 0, length, err);
-            if (status == MMH_OK)
-                status = mmh_reader_chunk(reader, worker, number, index, window->model,
-                                          worker->decoded, &length, false, err);
-            if (status != MMH_OK)
-                return status;
-            window->begin = block->file_offset + index * block->chunk_bytes;
-            window->end = window->begin + length;
-        }
-        uint64_t part = window->end - offset < bytes ? window->end - offset : bytes;
-        memcpy(dst, worker->decoded + (offset - window->begin), (size_t)part);
-        dst += part;
-        offset += part;
-        bytes -= part;
-    }
-    return MMH_OK;
-}
-
-/* A slice of a tensor whose elements do not lie one after another: all from its first to its last
- * element is read, and gathered. */
-static mmh_status load_strided(mmh_reader *reader, const struct mmh_tensor_record *record,
-                               const uint64_t *from, const uint64_t *to, uint8_t *destination,
-                               mmh_error *err)
-{
-    size_t width = mmh_dtype_bits(record->dtype) / 8;
-    uint64_t offset = record->offset, last = 0, count = 1;
-    uint64_t position[MMH_DIMENSIONS_MAX] = { 0 };
-    for (uint32_t d = 0; d < record->dimensions; d++) { /* within the tensor: nothing overflows */
-        offset += from[d] * record->strides[d] * width;
-        last += (to[d] - from[d] - 1) * record->strides[d];
-        count *= to[d] - from[d];
-    }
-    const mmh_allocator *allocator = reader->context->allocator;
-    if (last >= SIZE_MAX / width)
-        return mmh_fail(err, MMH_E_MEMORY, "a slice that spans %" PRIu64 " elements", last);
-    uint8_t *span = mmh_alloc(allocator, 64, (size_t)(last + 1) * width);
-    if (!span)
-        return mmh_fail(err, MMH_E_MEMORY, "a slice that spans %" PRIu64 " elements", last);
-    mmh_status status = mmh_reader_bytes(reader, record->file, offset, span,
-                                         (size_t)(last + 1) * width, err);
-    for (uint64_t i = 0, at = 0; i < count && status == MMH_OK; i++) {
-        memcpy(destination + i * width, span + at * width, width);
-        for (uint32_t d = record->dimensions; d-- > 0;) {
-            at += record->strides[d];
-            if (++position[d] < to[d] - from[d])
-                break;
-            at -= position[d] * record->strides[d];
-            position[d] = 0;
-        }
-    }
-    mmh_free(allocator, span);
-    if (status == MMH_OK)
-        mmh_host_order(destination, (size_t)count * width, record);
-    return status;
-}
-
-mmh_status mmh_load_slice(mmh_reader *reader, uint64_t tensor, const uint64_t *begin,
-                          const uint64_t *end, void *destination, size_t destination_bytes,
-                          mmh_error *err)
-{
-    const struct mmh_tensor_record *record = NULL;
-    mmh_status status = mmh_reader_tensor(reader, tensor, &record, err);
-    if (status != MMH_OK)
-        return status;
-    unsigned unit_bytes, unit_elements = mmh_dtype_block(record->dtype, &unit_bytes);
-    if (!unit_elements)
-        return mmh_fail(err, MMH_E_UNSUPPORTED, "slices of %s, whose elements share bytes",
-                        mmh_dtype_text(record->dtype));
-    uint64_t bytes; /* of an opaque tensor the index says what it likes */
-    if (!mmh_shape_bytes(&bytes, record->dtype, record->dimensions, record->shape) ||
-        (bytes != record->bytes && !record->strides))
-        return mmh_fail(err, MMH_E_UNSUPPORTED, "slices of \"%s\", whose shape is not its size",
-                        record->name);
-    /* In the order in which the file holds them: column-major arrays have their first dimension
-     * fastest, and so has the slice. */
-    uint64_t shape[MMH_DIMENSIONS_MAX], from[MMH_DIMENSIONS_MAX], to[MMH_DIMENSIONS_MAX];
-    uint32_t dimensions = record->dimensions;
-    uint64_t total = unit_bytes;
-    for (uint32_t d = 0; d < dimensions; d++) {
-        uint32_t at = record->column_major ? dimensions - 1 - d : d;
-        shape[d] = record->shape[at];
-        from[d] = begin[at];
-        to[d] = end[at];
-        if (from[d] > to[d] || to[d] > shape[d])
-            return mmh_fail(err, MMH_E_USAGE,
-                            "slice %" PRIu64 ":%" PRIu64 " of dimension %u, which has %" PRIu64,
-                            from[d], to[d], (unsigned)at, shape[d]);
-        if (unit_elements > 1 && d + 1 == dimensions) { /* in blocks from here on */
-            if (from[d] || to[d] != shape[d] || shape[d] % unit_elements)
-                return mmh_fail(err, MMH_E_UNSUPPORTED,
-                                "a part of the rows of \"%s\": %s has blocks of %u elements, rows "
-                                "are taken whole",
-                                record->name, mmh_dtype_text(record->dtype), unit_elements);
-            to[d] = shape[d] /= unit_elements;
-        }
-        if (!mmh_u64_mul(&total, total, to[d] - from[d]))
-            return mmh_fail(err, MMH_E_USAGE, "the slice is too large");
-    }
-    if (total > destination_bytes)
-        return mmh_fail(err, MMH_E_USAGE, "the slice takes %" PRIu64 " bytes, not %zu", total,
-                        destination_bytes);
-    if (!total)
-        return MMH_OK;
-    if (record->strides)
-        return load_strided(reader, record, from, to, destination, err);
-
-    /* A run: the dimensions at the end that are taken whole, and the one before them. */
-    uint32_t outer = dimensions;
-    uint64_t run = unit_bytes, stride[MMH_DIMENSIONS_MAX] = { 0 };
-    uint64_t size = unit_bytes;
-    for (uint32_t d = dimensions; d-- > 0;) {
-        stride[d] = size;
-        size *= shape[d];
-    }
-    bool whole = true;
-    while (outer > 0 && whole) {
-        outer--;
-        run = stride[outer] * (to[outer] - from[outer]);
-        whole = from[outer] == 0 && to[outer] == shape[outer];
-    }
-    if (run == total) { /* one piece: for all threads */
-        uint64_t offset = record->offset;
-        for (uint32_t d = 0; d < dimensions; d++)
-            offset += from[d] * stride[d];
-        status = mmh_reader_bytes(reader, record->file, offset, destination, (size_t)total, err);
-        if (status == MMH_OK)
-            mmh_host_order(destination, (size_t)total, record);
-        return status;
-    }
-    const struct mmh_file_entry *file = &reader->container.index.files[record->file];
-    struct slice_window window = { .file = record->file };
-    uint64_t position[MMH_DIMENSIONS_MAX];
-    for (uint32_t d = 0; d < dimensions; d++)
-        position[d] = from[d];
-    uint8_t *dst = destination;
-    for (uint64_t done = 0; done < total && status == MMH_OK; done += run, dst += run) {
-        uint64_t offset = record->offset;
-        for (uint32_t d = 0; d < dimensions; d++)
-            offset += position[d] * stride[d];
-        status = slice_copy(reader, &window, file, dst, offset, run, err);
-        for (uint32_t d = outer; d-- > 0;) { /* the next run, like an odometer */
-            if (++position[d] < to[d])
-                break;
-            position[d] = from[d];
-        }
-    }
-    mmh_model_destroy(window.model);
-    if (status == MMH_OK)
-        mmh_host_order(destination, (size_t)total, record);
-    return status;
 }

@@ -13,6 +13,7 @@
 struct mmh_repairing {
     mmh_context *context;
     const char *path;
+    const mmh_source *source; /* of the container; NULL: the file of that path */
     mmh_repair_options options;
     mmh_repair_report report;
 
@@ -72,7 +73,7 @@ mmh_status mmh_repair_assess(struct mmh_assessment *assessment, mmh_context *con
 
 /*
  * Open a container whose footers are lost, or pages of whose index, as far as parity gives them back: what
- * mmh_guards_open_by does, and says.
+ * mmh_guards_open_by does, and says. Of opening->source, or the file at `path`.
  */
 mmh_status mmh_repair_rescue(mmh_reader *reader, struct mmh_opening *opening, const char *path,
                              mmh_error *err);

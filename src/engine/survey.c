@@ -24,8 +24,8 @@ struct batch {
 
 struct surveying {
     mmh_context *context;
-    const char *path;
-    const struct mmh_extent_map *map;
+    const struct mmh_plan_file *file;
+    const struct mmh_extent_map *map; /* its */
     struct mmh_survey *survey;
     struct batch *batches;
     int level;
@@ -214,7 +214,7 @@ static mmh_status survey_batch(void *context, size_t job, unsigned worker_index,
     struct mmh_worker *worker = &surveying->context->workers[worker_index];
     const struct batch *batch = &surveying->batches[job];
     mmh_input *input;
-    mmh_status status = mmh_input_open(&input, surveying->path, surveying->context->allocator, err);
+    mmh_status status = mmh_plan_open(&input, surveying->file, surveying->context->allocator, err);
     if (status != MMH_OK)
         return status;
     struct run run = { .first = NULL };
@@ -250,12 +250,13 @@ static mmh_status survey_batch(void *context, size_t job, unsigned worker_index,
     return status;
 }
 
-mmh_status mmh_survey_file(struct mmh_survey *survey, mmh_context *context, const char *path,
-                           const struct mmh_extent_map *map, uint64_t limit_bytes, int level,
+mmh_status mmh_survey_file(struct mmh_survey *survey, mmh_context *context,
+                           const struct mmh_plan_file *file, uint64_t limit_bytes, int level,
                            mmh_error *err)
 {
+    const struct mmh_extent_map *map = &file->map;
     struct surveying surveying = {
-        .context = context, .path = path, .map = map, .survey = survey, .level = level
+        .context = context, .file = file, .map = map, .survey = survey, .level = level
     };
     size_t batches = 0;
     for (int pass = 0; pass < 2; pass++) { /* count, then fill in */
@@ -287,7 +288,7 @@ mmh_status mmh_survey_file(struct mmh_survey *survey, mmh_context *context, cons
             surveying.batches = mmh_alloc_array(context->allocator, batches,
                                                 sizeof *surveying.batches);
             if (!surveying.batches)
-                return mmh_fail(err, MMH_E_MEMORY, "no memory to survey \"%s\"", path);
+                return mmh_fail(err, MMH_E_MEMORY, "no memory to survey \"%s\"", file->path);
         }
     }
     mmh_status status = mmh_pool_run(context->pool, batches, survey_batch, &surveying, err);

@@ -6,8 +6,7 @@
 #ifndef MMH_SURVEY_H
 #define MMH_SURVEY_H
 
-#include "engine/engine.h"
-#include "tensor/extent.h"
+#include "engine/plan.h"
 
 enum {
     MMH_SURVEY_GAP_BYTES = 4096,   /* between tensors that may be coded together, at the most */
@@ -37,11 +36,11 @@ struct mmh_survey {
 /*
  * Look at the typed extents of up to `limit_bytes` of a file.
  *
- *   survey   [map->extent_count] out
+ *   survey   [file->map.extent_count] out
  *   level    that decides how many tables they may share
  */
-mmh_status mmh_survey_file(struct mmh_survey *survey, mmh_context *context, const char *path,
-                           const struct mmh_extent_map *map, uint64_t limit_bytes, int level,
+mmh_status mmh_survey_file(struct mmh_survey *survey, mmh_context *context,
+                           const struct mmh_plan_file *file, uint64_t limit_bytes, int level,
                            mmh_error *err);
 
 /* Whether a minor extent and its neighbour lose little, signs and trailing zeros that one has and

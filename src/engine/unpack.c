@@ -239,7 +239,7 @@ static mmh_status unpack_folder(struct mmh_restoring *restoring, const char *pat
 /* ---- the calls ---- */
 
 static mmh_status unpack_to(mmh_context *context, const char *container, const char *destination,
-                            int descriptor, const mmh_unpack_options *given,
+                            const mmh_sink *sink, int descriptor, const mmh_unpack_options *given,
                             mmh_unpack_report *report, mmh_error *err)
 {
     mmh_unpack_options options = { 0 };
@@ -273,8 +273,9 @@ static mmh_status unpack_to(mmh_context *context, const char *container, const c
         restoring.descriptor_output = true;
         status = only_file(reader, &file, err);
         if (status == MMH_OK)
-            status = mmh_output_open_descriptor(&output, descriptor, "output", context->allocator,
-                                                err);
+            status = sink ? mmh_output_open_sink(&output, sink, context->allocator, err)
+                          : mmh_output_open_descriptor(&output, descriptor, "output",
+                                                       context->allocator, err);
         if (status == MMH_OK)
             status = restore_one(&restoring, file, output, err);
         if (status == MMH_OK)
@@ -301,12 +302,23 @@ static mmh_status unpack_to(mmh_context *context, const char *container, const c
 mmh_status mmh_unpack(mmh_context *context, const char *container, const char *destination,
                       const mmh_unpack_options *options, mmh_unpack_report *report, mmh_error *err)
 {
-    return unpack_to(context, container, destination, -1, options, report, err);
+    return unpack_to(context, container, destination, NULL, -1, options, report, err);
 }
 
 mmh_status mmh_unpack_to_descriptor(mmh_context *context, const char *container, int descriptor,
                                     const mmh_unpack_options *options, mmh_unpack_report *report,
                                     mmh_error *err)
 {
-    return unpack_to(context, container, NULL, descriptor, options, report, err);
+    return unpack_to(context, container, NULL, NULL, descriptor, options, report, err);
+}
+
+mmh_status mmh_unpack_to_sink(mmh_context *context, const char *container, const mmh_sink *given,
+                              const mmh_unpack_options *options, mmh_unpack_report *report,
+                              mmh_error *err)
+{
+    mmh_sink sink = { 0 };
+    mmh_status status = given ? mmh_options_copy(&sink, sizeof sink, given, "mmh_sink", err)
+                              : mmh_fail(err, MMH_E_USAGE, "there is no sink");
+    return status == MMH_OK ? unpack_to(context, container, NULL, &sink, -1, options, report, err)
+                            : status;
 }

@@ -66,10 +66,10 @@ bool mmh_name_has_suffix(const char *name, const char *suffix)
 
 static mmh_status read_head(struct mmh_format_probe *probe, mmh_error *err)
 {
-    const struct mmh_source *source = probe->source;
+    const mmh_source *source = probe->source;
     probe->head_bytes = (size_t)MMH_MIN(source->bytes, (uint64_t)MMH_FORMAT_HEAD_BYTES);
     memset(probe->head, 0, sizeof probe->head);
-    return probe->head_bytes ? source->read(source->context, 0, probe->head, probe->head_bytes, err)
+    return probe->head_bytes ? source->read(source->user, 0, probe->head, probe->head_bytes, err)
                              : MMH_OK;
 }
 
@@ -77,7 +77,7 @@ static mmh_status read_head(struct mmh_format_probe *probe, mmh_error *err)
 static mmh_status map_by_table(struct mmh_extent_map *map, unsigned *format_id,
                                struct mmh_format_probe *probe, mmh_error *err)
 {
-    const struct mmh_source *source = probe->source;
+    const mmh_source *source = probe->source;
     mmh_status status = read_head(probe, err);
     if (status)
         return status;
@@ -109,7 +109,7 @@ static mmh_status map_by_table(struct mmh_extent_map *map, unsigned *format_id,
     return MMH_OK;
 }
 
-mmh_status mmh_format_detect_and_map(struct mmh_extent_map *map, const struct mmh_source *source,
+mmh_status mmh_format_detect_and_map(struct mmh_extent_map *map, const mmh_source *source,
                                      const struct mmh_format_options *options, mmh_error *err)
 {
     static const struct mmh_format_options none = { 0 };
@@ -134,7 +134,7 @@ mmh_status mmh_format_map_part(struct mmh_extent_map *map, unsigned *format_id,
                                uint64_t bytes, const char *name, const char *prefix, mmh_error *err)
 {
     struct mmh_source_part within;
-    struct mmh_source source = mmh_source_of_part(&within, probe->source, offset, bytes, name);
+    mmh_source source = mmh_source_of_part(&within, probe->source, offset, bytes, name);
     struct mmh_format_options options = *probe->options;
     struct mmh_format_probe part = { .source = &source,
                                      .options = &options,
@@ -203,7 +203,7 @@ static mmh_status list_companions(const char *const **files, size_t *count, stru
 }
 
 mmh_status mmh_format_companions(const char *const **files, size_t *count, struct mmh_arena *arena,
-                                 const struct mmh_source *source, mmh_error *err)
+                                 const mmh_source *source, mmh_error *err)
 {
     static const struct mmh_format_options none = { 0 };
     struct mmh_format_probe probe = { .source = source, .options = &none };

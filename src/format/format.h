@@ -43,18 +43,14 @@ const char *mmh_format_name(unsigned format_id);
 
 /* ---- sources ---- */
 
-/* Read-only random access to a file. */
-struct mmh_source {
-    /* Read exactly dst[bytes]; never asked for bytes past the end. */
-    mmh_status (*read)(void *context, uint64_t offset, void *dst, size_t bytes, mmh_error *err);
-    void *context;
-    uint64_t bytes;
-    const char *name; /* its file name or path: tensors of files that name none take theirs here */
-};
-
-/* Both keep their pointers: input (data) and name must outlive the source. */
-struct mmh_source mmh_source_of_input(const mmh_input *input);
-struct mmh_source mmh_source_of_memory(const void *data, size_t bytes, const char *name);
+/*
+ * Files are mmh_source here: read-only random access, err may be NULL. Their name is a file name or path:
+ * tensors of files that name none take theirs there.
+ *
+ * Both keep their pointers: input (data) and name must outlive the source.
+ */
+mmh_source mmh_source_of_input(const mmh_input *input);
+mmh_source mmh_source_of_memory(const void *data, size_t bytes, const char *name);
 
 /* ---- mapping ---- */
 
@@ -89,7 +85,7 @@ struct mmh_format_options {
  * what was read. Fails with what source->read fails with, MMH_E_MEMORY, and for a
  * layout that does not fit the file MMH_E_USAGE.
  */
-mmh_status mmh_format_detect_and_map(struct mmh_extent_map *map, const struct mmh_source *source,
+mmh_status mmh_format_detect_and_map(struct mmh_extent_map *map, const mmh_source *source,
                                      const struct mmh_format_options *options, mmh_error *err);
 
 /*
@@ -117,7 +113,7 @@ struct mmh_shard_index {
  * index or has another name in it, MMH_E_LIMIT over 100 MB.
  */
 mmh_status mmh_shard_index_read(struct mmh_shard_index *index, struct mmh_arena *arena,
-                                const struct mmh_source *source, mmh_error *err);
+                                const mmh_source *source, mmh_error *err);
 
 /*
  * The files that a file tells of (a model's external data, the shards of a checkpoint): *files
@@ -125,7 +121,7 @@ mmh_status mmh_shard_index_read(struct mmh_shard_index *index, struct mmh_arena 
  * as mmh_format_detect_and_map does.
  */
 mmh_status mmh_format_companions(const char *const **files, size_t *count, struct mmh_arena *arena,
-                                 const struct mmh_source *source, mmh_error *err);
+                                 const mmh_source *source, mmh_error *err);
 
 /* What is packed when the user names one path; all in the arena. */
 struct mmh_unit {

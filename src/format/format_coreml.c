@@ -65,7 +65,7 @@ static bool is_type(const struct mmh_proto_field *field)
 
 static bool detect(const struct mmh_format_probe *probe)
 {
-    const struct mmh_source *source = probe->source;
+    const mmh_source *source = probe->source;
     struct mmh_stream in;
     struct mmh_proto_field field;
     bool versioned = false, typed = false;

@@ -16,11 +16,11 @@ static const uint32_t sentinel = 0xdeadbeef;
 
 static bool detect(const struct mmh_format_probe *probe)
 {
-    const struct mmh_source *source = probe->source;
+    const mmh_source *source = probe->source;
     uint8_t first[4];
     return source->bytes >= HEADER_BYTES + METADATA_BYTES && mmh_load32(probe->head) > 0 &&
            mmh_load32(probe->head + 4) == VERSION &&
-           source->read(source->context, HEADER_BYTES, first, sizeof first, NULL) == MMH_OK &&
+           source->read(source->user, HEADER_BYTES, first, sizeof first, NULL) == MMH_OK &&
            mmh_load32(first) == sentinel;
 }
 
@@ -58,7 +58,7 @@ static mmh_status add_blob(struct mmh_extent_map *map, uint64_t number, uint32_t
 static mmh_status map_file(struct mmh_extent_map *map, const struct mmh_format_probe *probe,
                            mmh_error *err)
 {
-    const struct mmh_source *source = probe->source;
+    const mmh_source *source = probe->source;
     uint32_t count = mmh_load32(probe->head);
     uint64_t place = HEADER_BYTES;
     struct mmh_stream in;

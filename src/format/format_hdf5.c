@@ -26,7 +26,7 @@ static const uint8_t signature[SIGNATURE_BYTES] = { 0x89, 'H', 'D', 'F', '\r', '
 /* Where the superblock is: at 0, or behind a user block. False: nowhere. */
 static bool find_superblock(uint64_t *offset, const struct mmh_format_probe *probe)
 {
-    const struct mmh_source *source = probe->source;
+    const mmh_source *source = probe->source;
     uint8_t found[SIGNATURE_BYTES];
     *offset = 0;
     if (probe->head_bytes >= SIGNATURE_BYTES &&
@@ -36,7 +36,7 @@ static bool find_superblock(uint64_t *offset, const struct mmh_format_probe *pro
         return false; /* the user block would be an archive, which the file might be a member of */
     for (*offset = USER_BLOCK_BYTES_MIN; *offset <= USER_BLOCK_BYTES_MAX; *offset *= 2) {
         if (source->bytes < *offset + SIGNATURE_BYTES ||
-            source->read(source->context, *offset, found, sizeof found, NULL))
+            source->read(source->user, *offset, found, sizeof found, NULL))
             return false;
         if (memcmp(found, signature, SIGNATURE_BYTES) == 0)
             return true;

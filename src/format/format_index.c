@@ -144,7 +144,7 @@ static mmh_status read_index(struct names *names, uint64_t *tensor_count, struct
 }
 
 mmh_status mmh_shard_index_read(struct mmh_shard_index *index, struct mmh_arena *arena,
-                                const struct mmh_source *source, mmh_error *err)
+                                const mmh_source *source, mmh_error *err)
 {
     struct names names = { .allocator = arena->allocator };
     const char **files;

@@ -215,14 +215,13 @@ static uint64_t element_bytes(const char *descr, mmh_dtype *dtype, bool *big_end
  * The header at `offset`: where its array starts in *data. CORRUPT if there is no header of
  * numpy's.
  */
-static mmh_status take_header(struct header *header, uint64_t *data,
-                              const struct mmh_source *source, uint64_t offset,
-                              const mmh_allocator *allocator, mmh_error *err)
+static mmh_status take_header(struct header *header, uint64_t *data, const mmh_source *source,
+                              uint64_t offset, const mmh_allocator *allocator, mmh_error *err)
 {
     uint8_t prefix[PREFIX_BYTES], *text;
     uint64_t left = source->bytes - offset;
     size_t prefix_bytes = (size_t)MMH_MIN(left, (uint64_t)PREFIX_BYTES);
-    mmh_status status = source->read(source->context, offset, prefix, prefix_bytes, err);
+    mmh_status status = source->read(source->user, offset, prefix, prefix_bytes, err);
     if (status)
         return status;
     struct mmh_cursor in;
@@ -315,7 +314,7 @@ static mmh_status add_array(struct mmh_extent_map *map, const struct mmh_format_
 static mmh_status map_file(struct mmh_extent_map *map, const struct mmh_format_probe *probe,
                            mmh_error *err)
 {
-    const struct mmh_source *source = probe->source;
+    const mmh_source *source = probe->source;
     const char *stem = mmh_source_stem(source, map->arena);
     if (!stem)
         return mmh_fail(err, MMH_E_MEMORY, "name of an array");

@@ -12,7 +12,7 @@ enum { MMH_FORMAT_HEAD_BYTES = 16 };
 
 /* What detection looks at. */
 struct mmh_format_probe {
-    const struct mmh_source *source;          /* a part of a file is a source too */
+    const mmh_source *source;                 /* a part of a file is a source too */
     unsigned depth;                           /* parts around this one: an archive's member has 1 */
     const struct mmh_format_options *options; /* never NULL */
     uint8_t head[MMH_FORMAT_HEAD_BYTES];      /* the file's first bytes */
@@ -50,7 +50,7 @@ struct mmh_format {
  */
 enum { MMH_STREAM_BUFFER_BYTES = 4096 };
 struct mmh_stream {
-    const struct mmh_source *source;
+    const mmh_source *source;
     uint64_t position, end; /* in the source; end - position is what is left */
     uint64_t buffer_offset; /* of buffer[buffer_bytes] */
     size_t buffer_bytes;
@@ -62,7 +62,7 @@ struct mmh_stream {
 };
 
 /* [begin, end) lies within the source. */
-void mmh_stream_init(struct mmh_stream *stream, const struct mmh_source *source, uint64_t begin,
+void mmh_stream_init(struct mmh_stream *stream, const mmh_source *source, uint64_t begin,
                      uint64_t end);
 uint8_t mmh_stream_u8(struct mmh_stream *stream);
 uint16_t mmh_stream_u16(struct mmh_stream *stream);
@@ -115,16 +115,16 @@ extern const struct mmh_format mmh_format_opaque;
  * Bytes [offset, offset + bytes) of the source with a NUL after them, for mmh_free (allocator as
  * the caller's). The caller has checked that the source has them.
  */
-mmh_status mmh_source_take(uint8_t **data, const struct mmh_source *source, uint64_t offset,
-                           size_t bytes, const mmh_allocator *allocator, mmh_error *err);
+mmh_status mmh_source_take(uint8_t **data, const mmh_source *source, uint64_t offset, size_t bytes,
+                           const mmh_allocator *allocator, mmh_error *err);
 
 /* A part of another source, which must outlive it. Keeps the pointers. */
 struct mmh_source_part {
-    const struct mmh_source *whole;
+    const mmh_source *whole;
     uint64_t offset;
 };
-struct mmh_source mmh_source_of_part(struct mmh_source_part *part, const struct mmh_source *whole,
-                                     uint64_t offset, uint64_t bytes, const char *name);
+mmh_source mmh_source_of_part(struct mmh_source_part *part, const mmh_source *whole,
+                              uint64_t offset, uint64_t bytes, const char *name);
 
 /*
  * Map a part of the file as a file of its own: an archive's member. Its tensors' names get `prefix`
@@ -139,10 +139,10 @@ mmh_status mmh_format_map_part(struct mmh_extent_map *map, unsigned *format_id,
                                mmh_error *err);
 
 /* The file's name without folders and without its last suffix, or "array"; NULL: no memory. */
-const char *mmh_source_stem(const struct mmh_source *source, struct mmh_arena *arena);
+const char *mmh_source_stem(const mmh_source *source, struct mmh_arena *arena);
 
 /* The file's name without folders; never NULL. */
-const char *mmh_source_base_name(const struct mmh_source *source);
+const char *mmh_source_base_name(const mmh_source *source);
 
 /* Whether a name ends so, case and all; either may be NULL. */
 bool mmh_name_has_suffix(const char *name, const char *suffix);

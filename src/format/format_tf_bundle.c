@@ -37,10 +37,10 @@ enum entry_field {
 
 static bool detect(const struct mmh_format_probe *probe)
 {
-    const struct mmh_source *source = probe->source;
+    const mmh_source *source = probe->source;
     uint8_t tail[sizeof magic];
     return source->bytes > FOOTER_BYTES &&
-           source->read(source->context, source->bytes - sizeof tail, tail, sizeof tail, NULL) ==
+           source->read(source->user, source->bytes - sizeof tail, tail, sizeof tail, NULL) ==
                MMH_OK &&
            memcmp(tail, magic, sizeof tail) == 0;
 }
@@ -76,7 +76,7 @@ static struct handle read_handle(struct mmh_stream *in)
 }
 
 /* Begin to walk the entries of a block. It lies in the bytes before the footer. */
-static mmh_status open_block(struct mmh_stream *in, const struct mmh_source *source,
+static mmh_status open_block(struct mmh_stream *in, const mmh_source *source,
                              const struct handle *handle, mmh_error *err)
 {
     uint64_t end, behind, limit = source->bytes - FOOTER_BYTES;
@@ -159,7 +159,7 @@ static char *slice_name(struct walk *walk)
 {
     enum { SLICE_DIMENSIONS_MAX = 8, /* TensorFlow's own limit */ DIMENSION_BYTES_MAX = 44 };
     struct mmh_arena *arena = walk->map->arena;
-    struct mmh_source source = mmh_source_of_memory(walk->key, walk->key_bytes, "");
+    mmh_source source = mmh_source_of_memory(walk->key, walk->key_bytes, "");
     struct mmh_stream in;
     char slices[SLICE_DIMENSIONS_MAX * DIMENSION_BYTES_MAX + 1] = "";
     size_t bytes = 0, slices_bytes = 0;
@@ -297,7 +297,7 @@ static mmh_status map_block(struct walk *walk, const struct handle *handle, mmh_
 }
 
 /* The blocks that the index block tells of: one behind the other, so that none is walked twice. */
-static mmh_status map_blocks(struct walk *walk, const struct mmh_source *source, mmh_error *err)
+static mmh_status map_blocks(struct walk *walk, const mmh_source *source, mmh_error *err)
 {
     uint64_t covered = 0;
     mmh_stream_init(&walk->index, source, source->bytes - FOOTER_BYTES, source->bytes);
@@ -329,7 +329,7 @@ static mmh_status map_blocks(struct walk *walk, const struct mmh_source *source,
 static mmh_status map_file(struct mmh_extent_map *map, const struct mmh_format_probe *probe,
                            mmh_error *err)
 {
-    const struct mmh_source *source = probe->source;
+    const mmh_source *source = probe->source;
     const mmh_allocator *allocator = map->arena->allocator;
     struct walk walk = { .map = map,
                          .memory_max = mmh_proto_memory_max(map),

@@ -106,7 +106,7 @@ static bool is_meta_graph(struct mmh_stream *in, const struct mmh_proto_field *m
     return graph.number && is_graph(in, &graph);
 }
 
-static enum kind kind_of(const struct mmh_source *source)
+static enum kind kind_of(const mmh_source *source)
 {
     static const struct mmh_proto_known saved_model[] = {
         { SAVED_MODEL_VERSION, MMH_PROTO_VARINT, true },

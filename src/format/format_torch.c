@@ -77,7 +77,7 @@ static const char *find_top(const struct mmh_zip *zip, const char *suffix, struc
     return NULL;
 }
 
-static mmh_status read_byteorder(bool *big_endian, const struct mmh_source *source,
+static mmh_status read_byteorder(bool *big_endian, const mmh_source *source,
                                  const struct mmh_zip *zip, const char *top, mmh_error *err)
 {
     const struct mmh_zip_entry *entry = mmh_torch_entry(zip, top, "byteorder");
@@ -85,7 +85,7 @@ static mmh_status read_byteorder(bool *big_endian, const struct mmh_source *sour
     *big_endian = false;
     if (!entry || !entry->plain || entry->bytes != sizeof text)
         return MMH_OK;
-    mmh_status status = source->read(source->context, entry->offset, text, sizeof text, err);
+    mmh_status status = source->read(source->user, entry->offset, text, sizeof text, err);
     *big_endian = !status && memcmp(text, "big", sizeof text) == 0;
     return status;
 }

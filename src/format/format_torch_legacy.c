@@ -21,11 +21,11 @@ static const uint8_t magic[] = { 0x8a, MAGIC_BYTES, 0x6c, 0xfc, 0x9c, 0x46,
 static const char magic_digits[] = "L11954703714603"; /* protocols 0 and 1: the first of them */
 
 /* Whether a stream begins at `offset`. */
-static bool begins_at(const struct mmh_source *source, uint64_t offset, uint64_t bytes)
+static bool begins_at(const mmh_source *source, uint64_t offset, uint64_t bytes)
 {
     uint8_t head[2 + 9 + sizeof magic]; /* PROTO, FRAME */
     if (bytes < sizeof head || offset > source->bytes || bytes > source->bytes - offset ||
-        source->read(source->context, offset, head, sizeof head, NULL) != MMH_OK)
+        source->read(source->user, offset, head, sizeof head, NULL) != MMH_OK)
         return false;
     if (memcmp(head, magic_digits, sizeof magic_digits - 1) == 0)
         return true;

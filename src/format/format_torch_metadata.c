@@ -17,10 +17,10 @@ enum { BEGIN_BYTES = 128 };
 static bool detect(const struct mmh_format_probe *probe)
 {
     static const char module[] = "torch.distributed.checkpoint.metadata";
-    const struct mmh_source *source = probe->source;
+    const mmh_source *source = probe->source;
     char begin[BEGIN_BYTES];
     size_t bytes = (size_t)MMH_MIN(source->bytes, (uint64_t)sizeof begin);
-    if (probe->head[0] != 0x80 || source->read(source->context, 0, begin, bytes, NULL) != MMH_OK)
+    if (probe->head[0] != 0x80 || source->read(source->user, 0, begin, bytes, NULL) != MMH_OK)
         return false;
     for (size_t at = 0; at + sizeof module - 1 <= bytes; at++)
         if (memcmp(begin + at, module, sizeof module - 1) == 0)

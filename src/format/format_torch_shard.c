@@ -30,7 +30,7 @@ enum {
 
 static bool detect(const struct mmh_format_probe *probe)
 {
-    const struct mmh_source *source = probe->source;
+    const mmh_source *source = probe->source;
     struct mmh_zip_directory directory;
     if (mmh_load32(probe->head) != LOCAL_MAGIC)
         return false;
@@ -46,7 +46,7 @@ static mmh_status map_archive(struct mmh_extent_map *map, const struct mmh_forma
                               uint64_t offset, uint64_t bytes, const char *name, mmh_error *err)
 {
     struct mmh_source_part within;
-    struct mmh_source source = mmh_source_of_part(&within, probe->source, offset, bytes, name);
+    mmh_source source = mmh_source_of_part(&within, probe->source, offset, bytes, name);
     struct mmh_format_probe part = { .source = &source,
                                      .options = probe->options,
                                      .depth = probe->depth + 1 };
@@ -160,7 +160,7 @@ static mmh_status map_item(struct mmh_extent_map *map, const struct mmh_format_p
                            struct index *index, const struct mmh_pickle_item *item, size_t *count,
                            mmh_error *err)
 {
-    const struct mmh_source *source = probe->source;
+    const mmh_source *source = probe->source;
     char name[NAME_BYTES_MAX];
     uint64_t offset, bytes;
     const char *file = mmh_pickle_text(attribute(item->value, "relative_path"));
@@ -215,7 +215,7 @@ static mmh_status read_metadata(struct mmh_extent_map *map, const struct mmh_for
         options->read_beside(options->beside_context, ".metadata", METADATA_BYTES_MAX, &data,
                              &bytes, allocator, &problem))
         return MMH_OK;
-    struct mmh_source source = mmh_source_of_memory(data, bytes, ".metadata");
+    mmh_source source = mmh_source_of_memory(data, bytes, ".metadata");
     mmh_arena_init(&scratch, allocator);
     mmh_stream_init(&in, &source, 0, bytes);
     mmh_status status = mmh_pickle_read(&pickle, &scratch, &in, &problem);
@@ -233,12 +233,12 @@ static mmh_status read_metadata(struct mmh_extent_map *map, const struct mmh_for
 /* ---- by themselves ---- */
 
 /* The archive that ends at *end, which becomes where it begins; false: there is none. */
-static bool step_back(uint64_t *end, const struct mmh_source *source)
+static bool step_back(uint64_t *end, const mmh_source *source)
 {
     uint8_t magic[4];
     struct mmh_zip_directory directory;
     if (*end < END_BYTES ||
-        source->read(source->context, *end - END_BYTES, magic, sizeof magic, NULL) != MMH_OK ||
+        source->read(source->user, *end - END_BYTES, magic, sizeof magic, NULL) != MMH_OK ||
         mmh_load32(magic) != END_MAGIC ||
         mmh_zip_find_directory(&directory, source, *end, NULL) != MMH_OK ||
         !directory.entry_count || directory.shift >= *end)

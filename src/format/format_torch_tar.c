@@ -62,13 +62,13 @@ static void note_member(struct tar *tar, const uint8_t *block, uint64_t begin, u
     }
 }
 
-static mmh_status read_tar(struct tar *tar, const struct mmh_source *source, mmh_error *err)
+static mmh_status read_tar(struct tar *tar, const mmh_source *source, mmh_error *err)
 {
     uint64_t at = 0, bytes;
     memset(tar, 0, sizeof *tar);
     for (unsigned i = 0; i < MEMBERS_MAX && source->bytes - at >= BLOCK_BYTES; i++) {
         uint8_t block[BLOCK_BYTES];
-        mmh_status status = source->read(source->context, at, block, sizeof block, err);
+        mmh_status status = source->read(source->user, at, block, sizeof block, err);
         if (status)
             return status;
         if (!is_header(block) || !octal(&bytes, block + SIZE_OFFSET, 12))
@@ -90,7 +90,7 @@ static bool detect(const struct mmh_format_probe *probe)
     struct tar tar;
     return probe->head_bytes == MMH_FORMAT_HEAD_BYTES && probe->source->bytes >= 3 * BLOCK_BYTES &&
            probe->head[0] >= '.' && probe->head[0] < 0x7f &&
-           probe->source->read(probe->source->context, 0, block, sizeof block, NULL) == MMH_OK &&
+           probe->source->read(probe->source->user, 0, block, sizeof block, NULL) == MMH_OK &&
            is_header(block) && read_tar(&tar, probe->source, NULL) == MMH_OK;
 }
 

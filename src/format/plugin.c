@@ -29,7 +29,7 @@ struct mmh_plugin {
 
 /* What a plug-in holds while it is asked. */
 struct mmh_format_file {
-    const struct mmh_source *source;
+    const mmh_source *source;
     struct mmh_extent_map *map; /* NULL: detect */
     mmh_status status;          /* the first failure of the source, or of memory */
     mmh_error error;
@@ -60,7 +60,7 @@ static const char *host_file_name(mmh_format_file *file)
 static void read_source(struct mmh_format_file *file, uint64_t offset, void *dst, size_t bytes)
 {
     if (!file->status && bytes)
-        file->status = file->source->read(file->source->context, offset, dst, bytes, &file->error);
+        file->status = file->source->read(file->source->user, offset, dst, bytes, &file->error);
 }
 
 static int host_read(mmh_format_file *file, uint64_t offset, void *dst, size_t bytes)

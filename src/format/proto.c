@@ -207,7 +207,7 @@ void mmh_proto_integers(struct mmh_stream *in, const struct mmh_proto_field *fie
 
 /* ---- what a file is ---- */
 
-bool mmh_proto_looks_like(const struct mmh_source *source, const struct mmh_proto_known *known,
+bool mmh_proto_looks_like(const mmh_source *source, const struct mmh_proto_known *known,
                           size_t known_count, bool closed)
 {
     struct mmh_stream in;

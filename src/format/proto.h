@@ -104,7 +104,7 @@ struct mmh_proto_known {
  * required ones are there. `closed`: no others are.
  */
 enum { MMH_PROTO_LOOK_FIELDS = 4096 };
-bool mmh_proto_looks_like(const struct mmh_source *source, const struct mmh_proto_known *known,
+bool mmh_proto_looks_like(const mmh_source *source, const struct mmh_proto_known *known,
                           size_t known_count, bool closed);
 
 /* ---- tensors ---- */

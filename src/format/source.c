@@ -22,21 +22,23 @@ static mmh_status read_memory(void *context, uint64_t offset, void *dst, size_t 
     return MMH_OK;
 }
 
-struct mmh_source mmh_source_of_input(const mmh_input *input)
+mmh_source mmh_source_of_input(const mmh_input *input)
 {
-    return (struct mmh_source){
+    return (mmh_source){
+        .struct_size = sizeof(mmh_source),
         .read = read_input,
-        .context = (void *)(uintptr_t)input, /* mmh_input_read takes it as const again */
+        .user = (void *)(uintptr_t)input, /* mmh_input_read takes it as const again */
         .bytes = mmh_input_bytes(input),
         .name = mmh_input_name(input),
     };
 }
 
-struct mmh_source mmh_source_of_memory(const void *data, size_t bytes, const char *name)
+mmh_source mmh_source_of_memory(const void *data, size_t bytes, const char *name)
 {
-    return (struct mmh_source){
+    return (mmh_source){
+        .struct_size = sizeof(mmh_source),
         .read = read_memory,
-        .context = (void *)(uintptr_t)data, /* only read */
+        .user = (void *)(uintptr_t)data, /* only read */
         .bytes = bytes,
         .name = name,
     };
@@ -45,23 +47,27 @@ struct mmh_source mmh_source_of_memory(const void *data, size_t bytes, const cha
 static mmh_status read_part(void *context, uint64_t offset, void *dst, size_t bytes, mmh_error *err)
 {
     const struct mmh_source_part *part = context;
-    return part->whole->read(part->whole->context, part->offset + offset, dst, bytes, err);
+    return part->whole->read(part->whole->user, part->offset + offset, dst, bytes, err);
 }
 
-struct mmh_source mmh_source_of_part(struct mmh_source_part *part, const struct mmh_source *whole,
-                                     uint64_t offset, uint64_t bytes, const char *name)
+mmh_source mmh_source_of_part(struct mmh_source_part *part, const mmh_source *whole,
+                              uint64_t offset, uint64_t bytes, const char *name)
 {
     *part = (struct mmh_source_part){ whole, offset };
-    return (struct mmh_source){ .read = read_part, .context = part, .bytes = bytes, .name = name };
+    return (mmh_source){ .struct_size = sizeof(mmh_source),
+                         .read = read_part,
+                         .user = part,
+                         .bytes = bytes,
+                         .name = name };
 }
 
-mmh_status mmh_source_take(uint8_t **data, const struct mmh_source *source, uint64_t offset,
-                           size_t bytes, const mmh_allocator *allocator, mmh_error *err)
+mmh_status mmh_source_take(uint8_t **data, const mmh_source *source, uint64_t offset, size_t bytes,
+                           const mmh_allocator *allocator, mmh_error *err)
 {
     uint8_t *memory = mmh_alloc(allocator, 0, bytes + 1);
     if (!memory)
         return mmh_fail(err, MMH_E_MEMORY, "header of %zu bytes", bytes);
-    mmh_status status = bytes ? source->read(source->context, offset, memory, bytes, err) : MMH_OK;
+    mmh_status status = bytes ? source->read(source->user, offset, memory, bytes, err) : MMH_OK;
     if (status) {
         mmh_free(allocator, memory);
         return status;
@@ -71,14 +77,14 @@ mmh_status mmh_source_take(uint8_t **data, const struct mmh_source *source, uint
     return MMH_OK;
 }
 
-const char *mmh_source_base_name(const struct mmh_source *source)
+const char *mmh_source_base_name(const mmh_source *source)
 {
     const char *name = source->name ? source->name : "";
     const char *slash = strrchr(name, '/');
     return slash ? slash + 1 : name;
 }
 
-const char *mmh_source_stem(const struct mmh_source *source, struct mmh_arena *arena)
+const char *mmh_source_stem(const mmh_source *source, struct mmh_arena *arena)
 {
     const char *name = mmh_source_base_name(source);
     const char *dot = strrchr(name, '.');

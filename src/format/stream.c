@@ -10,7 +10,7 @@
 
 enum { VARINT_BYTES_MAX = 10 };
 
-void mmh_stream_init(struct mmh_stream *stream, const struct mmh_source *source, uint64_t begin,
+void mmh_stream_init(struct mmh_stream *stream, const mmh_source *source, uint64_t begin,
                      uint64_t end)
 {
     stream->source = source;
@@ -36,8 +36,7 @@ uint64_t mmh_stream_left(const struct mmh_stream *stream)
 
 static bool read_source(struct mmh_stream *stream, uint64_t offset, void *dst, size_t bytes)
 {
-    stream->status = stream->source->read(stream->source->context, offset, dst, bytes,
-                                          &stream->error);
+    stream->status = stream->source->read(stream->source->user, offset, dst, bytes, &stream->error);
     return !stream->status;
 }
 

@@ -103,8 +103,8 @@ static mmh_dtype dtype_of(const struct mmh_pickle_value *value)
 
 /* ---- storages ---- */
 
-void mmh_torch_init(struct mmh_torch *torch, struct mmh_extent_map *map,
-                    const struct mmh_source *source, struct mmh_arena *scratch)
+void mmh_torch_init(struct mmh_torch *torch, struct mmh_extent_map *map, const mmh_source *source,
+                    struct mmh_arena *scratch)
 {
     *torch = (struct mmh_torch){ .map = map, .source = source, .scratch = scratch };
 }

@@ -38,7 +38,7 @@ struct mmh_torch_named {
 
 struct mmh_torch {
     struct mmh_extent_map *map;
-    const struct mmh_source *source;
+    const mmh_source *source;
     struct mmh_arena *scratch; /* for what is not needed after mmh_torch_finish */
     struct mmh_torch_storage *storages;
     size_t storage_count;
@@ -53,8 +53,8 @@ struct mmh_torch {
     uint64_t spent_bytes;
 };
 
-void mmh_torch_init(struct mmh_torch *torch, struct mmh_extent_map *map,
-                    const struct mmh_source *source, struct mmh_arena *scratch);
+void mmh_torch_init(struct mmh_torch *torch, struct mmh_extent_map *map, const mmh_source *source,
+                    struct mmh_arena *scratch);
 
 /* Make storages findable: to be called once they are all there. Fails with MMH_E_MEMORY. */
 mmh_status mmh_torch_index(struct mmh_torch *torch, mmh_error *err);

@@ -150,8 +150,8 @@ static mmh_status map_pickled(struct folder *folder, struct mmh_torch_storage *e
 {
     struct mmh_extent_map *map = folder->torch.map;
     struct mmh_source_part within;
-    struct mmh_source source = mmh_source_of_part(&within, folder->probe->source, entry->offset,
-                                                  entry->bytes, entry->key);
+    mmh_source source = mmh_source_of_part(&within, folder->probe->source, entry->offset,
+                                           entry->bytes, entry->key);
     struct mmh_format_probe part = { .source = &source,
                                      .options = folder->probe->options,
                                      .depth = folder->probe->depth + 1 };
@@ -224,7 +224,7 @@ static mmh_status map_config(struct folder *folder, const uint8_t *text, size_t 
 static mmh_status map_folder(struct folder *folder, const struct mmh_zip *zip, const char *name,
                              mmh_error *err)
 {
-    const struct mmh_source *source = folder->probe->source;
+    const mmh_source *source = folder->probe->source;
     struct mmh_extent_map *map = folder->torch.map;
     mmh_status status = mmh_torch_take_entries(&folder->torch, zip, name, err);
     for (size_t i = 0; i < folder->torch.storage_count && !status; i++) {

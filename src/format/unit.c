@@ -29,7 +29,7 @@ static mmh_status read_index(struct mmh_shard_index *index, struct mmh_arena *ar
     mmh_status status = mmh_input_open(&input, path, arena->allocator, err);
     if (status)
         return status;
-    struct mmh_source source = mmh_source_of_input(input);
+    mmh_source source = mmh_source_of_input(input);
     status = mmh_shard_index_name(path)
                ? mmh_shard_index_read(index, arena, &source, err)
                : mmh_format_companions(&index->files, &index->file_count, arena, &source, err);

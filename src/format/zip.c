@@ -37,11 +37,11 @@ enum {
 /* ---- the end of the archive ---- */
 
 /* Whether a record of that magic number lies at `offset`. */
-static bool magic_at(const struct mmh_source *source, uint64_t offset, uint32_t magic)
+static bool magic_at(const mmh_source *source, uint64_t offset, uint32_t magic)
 {
     uint8_t bytes[4];
     return offset <= source->bytes && source->bytes - offset >= sizeof bytes &&
-           source->read(source->context, offset, bytes, sizeof bytes, NULL) == MMH_OK &&
+           source->read(source->user, offset, bytes, sizeof bytes, NULL) == MMH_OK &&
            mmh_load32(bytes) == magic;
 }
 
@@ -52,14 +52,13 @@ struct claim {
 };
 
 /* Let a zip64 end record before the end record say it instead, if there is one. */
-static mmh_status read_end64(struct claim *claim, const struct mmh_source *source, mmh_error *err)
+static mmh_status read_end64(struct claim *claim, const mmh_source *source, mmh_error *err)
 {
     uint8_t bytes[END64_BYTES];
     uint64_t end = claim->record;
     if (end < LOCATOR_BYTES + END64_BYTES || !magic_at(source, end - LOCATOR_BYTES, LOCATOR_MAGIC))
         return MMH_OK;
-    mmh_status status = source->read(source->context, end - LOCATOR_BYTES, bytes, LOCATOR_BYTES,
-                                     err);
+    mmh_status status = source->read(source->user, end - LOCATOR_BYTES, bytes, LOCATOR_BYTES, err);
     if (status)
         return status;
     uint64_t told = mmh_load64(bytes + 8); /* counts from the archive's begin, where that may be */
@@ -68,7 +67,7 @@ static mmh_status read_end64(struct claim *claim, const struct mmh_source *sourc
         at = told;
     if (!magic_at(source, at, END64_MAGIC))
         return MMH_OK;
-    status = source->read(source->context, at, bytes, sizeof bytes, err);
+    status = source->read(source->user, at, bytes, sizeof bytes, err);
     if (status)
         return status;
     claim->entry_count = mmh_load64(bytes + 32);
@@ -79,8 +78,7 @@ static mmh_status read_end64(struct claim *claim, const struct mmh_source *sourc
 }
 
 /* The last end record before `end` whose comment reaches just to it; else the last one at all. */
-static mmh_status find_end(uint64_t *record, const struct mmh_source *source, uint64_t end,
-                           mmh_error *err)
+static mmh_status find_end(uint64_t *record, const mmh_source *source, uint64_t end, mmh_error *err)
 {
     uint8_t window[WINDOW_BYTES + END_BYTES - 1];
     uint64_t any = UINT64_MAX, next = end - END_BYTES + 1; /* where records have been looked for */
@@ -88,8 +86,7 @@ static mmh_status find_end(uint64_t *record, const struct mmh_source *source, ui
     while (next > first) {
         size_t places = (size_t)MMH_MIN(next - first, (uint64_t)WINDOW_BYTES);
         uint64_t begin = next - places;
-        mmh_status status = source->read(source->context, begin, window, places + END_BYTES - 1,
-                                         err);
+        mmh_status status = source->read(source->user, begin, window, places + END_BYTES - 1, err);
         if (status)
             return status;
         for (size_t at = places; at-- > 0;) {
@@ -107,13 +104,13 @@ static mmh_status find_end(uint64_t *record, const struct mmh_source *source, ui
     return any == UINT64_MAX ? mmh_fail(err, MMH_E_CORRUPT, "zip has no end record") : MMH_OK;
 }
 
-static mmh_status read_end(struct claim *claim, const struct mmh_source *source, uint64_t end,
+static mmh_status read_end(struct claim *claim, const mmh_source *source, uint64_t end,
                            mmh_error *err)
 {
     uint8_t bytes[END_BYTES];
     mmh_status status = find_end(&claim->record, source, end, err);
     if (!status)
-        status = source->read(source->context, claim->record, bytes, sizeof bytes, err);
+        status = source->read(source->user, claim->record, bytes, sizeof bytes, err);
     if (status)
         return status;
     claim->entry_count = mmh_load16(bytes + 10);
@@ -122,8 +119,8 @@ static mmh_status read_end(struct claim *claim, const struct mmh_source *source,
     return read_end64(claim, source, err);
 }
 
-mmh_status mmh_zip_find_directory(struct mmh_zip_directory *directory,
-                                  const struct mmh_source *source, uint64_t end, mmh_error *err)
+mmh_status mmh_zip_find_directory(struct mmh_zip_directory *directory, const mmh_source *source,
+                                  uint64_t end, mmh_error *err)
 {
     struct claim claim;
     if (end < END_BYTES || end > source->bytes)
@@ -150,7 +147,7 @@ bool mmh_zip_detect(const struct mmh_format_probe *probe)
 {
     static const char *const suffixes[] = { ".zip", ".npz", ".pt",    ".pth",
                                             ".pt2", ".jit", ".keras", ".mar" };
-    const struct mmh_source *source = probe->source;
+    const mmh_source *source = probe->source;
     struct mmh_zip_directory directory;
     if (source->bytes < END_BYTES)
         return false;
@@ -211,7 +208,7 @@ static void read_extra(struct central *central, struct mmh_stream *in)
     mmh_stream_seek(in, end, in->end);
 }
 
-bool mmh_zip_has_suffix(const struct mmh_source *source, const char *suffix)
+bool mmh_zip_has_suffix(const mmh_source *source, const char *suffix)
 {
     struct mmh_zip_directory directory;
     struct mmh_stream in;
@@ -277,14 +274,14 @@ static const char *utf8_name(const char *name, bool is_utf8, struct mmh_arena *a
 }
 
 /* Find where the entry's data begin; false: there is no header of its own before them. */
-static mmh_status find_data(struct mmh_zip_entry *entry, bool *found,
-                            const struct mmh_source *source, uint64_t end, mmh_error *err)
+static mmh_status find_data(struct mmh_zip_entry *entry, bool *found, const mmh_source *source,
+                            uint64_t end, mmh_error *err)
 {
     uint8_t local[LOCAL_BYTES];
     *found = false;
     if (entry->header > end || end - entry->header < LOCAL_BYTES)
         return MMH_OK;
-    mmh_status status = source->read(source->context, entry->header, local, sizeof local, err);
+    mmh_status status = source->read(source->user, entry->header, local, sizeof local, err);
     if (status)
         return status;
     entry->offset = entry->header + LOCAL_BYTES + mmh_load16(local + 26) + mmh_load16(local + 28);
@@ -361,8 +358,8 @@ static mmh_status check_overlaps(struct mmh_zip *zip, const mmh_allocator *alloc
     return MMH_OK;
 }
 
-mmh_status mmh_zip_read(struct mmh_zip *zip, struct mmh_arena *arena,
-                        const struct mmh_source *source, uint64_t end, mmh_error *err)
+mmh_status mmh_zip_read(struct mmh_zip *zip, struct mmh_arena *arena, const mmh_source *source,
+                        uint64_t end, mmh_error *err)
 {
     struct mmh_zip_directory directory;
     struct mmh_stream in;

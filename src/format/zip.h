@@ -36,22 +36,22 @@ struct mmh_zip_directory {
 };
 
 /* Fails with MMH_E_CORRUPT if there is none in source[0, end). */
-mmh_status mmh_zip_find_directory(struct mmh_zip_directory *directory,
-                                  const struct mmh_source *source, uint64_t end, mmh_error *err);
+mmh_status mmh_zip_find_directory(struct mmh_zip_directory *directory, const mmh_source *source,
+                                  uint64_t end, mmh_error *err);
 
 /* Whether this may be a zip: it begins like one, or ends like one and is called like one. */
 bool mmh_zip_detect(const struct mmh_format_probe *probe);
 
 /* Whether an entry's name ends so: reads the directory alone. */
-bool mmh_zip_has_suffix(const struct mmh_source *source, const char *suffix);
+bool mmh_zip_has_suffix(const mmh_source *source, const char *suffix);
 
 /*
  * Read the directory of the archive that ends at `end`, and the header of each entry, into the
  * arena. Fails with MMH_E_CORRUPT if it is no zip; entries that cannot be are left out or not
  * plain.
  */
-mmh_status mmh_zip_read(struct mmh_zip *zip, struct mmh_arena *arena,
-                        const struct mmh_source *source, uint64_t end, mmh_error *err);
+mmh_status mmh_zip_read(struct mmh_zip *zip, struct mmh_arena *arena, const mmh_source *source,
+                        uint64_t end, mmh_error *err);
 
 /* Say in remarks what of the archive stays as it is. */
 void mmh_zip_remark(const struct mmh_zip *zip, struct mmh_extent_map *map);

@@ -13,7 +13,7 @@ static void map_one(const uint8_t *data, size_t bytes, const char *name, mmh_dty
 {
     struct mmh_arena arena;
     struct mmh_extent_map map;
-    struct mmh_source source = mmh_source_of_memory(data, bytes, name);
+    mmh_source source = mmh_source_of_memory(data, bytes, name);
     struct mmh_format_options options = { .raw_dtype = raw_dtype };
     mmh_arena_init(&arena, NULL);
     mmh_extent_map_init(&map, &arena, bytes);
@@ -27,7 +27,7 @@ static void read_index(const uint8_t *data, size_t bytes)
 {
     struct mmh_arena arena;
     struct mmh_shard_index index;
-    struct mmh_source source = mmh_source_of_memory(data, bytes, "m.safetensors.index.json");
+    mmh_source source = mmh_source_of_memory(data, bytes, "m.safetensors.index.json");
     mmh_arena_init(&arena, NULL);
     if (mmh_shard_index_read(&index, &arena, &source, NULL) == MMH_OK)
         for (size_t i = 0; i < index.file_count; i++) {

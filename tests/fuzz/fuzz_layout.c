@@ -19,7 +19,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
     mmh_arena_init(&arena, NULL);
     mmh_status status = mmh_layout_read(&layout, &arena, data, bytes, "layout.json", &err);
     if (status == MMH_OK) {
-        struct mmh_source source = mmh_source_of_memory(file, sizeof file, "dump.bin");
+        mmh_source source = mmh_source_of_memory(file, sizeof file, "dump.bin");
         struct mmh_format_options options = { .layout = &layout };
         (void)mmh_layout_is_for(&layout, "dump.bin");
         mmh_extent_map_init(&map, &arena, sizeof file);

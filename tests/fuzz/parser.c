@@ -49,7 +49,7 @@ static void parse(const struct fuzz_parser *parser, const uint8_t *data, size_t 
     struct mmh_arena arena;
     struct mmh_extent_map map;
     struct input input = { data, bytes };
-    struct mmh_source source = mmh_source_of_memory(data, bytes, parser->name);
+    mmh_source source = mmh_source_of_memory(data, bytes, parser->name);
     struct mmh_format_options options = { .read_beside = read_beside,
                                           .bytes_beside = bytes_beside,
                                           .beside_context = &input };
