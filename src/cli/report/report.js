@@ -782,7 +782,9 @@ function histogram(box, node, type) {
   }
   const bars = make("div", { class: "bars" }), buttons = [], width = Math.max(200, box.clientWidth - 60);
   const every = [1, 2, 5, 10, 20, 25, 50, 100, 200, 500].find((step) => step * (width / slots.length) / each >= 38) || 1000;
-  for (const slot of slots) {
+  const wide = width / slots.length, first = slots[0].alone ? 1 : 0, last = slots.length - 1 - (slots[slots.length - 1].alone ? 1 : 0);
+  const isNear = (i) => (first && (i - first + 0.5) * wide < 26) || (last < slots.length - 1 && (last - i + 0.5) * wide < 26); /* "zero" and "inf" have the room */
+  for (const [i, slot] of slots.entries()) {
     const a = sumOf(all, slot), b = one ? sumOf(one, slot) : 0;
     const named = slot.bins.length ? axis.name(slot.bins[0]) + (slot.bins.length > 1 ? " to " + axis.name(slot.bins[slot.bins.length - 1]) : "") : null;
     const button = make("button", { type: "button", class: "slot" + (slot.alone ? " alone" : ""),
@@ -798,7 +800,7 @@ function histogram(box, node, type) {
     }
     const zero = type.exponent_bits ? type.bias : 0;
     if (slot.alone) button.append(make("span", { "aria-hidden": "true" }, axis.short(slot.bins[0])));
-    else if ((slot.at - zero) % every === 0) button.append(make("span", { "aria-hidden": "true" }, String(slot.at - zero).replace("-", MINUS)));
+    else if ((slot.at - zero) % every === 0 && !isNear(i)) button.append(make("span", { "aria-hidden": "true" }, String(slot.at - zero).replace("-", MINUS)));
     bars.append(button);
     buttons.push(button);
   }
