@@ -160,6 +160,19 @@ static const char diff_text[] =
 static const char diff_examples[] = "  mmh diff base.safetensors.mmh tuned.safetensors\n"
                                     "  mmh diff --exit-code -q a.mmh b.mmh && echo the same\n";
 
+static const char report_text[] =
+    "One HTML file that needs nothing else, for a browser: bytes by layer, the\n"
+    "entropy of every bit of every tensor, exponents, what each codec saved and the\n"
+    "floor beside, damage and signatures; with SECOND, what changed in it. MODEL and\n"
+    "SECOND are containers, model files, shard indexes or folders. Every byte of a\n"
+    "container is checked first, and a damaged one has its report too; the exit codes\n"
+    "are those of \"mmh verify\". Values are counted in all tensors, of large ones in\n"
+    "pieces that are spread evenly, unless --all is given.\n";
+static const char report_examples[] =
+    "  mmh report model.safetensors.mmh      writes model.safetensors.mmh.report.html\n"
+    "  mmh report base.mmh tuned.safetensors -o changes.html\n"
+    "  mmh report --json m.mmh | jq '.nodes[].name'\n";
+
 static const char bench_text[] =
     "Packs into memory ($TMPDIR if it is set, else /dev/shm), verifies, unpacks and\n"
     "compares every byte. The fastest of up to five runs counts.\n";
@@ -183,6 +196,8 @@ static const struct verb verbs[MMH_VERB_COUNT] = {
                        cat_text, cat_examples, mmh_cmd_cat },
     [MMH_VERB_DIFF] = { "diff", "A B", "which tensors differ, and by how much", diff_text,
                         diff_examples, mmh_cmd_diff },
+    [MMH_VERB_REPORT] = { "report", "MODEL [SECOND]", "what is in a model, as one HTML file",
+                          report_text, report_examples, mmh_cmd_report },
     [MMH_VERB_KEYGEN] = { "keygen", "-o NAME", "make a key: NAME.key and NAME.pub", keygen_text,
                           keygen_examples, mmh_cmd_keygen },
     [MMH_VERB_KEYS] = { "keys", "WHAT [NAME] [FILE]", "whose signatures are believed", keys_text,
@@ -295,7 +310,8 @@ static int run(struct mmh_cli_options *options)
 {
     /* They look for tensors in files that are no containers. */
     static const unsigned finders = 1u << MMH_VERB_PACK | 1u << MMH_VERB_BENCH | 1u << MMH_VERB_LS |
-                                    1u << MMH_VERB_CAT | 1u << MMH_VERB_DIFF;
+                                    1u << MMH_VERB_CAT | 1u << MMH_VERB_DIFF |
+                                    1u << MMH_VERB_REPORT;
     mmh_context *context = NULL;
     mmh_error err = { 0 };
     mmh_context_options given = { .struct_size = sizeof given,

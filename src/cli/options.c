@@ -213,7 +213,7 @@ static int check_seen(const struct parser *parser)
         return MMH_EXIT_USAGE;
     }
     static const unsigned streams = 1u << MMH_VERB_PACK | 1u << MMH_VERB_UNPACK |
-                                    1u << MMH_VERB_CAT;
+                                    1u << MMH_VERB_CAT | 1u << MMH_VERB_REPORT;
     if (options->to_stdout && !(streams >> options->verb & 1)) {
         mmh_message_error("\"mmh %s\" does not write to standard output", verb);
         mmh_message_hint("-o PATH names a file");

@@ -30,6 +30,7 @@ enum option_id {
     OPTION_TIMES,
     OPTION_HASH,
     OPTION_QUICK,
+    OPTION_ALL,
     OPTION_LONG,
     OPTION_NPY,
     OPTION_TEXT,

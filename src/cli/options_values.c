@@ -396,6 +396,9 @@ int mmh_option_apply(struct mmh_cli_options *options, enum option_id id, const c
     case OPTION_QUICK:
         options->quick = true;
         break;
+    case OPTION_ALL:
+        options->every_value = true;
+        break;
     case OPTION_LONG:
         options->long_list = true;
         break;

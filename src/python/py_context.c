@@ -130,10 +130,25 @@ static void wipe(void *memory, size_t bytes)
         *at++ = 0;
 }
 
+/* A callback may know the container that calls it. */
+static int context_traverse(PyObject *object, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(object));
+    Py_VISIT(((py_context *)object)->progress);
+    return 0;
+}
+
+static int context_clear(PyObject *object)
+{
+    Py_CLEAR(((py_context *)object)->progress);
+    return 0;
+}
+
 static void context_dealloc(PyObject *object)
 {
     py_context *self = (py_context *)object;
     PyTypeObject *type = Py_TYPE(object);
+    PyObject_GC_UnTrack(object);
     if (self->generation == py_fork_generation) {
         mmh_context_destroy(self->context);
         if (self->lock)
@@ -258,6 +273,8 @@ static PyMethodDef context_methods[] = {
 static PyType_Slot context_slots[] = {
     { Py_tp_new, context_new },
     { Py_tp_dealloc, context_dealloc },
+    { Py_tp_traverse, context_traverse },
+    { Py_tp_clear, context_clear },
     { Py_tp_methods, context_methods },
     { Py_tp_doc, "What calls share: threads, progress, keys, required signatures." },
     { 0, NULL },
@@ -265,7 +282,8 @@ static PyType_Slot context_slots[] = {
 
 static PyType_Spec context_spec = { .name = "mmh._mmh.Context",
                                     .basicsize = sizeof(py_context),
-                                    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
+                                    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE |
+                                             Py_TPFLAGS_HAVE_GC,
                                     .slots = context_slots };
 
 int py_context_add(PyObject *module)

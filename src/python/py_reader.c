@@ -228,10 +228,21 @@ static PyObject *reader_close(PyObject *object, PyObject *unused)
     Py_RETURN_NONE;
 }
 
+static int reader_traverse(PyObject *object, visitproc visit, void *arg)
+{
+    py_reader *self = (py_reader *)object;
+    Py_VISIT(Py_TYPE(object));
+    Py_VISIT((PyObject *)self->context);
+    for (size_t i = 0; i < self->source_count; i++)
+        Py_VISIT(self->sources[i].read);
+    return 0;
+}
+
 static void reader_dealloc(PyObject *object)
 {
     py_reader *self = (py_reader *)object;
     PyTypeObject *type = Py_TYPE(object);
+    PyObject_GC_UnTrack(object);
     if (self->reader && self->context->generation == py_fork_generation)
         mmh_close(self->reader); /* nobody else has it: no lock */
     release_sources(self);
@@ -443,6 +454,25 @@ static PyObject *reader_info(PyObject *object, PyObject *unused)
 
 /* ---- loading ---- */
 
+/* Memory that is too large is a mistake as well: of the shape, or of the name. */
+static mmh_status check_sizes(mmh_reader *reader, const mmh_load_request *requests, size_t count,
+                              mmh_error *err)
+{
+    for (size_t i = 0; i < count; i++) {
+        mmh_tensor_info info = { .struct_size = sizeof info };
+        mmh_status status = mmh_tensor(reader, requests[i].tensor, &info, err);
+        if (status != MMH_OK)
+            return status;
+        if (info.bytes != requests[i].destination_bytes) {
+            PyOS_snprintf(err->message, sizeof err->message,
+                          "\"%.300s\" takes %llu bytes, and its memory has %zu", info.name,
+                          (unsigned long long)info.bytes, requests[i].destination_bytes);
+            return err->status = MMH_E_USAGE;
+        }
+    }
+    return MMH_OK;
+}
+
 static PyObject *reader_load_many(PyObject *object, PyObject *args)
 {
     py_reader *self = (py_reader *)object;
@@ -477,7 +507,9 @@ static PyObject *reader_load_many(PyObject *object, PyObject *args)
     PyThreadState *thread;
     mmh_error err = { 0 };
     if (enter(self, &thread)) {
-        mmh_status status = mmh_load_many(self->reader, requests, (size_t)count, &err);
+        mmh_status status = check_sizes(self->reader, requests, (size_t)count, &err);
+        if (status == MMH_OK)
+            status = mmh_load_many(self->reader, requests, (size_t)count, &err);
         done = leave(self, thread, status, &err);
     }
 done:
@@ -487,6 +519,25 @@ done:
     PyMem_Free(requests);
     Py_DECREF(sequence);
     return done;
+}
+
+/* The same of a slice; bounds that cannot be and types without whole bytes are mmh_load_slice's to tell. */
+static mmh_status check_slice_size(const mmh_tensor_info *info, const uint64_t *begin,
+                                   const uint64_t *end, size_t memory_bytes, mmh_error *err)
+{
+    unsigned bits = mmh_dtype_bit_count(info->dtype);
+    uint64_t bytes = bits / 8;
+    for (uint32_t i = 0; i < info->dimensions; i++) {
+        if (begin[i] > end[i] || end[i] > info->shape[i])
+            return MMH_OK;
+        bytes *= end[i] - begin[i];
+    }
+    if (!bits || bits % 8 || bytes == memory_bytes)
+        return MMH_OK;
+    PyOS_snprintf(err->message, sizeof err->message,
+                  "the slice of \"%.300s\" takes %llu bytes, and its memory has %zu", info->name,
+                  (unsigned long long)bytes, memory_bytes);
+    return err->status = MMH_E_USAGE;
 }
 
 /* A tuple of numbers as an array for PyMem_Free; *count must be the size that is expected. */
@@ -534,6 +585,8 @@ static PyObject *reader_load_slice(PyObject *object, PyObject *args)
                               "a slice of \"%.200s\" needs %u begins and ends, not %zd and %zd",
                               info.name, (unsigned)info.dimensions, first_count, last_count);
             }
+            if (status == MMH_OK)
+                status = check_slice_size(&info, from, until, memory.bytes, &err);
             if (status == MMH_OK)
                 status = mmh_load_slice(self->reader, index, from, until, memory.data, memory.bytes,
                                         &err);
@@ -591,14 +644,19 @@ static PyGetSetDef reader_values[] = {
 };
 
 static PyType_Slot reader_slots[] = {
-    { Py_tp_new, reader_new },           { Py_tp_dealloc, reader_dealloc },
-    { Py_tp_methods, reader_methods },   { Py_tp_getset, reader_values },
-    { Py_tp_doc, "An open container." }, { 0, NULL },
+    { Py_tp_new, reader_new },
+    { Py_tp_dealloc, reader_dealloc },
+    { Py_tp_traverse, reader_traverse },
+    { Py_tp_methods, reader_methods },
+    { Py_tp_getset, reader_values },
+    { Py_tp_doc, "An open container." },
+    { 0, NULL },
 };
 
 static PyType_Spec reader_spec = { .name = "mmh._mmh.Reader",
                                    .basicsize = sizeof(py_reader),
-                                   .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
+                                   .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE |
+                                            Py_TPFLAGS_HAVE_GC,
                                    .slots = reader_slots };
 
 int py_reader_add(PyObject *module)

@@ -80,6 +80,11 @@ int py_source_get(struct py_source *source, py_context *context, PyObject *objec
     source->name = PyUnicode_AsEncodedString(name, "utf-8", "surrogateescape");
     if (!source->name)
         return 0;
+    if (strlen(PyBytes_AsString(source->name)) != (size_t)PyBytes_Size(source->name)) {
+        PyErr_SetString(PyExc_ValueError, "a name has a null character");
+        Py_CLEAR(source->name);
+        return 0;
+    }
     source->source = (mmh_source){ .struct_size = sizeof source->source,
                                    .name = PyBytes_AsString(source->name),
                                    .user = source };

@@ -162,7 +162,7 @@ class Container:
     def _open_reader(self) -> Any:
         """The reader; of this process, where that was forked since."""
         if self._closed:
-            raise ValueError(f"{self.name} is closed")
+            raise UsageError(f"{self.name} is closed")
         if self._generation != _generation[0]:
             if self._path is None:
                 raise RuntimeError(
@@ -337,7 +337,7 @@ class Container:
 
     def __enter__(self) -> Container:
         if self._closed:
-            raise ValueError(f"{self.name} is closed")
+            raise UsageError(f"{self.name} is closed")
         return self
 
     def __exit__(

@@ -289,10 +289,12 @@ def _context(
     require: Mapping[str, Any] | None = None,
 ) -> _mmh.Context:
     """A context of the library, with the signatures that it is to require."""
-    if threads < 0:
-        raise UsageError(f"threads must be 0 (all processors) or more, not {threads}")
+    if not 0 <= threads <= 1 << 16:
+        raise UsageError(f"threads must be 0 (all processors) to 65536, not {threads}")
     call = None
     if progress is not None:
+        if not callable(progress):
+            raise TypeError(f"progress must be callable, and is {type(progress).__name__}")
         told = progress
 
         def call(stage: str, name: str | None, done: int, total: int, stored: int) -> object:

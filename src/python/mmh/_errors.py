@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import errno
+
 
 class Error(Exception):
     """A failure of mmh.
@@ -41,6 +43,10 @@ class IOFailure(Error, OSError):
 
 class MissingFileError(IOFailure, FileNotFoundError):
     """There is no such file."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.errno = errno.ENOENT
 
 
 class MemoryFailure(Error, MemoryError):
@@ -110,6 +116,6 @@ _CLASSES: dict[str, type[Error]] = {
 
 def from_status(status: str, message: str) -> Error:
     """The exception for a status of the library and its message; called by the extension."""
-    if status == "io" and message.endswith("No such file or directory"):
+    if status == "io" and (message.endswith("No such file or directory") or message.startswith('there is no "')):
         return MissingFileError(message)
     return _CLASSES.get(status, Error)(message or status)

@@ -10,7 +10,8 @@ from types import EllipsisType, TracebackType
 from typing import Any
 
 from mmh._container import Container, TensorInfo, open as open_container
-from mmh._errors import UsageError
+from mmh._errors import UnsupportedError, UsageError
+from mmh._sources import dtype_bits
 
 _MODULES = {
     "pt": "mmh.torch",
@@ -56,10 +57,16 @@ class SafeSlice:
                 first, last, step = item.indices(extent)
                 if step < 1:
                     raise IndexError("steps must be positive")
+                if step > 1 and 0 < dtype_bits(self._info.dtype) < 8:
+                    raise UnsupportedError(
+                        f'"{self._info.name}": {self._info.dtype} has no steps: elements share bytes'
+                    )
                 begin.append(first)
                 end.append(max(first, last))
                 steps.append(step)
                 continue
+            if isinstance(item, bool):  # which NumPy and PyTorch take for a mask
+                raise TypeError(f'"{self._info.name}" is indexed by int, slice and ..., not {item}')
             at = operator.index(item)
             if not -extent <= at < extent:
                 raise IndexError(f'"{self._info.name}": {at} is outside of dimension {number}, of extent {extent}')
@@ -69,9 +76,8 @@ class SafeSlice:
             dropped.append(number)
         part = self._owner._slice(self._info, tuple(begin), tuple(end))
         if dropped or any(step > 1 for step in steps):
-            part = part[
-                tuple(0 if number in dropped else slice(None, None, steps[number]) for number in range(len(shape)))
-            ]
+            kept = [0 if number in dropped else slice(None, None, steps[number]) for number in range(len(shape))]
+            part = part[(*kept, ...)]  # with ... NumPy gives an array of no dimensions, not a scalar
         return part
 
 
@@ -95,11 +101,14 @@ class safe_open:
     """
 
     def __init__(self, filename: Any, framework: str, device: Any = "cpu", **options: Any) -> None:
+        if not isinstance(framework, str):
+            raise TypeError(f"framework is a str, not {type(framework).__name__}")
         module = _MODULES.get(framework)
         if module is None:
             raise UsageError(f'framework must be "pt", "np", "tf" or "jax", not {framework!r}')
         self._framework: Any = importlib.import_module(module)
-        self._device = device
+        known = getattr(self._framework, "device_of", None)  # says now that there is no such device
+        self._device = known(device) if known else device
         if device != "cpu" and module == "mmh.numpy":
             raise UsageError(f"NumPy has no device {device!r}")
         self._container: Container = open_container(filename, **options)

@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mmh import _mmh
-from mmh._errors import UsageError
+from mmh._errors import IOFailure, UsageError
 
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*::)*[A-Za-z][A-Za-z0-9+.-]*://")
 
 # Bits of an element, by the name that safetensors has for it: in the order, from its end, in which that
 # package lays tensors out.
@@ -85,7 +85,12 @@ class _RangeReader:
         self.bytes = int(size)
 
     def __call__(self, offset: int, memory: memoryview) -> None:
-        data = self._filesystem.cat_file(self._path, start=offset, end=offset + len(memory))
+        try:
+            data = self._filesystem.cat_file(self._path, start=offset, end=offset + len(memory))
+        except OSError:
+            raise
+        except Exception as error:  # of the package that fsspec uses: who reads a file expects an OSError
+            raise IOFailure(f"{self._path}: reading {len(memory)} bytes at {offset} failed: {error}") from error
         if len(data) != len(memory):
             raise OSError(
                 f"{self._path}: {len(memory)} bytes at {offset} were asked for and {len(data)} came: "
@@ -147,7 +152,11 @@ def safetensors_parts(
     Byte for byte as the safetensors package writes it: by falling alignment, then by name; no bytes between.
     """
     header: dict[str, Any] = {}
+    if not isinstance(tensors, Mapping):
+        raise TypeError(f"tensors must be a dict, not {type(tensors).__name__}")
     if metadata is not None:
+        if not isinstance(metadata, Mapping):
+            raise TypeError(f"metadata must be a dict of str to str, not {type(metadata).__name__}")
         for key, value in metadata.items():
             if not isinstance(key, str) or not isinstance(value, str):
                 raise TypeError(f"metadata must be str to str, and {key!r} is not")

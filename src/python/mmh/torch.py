@@ -22,7 +22,6 @@ import torch
 from mmh._torch_memory import (
     DTYPES,
     address,
-    aligned_order,
     dtype_name,
     entry_of,
     safetensors_source,
@@ -49,6 +48,7 @@ def load_file(filename: Any, device: str | int | torch.device = "cpu", **options
     The tensors are new, dense memory; each has a storage of its own.
     Raises mmh.CorruptError and what else mmh.open raises; mmh.UnsupportedError for a dtype that PyTorch lacks.
     """
+    device = device_of(device)
     with mmh.open(filename, **options) as container:
         return load_tensors(container, container.keys(), device)
 
@@ -61,13 +61,14 @@ def load(data: Any, device: str | int | torch.device = "cpu", **options: Any) ->
     device: where tensors go. options: those of mmh.open.
     Raises mmh.CorruptError where the container or its structure is damaged or forged.
     """
+    device = device_of(device)
     with mmh.open(data, **options) as container:
         names = [file.name for file in container.files]
         if sorted(names) == sorted((STRUCTURE, STORAGES)):
             return _load_object(container, device)
         if len(names) == 1 and names[0].endswith(_PICKLED):
             with container.open_file(names[0]) as file:
-                return torch.load(file, map_location=torch.device(device), weights_only=True)
+                return torch.load(file, map_location=device, weights_only=True)
         return load_tensors(container, container.keys(), device)
 
 
@@ -105,7 +106,7 @@ def save(obj: Any, f: Any = None, metadata: Mapping[str, str] | None = None, *, 
         return buffer.getvalue()
     encoder = Encoder()
     structure = encoder.structure(encoder.node(obj))
-    files = {STORAGES: safetensors_source(aligned_order(encoder.entries), _texts(metadata)), STRUCTURE: structure}
+    files = {STORAGES: safetensors_source(encoder.entries, _texts(metadata)), STRUCTURE: structure}
     if isinstance(f, (str, os.PathLike)):
         options.setdefault("overwrite", True)
     mmh.pack_files(files, f, level=level, **options)
@@ -199,6 +200,14 @@ def load_tensors(
     return result
 
 
+def device_of(device: Any) -> torch.device:
+    """A device by any name that PyTorch has for it; None is the CPU. Raises mmh.UsageError for others."""
+    try:
+        return torch.device("cpu" if device is None else device)
+    except (RuntimeError, TypeError) as error:
+        raise mmh.UsageError(f"device {device!r} is invalid: {error}") from None
+
+
 def get(container: mmh.Container, name: str, device: Any = "cpu") -> torch.Tensor:
     """One tensor of an open container, for `mmh.safe_open`."""
     return load_tensors(container, [name], device)[name]
@@ -220,7 +229,12 @@ def get_slice(
     dtype = DTYPES.get(info.dtype)
     if info.strides is not None or dtype is None or dtype_name(dtype) == "float4_e2m1fn_x2":
         whole = get(container, info.name, device)
-        return whole[tuple(slice(a, b) for a, b in zip(begin, end, strict=True))].clone()
+        bounds = [slice(a, b) for a, b in zip(begin, end, strict=True)]
+        if whole.dim() and whole.shape[-1] != info.shape[-1]:  # two elements in one of PyTorch's
+            if begin[-1] % 2 or end[-1] % 2:
+                raise mmh.UnsupportedError(f"{info.name}: {info.dtype} comes in pairs of the last dimension")
+            bounds[-1] = slice(begin[-1] // 2, end[-1] // 2)
+        return whole[tuple(bounds)].clone()
     shape = [b - a for a, b in zip(begin, end, strict=True)]
     tensor = torch.empty(shape[::-1] if info.column_major else shape, dtype=dtype)
     if tensor.nbytes:
@@ -284,7 +298,7 @@ def _write_tensors(
     for key, tensor in tensors.items():
         if not tensor.is_contiguous():
             raise ValueError(f"{key}: not contiguous: save tensor.contiguous(), or by mmh.torch.save(tensors, path)")
-    entries = aligned_order(entry_of(key, tensor) for key, tensor in tensors.items())
+    entries = [entry_of(key, tensor) for key, tensor in tensors.items()]
     mmh.pack_files({name: safetensors_source(entries, _texts(metadata))}, output, **options)
 
 
