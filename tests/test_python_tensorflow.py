@@ -48,7 +48,11 @@ def in_memory():
 @pytest.mark.parametrize("dtype", PLAIN + EXTENDED)
 def test_every_type_comes_back_bit_for_bit(tmp_path, dtype):
     arrays = {f"t{n}": random_array(dtype, shape, n) for n, shape in enumerate([(3, 5), (), (0, 4), (70000,)])}
-    tensors = {name: tf.constant(array) for name, array in arrays.items()}
+    kind = next((getattr(place, dtype) for place in (tf, tf.dtypes.experimental) if hasattr(place, dtype)), None)
+    if kind is None:
+        pytest.skip(f"this TensorFlow has no {dtype}")
+    own = kind.as_numpy_dtype  # before TensorFlow 2.14 not that of ml_dtypes
+    tensors = {name: tf.constant(array.view(own)) for name, array in arrays.items()}
     path = tmp_path / "t.mmh"
     mmh_tensorflow.save_file(tensors, path, {"key": "value"})
     for loaded in (mmh_tensorflow.load_file(path), mmh_tensorflow.load(path.read_bytes())):

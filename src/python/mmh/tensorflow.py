@@ -47,6 +47,24 @@ _numbers = itertools.count()
 # ---- tensors ----
 
 
+_BY_NAME = {"BF16": "bfloat16", "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2"}
+
+
+def _type_of(name: str, tensor: str = "a tensor") -> tf.DType:
+    """TensorFlow's type for an element type of mmh. Raises UnsupportedError, which names `tensor`.
+
+    By name, as TensorFlow before 2.14 has a bfloat16 of its own, which is not that of ml_dtypes.
+    """
+    kind = mmh_numpy.dtype_of(name, of=tensor)
+    places = (tf, tf.dtypes, getattr(tf.dtypes, "experimental", None))
+    try:
+        if name in _BY_NAME:
+            return next(getattr(place, _BY_NAME[name]) for place in places if hasattr(place, _BY_NAME[name]))
+        return tf.dtypes.as_dtype(kind)
+    except (StopIteration, TypeError):
+        raise mmh.UnsupportedError(f"{tensor} is of type {name}, which TensorFlow does not have") from None
+
+
 def _tensor_of(array: Array) -> tf.Tensor:
     """A tensor over the array's own memory, where TensorFlow allows that; else over a copy.
 
@@ -61,7 +79,10 @@ def _tensor_of(array: Array) -> tf.Tensor:
             return tf.experimental.dlpack.from_dlpack(array.__dlpack__())
     except (BufferError, RuntimeError, TypeError, ValueError, tf.errors.OpError):
         pass  # NumPy's or TensorFlow's DLPack is too old for this type (bool)
-    return tf.convert_to_tensor(array)
+    if array.dtype.isbuiltin == 1:
+        return tf.convert_to_tensor(array)
+    own = next(_type_of(name) for name, kind in _BY_NAME.items() if kind == array.dtype.name)
+    return tf.convert_to_tensor(array.view(own.as_numpy_dtype))
 
 
 def _array_of(name: str, tensor: Any) -> Array:
@@ -87,13 +108,7 @@ def _arrays_of(tensors: Mapping[str, Any]) -> dict[str, Array]:
 def _check(infos: Iterable[TensorInfo]) -> None:
     """Before anything is decoded: whether TensorFlow has all of these types."""
     for info in infos:
-        kind = mmh_numpy.dtype_of(info.dtype, of=f'"{info.name}"')
-        try:
-            tf.dtypes.as_dtype(kind)
-        except TypeError:
-            raise mmh.UnsupportedError(
-                f'"{info.name}" is of type {info.dtype}, which TensorFlow does not have'
-            ) from None
+        _type_of(info.dtype, f'"{info.name}"')
 
 
 def _placed(array: Array, device: Any) -> tf.Tensor:
@@ -325,10 +340,10 @@ class CheckpointReader:
         if info is None or name not in self._dtypes:
             return False
         try:
-            kind = mmh_numpy.dtype_of(info.dtype)
+            kind = _type_of(info.dtype)
         except mmh.UnsupportedError:
             return False
-        return tf.dtypes.as_dtype(kind) == self._dtypes[name] and list(info.shape) == list(self._shapes[name])
+        return kind == self._dtypes[name] and list(info.shape) == list(self._shapes[name])
 
     def get_tensor(self, name: str) -> Array:
         """A tensor's value: an array, or what TensorFlow's reader gives for strings.
