@@ -122,6 +122,20 @@ def test_the_session_gets_a_model_without_its_weights(tmp_path):
     assert session.run(None, {"x": x})[0].tobytes() == expected.tobytes()
 
 
+def test_kernels_use_the_memory_that_was_decoded_into(tmp_path):
+    runtime = pytest.importorskip("onnxruntime")
+    onnx.save(made({"a": weight(4, 500), "b": weight(4, 500, 2)}), tmp_path / "m.onnx")
+    mmh.pack(tmp_path / "m.onnx", tmp_path / "m.mmh")
+    options = runtime.SessionOptions()
+    options.add_session_config_entry("session.disable_prepacking", "1")
+    session = mmh_onnx.session(tmp_path / "m.mmh", options)
+    x = np.ones((1, 4), "f4")
+    before = session.run(None, {"x": x})[0]
+    for memory in session._mmh_memory[0]:
+        memory.view("f4")[:] *= 2
+    assert np.array_equal(session.run(None, {"x": x})[0], before * 2)
+
+
 def test_external_data_is_found_beside_the_model_and_deeper(tmp_path):
     folder = tmp_path / "folder"
     (folder / "inner" / "data").mkdir(parents=True)

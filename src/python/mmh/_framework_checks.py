@@ -7,6 +7,7 @@ Reads a job as JSON from standard input. Writes {"stage": ...} when it begins wi
 
 from __future__ import annotations
 
+import copy
 import importlib
 import json
 import os
@@ -566,7 +567,9 @@ def check_transformers(job: Job) -> Any:
     torch.set_num_threads(1)
 
     def of(model: Any) -> Loaded:
-        model.eval()
+        # Into memory of its own: sums of matrices depend on how their elements are aligned, and in a mapped
+        # safetensors file they are at any multiple of their size.
+        model = copy.deepcopy(model).eval()
 
         def run(size: int) -> Arrays:
             limit = getattr(model.config, "vocab_size", None)

@@ -272,9 +272,10 @@ def session(
 ) -> Any:
     """An onnxruntime.InferenceSession of a model inside a container.
 
-    The weights are decoded into memory that ONNX Runtime uses as it is (SessionOptions.add_external_initializers,
-    ONNX Runtime 1.12 on), and the model it is given is the one without them. There is no temporary file, and what
-    ONNX Runtime packs again for its own kernels it does as ever.
+    The weights are decoded into memory that ONNX Runtime uses as it is (SessionOptions.add_external_initializers
+    and add_initializer, ONNX Runtime 1.12 on), and the model it is given is the one without them. There is no
+    temporary file. What its kernels pack for themselves ("prepacking") comes on top, once more the size of
+    those weights, unless the session option session.disable_prepacking is "1".
 
       path           a packed .onnx file or folder; whatever mmh.open takes, or the original
       sess_options   an onnxruntime.SessionOptions; initializers are added to it
@@ -296,7 +297,10 @@ def session(
         memories = _values(container, slim.moved)
     values = [_ort_value(entry, memory) for entry, memory in zip(slim.moved, memories, strict=True)]
     if values:
+        # The first has the graph's optimizers see them, the second has kernels use the very memory.
         chosen.add_external_initializers([entry.name for entry in slim.moved], values)
+        for entry, value in zip(slim.moved, values, strict=True):
+            chosen.add_initializer(entry.name, value)
     made = onnxruntime.InferenceSession(slim.model, chosen, **options)
     made._mmh_memory = memories, values  # it uses them as long as it lives
     return made
