@@ -535,6 +535,17 @@ def test_a_damaged_container_has_a_report_that_shows_the_damage(tmp_path):
     assert report("--quick", container)["state"]["quick"]
     decoded = next(one for one in report("--quick", container)["state"]["layers"] if one["name"] == "decode")
     assert decoded["result"] == "skipped"
+    # What is not damaged of a large tensor is counted.
+    _, large = packed(
+        tmp_path, "large.safetensors", safetensors({"w": ("BF16", (1 << 21,), floats(1 << 16) * 32)}), "-1"
+    )
+    data = bytearray(large.read_bytes())
+    data[len(data) // 3] ^= 1
+    large.write_bytes(data)
+    said = report(large, code=LOST)
+    assert 0 < said["content"]["unread_bytes"] <= said["state"]["damaged_bytes"] + 4 * (1 << 17)
+    (one,) = full_names(said["content"])["w"]["statistics"]
+    assert one["counted"] == one["values"] - one["unread_bytes"] // 2 and max(one["ones"]) <= one["counted"]
     # With parity what is read is mended, and nothing of it is missing.
     mmh("pack", "-q", "-f", "--parity=30%", tmp_path / "m.safetensors", "-o", container, code=OK)
     data = bytearray(container.read_bytes())
