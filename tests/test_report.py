@@ -102,18 +102,20 @@ def data_of(text):
     return json.loads(Elements(text).texts["data"])
 
 
+def node_path(nodes, node):
+    """A node's names from the model down, joined with '.'."""
+    names = []
+    while node["parent"] is not None:
+        names.insert(0, node["name"])
+        node = nodes[node["parent"]]
+    return ".".join(names)
+
+
 def full_names(content):
-    """{a node's names from the model down, joined with '.': the node}, of nodes without children."""
-    nodes, found = content["nodes"], {}
+    """{path: node} of the nodes without children."""
+    nodes = content["nodes"]
     parents = {node["parent"] for node in nodes}
-    for i, node in enumerate(nodes):
-        names, at = [], node
-        while at["parent"] is not None:
-            names.insert(0, at["name"])
-            at = nodes[at["parent"]]
-        if i not in parents:
-            found[".".join(names)] = node
-    return found
+    return {node_path(nodes, node): node for i, node in enumerate(nodes) if i not in parents}
 
 
 def check_tree(content):
@@ -371,15 +373,20 @@ def test_names_that_are_odd_become_a_tree_all_the_same(tmp_path):
         "a.01",
         "a.10",
         "a.2",
-        "x" * 5000,
         "." * 999,
         "ü.ñ",
     ]
+    names += ["c./b.u", "c.d", "c/.b.v", "c..b.w", "x" * 5000]
+    names += [f"d{one}b{other}c" for one in (".", "/", "..", "./", "/.") for other in ("/", ".")]
     tensors = {name: ("U8", (2,), bytes([i, i])) for i, name in enumerate(names)}
     _, container = packed(tmp_path, "m.safetensors", safetensors(tensors))
     content = report(container)["content"]
     nodes = check_tree(content)
-    assert sum(node["kind"] == "tensor" for node in nodes) == len(mmh("ls", "--json", container).json()["tensors"]) > 10
+    listed = [one["name"] for one in mmh("ls", "--json", container, code=OK).json()["tensors"]]
+    shown = sorted(
+        re.sub(r"\(itself\)|[./x]", "", node_path(nodes, node)) for node in nodes if node["kind"] == "tensor"
+    )
+    assert len(listed) == len(names) and shown == sorted(re.sub("[./x]", "", name) for name in listed)
     assert all(len(node["name"].encode()) <= NAME_BYTES for node in nodes)
 
 
