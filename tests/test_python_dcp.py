@@ -464,6 +464,9 @@ def test_urls_just_work_and_keep_metadata_as_json(tmp_path: Path) -> None:
         json.loads(container.read(0))
     with mmh.open(tmp_path / "c" / "__0_0.distcp.mmh") as container:
         assert container.files[0].format == "torch shard" and len(container) == 2  # its tensors are found
+    assert mmh.dcp.verify(tmp_path / "c") == [".metadata.mmh", "__0_0.distcp.mmh"]
+    with pytest.raises(mmh.UsageError, match="the folder itself"):
+        mmh.dcp.StorageReader(f"mmh://{tmp_path}/c")
     dcp.save({**STATE, "step": 8}, checkpoint_id=f"mmh://{tmp_path}/c", no_dist=True)
     dcp.load(into, checkpoint_id=f"mmh://{tmp_path}/c", no_dist=True)
     assert into["step"] == 8
@@ -475,13 +478,7 @@ def test_a_flipped_bit_in_any_file_of_a_url_is_detected(tmp_path: Path) -> None:
     dcp.save(STATE, checkpoint_id=f"mmh://{tmp_path}", no_dist=True)
     from torch.distributed.checkpoint._fsspec_filesystem import FsspecReader
 
-    def verify() -> None:
-        for path in tmp_path.iterdir():
-            report = mmh.verify(path)
-            if not report.ok:
-                raise mmh.CorruptError(f"{path}: {report.problem}")
-
-    refused, _ = damaged_loads(tmp_path, lambda: FsspecReader(f"mmh://{tmp_path}"), verify)
+    refused, _ = damaged_loads(tmp_path, lambda: FsspecReader(f"mmh://{tmp_path}"), lambda: mmh.dcp.verify(tmp_path))
     assert refused > 10
 
 
@@ -628,6 +625,12 @@ def test_hostile_metadata_is_refused(metadata_text: Any) -> None:
     for text in (b"", b"[]", b"null", b"{", b"\x80\x04N.", b"[" * 100_000):
         with pytest.raises(StructureError, match="hostile"):
             _dcp_metadata.decode(text, "hostile")
+
+
+def test_too_much_metadata_is_refused_unread(tmp_path: Path) -> None:
+    save(STATE, mmh.dcp.StorageWriter(tmp_path))
+    with pytest.raises(FAILURE, match="more than 100"):
+        load(BLANK, mmh.dcp.StorageReader(tmp_path, metadata_bytes=100))
 
 
 def test_metadata_that_disagrees_with_its_files_is_refused(tmp_path: Path, metadata_text: Any) -> None:

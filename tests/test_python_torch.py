@@ -548,6 +548,13 @@ def test_a_structure_of_too_many_objects_is_refused(tmp_path: Path, monkeypatch:
         mt.save([0] * 1001, tmp_path / "d.mmh")
 
 
+def test_a_structure_of_too_many_bytes_is_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_torch_tree, "MAX_TEXT_BYTES", 1000)
+    path = container_of(tmp_path / "c.mmh", json.dumps(structure("a" * 1000)).encode())
+    with pytest.raises(mmh.CorruptError, match="more than 1000"):
+        mt.load(path)
+
+
 def test_a_file_that_fetches_its_tensors_reads_as_the_parts_do() -> None:
     tensors = {f"t{number}": torch.randn(50, 7 + number) for number in range(5)}
     entries = [_torch_memory.entry_of(name, tensor) for name, tensor in tensors.items()]

@@ -33,9 +33,10 @@ from mmh._torch_memory import (
     address,
     entry_of,
     file_type,
+    item_bytes,
     safetensors_source,
 )
-from mmh._torch_tree import Decoder, Encoder, StructureError, parse
+from mmh._torch_tree import Decoder, Encoder, StructureError, parse, read_text
 from torch.distributed.checkpoint.default_planner import DefaultSavePlanner
 from torch.distributed.checkpoint.metadata import Metadata, MetadataIndex, StorageMeta, TensorStorageMetadata
 from torch.distributed.checkpoint.planner import (
@@ -60,6 +61,8 @@ SHARD = "shard.safetensors"
 VALUES = "values.json"
 _SHARD_FILE = re.compile(r"rank\d+-[0-9a-f]{32}\.mmh")
 STAGED_BYTES = 256 << 20  # of whole tensors that cannot be decoded where they go
+
+FILE_WIDTHS = {name: item_bytes(dtype) for dtype, name in FILE_NAMES.items()}
 
 CheckpointId = str | os.PathLike[str]
 
@@ -238,7 +241,7 @@ class StorageWriter(_StorageWriter):
         """Files of the checkpoint that is there, as far as they can be told: those of an unreadable one stay."""
         try:
             with self._folder.open(name, {}) as container:
-                old = _dcp_metadata.decode(container.read(METADATA), name)
+                old = _dcp_metadata.decode(read_text(container, METADATA), name)
         except (mmh.Error, KeyError, OSError, ValueError):
             return set()
         return {where.file for where in old.storage_data.values() if _SHARD_FILE.fullmatch(where.file)}
@@ -277,7 +280,7 @@ def _entry(name: str, item: WriteItem, planner: SavePlanner) -> Entry:
     if _is_default(planner):  # nothing is computed: at most it is on a GPU
         return entry_of(name, resolve())
     file_dtype, shape = file_type(dtype, sizes)
-    size = math.prod(sizes) * dtype.itemsize
+    size = math.prod(sizes) * item_bytes(dtype)
     return Entry(name, file_dtype, shape, size, lambda: entry_of(name, resolve()).read(), False)
 
 
@@ -289,15 +292,18 @@ class StorageReader(_StorageReader):
         path: CheckpointId,
         *,
         allow_pickle: bool = False,
+        metadata_bytes: int | None = None,
         storage_options: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> None:
         """allow_pickle: hand pickles that StorageWriter(allow_pickle=True) has stored to the planner, which runs them.
 
+        metadata_bytes: more metadata than this is refused, as it may be a trap; 256 MiB, some three million shards.
         options: those of mmh.open (threads, keys, passphrase, signers, require), for every file.
         """
         super().__init__()
         self._allow_pickle, self._options = allow_pickle, options
+        self._metadata_bytes = metadata_bytes
         self._storage_options = dict(storage_options or {})
         self._stored: dict[MetadataIndex, Stored] = {}
         self._state: dict[str, Any] = {}
@@ -326,7 +332,9 @@ class StorageReader(_StorageReader):
         where = self._folder.join(name)
         with self._folder.open(name, self._options) as container:
             try:
-                metadata = _dcp_metadata.decode(_named(where, METADATA, container.read, METADATA), where)
+                metadata = _dcp_metadata.decode(
+                    _named(where, METADATA, read_text, container, METADATA, self._metadata_bytes), where
+                )
             except (KeyError, StructureError) as error:
                 raise mmh.CorruptError(_text(error, where)) from None
         if metadata.storage_meta is not None:
@@ -397,7 +405,7 @@ class StorageReader(_StorageReader):
                 raise ValueError(f"{item.dest_index.fqn}: {tuple(target.shape)} instead of {tuple(item.lengths)}")
             whole = tuple(item.lengths) == tuple(chunk)
             fits = target.device.type == "cpu" and target.dtype == dtype and target.is_contiguous()
-            sliced = dtype in FILE_NAMES and not dtype.is_complex and dtype.itemsize == FILE_WIDTHS[info.dtype]
+            sliced = dtype in FILE_NAMES and not dtype.is_complex and item_bytes(dtype) == FILE_WIDTHS[info.dtype]
             if whole or not sliced:
                 memory = target if whole and fits else torch.empty(tuple(chunk), dtype=dtype)
                 part = memory
@@ -463,7 +471,7 @@ class StorageReader(_StorageReader):
             return load_tensors(container, names, "cpu")
 
         try:
-            text = _named(path, VALUES, container.read, VALUES)
+            text = _named(path, VALUES, read_text, container, VALUES)
             values = Decoder(parse(text, VALUES), storages, name=VALUES).object()
             if not isinstance(values, dict):
                 raise StructureError(f"{VALUES}: no dict of values")
@@ -486,9 +494,6 @@ class StorageReader(_StorageReader):
         return data
 
 
-FILE_WIDTHS = {name: dtype.itemsize for dtype, name in FILE_NAMES.items()}
-
-
 def _named(path: str, name: str, call: Any, *arguments: Any) -> Any:
     """What a call gives; its errors tell of the file and what was read of it."""
     try:
@@ -504,10 +509,17 @@ def _text(error: Exception, path: str) -> str:
     return text if path in text else f"{path}: {text}"
 
 
-def verify(path: CheckpointId, *, storage_options: Mapping[str, Any] | None = None, **options: Any) -> list[str]:
+def verify(
+    path: CheckpointId,
+    *,
+    metadata_bytes: int | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> list[str]:
     """Check every byte of every file of a checkpoint, and that they belong together. Returns the files' names.
 
-    path: a folder. options: those of mmh.verify (keys, signers, quick, ...).
+    path: a folder, of StorageWriter or of an mmh:// URL (without the mmh://). options: those of mmh.verify (keys,
+    signers, quick, ...).
     Raises mmh.CorruptError with the file and what in it is damaged; spare copies that are damaged count too.
     """
     folder = Folder(path, storage_options or {})
@@ -520,10 +532,13 @@ def verify(path: CheckpointId, *, storage_options: Mapping[str, Any] | None = No
         _check(folder.join(name), options)
         with folder.open(name, opening) as container:
             try:
-                metadata = _dcp_metadata.decode(container.read(METADATA), folder.join(name))
+                metadata = _dcp_metadata.decode(read_text(container, METADATA, metadata_bytes), folder.join(name))
             except (KeyError, StructureError) as error:
                 raise mmh.CorruptError(_text(error, folder.join(name))) from None
-        roots = {where.file: where.root for where in metadata.storage_data.values()}
+        roots = {
+            f"{where.file}.mmh" if where.kind == "range" else where.file: where.root
+            for where in metadata.storage_data.values()
+        }
         for file, root in sorted(roots.items()):
             _check(folder.join(file), options)
             with folder.open(file, opening) as container:

@@ -24,10 +24,11 @@ from mmh._torch_memory import (
     address,
     dtype_name,
     entry_of,
+    item_bytes,
     safetensors_source,
     tensor_shape,
 )
-from mmh._torch_tree import Decoder, Encoder, StructureError, parse
+from mmh._torch_tree import Decoder, Encoder, StructureError, parse, read_text
 
 __all__ = ["load", "load_file", "load_model", "save", "save_file", "save_model"]
 
@@ -182,7 +183,7 @@ def load_tensors(
         except ValueError as error:
             raise mmh.UnsupportedError(f"{name}: {error}") from None
         if info.strides is not None:  # as they lie, gaps included
-            shape = (info.nbytes // dtype.itemsize,)
+            shape = (info.nbytes // item_bytes(dtype),)
         elif info.column_major:
             shape = shape[::-1]
         wanted.append((dtype, shape))
@@ -251,9 +252,8 @@ def _load_object(container: mmh.Container, device: str | int | torch.device) -> 
                 raise KeyError(name)
         return load_tensors(container, names, "cpu")
 
-    size = next(file.bytes for file in container.files if file.name == STRUCTURE)
     try:
-        return Decoder(parse(container.read(STRUCTURE, 0, size), STRUCTURE), storages, device).object()
+        return Decoder(parse(read_text(container, STRUCTURE), STRUCTURE), storages, device).object()
     except StructureError as error:
         raise mmh.CorruptError(str(error)) from None
 
