@@ -511,6 +511,18 @@ def test_a_pickled_trap_is_not_sprung_by_url(tmp_path: Path) -> None:
 
 
 @need_fsspec
+def test_checkpoints_of_urls_are_encrypted(tmp_path: Path) -> None:
+    from torch.distributed.checkpoint._fsspec_filesystem import FsspecReader, FsspecWriter
+
+    secret = {"passphrase": "correct horse"}
+    save(STATE, FsspecWriter(f"mmh://{tmp_path}", packing=secret, opening=secret))
+    with pytest.raises(FAILURE, match="passphrase"):
+        load(BLANK, FsspecReader(f"mmh://{tmp_path}"))
+    assert equal(load(BLANK, FsspecReader(f"mmh://{tmp_path}", opening=secret)), STATE)
+    assert b"a value" not in b"".join(path.read_bytes() for path in tmp_path.iterdir())
+
+
+@need_fsspec
 def test_foreign_metadata_is_not_unpickled(tmp_path: Path) -> None:
     filesystem = fsspec.filesystem("mmh")
     for content in (pickle.dumps(_Trap(tmp_path / "sprung")), b"", b"text", pickle.dumps([1])):

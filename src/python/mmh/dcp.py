@@ -298,7 +298,7 @@ class StorageReader(_StorageReader):
     ) -> None:
         """allow_pickle: hand pickles that StorageWriter(allow_pickle=True) has stored to the planner, which runs them.
 
-        metadata_bytes: more metadata than this is refused, as it may be a trap; 256 MiB, some three million shards.
+        metadata_bytes: more metadata than this is refused, as it may be a trap; 256 MiB, about a million shards.
         options: those of mmh.open (threads, keys, passphrase, signers, require), for every file.
         """
         super().__init__()
