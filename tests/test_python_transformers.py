@@ -6,32 +6,30 @@ from __future__ import annotations
 
 import gc
 import json
-import os
 import random
 import shutil
 import subprocess
 import sys
 import threading
+import types
 from pathlib import Path
 
 import pytest
 
-torch = pytest.importorskip("torch")
-pytest.importorskip("transformers")
-pytest.importorskip("mmh", reason="the extension is not built")
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from python_support import ROOT, environment, need_mmh
 
-import transformers  # noqa: E402
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
+mmh = need_mmh("torch", "transformers")
+
 from safetensors import safe_open  # noqa: E402
 from transformers import AutoConfig, AutoModel, BertConfig, BertForSequenceClassification, BertModel  # noqa: E402
 from transformers import GPT2Config, GPT2LMHeadModel, modeling_utils  # noqa: E402
 
-import mmh  # noqa: E402
-import mmh.torch  # noqa: E402
-import mmh.transformers  # noqa: E402
 from mmh import _packed_weights  # noqa: E402
 from mmh._packed_weights import PackedFile  # noqa: E402
 
-ROOT = Path(__file__).resolve().parents[1]
 transformers.logging.set_verbosity_error()
 transformers.logging.disable_progress_bar()
 
@@ -90,23 +88,20 @@ def packed(tmp_path, plain, name="packed"):
 
 
 def damage(container, tensor):
-    """Flip a bit in the middle of the stored bytes of a tensor: a chunk that no other tensor is in."""
+    """Flip a bit in the stored bytes of a tensor, where no other tensor has any; which these are is found by trying."""
     content = bytearray(Path(container).read_bytes())
-    with mmh.open(container) as opened:
-        wanted = opened[tensor].stored_bytes
-    # The stored bytes of chunks lie between header and index; which is whose is found by trying.
-    for at in range(len(content) // 8, len(content), 97):
+    for at in range(len(content) // 64, len(content), len(content) // 64):
         content[at] ^= 4
         Path(container).write_bytes(content)
+        bad = []
         with mmh.open(container) as opened:
-            bad = []
-            for name in opened.keys():  # noqa: SIM118
+            for name in opened:
                 try:
                     opened.load_bytes(name)
                 except mmh.CorruptError:
                     bad.append(name)
         if bad == [tensor]:
-            return wanted
+            return
         content[at] ^= 4
     raise AssertionError(f"no byte is of {tensor} alone")
 
@@ -394,7 +389,12 @@ def test_saving_holds_for_its_block_alone(tmp_path):
 
 
 def attributes():
-    owners = [modeling_utils, transformers.PreTrainedModel, transformers.integrations.accelerate]
+    owners = [
+        modeling_utils,
+        transformers.PreTrainedModel,
+        AutoModel,
+        sys.modules["transformers.integrations.accelerate"],
+    ]
     for module, owner, _ in mmh.transformers._READERS:
         owners.append(getattr(sys.modules[module], owner))
     return [dict(vars(owner)) for owner in owners]
@@ -420,13 +420,24 @@ def test_disable_puts_everything_back_and_enable_does_not_pile_up(tmp_path):
     assert attributes() == plain
 
 
-def test_no_name_of_transformers_is_the_hooks_after_disable():
+def test_no_name_of_transformers_is_the_hooks_after_disable(monkeypatch):
+    late = types.ModuleType("transformers.late")  # has imported a name while the hook was in
+    late._get_resolved_checkpoint_files = modeling_utils._get_resolved_checkpoint_files
+    monkeypatch.setitem(sys.modules, "transformers.late", late)
     mmh.transformers.disable()
+    assert late._get_resolved_checkpoint_files is modeling_utils._get_resolved_checkpoint_files
     for name, module in list(sys.modules.items()):
         if name.partition(".")[0] in ("transformers", "accelerate") and module is not None:
             for attribute, value in list(vars(module).items()):
-                code = getattr(value, "__code__", None)
-                assert code is None or "mmh" not in Path(code.co_filename).parts[-2:], (name, attribute)
+                members = vars(value).items() if isinstance(value, type) else ()
+                for member in [(attribute, value), *members]:
+                    assert "mmh" not in Path(code_file(member[1])).parts[-2:], (name, *member)
+
+
+def code_file(value):
+    """Where a function, or a class's or static method, was written."""
+    code = getattr(getattr(value, "__func__", value), "__code__", None)
+    return code.co_filename if isinstance(code, types.CodeType) else ""
 
 
 @pytest.mark.parametrize("name", ["safe_open", "safe_save_file", "_get_resolved_checkpoint_files"])
@@ -473,7 +484,9 @@ def same(tensor, expected):
     """Whether two tensors are the same, bit for bit."""
     if tensor.dtype != expected.dtype or tensor.shape != expected.shape:
         return False
-    one, two = (value.contiguous().reshape(-1).view(torch.uint8) for value in (tensor, expected))
+    one, two = (
+        value.flatten().clone(memory_format=torch.contiguous_format).view(torch.uint8) for value in (tensor, expected)
+    )
     return torch.equal(one, two)
 
 
@@ -543,7 +556,7 @@ def test_any_order_and_any_number_of_threads_give_every_tensor_and_hold_little(f
         most, failures, done = 0, [], []
         with PackedFile(path) as opened:
 
-            def work(mine, opened=opened):
+            def work(mine, opened=opened, failures=failures, done=done):
                 nonlocal most
                 for name in mine:
                     if not same(opened.get_tensor(name), tensors[name]):
@@ -657,6 +670,6 @@ def test_one_import_is_all_that_a_program_needs(tmp_path):
     folder = packed(tmp_path, saved(tmp_path, bert()))
     program = "import sys, mmh.transformers, transformers as t; print(t.AutoModel.from_pretrained(sys.argv[1]).dtype)"
     run = subprocess.run(
-        [sys.executable, "-c", program, str(folder)], capture_output=True, text=True, check=False, env=os.environ.copy()
+        [sys.executable, "-c", program, str(folder)], capture_output=True, text=True, check=False, env=environment()
     )
     assert run.returncode == 0 and run.stdout.strip() == "torch.float32", run.stderr

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Weight files that are packed: where they are found, and their tensors for PyTorch, decoded straight into new memory."""
+"""Weight files that are packed: where they are found, and their tensors for PyTorch, decoded into new memory."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
-from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import torch
 import torch.distributed
@@ -73,7 +72,7 @@ def natural_order(name: str) -> list[tuple[int, int | str]]:
 
 
 def file_in(container: mmh.Container, path: str | os.PathLike[str]) -> mmh.FileInfo:
-    """The file of a container that stands for `path`: the only one with tensors, or the one whose path ends most alike.
+    """The file of a container that stands for `path`: the only one, or the one whose path ends most alike.
 
     Raises mmh.UsageError if no file is called so.
     """
@@ -96,11 +95,12 @@ def file_in(container: mmh.Container, path: str | os.PathLike[str]) -> mmh.FileI
     return best
 
 
-class PackedFile:
+class PackedFile(mmh.safe_open):
     """One safetensors file inside a container, with the methods of `safetensors.safe_open(..., framework="pt")`.
 
     Tensors are decoded into new memory, checked. Whoever asks for one after the other gets them decoded by many: what
-    comes next in natural order is decoded ahead, as much as was asked for so far and 64 MiB at most. Threads may share it.
+    comes next in natural order is decoded ahead, as much as was asked for so far and 64 MiB at most. Threads may share
+    it.
     """
 
     def __init__(
@@ -112,8 +112,7 @@ class PackedFile:
         **open_options: Any,
     ) -> None:
         """Open `container`, for its file that stands for `path`; `open_options` are those of mmh.open."""
-        self._device = torch.device(f"cuda:{device}" if isinstance(device, int) else device)
-        self._container = mmh.open(container, **open_options)
+        super().__init__(container, "pt", device, **open_options)
         try:
             self._file = file_in(self._container, path if path is not None else Path(container).stem)
             self._infos = {info.name: info for _, info in self._container.items() if info.file == self._file.index}
@@ -121,27 +120,23 @@ class PackedFile:
             self._container.close()
             raise
         self._order = sorted(self._infos, key=natural_order)
-        self._place = {name: place for place, name in enumerate(self._order)}
+        self._place_of = {name: place for place, name in enumerate(self._order)}
         self._lock = threading.Lock()
         self._ahead: dict[str, torch.Tensor] = {}
         self._ahead_bytes = 0
         self._given: set[str] = set()
         self._given_bytes = 0
 
-    def __enter__(self) -> PackedFile:
+    def __enter__(self) -> Self:
+        super().__enter__()
         return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the container, and drop what was decoded ahead."""
         with self._lock:
             self._ahead.clear()
             self._ahead_bytes = 0
-            self._container.close()
+            super().close()
 
     def keys(self) -> list[str]:
         """The tensors' names, sorted."""
@@ -156,7 +151,10 @@ class PackedFile:
         return self._container.metadata(self._file.index) or None
 
     def get_slice(self, name: str) -> mmh.SafeSlice:
-        """A tensor that is decoded when it is indexed; of a part, only the chunks that hold it. Raises MissingTensorError."""
+        """A tensor that is decoded when it is indexed; of a part, the chunks that hold it.
+
+        Raises mmh.MissingTensorError.
+        """
         return mmh.SafeSlice(self, self._info(name))
 
     def get_tensor(self, name: str) -> torch.Tensor:
@@ -182,18 +180,16 @@ class PackedFile:
         """Elements [begin, end) of a tensor in each dimension: what a SafeSlice asks for."""
         if not any(begin) and end == info.shape:
             return self.get_tensor(info.name)
-        shape = tuple(last - first for first, last in zip(begin, end, strict=True))
-        tensor = self._empty(info, shape)
-        if tensor.nbytes:
-            self._container.load_slice_into(info.index, begin, end, (tensor.data_ptr(), tensor.nbytes))
-        return tensor.to(self._device)
+        part: torch.Tensor = super()._slice(info, begin, end)
+        return part
 
     def stream(
         self, wanted: Callable[[str], bool] | None = None, batch_bytes: int = BATCH_BYTES
     ) -> Iterator[tuple[str, torch.Tensor]]:
         """(name, tensor) one after the other in natural order, decoded `batch_bytes` at a time (at least one).
 
-        `wanted` says which names are; the others are not decoded. At most one batch is held beside what the caller keeps.
+        `wanted` says which names are; the others are not decoded. One batch at most is held beside what the caller
+        keeps.
         """
         names = [name for name in self._order if wanted is None or wanted(name)]
         for batch in _batches(names, lambda name: self._infos[name].nbytes, batch_bytes):
@@ -223,7 +219,7 @@ class PackedFile:
             for name in batch:
                 info = self._infos[name]
                 mine = tensors.pop(name, None)
-                tensor = self._empty(info, info.shape) if mine is None else mine
+                tensor = self._empty(info) if mine is None else mine
                 tensor = tensor.to(device)
                 if tensor.nbytes:  # as bytes: not every backend sends every type
                     sender = torch.distributed.get_global_rank(group, owners[name])
@@ -237,10 +233,10 @@ class PackedFile:
             raise mmh.MissingTensorError(f"no tensor is called {name}") from None
 
     def _decode(self, name: str) -> None:
-        """Decode a tensor into what is ahead, and others with it; of these a damaged one is told when it is asked for."""
+        """Decode a tensor into what is ahead, others with it; of these a damaged one is told when it is asked for."""
         room = min(BATCH_BYTES, self._given_bytes)
         batch = [name]
-        for other in itertools.islice(self._order, self._place[name] + 1, None):
+        for other in itertools.islice(self._order, self._place_of[name] + 1, None):
             if other in self._given or other in self._ahead:
                 continue
             room -= self._infos[other].nbytes
@@ -257,7 +253,7 @@ class PackedFile:
         self._ahead_bytes += sum(tensor.nbytes for tensor in tensors.values())
 
     def _load(self, names: Sequence[str]) -> dict[str, torch.Tensor]:
-        tensors = {name: self._empty(self._infos[name], self._infos[name].shape) for name in names}
+        tensors = {name: self._empty(self._infos[name]) for name in names}
         self._container.load_many(
             (self._infos[name].index, (tensor.data_ptr(), tensor.nbytes))
             for name, tensor in tensors.items()
@@ -266,19 +262,19 @@ class PackedFile:
         return tensors
 
     @staticmethod
-    def _empty(info: mmh.TensorInfo, shape: Sequence[int]) -> torch.Tensor:
+    def _empty(info: mmh.TensorInfo) -> torch.Tensor:
         dtype = _torch_memory.DTYPES.get(info.dtype)
         if dtype is None:
             raise mmh.UnsupportedError(f"{info.name}: PyTorch {torch.__version__} has no type {info.dtype}")
-        return torch.empty(_torch_memory.tensor_shape(dtype, shape), dtype=dtype, device="cpu")
+        return torch.empty(_torch_memory.tensor_shape(dtype, info.shape), dtype=dtype, device="cpu")
 
 
 def weight_files(folder: str | os.PathLike[str]) -> list[Path]:
     """The safetensors files that a folder's weights are in, each there or packed, in natural order.
 
-    As transformers has it: `model.safetensors`, else the shards of `model.safetensors.index.json` (which may be packed with
-    them), else all there are. What is not packed goes before what is. Raises mmh.UsageError if there are none, or if one
-    that the index names is missing.
+    As transformers has it: `model.safetensors`, else the shards of `model.safetensors.index.json` (which may be packed
+    with them), else all there are. What is not packed goes before what is. Raises mmh.UsageError if there are none, or
+    if one that the index names is missing.
     """
     root = Path(folder)
     single, index = root / "model.safetensors", root / ("model" + INDEX_SUFFIX)
@@ -292,11 +288,11 @@ def weight_files(folder: str | os.PathLike[str]) -> list[Path]:
             file = file_in(container, index)
             text = container.read(file.index, 0, file.bytes)
     if text is not None:
-        files = [root / name for name in _shards(text)]
-        for file in files:
-            if not file.is_file() and container_of(file) is None:
-                raise mmh.UsageError(f"{index.name} names {file.name}: neither it nor {file.name}{SUFFIX} is there")
-        return files
+        shards = [root / name for name in _shards(text)]
+        for shard in shards:
+            if not shard.is_file() and container_of(shard) is None:
+                raise mmh.UsageError(f"{index.name} names {shard.name}: neither it nor {shard.name}{SUFFIX} is there")
+        return shards
     names = {path.name for path in root.glob("*.safetensors")}
     names |= {path.name.removesuffix(SUFFIX) for path in root.glob(f"*.safetensors{SUFFIX}")}
     if not names:

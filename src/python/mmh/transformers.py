@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Packed weights in Hugging Face transformers: `import mmh.transformers` and `from_pretrained` reads them.
 
-Where `model.safetensors` (or a shard that an index names) is not in a folder and `model.safetensors.mmh` is, that is read
-in its place, by the same code of transformers, decoded straight into the tensors that the model gets. A folder that is
-packed as one container can be named itself: `AutoModel.from_pretrained("minilm.mmh")`.
+Where `model.safetensors` (or a shard that an index names) is not in a folder and `model.safetensors.mmh` is, that is
+read in its place, by the same code of transformers, decoded straight into the tensors that the model gets. A folder
+that is packed as one container can be named itself: `AutoModel.from_pretrained("minilm.mmh")`.
 
     import mmh.transformers
     model = AutoModel.from_pretrained(folder)            # model.safetensors.mmh is there
@@ -20,12 +20,12 @@ import contextlib
 import contextvars
 import functools
 import importlib
-import importlib.util
 import inspect
 import json
 import os
 import re
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
@@ -51,9 +51,9 @@ _level: contextvars.ContextVar[int | None] = contextvars.ContextVar("mmh_level",
 def enable(**open_options: Any) -> None:
     """Let transformers read packed weights; importing this module does so. Calling it again changes the options.
 
-    `open_options` go to mmh.open for every container: `keys` and `passphrase` of encrypted ones, `signers` and `require`
-    of those that must be signed, `threads`. Raises mmh.UnsupportedError where this transformers is made otherwise than
-    the hook expects; nothing is changed then.
+    `open_options` go to mmh.open for every container: `keys` and `passphrase` of encrypted ones, `signers` and
+    `require` of those that must be signed, `threads`. Raises mmh.UnsupportedError where this transformers is made
+    otherwise than the hook expects; nothing is changed then.
     """
     if not _undo:
         _check()
@@ -78,8 +78,8 @@ def enabled() -> bool:
 def save_pretrained(model: Any, save_directory: str | os.PathLike[str], *, level: int = 5, **options: Any) -> Any:
     """`model.save_pretrained(save_directory, **options)` with each weight file packed: model.safetensors.mmh.
 
-    `model` is of transformers, or a SentenceTransformer; `level` is that of mmh.pack. max_shard_size counts bytes before
-    packing. A file of the same name that is not packed goes, and so do packed shards of an earlier save.
+    `model` is of transformers, or a SentenceTransformer; `level` is that of mmh.pack. max_shard_size counts bytes
+    before packing. A file of the same name that is not packed goes, and so do packed ones of an earlier save.
     """
     with saving(level):
         return model.save_pretrained(save_directory, **options)
@@ -100,9 +100,9 @@ def saving(level: int = 5) -> Iterator[None]:
 def folder(container: str | os.PathLike[str]) -> str:
     """A folder for a whole model that was packed as one container, to give to any `from_pretrained`.
 
-    It holds the files that are not weights (config, tokenizer), and for each safetensors file a link to the container, out
-    of which the weights are decoded when they are loaded. It is removed when Python ends. Changes of the container make a
-    new one. Raises mmh.UsageError if the container holds no model of transformers.
+    It holds the files that are not weights (config, tokenizer), and for each safetensors file a link to the container,
+    out of which the weights are decoded when they are loaded. It is removed when Python ends. Changes of the container
+    make a new one. Raises mmh.UsageError if the container holds no model of transformers.
     """
     path = Path(container).resolve()
     state = path.stat()
@@ -226,23 +226,45 @@ def _replace(owner: Any, name: str, value: Any) -> None:
     _undo.append(undo)
 
 
+def _replace_everywhere(function: Any, value: Any) -> None:
+    """Replace a function in all modules of transformers, also in those that will have imported it meanwhile."""
+
+    def swap(old: Any, new: Any) -> None:
+        for name, module in list(sys.modules.items()):
+            if name.startswith("transformers.") and vars(module).get(function.__name__) is old:
+                setattr(module, function.__name__, new)
+
+    swap(function, value)
+    _undo.append(lambda: swap(value, function))
+
+
 def _hook() -> None:
     utils = importlib.import_module("transformers.modeling_utils")
-    _replace(utils, "_get_resolved_checkpoint_files", _resolving(utils._get_resolved_checkpoint_files))
+    resolve = utils._get_resolved_checkpoint_files
+    _replace_everywhere(resolve, _resolving(resolve))
     _replace(utils, "safe_open", _opening(utils.safe_open))
     _replace(utils, "safe_save_file", _writing(utils.safe_save_file))
     # Where a file is not to be mapped it is read as a whole, by `open`.
     _replace(utils, "open", _reading)
-    # Weights that stay on disk are read from there when they are used.
-    for module in ("transformers.integrations.accelerate", "accelerate.utils.offload"):
-        if importlib.util.find_spec(module.partition(".")[0]):
+    # Who else opens weight files: weights that stay on disk are read from there when they are used.
+    for module in ("transformers.modeling_layers", "transformers.integrations.accelerate", "accelerate.utils.offload"):
+        with contextlib.suppress(ImportError):
             user = importlib.import_module(module)
             if hasattr(user, "safe_open"):
                 _replace(user, "safe_open", _opening(user.safe_open))
     _replace(transformers.PreTrainedModel, "save_pretrained", _saving(transformers.PreTrainedModel.save_pretrained))
+    importlib.import_module("transformers.models.auto.modeling_auto")  # gives its classes copies of what they inherit
     for module, owner, method in _READERS:
-        cls = getattr(importlib.import_module(module), owner)
-        _replace(cls, method, _naming_containers(vars(cls)[method]))
+        for cls in _family(getattr(importlib.import_module(module), owner)):
+            if method in vars(cls):
+                _replace(cls, method, _naming_containers(vars(cls)[method]))
+
+
+def _family(cls: Any) -> Iterator[Any]:
+    """A class and all that are made of it so far."""
+    yield cls
+    for child in cls.__subclasses__():
+        yield from _family(child)
 
 
 # What takes the name of a model, and reads files of its folder.
@@ -264,7 +286,7 @@ def _naming_containers(method: Any) -> Any:
 
     @functools.wraps(original)
     def from_pretrained(cls: Any, *args: Any, **kwargs: Any) -> Any:
-        source = args[0] if args else kwargs.get("pretrained_model_name_or_path")
+        source: Any = args[0] if args else kwargs.get("pretrained_model_name_or_path")
         place = _unpacked(source)
         if place is source:
             return original(cls, *args, **kwargs)
@@ -292,7 +314,7 @@ def _resolving(original: Callable[..., Any]) -> Callable[..., Any]:
         bound = signature.bind(*args, **kwargs)
         bound.apply_defaults()
         given = bound.arguments
-        source = given["pretrained_model_name_or_path"]
+        source = given["pretrained_model_name_or_path"] = _unpacked(given["pretrained_model_name_or_path"])
         if (
             source is not None
             and os.path.isdir(source)
@@ -306,7 +328,7 @@ def _resolving(original: Callable[..., Any]) -> Callable[..., Any]:
             single = _packed_weights.packed_single(os.path.join(source, subfolder), given["variant"])
             if single:
                 return [str(single)], None
-        return original(*args, **kwargs)
+        return original(*bound.args, **bound.kwargs)
 
     return resolve
 
@@ -367,7 +389,7 @@ def _writing(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _saving(original: Callable[..., Any]) -> Callable[..., Any]:
-    """`save_pretrained` that removes, within saving(), packed files of an earlier save; the original does so with shards."""
+    """`save_pretrained` that removes, within saving(), packed files of an earlier save, as the original does shards."""
 
     @functools.wraps(original)
     def save(self: Any, save_directory: Any, *args: Any, **kwargs: Any) -> Any:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Packed weights in vLLM: `vllm serve FOLDER --load-format mmh`.
 
-vLLM finds `register` by the entry point "mmh" of its group "vllm.general_plugins" and calls it in each of its processes.
-The folder is one for transformers whose safetensors files are packed, each under its name with ".mmh" behind it; what is
-not packed is read as it is. Which of the loader's interface was checked, and how, is in docs/python-transformers.md.
+vLLM finds `register` by the entry point "mmh" of its group "vllm.general_plugins" and calls it in each of its
+processes. The folder is one for transformers whose safetensors files are packed, each under its name with ".mmh" behind
+it; what is not packed is read as it is. What of this was checked, and how, is in docs/python-transformers.md.
 """
 
 from __future__ import annotations
@@ -29,25 +29,26 @@ __all__ = ["LOAD_FORMAT", "MmhModelLoader", "register"]
 
 LOAD_FORMAT = "mmh"
 TESTED = "0.33.0"
-_EXTRA_OPTIONS = {"threads": int, "batch_bytes": int, "share": bool}
+_EXTRA_OPTIONS: dict[str, type] = {"threads": int, "batch_bytes": int, "share": bool}
 
 
-class MmhModelLoader(DefaultModelLoader):
+class MmhModelLoader(DefaultModelLoader):  # type: ignore[misc]
     """vLLM's default loader, a BaseModelLoader, with its weights out of containers.
 
     `model_loader_extra_config` takes, beside what the default loader takes, "threads" (of one container, 0: all),
-    "batch_bytes" (decoded at once, 64 MiB) and "share": with tensor parallelism each weight is decoded by one rank and sent
-    to the others, where else every rank decodes every weight.
+    "batch_bytes" (decoded at once, 64 MiB) and "share": with tensor parallelism each weight is decoded by one rank and
+    sent to the others, where else every rank decodes every weight.
     """
 
     def __init__(self, load_config: Any) -> None:
         """`load_config` is vLLM's LoadConfig. Raises ValueError for a wrong option."""
         given = load_config.model_loader_extra_config
-        own = {}
+        own: dict[str, Any] = {}
         if isinstance(given, dict):
             own = {key: value for key, value in given.items() if key in _EXTRA_OPTIONS}
             for key, value in own.items():
-                if type(value) is not _EXTRA_OPTIONS[key] or value < 0:
+                other_type = type(value) is not _EXTRA_OPTIONS[key]
+                if other_type or value < 0:
                     raise ValueError(f"{key} must be a {_EXTRA_OPTIONS[key].__name__} and not negative, got {value!r}")
             load_config = copy.copy(load_config)
             load_config.model_loader_extra_config = {key: given[key] for key in given if key not in own}
@@ -139,13 +140,12 @@ def _check() -> None:
         )
 
 
-_registered = False
-
-
 def register() -> None:
     """Make the load format "mmh" known to vLLM; doing so again changes nothing. Raises mmh.UnsupportedError."""
-    global _registered
     if not _registered:
         _check()
         register_model_loader(LOAD_FORMAT)(MmhModelLoader)
-        _registered = True
+        _registered.append(LOAD_FORMAT)
+
+
+_registered: list[str] = []
