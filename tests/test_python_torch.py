@@ -433,6 +433,18 @@ def test_file_objects_and_texts_beside(tmp_path: Path) -> None:
         assert container.metadata("tensors.safetensors") == {"run": "7"}
 
 
+def test_checkpoints_go_where_fsspec_reaches(tmp_path: Path) -> None:
+    pytest.importorskip("fsspec")
+    url = f"memory://{tmp_path.name}/c.mmh"
+    for step in (1, 2):
+        mt.save({"a": torch.ones(3), "step": step}, url)
+        assert mt.load(url)["step"] == step
+    with pytest.raises(mmh.UsageError, match="exists"):
+        mt.save({"a": 1}, url, overwrite=False)
+    mt.save_file({"a": torch.ones(3)}, f"memory://{tmp_path.name}/f.mmh")
+    assert torch.equal(mt.load_file(f"memory://{tmp_path.name}/f.mmh")["a"], torch.ones(3))
+
+
 def test_equal_objects_are_equal_bytes(tmp_path: Path) -> None:
     program = (
         "import sys, torch, mmh.torch\n"

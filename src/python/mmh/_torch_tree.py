@@ -110,19 +110,22 @@ class Encoder:
 
     def _sequence(self, value: Any, path: tuple[Any, ...]) -> list[Any]:
         self._enter(value, path)
-        result = [self.node(item, (*path, index)) for index, item in enumerate(value)]
-        self._open.discard(id(value))
-        return result
+        try:
+            return [self.node(item, (*path, index)) for index, item in enumerate(value)]
+        finally:
+            self._open.discard(id(value))
 
     def _pairs(self, value: Any, path: tuple[Any, ...]) -> list[list[Any]]:
         self._enter(value, path)
-        result = []
-        for key, item in value.items():
-            if isinstance(key, torch.Tensor):
-                raise TypeError(f"{where(path)}: cannot store a tensor as a key")
-            result.append([self.node(key, (*path, "key", key)), self.node(item, (*path, key))])
-        self._open.discard(id(value))
-        return result
+        try:
+            result = []
+            for key, item in value.items():
+                if isinstance(key, torch.Tensor):
+                    raise TypeError(f"{where(path)}: cannot store a tensor as a key")
+                result.append([self.node(key, (*path, "key", key)), self.node(item, (*path, key))])
+            return result
+        finally:
+            self._open.discard(id(value))
 
     def _tensor(self, value: torch.Tensor, path: tuple[Any, ...]) -> dict[str, Any]:
         known = self._tensor_numbers.get(id(value))

@@ -26,7 +26,7 @@ import mmh
 import torch
 from mmh import _dcp_metadata
 from mmh._dcp_metadata import Stored
-from mmh._dcp_storage import Folder
+from mmh._folder import Folder
 from mmh._torch_memory import (
     FILE_NAMES,
     Entry,
@@ -37,6 +37,7 @@ from mmh._torch_memory import (
     safetensors_source,
 )
 from mmh._torch_tree import Decoder, Encoder, StructureError, parse, read_text
+from mmh.torch import file_tensors, load_indices
 from torch.distributed.checkpoint.default_planner import DefaultSavePlanner
 from torch.distributed.checkpoint.metadata import Metadata, MetadataIndex, StorageMeta, TensorStorageMetadata
 from torch.distributed.checkpoint.planner import (
@@ -61,8 +62,6 @@ SHARD = "shard.safetensors"
 VALUES = "values.json"
 _SHARD_FILE = re.compile(r"rank\d+-[0-9a-f]{32}\.mmh")
 STAGED_BYTES = 256 << 20  # of whole tensors that cannot be decoded where they go
-
-FILE_WIDTHS = {name: item_bytes(dtype) for dtype, name in FILE_NAMES.items()}
 
 CheckpointId = str | os.PathLike[str]
 
@@ -154,6 +153,11 @@ class StorageWriter(_StorageWriter):
         rank = None if self._use_collectives else self._rank
         if not self._overwrite and self._folder.exists(_metadata_name(rank)):
             raise mmh.UsageError(f"{self.checkpoint_id}: a checkpoint is there already")
+        # Readers take the common one first: beside it the other would never be read, or an old one be read for it.
+        if self._folder.exists(_metadata_name(0 if rank is None else None)):
+            raise mmh.UsageError(
+                f"{self.checkpoint_id}: a checkpoint is there that was saved with another use_collectives"
+            )
         return plan if rank is None else replace(plan, storage_data=_Place(rank))
 
     def prepare_global_plan(self, plans: list[SavePlan]) -> list[SavePlan]:
@@ -204,7 +208,9 @@ class StorageWriter(_StorageWriter):
         problem: TypeError | None = None
         if isinstance(planner, DefaultSavePlanner) and _is_default(planner):
             try:
-                node = encoder.node(planner.lookup_object(item.index), (item.index.fqn,))
+                value, place = planner.lookup_object(item.index), (item.index.fqn,)
+                Encoder().node(value, place)  # so that `encoder` has nothing of what cannot be stored
+                node = encoder.node(value, place)
                 values.append([item.index.fqn, node])
                 return "", len(json.dumps(node))
             except TypeError as error:
@@ -239,8 +245,9 @@ class StorageWriter(_StorageWriter):
 
     def _files_of(self, name: str) -> set[str]:
         """Files of the checkpoint that is there, as far as they can be told: those of an unreadable one stay."""
+        opening = {"keys": self._options.get("recipients", ()), "passphrase": self._options.get("passphrase")}
         try:
-            with self._folder.open(name, {}) as container:
+            with self._folder.open(name, opening) as container:
                 old = _dcp_metadata.decode(read_text(container, METADATA), name)
         except (mmh.Error, KeyError, OSError, ValueError):
             return set()
@@ -377,59 +384,52 @@ class StorageReader(_StorageReader):
         self, container: mmh.Container, file: str, wanted: Sequence[tuple[ReadItem, Stored]], planner: LoadPlanner
     ) -> None:
         path = self._folder.join(file)
-        batch: list[tuple[ReadItem, str, torch.Tensor, torch.Tensor]] = []  # item, name, target, memory
+        indices = file_tensors(container, SHARD) if wanted else {}
+        batch: list[tuple[ReadItem, mmh.TensorInfo, torch.Tensor, torch.Tensor]] = []  # item, what, target, memory
         staged = 0
 
         def flush() -> None:
-            nonlocal staged
-            requests = [(name, address(memory)) for _, name, _, memory in batch if memory.nbytes]
-            if requests:
-                _named(path, requests[0][0] if len(requests) == 1 else "", container.load_many, requests)
+            requests = [(info.index, address(memory)) for _, info, _, memory in batch if memory.nbytes]
+            _named(path, batch[0][1].name if len(batch) == 1 else "", container.load_many, requests)
             for item, _, target, memory in batch:
-                if memory is not target:
-                    target.copy_(memory)
-                planner.commit_tensor(item, target)
+                _commit(planner, item, target, memory)
             batch.clear()
-            staged = 0
 
         for item, stored in wanted:
             dtype, chunk = self._described(item, path)
-            name = stored.name
-            if stored.kind != "tensor" or name not in container:
-                raise mmh.CorruptError(f"{path}: there is no tensor {name!r}")
-            info = container.tensor(name)
+            if stored.kind != "tensor" or stored.name not in indices:
+                raise mmh.CorruptError(f"{path}: there is no tensor {stored.name!r}")
+            info = container.tensor(indices[stored.name])
             if (info.dtype, tuple(info.shape)) != file_type(dtype, chunk):
-                raise mmh.CorruptError(f"{path}: {name!r} is not of the type and shape that the metadata says")
+                raise mmh.CorruptError(f"{path}: {info.name!r} is not of the type and shape that the metadata says")
             target = planner.resolve_tensor(item).detach()
-            if tuple(target.shape) != tuple(item.lengths):
-                raise ValueError(f"{item.dest_index.fqn}: {tuple(target.shape)} instead of {tuple(item.lengths)}")
-            whole = tuple(item.lengths) == tuple(chunk)
+            lengths = tuple(item.lengths)
+            if tuple(target.shape) != lengths:
+                raise ValueError(f"{item.dest_index.fqn}: {tuple(target.shape)} instead of {lengths}")
             fits = target.device.type == "cpu" and target.dtype == dtype and target.is_contiguous()
-            sliced = dtype in FILE_NAMES and not dtype.is_complex and item_bytes(dtype) == FILE_WIDTHS[info.dtype]
-            if whole or not sliced:
-                memory = target if whole and fits else torch.empty(tuple(chunk), dtype=dtype)
-                part = memory
-                if not whole:
-                    for axis, (begin, length) in enumerate(zip(item.storage_offsets, item.lengths, strict=True)):
-                        part = part.narrow(axis, begin, length)
-                    _named(path, name, container.load_many, [(name, address(memory))] if memory.nbytes else [])
-                    target.copy_(part)
-                    planner.commit_tensor(item, target)
-                    continue
-                if memory is not target:
-                    staged += memory.nbytes
-                batch.append((item, name, target, memory))
+            if lengths == chunk:
+                memory = target if fits else torch.empty(chunk, dtype=dtype)
+                batch.append((item, info, target, memory))
+                staged += 0 if memory is target else memory.nbytes
                 if staged > STAGED_BYTES:
                     flush()
+                    staged = 0
                 continue
-            memory = target if fits else torch.empty(tuple(item.lengths), dtype=dtype)
-            if memory.nbytes:
-                end = [begin + length for begin, length in zip(item.storage_offsets, item.lengths, strict=True)]
-                _named(path, name, container.load_slice_into, name, list(item.storage_offsets), end, address(memory))
-            if memory is not target:
-                target.copy_(memory)
-            planner.commit_tensor(item, target)
-        flush()
+            memory = target if fits else torch.empty(lengths, dtype=dtype)
+            if 0 not in lengths:
+                begin = list(item.storage_offsets)
+                end = [start + length for start, length in zip(begin, lengths, strict=True)]
+                if info.dtype == FILE_NAMES.get(dtype) and info.dtype != "F4":
+                    _named(path, info.name, container.load_slice_into, info.index, begin, end, address(memory))
+                else:  # stored as another type: its elements are not those of the plan
+                    full = torch.empty(chunk, dtype=dtype)
+                    _named(path, info.name, container.load_into, info.index, address(full))
+                    for axis, (start, length) in enumerate(zip(begin, lengths, strict=True)):
+                        full = full.narrow(axis, start, length)
+                    memory = full
+            _commit(planner, item, target, memory)
+        if batch:
+            flush()
 
     def _described(self, item: ReadItem, path: str) -> tuple[torch.dtype, tuple[int, ...]]:
         """Element type and shape of the chunk that an item reads, which must hold what it reads."""
@@ -463,12 +463,10 @@ class StorageReader(_StorageReader):
 
     def _values(self, container: mmh.Container, path: str) -> dict[str, Any]:
         def storages(names: Sequence[str]) -> dict[str, torch.Tensor]:
-            from mmh.torch import load_tensors
-
-            missing = [name for name in names if name not in container]
-            if missing:
-                raise KeyError(missing[0])
-            return load_tensors(container, names, "cpu")
+            loaded: dict[str, torch.Tensor] = _named(
+                path, VALUES, load_indices, container, file_tensors(container, SHARD), names
+            )
+            return loaded
 
         try:
             text = _named(path, VALUES, read_text, container, VALUES)
@@ -492,6 +490,12 @@ class StorageReader(_StorageReader):
         data = io.BytesIO()
         torch.save(value, data)  # not the bytes of the file: the planner loads it without weights_only
         return data
+
+
+def _commit(planner: LoadPlanner, item: ReadItem, target: torch.Tensor, memory: torch.Tensor) -> None:
+    if memory is not target:
+        target.copy_(memory)
+    planner.commit_tensor(item, target)
 
 
 def _named(path: str, name: str, call: Any, *arguments: Any) -> Any:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the files of a distributed checkpoint are: a folder of this machine, or one that fsspec reaches."""
+"""Where checkpoints are: a folder of this machine, or one that fsspec reaches."""
 
 from __future__ import annotations
 
