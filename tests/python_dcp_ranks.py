@@ -2,7 +2,8 @@
 """One rank of the programs that tests/test_python_dcp.py and bench/bench_dcp.py run on several gloo ranks.
 
 `python_dcp_ranks.py RANK RANKS STORE ACTION FOLDER [KEY=VALUE...]`: it builds a transformer with AdamW, sharded by
-FSDP2, and beside it tensors of other shardings and types; saves them as `kind` says, or loads and compares them.
+FSDP2, and beside it tensors of other shardings and types; saves them in each of the given `kinds`, or loads and
+compares them.
 """
 
 from __future__ import annotations
@@ -91,8 +92,8 @@ def digest(value: Any) -> Any:
     return repr(value)
 
 
-def writer(kind: str, folder: str, level: int) -> dict[str, Any]:
-    """Arguments of dcp.save that say where and how."""
+def writer(kind: str, folder: str) -> dict[str, Any]:
+    """Arguments of dcp.save that say where and how: plain, zstd, url, mmh, mmh-LEVEL."""
     if kind == "plain":
         return {"storage_writer": dcp.FileSystemWriter(folder)}
     if kind == "zstd":
@@ -103,6 +104,7 @@ def writer(kind: str, folder: str, level: int) -> dict[str, Any]:
 
     if kind == "url":
         return {"checkpoint_id": f"mmh://{folder}"}
+    level = int(kind.partition("-")[2] or 1)
     return {"storage_writer": mmh.dcp.StorageWriter(folder, level=level)}
 
 
@@ -117,10 +119,50 @@ def reader(kind: str, folder: str) -> dict[str, Any]:
     return {"storage_reader": mmh.dcp.StorageReader(folder)}
 
 
+def local(values: Any) -> list[Any]:
+    """What this rank has of some tensors."""
+    return [value.to_local() if hasattr(value, "to_local") else value for value in values]
+
+
+def save(kind: str, folder: str, saved: dict[str, Any]) -> dict[str, float]:
+    """Save once; seconds by what was waited for."""
+    weights = local(saved["model"].values())
+    where = writer(kind.removeprefix("async-"), folder)
+    dist.barrier()
+    start = time.perf_counter()
+    if not kind.startswith("async-"):
+        dcp.save(saved, **where)
+        dist.barrier()
+        return {kind: time.perf_counter() - start}
+    future = dcp.async_save(saved, **where)
+    staged = time.perf_counter() - start
+    kept = [value.detach().clone() for value in weights]
+    with torch.no_grad():
+        for value in weights:
+            value.add_(1)  # what changes after staging is not saved
+        future.result()
+        dist.barrier()
+        seconds = time.perf_counter() - start
+        for value, before in zip(weights, kept, strict=True):
+            value.copy_(before)
+    return {kind: seconds, f"{kind}, until training goes on": staged}
+
+
+def load(kind: str, folder: str, blank: dict[str, Any]) -> float:
+    """Load once into what is overwritten before; seconds."""
+    for value in local(blank["model"].values()):
+        value.zero_()
+    dist.barrier()
+    start = time.perf_counter()
+    dcp.load(blank, **reader(kind.removeprefix("async-"), folder))
+    dist.barrier()
+    return time.perf_counter() - start
+
+
 def main() -> None:
     rank, ranks, store, action, folder, *given = sys.argv[1:]
     options = dict(text.split("=", 1) for text in given)
-    kinds = options.get("kinds", "mmh").split(",")
+    repeats = int(options.get("repeats", 1))
     dist.init_process_group("gloo", init_method=f"file://{store}", rank=int(rank), world_size=int(ranks))
     mesh = init_device_mesh("cpu", (int(ranks),))
     model, optimizer = build(mesh, int(options.get("width", 128)), int(options.get("layers", 2)))
@@ -129,45 +171,31 @@ def main() -> None:
         train(model, optimizer, 2)
         weights, state = get_state_dict(model, optimizer)
         saved = {"model": weights, "optimizer": state, "extra": extra(mesh, True)}
-        expected = digest(saved) if "digest" not in options else None
-        for kind in kinds:
-            where = writer(kind.removeprefix("async-"), f"{folder}/{kind}", int(options.get("level", 1)))
-            dist.barrier()
-            start = time.perf_counter()
-            if kind.startswith("async-"):
-                future = dcp.async_save(saved, **where)
-                staged = time.perf_counter()
-                locals_ = [value.to_local() if hasattr(value, "to_local") else value for value in weights.values()]
-                kept = [value.detach().clone() for value in locals_]
-                with torch.no_grad():  # what changes after staging is not saved
-                    for value in locals_:
-                        value.add_(1)
-                    future.result()
-                    for value, before in zip(locals_, kept, strict=True):
-                        value.copy_(before)
-                told[f"{kind} staged"] = staged - start
-            else:
-                dcp.save(saved, **where)
-            dist.barrier()
-            told[kind] = time.perf_counter() - start
-        if expected is not None and rank == "0":
+        expected = digest(saved)
+        for kind in options["kinds"].split(",") * repeats:
+            for what, seconds in save(kind, f"{folder}/{kind}", saved).items():
+                told.setdefault(what, []).append(seconds)
+        if rank == "0":
             Path(folder, "expected.json").write_text(json.dumps(expected))
-    else:
-        for kind in kinds:
-            weights, state = get_state_dict(model, optimizer)
-            for value in weights.values():
-                (value.to_local() if hasattr(value, "to_local") else value).zero_()
-            loaded = {"model": weights, "optimizer": state, "extra": extra(mesh, False)}
-            dist.barrier()
-            start = time.perf_counter()
-            dcp.load(loaded, **reader(kind.removeprefix("async-"), f"{folder}/{kind}"))
-            dist.barrier()
-            told[kind] = time.perf_counter() - start
-            set_state_dict(model, optimizer, model_state_dict=loaded["model"], optim_state_dict=loaded["optimizer"])
-            if "digest" not in options:
-                found = digest(loaded)
-                if rank == "0" and found != json.loads(Path(folder, "expected.json").read_text()):
-                    raise SystemExit(f"{kind}: on {ranks} ranks another state was loaded than was saved")
+            told["bytes"] = sum(
+                value.numel() * value.element_size() for value in weights.values() if isinstance(value, torch.Tensor)
+            )
+    for kind in options["kinds"].split(",") * (repeats if action == "load" else 0):
+        weights, state = get_state_dict(model, optimizer)
+        loaded = {"model": weights, "optimizer": state, "extra": extra(mesh, False)}
+        try:
+            told.setdefault(kind, []).append(load(kind, f"{folder}/{kind}", loaded))
+        except BaseException as error:
+            if "damaged" not in options:
+                raise
+            told[kind] = f"refused: {str(error).strip().splitlines()[-1]}"
+            continue
+        set_state_dict(model, optimizer, model_state_dict=loaded["model"], optim_state_dict=loaded["optimizer"])
+        exact = digest(loaded) == json.loads(Path(folder, "expected.json").read_text())
+        if "damaged" in options:
+            told[kind] = "exact" if exact else "another state, in silence"
+        elif not exact:
+            raise SystemExit(f"{kind}: on {ranks} ranks another state was loaded than was saved")
     if rank == "0":
         print(json.dumps(told), flush=True)
     dist.barrier()

@@ -291,7 +291,7 @@ static mmh_status open_group(struct mmh_report_tree *tree, size_t number, mmh_re
     }
     if (shown < count && status == MMH_OK) {
         struct mmh_report_node *rest = add_node(tree, MMH_REPORT_TOGETHER, number,
-                                                mmh_cli_format("%zu smaller", count - shown));
+                                                mmh_cli_format("%zu more", count - shown));
         for (size_t i = 0; i < count; i++)
             if (!parts[i].is_shown)
                 add_tensors(tree, rest, parts[i].first, parts[i].end);
