@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from python_support import ROOT, environment, need_mmh
+from python_support import ROOT, need_mmh, run_python
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -304,6 +304,23 @@ def test_no_weights_are_unpacked_beside_a_container_of_a_whole_folder(tmp_path):
     assert [path.name for path in folder.rglob("*.mmh")] == ["model.safetensors.mmh"]
     mmh.transformers.disable()
     assert not folder.exists()
+
+
+def test_a_folder_goes_with_the_process_that_made_it_and_not_with_its_children(tmp_path):
+    container = tmp_path / "model.mmh"
+    mmh.pack(saved(tmp_path, bert(), "model"), container, level=1)
+    program = """
+import os, sys, mmh.transformers
+folder = mmh.transformers.folder(sys.argv[1])
+if os.fork() == 0:
+    sys.exit()
+os.wait()
+print(folder, os.path.isdir(folder))
+"""
+    run = run_python(program, str(container))
+    assert run.returncode == 0, run.stderr
+    folder, kept = run.stdout.split()
+    assert kept == "True" and not Path(folder).exists()
 
 
 def test_a_container_that_changes_is_another_model(tmp_path):
@@ -669,7 +686,5 @@ def test_tokenizer_config_and_model_come_out_of_one_container(minilm, tmp_path):
 def test_one_import_is_all_that_a_program_needs(tmp_path):
     folder = packed(tmp_path, saved(tmp_path, bert()))
     program = "import sys, mmh.transformers, transformers as t; print(t.AutoModel.from_pretrained(sys.argv[1]).dtype)"
-    run = subprocess.run(
-        [sys.executable, "-c", program, str(folder)], capture_output=True, text=True, check=False, env=environment()
-    )
+    run = run_python(program, str(folder))
     assert run.returncode == 0 and run.stdout.strip() == "torch.float32", run.stderr
