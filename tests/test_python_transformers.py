@@ -141,6 +141,14 @@ def test_shards_may_be_packed_as_one_with_their_index(tmp_path):
     assert_same(AutoModel.from_pretrained(plain), AutoModel.from_pretrained(folder))
 
 
+def test_a_file_that_the_config_names_is_found(tmp_path):
+    plain = saved(tmp_path, bert())
+    (plain / "model.safetensors").rename(plain / "other.safetensors")
+    config = json.loads((plain / "config.json").read_text()) | {"transformers_weights": "other.safetensors"}
+    (plain / "config.json").write_text(json.dumps(config))
+    assert_same(AutoModel.from_pretrained(plain), AutoModel.from_pretrained(packed(tmp_path, plain)))
+
+
 def test_variant_and_subfolder_are_found(tmp_path):
     plain = saved(tmp_path, bert(), name="top/plain", variant="fp16")
     folder = packed(tmp_path, plain, "top/packed")
@@ -292,6 +300,16 @@ def test_a_container_of_a_whole_folder_is_a_model(tmp_path):
     assert loaded.config._name_or_path == str(container) == loaded.name_or_path
     assert AutoConfig.from_pretrained(container).to_dict().keys() >= {"hidden_size"}
     assert_same(loaded, BertModel.from_pretrained(pretrained_model_name_or_path=str(container)))
+
+
+def test_generation_config_and_tied_weights_come_out_of_one_container(tmp_path):
+    mmh.pack(saved(tmp_path, gpt2(), "model"), tmp_path / "model.mmh", level=1)
+    loaded = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "model.mmh")
+    assert_same(gpt2(), loaded)
+    prompt = torch.tensor([[5, 6, 7]])
+    options = {"max_new_tokens": 5, "do_sample": False, "pad_token_id": 0}
+    assert torch.equal(loaded.generate(prompt, **options), gpt2().generate(prompt, **options))
+    assert transformers.GenerationConfig.from_pretrained(tmp_path / "model.mmh").bos_token_id is not None
 
 
 def test_no_weights_are_unpacked_beside_a_container_of_a_whole_folder(tmp_path):
