@@ -406,5 +406,8 @@ if [ "${1:-}" = formats ]; then
 fi
 lists=${1:-}
 case $lists in lint | nightly) lists=check ;; esac
+case ${1:-} in '' | check | nightly)
+  python_packages .venv demo-frameworks || say "not all of them could be had: what needs them will be left out" ;;
+esac
 python_packages .venv demo $lists ||
   { [ "${1:-}" != bench ] && say "no Python packages: what needs them will be left out"; }
