@@ -13,6 +13,7 @@ import subprocess
 import sys
 
 import bench_common
+import bench_dcp
 import bench_files
 import bench_formats
 import bench_large
@@ -43,6 +44,7 @@ PARTS = {
     "large-formats": bench_large.bench_large_formats,
     "finding": bench_large.bench_finding,
     "python": bench_python.bench_python,
+    "dcp": bench_dcp.bench_dcp,
     "python-large": bench_python.bench_python_large,
     "picture": bench_picture.bench_picture,
     "tables": bench_tables.bench_tables,

@@ -108,7 +108,7 @@ _mmh()
             ;;
         verify)
             if [[ $cur == -* ]]; then
-                _mmh_words "--key --passphrase-file --passphrase-fd --bundle --signer --trusted --require --signature --quick --max-size -T --threads --json --progress -q --quiet -v --verbose -h --help"
+                _mmh_words "--key --passphrase-file --passphrase-fd --bundle --signer --trusted --require --signature --source --quick --frameworks --run-code --max-size -T --threads --json --progress -q --quiet -v --verbose -h --help"
             else
                 _mmh_files '*.mmh'
             fi
@@ -144,6 +144,13 @@ _mmh()
         diff)
             if [[ $cur == -* ]]; then
                 _mmh_words "--key --passphrase-file --passphrase-fd --signer --trusted --require --signature --dtype --shape --layout --format-plugin --alone --exit-code -T --threads --json --progress -q --quiet -h --help"
+            else
+                _mmh_files ""
+            fi
+            ;;
+        report)
+            if [[ $cur == -* ]]; then
+                _mmh_words "-o --output -c --stdout -f --force --key --passphrase-file --passphrase-fd --signer --trusted --require --signature --dtype --shape --layout --format-plugin --alone --quick --all -T --threads --json --progress -q --quiet -h --help"
             else
                 _mmh_files ""
             fi
@@ -201,14 +208,14 @@ _mmh()
             if [[ $cur == -* ]]; then
                 _mmh_words "--json -q --quiet -h --help"
             else
-                _mmh_words "pack unpack verify repair info ls cat diff keygen keys sign encrypt decrypt audit bench help"
+                _mmh_words "pack unpack verify repair info ls cat diff report keygen keys sign encrypt decrypt audit bench help"
             fi
             ;;
         *)
             if [[ $cur == -* ]]; then
                 _mmh_words "-d -t -l -h --help -V --version"
             else
-                _mmh_words "pack unpack verify repair info ls cat diff keygen keys sign encrypt decrypt audit bench help"
+                _mmh_words "pack unpack verify repair info ls cat diff report keygen keys sign encrypt decrypt audit bench help"
             fi
             ;;
     esac

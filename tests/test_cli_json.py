@@ -144,6 +144,15 @@ def outputs(folder):
     run("diff", "--json", "s.safetensors.mmh", "t.safetensors")
     run("diff", "--json", "--exit-code", "s.safetensors.mmh", "in", code=1)
     run("diff", "--json", "s.safetensors", "nothing", code=IO)
+    run("report", "--json", "s.safetensors.mmh", "t.safetensors")
+    run("report", "--json", "in", "s.safetensors.mmh")
+    run("report", "--json", "--quick", "header.mmh", code=DAMAGED)
+    for name in ("cut", "chunk"):
+        run("report", "--json", f"{name}.mmh", code=LOST)
+    run("report", "--json", "nothing", code=IO)
+    run("report", "--json", "old.mmh", code=UNSUPPORTED)
+    run("report", "--json", "text", "nothing", code=IO)
+    run("report", "--json", "in", "-o", "page.html", code=USAGE)
     guarded(folder, run)
     run("help", "--json")
     run("pack", "--rm", "--json", "s.safetensors", "-fo", "s2.mmh")
@@ -170,9 +179,12 @@ def guarded(folder, run):
         code = OK if key == "k.key" else IO
         run("info", "--json", f"--key={key}", "g.mmh", code=code)
         run("verify", "--json", f"--key={key}", "--signer=k.pub", "g.mmh", code=code)
+        run("report", "--json", f"--key={key}", "--signer=k.pub", "g.mmh", code=code)
         run("sign", "--json", f"--key={key}", "g.mmh", code=code)
     run("unpack", "--json", "--signer=r.pub", "--key=k.key", "-fo", "back", "g.mmh", code=UNTRUSTED)
     run("verify", "--json", "--signer=r.pub", "g.mmh", code=UNTRUSTED)
+    run("report", "--json", "--signer=r.pub", "g.mmh", code=UNTRUSTED)
+    run("report", "--json", "g.mmh", code=KEY)
     run("encrypt", "--json", "--add-recipient=k.pub", "--key=k.key", "g.mmh")
     run("encrypt", "--json", "-r", "k.pub", "g.mmh", code=USAGE)
     run("decrypt", "--json", "g.mmh", code=KEY)
@@ -202,7 +214,7 @@ def test_every_output_is_as_the_schema_says(tmp_path):
         differs = one["verb"] == "diff" and not failed and not one["identical"] and one["exit"] == 1
         assert ("message" in one) == failed and failed == (one["exit"] not in (OK, MENDED) and not differs), one
     seen = {(one["verb"], one["status"] == "ok") for _, one in lines}
-    verbs = {"pack", "unpack", "verify", "repair", "info", "ls", "cat", "diff", "bench"}
+    verbs = {"pack", "unpack", "verify", "repair", "info", "ls", "cat", "diff", "report", "bench"}
     verbs |= {"keygen", "keys", "sign", "encrypt", "decrypt", "audit"}
     assert seen == {(verb, good) for verb in verbs for good in (True, False)} | {("help", True)}
     assert {one["exit"] for _, one in lines} >= {OK, IO, USAGE, DAMAGED, MENDED, LOST, UNSUPPORTED}
@@ -229,6 +241,13 @@ def test_every_output_is_as_the_schema_says(tmp_path):
         "damaged_chunks",
         "damaged_bytes",
         "damage_cut",
+        "statistics",
+        "change",
+        "first_bin",
+        "lowest",
+        "bins",
+        "unread_bytes",
+        "dimensions",
     }
     seen = set()
     for _, one in lines:

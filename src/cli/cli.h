@@ -40,6 +40,7 @@ enum mmh_verb {
     MMH_VERB_LS,
     MMH_VERB_CAT,
     MMH_VERB_DIFF,
+    MMH_VERB_REPORT,
     MMH_VERB_KEYGEN,
     MMH_VERB_KEYS,
     MMH_VERB_SIGN,
@@ -83,12 +84,16 @@ struct mmh_cli_options {
     bool sha256;
     bool blake3; /* asked for by name */
     bool quick;
+    bool frameworks;             /* verify: what frameworks load */
+    const char *framework_names; /* some of them; NULL: all that are there */
+    bool run_code;               /* that models bring, too */
     bool any_names;
     uint64_t max_bytes; /* --max-size; 0: no limit */
     bool long_list;
     bool npy;
     bool text;
     bool tell_difference; /* diff: exit with 1 if there is one */
+    bool every_value;     /* report: no samples */
     bool help;
     bool version;
     const char *stdin_name; /* what "-" is called in the container; NULL: "stdin" */
@@ -147,8 +152,11 @@ struct mmh_cli_options {
 typedef int mmh_verb_run(const struct mmh_cli_options *options, mmh_context *context);
 
 mmh_verb_run mmh_cmd_pack, mmh_cmd_unpack, mmh_cmd_verify, mmh_cmd_repair, mmh_cmd_info, mmh_cmd_ls,
-    mmh_cmd_cat, mmh_cmd_diff, mmh_cmd_keygen, mmh_cmd_keys, mmh_cmd_sign, mmh_cmd_encrypt,
-    mmh_cmd_decrypt, mmh_cmd_audit, mmh_cmd_bench;
+    mmh_cmd_cat, mmh_cmd_diff, mmh_cmd_report, mmh_cmd_keygen, mmh_cmd_keys, mmh_cmd_sign,
+    mmh_cmd_encrypt, mmh_cmd_decrypt, mmh_cmd_audit, mmh_cmd_bench;
+
+/* mmh verify --frameworks: becomes another program, unless that fails. */
+int mmh_cmd_frameworks(const struct mmh_cli_options *options);
 
 /* The name of a verb ("pack"), and the verb of a name (MMH_VERB_NONE: there is none). */
 const char *mmh_verb_name(enum mmh_verb verb);
@@ -225,6 +233,9 @@ int mmh_cli_tell_opened(const struct mmh_cli_options *options, mmh_error *err, i
 mmh_reader *mmh_cli_open(const struct mmh_cli_options *options, mmh_context *context,
                          const char *container, int *exit_code);
 
+/* Whether an input is, or was once, a container: by its name, its first or its last bytes. */
+bool mmh_cli_is_container(const char *input);
+
 /* The same for containers and, if it is something else, for original files and folders
  * (mmh_open_original). */
 mmh_reader *mmh_cli_open_model(const struct mmh_cli_options *options, mmh_context *context,
@@ -258,5 +269,9 @@ void mmh_cli_shape(char *out, size_t room, const mmh_tensor_info *tensor);
 void mmh_cli_json_begin(struct mmh_json_out *out, const struct mmh_cli_options *options,
                         const char *input, mmh_status status, int exit_code);
 void mmh_cli_json_mended(struct mmh_json_out *out, unsigned mended); /* "mended": [...] */
+
+/* "by_dtype" or "by_codec": [count] usages. */
+void mmh_cli_json_usage(struct mmh_json_out *out, const char *key, const mmh_usage *usage,
+                        size_t count);
 
 #endif

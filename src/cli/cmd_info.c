@@ -55,8 +55,8 @@ static int show_all(const struct mmh_cli_options *options, mmh_context *context,
 
 /* ---- info ---- */
 
-static void usage_json(struct mmh_json_out *out, const char *key, const mmh_usage *usage,
-                       size_t count)
+void mmh_cli_json_usage(struct mmh_json_out *out, const char *key, const mmh_usage *usage,
+                        size_t count)
 {
     mmh_json_out_array(out, key);
     for (size_t i = 0; i < count; i++) {
@@ -104,8 +104,8 @@ static void info_json(const struct mmh_cli_options *options, const mmh_container
     mmh_json_out_u64(&out, "tensors", info->tensor_count);
     mmh_json_out_u64(&out, "blocks", info->block_count);
     mmh_json_out_u64(&out, "chunks", info->chunk_count);
-    usage_json(&out, "by_dtype", info->by_dtype, info->by_dtype_count);
-    usage_json(&out, "by_codec", info->by_codec, info->by_codec_count);
+    mmh_cli_json_usage(&out, "by_dtype", info->by_dtype, info->by_dtype_count);
+    mmh_cli_json_usage(&out, "by_codec", info->by_codec, info->by_codec_count);
     mmh_json_out_bool(&out, "locked", false);
     mmh_cli_guard_json(&out, security);
     mmh_json_out_end(&out);

@@ -9,75 +9,12 @@
 #include "cli/cli.h"
 #include "cli/damage_list.h"
 #include "cli/keyring.h"
+#include "cli/layer_list.h"
 #include "cli/progress.h"
-
-enum { LAYER_TEXT_BYTES = 256 };
-
-/* What verify has told of a layer. */
-struct layers {
-    struct {
-        bool told;
-        const char *name;
-        int result;
-        uint64_t count;
-        char text[LAYER_TEXT_BYTES];
-    } layer[MMH_LAYER_COUNT];
-};
-
-static void keep_layer(void *user, const mmh_layer *layer)
-{
-    struct layers *layers = user;
-    if ((unsigned)layer->id >= MMH_LAYER_COUNT)
-        return;
-    layers->layer[layer->id].told = true;
-    layers->layer[layer->id].name = layer->name;
-    layers->layer[layer->id].result = layer->result;
-    layers->layer[layer->id].count = layer->count;
-    snprintf(layers->layer[layer->id].text, LAYER_TEXT_BYTES, "%s", layer->text ? layer->text : "");
-}
-
-static const char *result_of(int result)
-{
-    return result == MMH_LAYER_RIGHT  ? "ok"
-         : result == MMH_LAYER_WRONG  ? "wrong"
-         : result == MMH_LAYER_ABSENT ? "absent"
-                                      : "skipped";
-}
-
-/* -v: "  chunks     ok       123". */
-static void tell_layers(const struct layers *layers)
-{
-    for (size_t i = 0; i < MMH_LAYER_COUNT; i++) {
-        if (!layers->layer[i].told)
-            continue;
-        const char *text = layers->layer[i].text;
-        bool counts = layers->layer[i].count;
-        mmh_message_note("  %-10s %-7s%s%s%s%s", layers->layer[i].name,
-                         result_of(layers->layer[i].result), counts ? "  " : "",
-                         counts ? mmh_human_count(layers->layer[i].count).text : "",
-                         *text ? "  " : "", text);
-    }
-}
-
-static void write_layers(struct mmh_json_out *out, const struct layers *layers)
-{
-    mmh_json_out_array(out, "layers");
-    for (size_t i = 0; i < MMH_LAYER_COUNT; i++) {
-        if (!layers->layer[i].told)
-            continue;
-        mmh_json_out_object(out, NULL);
-        mmh_json_out_text(out, "name", layers->layer[i].name);
-        mmh_json_out_text(out, "result", result_of(layers->layer[i].result));
-        mmh_json_out_u64(out, "count", layers->layer[i].count);
-        mmh_json_out_text(out, "text", layers->layer[i].text);
-        mmh_json_out_end(out);
-    }
-    mmh_json_out_end(out);
-}
 
 static void write_json(const struct mmh_cli_options *options, const char *container,
                        const mmh_unpack_report *report, const struct mmh_damage_list *list,
-                       const struct layers *layers, const mmh_error *err, int code)
+                       const struct mmh_layer_list *layers, const mmh_error *err, int code)
 {
     struct mmh_json_out out;
     mmh_cli_json_begin(&out, options, container, err->status, code);
@@ -89,7 +26,7 @@ static void write_json(const struct mmh_cli_options *options, const char *contai
     mmh_json_out_u64(&out, "files", report->file_count);
     mmh_json_out_u64(&out, "chunks", report->chunk_count);
     mmh_cli_damage_json(&out, list, report);
-    write_layers(&out, layers);
+    mmh_cli_layers_json(&out, layers);
     mmh_json_out_object(&out, "ns");
     mmh_json_out_u64(&out, "read", report->read_ns);
     mmh_json_out_u64(&out, "hash", report->hash_ns);
@@ -122,13 +59,13 @@ static int verify_one(const struct mmh_cli_options *options, mmh_context *contex
     mmh_error err = { 0 };
     mmh_unpack_report report = { .struct_size = sizeof report };
     struct mmh_damage_list damage = { 0 };
-    struct layers layers = { 0 };
+    struct mmh_layer_list layers = { 0 };
     mmh_verify_options verify = { .struct_size = sizeof verify,
                                   .quick = options->quick,
                                   .damage = options->quiet && !options->json ? NULL
                                                                              : mmh_cli_damage_keep,
                                   .damage_user = &damage,
-                                  .layer = keep_layer,
+                                  .layer = mmh_cli_layer_keep,
                                   .layer_user = &layers };
     int old = mmh_keyring_check_newest(options, context, path, shown);
     if (old != MMH_EXIT_OK)
@@ -151,7 +88,7 @@ static int verify_one(const struct mmh_cli_options *options, mmh_context *contex
     if (damage.count)
         mmh_cli_damage_tell(options, &damage, &report, status == MMH_E_CORRUPT);
     if (options->verbose)
-        tell_layers(&layers);
+        mmh_cli_layers_tell(&layers);
     if (status == MMH_OK && options->verbose)
         mmh_message_note("  time: read %s, hash %s, decode %s; wall %s",
                          mmh_human_time(report.read_ns).text, mmh_human_time(report.hash_ns).text,

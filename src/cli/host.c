@@ -22,9 +22,13 @@
 #include <sys/select.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/wait.h>
 #include <termios.h>
 #include <time.h>
 #include <unistd.h>
+#ifdef __APPLE__
+#include <mach-o/dyld.h>
+#endif
 
 #include "cli/cli.h"
 #include "cli/message.h"
@@ -186,6 +190,63 @@ uint64_t mmh_host_clock_ns(void)
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/* ---- other programs ---- */
+
+char *mmh_host_program(void)
+{
+#ifdef __APPLE__
+    char path[4096];
+    uint32_t room = sizeof path;
+    return _NSGetExecutablePath(path, &room) == 0 ? realpath(path, NULL) : NULL;
+#else
+    return realpath("/proc/self/exe", NULL);
+#endif
+}
+
+/* As they were before mmh_host_begin, for a program that takes this one's place. */
+static void restore_signals(void)
+{
+    static const int signals[] = { SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGUSR1, SIGXFSZ };
+    struct sigaction action, old;
+    sigset_t set;
+    memset(&action, 0, sizeof action);
+    sigemptyset(&action.sa_mask);
+    action.sa_handler = SIG_DFL;
+    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
+        if (sigaction(signals[i], NULL, &old) == 0 &&
+            (old.sa_handler != SIG_IGN || signals[i] == SIGXFSZ)) /* nohup */
+            (void)sigaction(signals[i], &action, NULL);
+    status_signals(&set);
+    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+}
+
+int mmh_host_run_silently(const char *const *arguments)
+{
+    int code;
+    pid_t child = fork();
+    if (child < 0)
+        return -1;
+    if (child == 0) {
+        int nothing = open("/dev/null", O_RDWR);
+        for (int descriptor = 0; nothing >= 0 && descriptor <= 2; descriptor++)
+            (void)dup2(nothing, descriptor);
+        restore_signals();
+        (void)execvp(arguments[0], (char *const *)(uintptr_t)arguments);
+        _exit(127);
+    }
+    while (waitpid(child, &code, 0) < 0)
+        if (errno != EINTR)
+            return -1;
+    return WIFEXITED(code) ? WEXITSTATUS(code) : -1;
+}
+
+void mmh_host_become(const char *const *arguments)
+{
+    (void)fflush(NULL);
+    restore_signals();
+    (void)execvp(arguments[0], (char *const *)(uintptr_t)arguments);
 }
 
 /* ---- terminal ---- */

@@ -37,6 +37,19 @@ void mmh_host_unlock(void);
 
 uint64_t mmh_host_clock_ns(void); /* monotonic */
 
+/* ---- other programs, never by a shell ---- */
+
+char *
+mmh_host_program(void); /* the path of this one; to be freed. NULL: the system does not tell */
+
+/* Run a program (of PATH, if it has no '/') without input and output. Returns its exit code, or -1 if it did not
+ * run or a signal ended it. */
+int mmh_host_run_silently(const char *const *arguments);
+
+/* Become a program: it has this one's descriptors and takes the signals that it would have taken, and its exit
+ * code is this one's. Returns only after a failure: errno. */
+void mmh_host_become(const char *const *arguments);
+
 /* ---- terminal ---- */
 
 bool mmh_host_is_terminal(FILE *file); /* of whatever kind */

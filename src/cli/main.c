@@ -50,10 +50,14 @@ static const char verify_text[] =
     "Structure, hashes, that every chunk decodes, and the digest of every file. Exits\n"
     "3 if something is damaged that unpack would restore, and 5 if it could not.\n"
     "With --signer signatures are required too: 7 if one is missing or wrong. What is\n"
-    "encrypted is checked as far as that goes without a key, and the exit code is 8.\n";
+    "encrypted is checked as far as that goes without a key, and the exit code is 8.\n"
+    "With --frameworks, or --frameworks=torch,onnx, each framework that is installed\n"
+    "loads the original and what mmh's loaders give it, and runs both: 3 if anything\n"
+    "differs in a bit, 9 if nothing could be tested. That takes Python ($MMH_PYTHON).\n";
 static const char verify_examples[] = "  mmh verify model.safetensors.mmh\n"
                                       "  mmh verify -v --signer bob.pub --require hybrid m.mmh\n"
-                                      "  mmh verify -q *.mmh && echo all good\n";
+                                      "  mmh verify -q *.mmh && echo all good\n"
+                                      "  mmh verify --frameworks model.onnx.mmh\n";
 
 static const char repair_text[] =
     "In place, by way of a journal beside it, or with -o into a new file: header and\n"
@@ -156,6 +160,19 @@ static const char diff_text[] =
 static const char diff_examples[] = "  mmh diff base.safetensors.mmh tuned.safetensors\n"
                                     "  mmh diff --exit-code -q a.mmh b.mmh && echo the same\n";
 
+static const char report_text[] =
+    "One HTML file that needs nothing else, for a browser: bytes by layer, the\n"
+    "entropy of every bit of every tensor, exponents, what each codec saved and the\n"
+    "floor beside, damage and signatures; with SECOND, what changed in it. MODEL and\n"
+    "SECOND are containers, model files, shard indexes or folders. Every byte of a\n"
+    "container is checked first, and a damaged one has its report too; the exit codes\n"
+    "are those of \"mmh verify\". Values are counted in all tensors, of large ones in\n"
+    "pieces that are spread evenly, unless --all is given.\n";
+static const char report_examples[] =
+    "  mmh report model.safetensors.mmh      writes model.safetensors.mmh.report.html\n"
+    "  mmh report base.mmh tuned.safetensors -o changes.html\n"
+    "  mmh report --json m.mmh | jq '.nodes[].name'\n";
+
 static const char bench_text[] =
     "Packs into memory ($TMPDIR if it is set, else /dev/shm), verifies, unpacks and\n"
     "compares every byte. The fastest of up to five runs counts.\n";
@@ -179,6 +196,8 @@ static const struct verb verbs[MMH_VERB_COUNT] = {
                        cat_text, cat_examples, mmh_cmd_cat },
     [MMH_VERB_DIFF] = { "diff", "A B", "which tensors differ, and by how much", diff_text,
                         diff_examples, mmh_cmd_diff },
+    [MMH_VERB_REPORT] = { "report", "MODEL [SECOND]", "what is in a model, as one HTML file",
+                          report_text, report_examples, mmh_cmd_report },
     [MMH_VERB_KEYGEN] = { "keygen", "-o NAME", "make a key: NAME.key and NAME.pub", keygen_text,
                           keygen_examples, mmh_cmd_keygen },
     [MMH_VERB_KEYS] = { "keys", "WHAT [NAME] [FILE]", "whose signatures are believed", keys_text,
@@ -291,7 +310,8 @@ static int run(struct mmh_cli_options *options)
 {
     /* They look for tensors in files that are no containers. */
     static const unsigned finders = 1u << MMH_VERB_PACK | 1u << MMH_VERB_BENCH | 1u << MMH_VERB_LS |
-                                    1u << MMH_VERB_CAT | 1u << MMH_VERB_DIFF;
+                                    1u << MMH_VERB_CAT | 1u << MMH_VERB_DIFF |
+                                    1u << MMH_VERB_REPORT;
     mmh_context *context = NULL;
     mmh_error err = { 0 };
     mmh_context_options given = { .struct_size = sizeof given,
@@ -306,6 +326,8 @@ static int run(struct mmh_cli_options *options)
         return MMH_EXIT_USAGE;
     }
     mmh_message_quiet(options->quiet);
+    if (options->frameworks)
+        return mmh_cmd_frameworks(options);
     mmh_bar_setup(mmh_verb_name(options->verb),
                   options->quiet && options->bar == MMH_BAR_AUTO ? MMH_BAR_NONE : options->bar);
     mmh_status status = mmh_context_create(&context, &given, &err);

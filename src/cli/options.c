@@ -157,6 +157,42 @@ int mmh_options_verb(enum mmh_verb *verb, const char *word)
     return MMH_EXIT_USAGE;
 }
 
+/* Of "mmh verify": what goes with --frameworks, and what only with it. */
+static int check_frameworks(const struct parser *parser)
+{
+    static const enum option_id with[] = {
+        OPTION_FRAMEWORKS,      OPTION_RUN_CODE,      OPTION_SOURCE, OPTION_KEY,   OPTION_SIGNER,
+        OPTION_PASSPHRASE_FILE, OPTION_PASSPHRASE_FD, OPTION_JSON,   OPTION_QUIET, OPTION_VERBOSE,
+    };
+    const struct mmh_cli_options *options = parser->options;
+    if (options->verb != MMH_VERB_VERIFY)
+        return MMH_EXIT_OK;
+    if (!options->frameworks && (options->run_code || options->repair_source_count)) {
+        mmh_message_error("--%s goes with --frameworks", options->run_code ? "run-code" : "source");
+        return MMH_EXIT_USAGE;
+    }
+    if (options->repair_source_count > 1 ||
+        (options->repair_source_count && options->input_count > 1)) {
+        mmh_message_error("--source is the original of one container");
+        return MMH_EXIT_USAGE;
+    }
+    for (size_t i = 0; options->frameworks && i < OPTION_COUNT; i++) {
+        bool fits = !parser->seen[i];
+        for (size_t k = 0; k < sizeof with / sizeof *with; k++)
+            fits = fits || with[k] == (enum option_id)i;
+        if (!fits) {
+            mmh_message_error("--frameworks does not go with --%s", mmh_option_table[i].name);
+            return MMH_EXIT_USAGE;
+        }
+    }
+    for (size_t i = 0; options->frameworks && i < options->input_count; i++)
+        if (strcmp(options->inputs[i], "-") == 0) {
+            mmh_message_error("--frameworks does not read standard input");
+            return MMH_EXIT_USAGE;
+        }
+    return MMH_EXIT_OK;
+}
+
 static int check_seen(const struct parser *parser)
 {
     const struct mmh_cli_options *options = parser->options;
@@ -177,7 +213,7 @@ static int check_seen(const struct parser *parser)
         return MMH_EXIT_USAGE;
     }
     static const unsigned streams = 1u << MMH_VERB_PACK | 1u << MMH_VERB_UNPACK |
-                                    1u << MMH_VERB_CAT;
+                                    1u << MMH_VERB_CAT | 1u << MMH_VERB_REPORT;
     if (options->to_stdout && !(streams >> options->verb & 1)) {
         mmh_message_error("\"mmh %s\" does not write to standard output", verb);
         mmh_message_hint("-o PATH names a file");
@@ -219,7 +255,7 @@ static int check_seen(const struct parser *parser)
         mmh_message_hint("--signer=KEY.pub, or --trusted for all keys of the trust store");
         return MMH_EXIT_USAGE;
     }
-    return MMH_EXIT_OK;
+    return check_frameworks(parser);
 }
 
 /* Lists that may each hold all arguments. */

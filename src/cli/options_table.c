@@ -17,7 +17,8 @@ enum {
     LS = 1 << MMH_VERB_LS,
     CAT = 1 << MMH_VERB_CAT,
     DIFF = 1 << MMH_VERB_DIFF,
-    ORIGINALS = LS | CAT | DIFF, /* they take files that are no containers too */
+    REPORT = 1 << MMH_VERB_REPORT,
+    ORIGINALS = LS | CAT | DIFF | REPORT, /* they take files that are no containers too */
     KEYGEN = 1 << MMH_VERB_KEYGEN,
     KEYS = 1 << MMH_VERB_KEYS,
     SIGN = 1 << MMH_VERB_SIGN,
@@ -25,8 +26,9 @@ enum {
     DECRYPT = 1 << MMH_VERB_DECRYPT,
     AUDIT = 1 << MMH_VERB_AUDIT,
     BENCH = 1 << MMH_VERB_BENCH,
-    WORK = PACK | UNPACK | VERIFY | REPAIR | BENCH | CAT | DIFF | SIGN | ENCRYPT | DECRYPT,
-    READ = UNPACK | VERIFY | INFO | LS | CAT | DIFF | BENCH | DECRYPT, /* containers, from others */
+    WORK = PACK | UNPACK | VERIFY | REPAIR | BENCH | CAT | DIFF | REPORT | SIGN | ENCRYPT | DECRYPT,
+    READ = UNPACK | VERIFY | INFO | LS | CAT | DIFF | REPORT | BENCH |
+           DECRYPT,                                       /* containers, from others */
     OPEN = READ | PACK | REPAIR | SIGN | ENCRYPT | AUDIT, /* they may need a private key */
     WRITE = PACK | ENCRYPT | BENCH,                       /* they encrypt */
     ALL = -1
@@ -36,13 +38,14 @@ const struct option mmh_option_table[OPTION_COUNT] = {
     [OPTION_LEVEL] = { 0, "level", "N", false, PACK | BENCH, ALL,
                        "-1 (fastest) to -9 (smallest); the default is -5" },
     [OPTION_OUTPUT] = { 'o', "output", "PATH", false,
-                        PACK | UNPACK | CAT | REPAIR | KEYGEN | KEYS | SIGN | ENCRYPT | DECRYPT,
+                        PACK | UNPACK | CAT | REPORT | REPAIR | KEYGEN | KEYS | SIGN | ENCRYPT |
+                            DECRYPT,
                         ALL, NULL },
-    [OPTION_STDOUT] = { 'c', "stdout", NULL, false, PACK | UNPACK | CAT, ALL,
+    [OPTION_STDOUT] = { 'c', "stdout", NULL, false, PACK | UNPACK | CAT | REPORT, ALL,
                         "write to standard output" },
     [OPTION_FORCE] = { 'f', "force", NULL, false,
-                       PACK | UNPACK | CAT | REPAIR | KEYGEN | KEYS | SIGN | ENCRYPT | DECRYPT |
-                           AUDIT,
+                       PACK | UNPACK | CAT | REPORT | REPAIR | KEYGEN | KEYS | SIGN | ENCRYPT |
+                           DECRYPT | AUDIT,
                        ALL, "replace what exists" },
     [OPTION_KEEP] = { 'k', "keep", NULL, false, PACK | UNPACK, ALL,
                       "keep the input, as without --rm" },
@@ -64,8 +67,10 @@ const struct option mmh_option_table[OPTION_COUNT] = {
                       "blake3 (the default), sha256 or sha384" },
     [OPTION_NO_CHECK] = { 0, "no-check", NULL, false, PACK | BENCH, ALL,
                           "do not decode what was encoded, to compare it" },
-    [OPTION_QUICK] = { 0, "quick", NULL, false, VERIFY, ALL,
+    [OPTION_QUICK] = { 0, "quick", NULL, false, VERIFY | REPORT, ALL,
                        "hashes of the stored bytes only; decode nothing" },
+    [OPTION_ALL] = { 0, "all", NULL, false, REPORT, ALL,
+                     "count every value, however large the tensors" },
     [OPTION_LONG] = { 'l', "long", NULL, false, LS, ALL, "files too: kind, mode, size, format" },
     [OPTION_NPY] = { 0, "npy", NULL, false, CAT, ALL, "tensors as npy files (numpy.load)" },
     [OPTION_TEXT] = { 0, "text", NULL, false, CAT, ALL, "tensors as numbers, all of them" },
@@ -111,7 +116,11 @@ const struct option mmh_option_table[OPTION_COUNT] = {
     [OPTION_PROFILE] = { 0, "profile", "NAME", false, PACK | ENCRYPT | KEYGEN | AUDIT, ALL, NULL },
     [OPTION_PARITY] = { 0, "parity", "N%", false, PACK | BENCH | REPAIR | ENCRYPT | DECRYPT, ALL,
                         "so much more, to mend damage with: 5%" },
-    [OPTION_SOURCE] = { 0, "source", "PATH", false, REPAIR, ALL,
+    [OPTION_FRAMEWORKS] = { 0, "frameworks", "NAMES", true, VERIFY, ALL,
+                            "do frameworks load from it what they load from the original?" },
+    [OPTION_RUN_CODE] = { 0, "run-code", NULL, false, VERIFY, ALL,
+                          "with --frameworks: run what models bring of code, too" },
+    [OPTION_SOURCE] = { 0, "source", "PATH", false, REPAIR | VERIFY, ALL,
                         "another copy of it, or what was packed; repeatable" },
     [OPTION_ALGORITHM] = { 0, "algorithm", "NAMES", false, KEYGEN, ALL,
                            "to sign, to decrypt, or one of each with a comma" },
@@ -151,13 +160,15 @@ static const enum option_id help_order[] = {
     OPTION_FORMAT_PLUGIN, OPTION_STDIN_NAME,
     OPTION_ALONE,         OPTION_TIMES,
     OPTION_HASH,          OPTION_NO_CHECK,
-    OPTION_QUICK,         OPTION_LONG,
-    OPTION_NPY,           OPTION_TEXT,
-    OPTION_EXIT_CODE,     OPTION_MAX_SIZE,
-    OPTION_ANY_NAMES,     OPTION_SKIP_DAMAGED,
-    OPTION_THREADS,       OPTION_JSON,
-    OPTION_PROGRESS,      OPTION_QUIET,
-    OPTION_VERBOSE,       OPTION_HELP,
+    OPTION_QUICK,         OPTION_FRAMEWORKS,
+    OPTION_RUN_CODE,      OPTION_ALL,
+    OPTION_LONG,          OPTION_NPY,
+    OPTION_TEXT,          OPTION_EXIT_CODE,
+    OPTION_MAX_SIZE,      OPTION_ANY_NAMES,
+    OPTION_SKIP_DAMAGED,  OPTION_THREADS,
+    OPTION_JSON,          OPTION_PROGRESS,
+    OPTION_QUIET,         OPTION_VERBOSE,
+    OPTION_HELP,
 };
 
 const char *const mmh_option_bar_modes[] = { "bar", "json", "none", NULL };
@@ -187,6 +198,7 @@ static const char *help_of(enum option_id id, enum mmh_verb verb)
     case OPTION_OUTPUT:
         return verb == MMH_VERB_PACK   ? "one container for all; into PATH if that is a folder"
              : verb == MMH_VERB_CAT    ? "write to PATH"
+             : verb == MMH_VERB_REPORT ? "write to PATH; the default is MODEL.report.html"
              : verb == MMH_VERB_UNPACK ? "folder (exists, or ends in /), or the file's new name"
              : verb == MMH_VERB_KEYGEN ? "write PATH.key and PATH.pub"
              : verb == MMH_VERB_KEYS   ? "where \"rotate\" writes its statement"
@@ -207,6 +219,9 @@ static const char *help_of(enum option_id id, enum mmh_verb verb)
     case OPTION_PROFILE:
         return verb == MMH_VERB_AUDIT ? "fail if it does not meet this one"
                                       : "default, cnsa2, bsi or classical";
+    case OPTION_SOURCE:
+        return verb == MMH_VERB_VERIFY ? "with --frameworks: the original; default: it is unpacked"
+                                       : mmh_option_table[id].help;
     case OPTION_VERBOSE:
         return verb == MMH_VERB_VERIFY ? "tell more: each layer, all damage, times"
              : verb == MMH_VERB_LS     ? "tell more: what is odd in files"

@@ -396,6 +396,9 @@ int mmh_option_apply(struct mmh_cli_options *options, enum option_id id, const c
     case OPTION_QUICK:
         options->quick = true;
         break;
+    case OPTION_ALL:
+        options->every_value = true;
+        break;
     case OPTION_LONG:
         options->long_list = true;
         break;
@@ -439,6 +442,13 @@ int mmh_option_apply(struct mmh_cli_options *options, enum option_id id, const c
         break;
     case OPTION_PARITY:
         return set_parity(options, value);
+    case OPTION_FRAMEWORKS:
+        options->frameworks = true;
+        options->framework_names = value;
+        break;
+    case OPTION_RUN_CODE:
+        options->run_code = true;
+        break;
     case OPTION_SOURCE:
         options->repair_sources[options->repair_source_count++] = value;
         break;

@@ -11,9 +11,10 @@
 #include "container/trailer.h"
 
 enum {
-    TAIL_BYTES = 128 << 10, /* most small models' two indexes fit, and small containers */
-    INDEX_BYTES = 16 << 20, /* of a large index at a time */
-    SEARCHED = 4096,        /* chunks that are looked at for one read */
+    TAIL_BYTES = 128 << 10,    /* most small models' two indexes fit, and small containers */
+    INDEX_BYTES = 16 << 20,    /* of a large index at a time */
+    SEARCHED_BYTES = 16 << 20, /* of what does not look like a container, at the most */
+    SEARCHED_CHUNKS = 4096,    /* chunks that are looked at for one read */
 };
 
 /* ---- opening ---- */
@@ -68,7 +69,7 @@ mmh_status mmh_ahead_open(struct mmh_ahead_opening *opening, const mmh_input *in
         return MMH_OK;
     }
     const struct mmh_kept *first = opening->header.data ? &opening->header : &opening->tail;
-    if (!mmh_container_magic(first->data, MMH_HEADER_BYTES))
+    if (end > SEARCHED_BYTES && !mmh_container_magic(first->data, MMH_HEADER_BYTES))
         return mmh_fail(err, MMH_E_CORRUPT,
                         "it is no container: it neither begins nor ends as one");
     return MMH_OK;
@@ -126,7 +127,7 @@ static uint64_t reach(const struct mmh_ahead *ahead, const struct mmh_chunk_entr
 {
     const struct mmh_chunk_entry *first = &chunks[*ahead->chunks];
     uint64_t end = first->offset + first->bytes;
-    for (size_t i = 1; i < MMH_MIN(ahead->count, (size_t)SEARCHED); i++) {
+    for (size_t i = 1; i < MMH_MIN(ahead->count, (size_t)SEARCHED_CHUNKS); i++) {
         const struct mmh_chunk_entry *next = &chunks[ahead->chunks[i]];
         if (mmh_ahead_follows(next, first->offset, end))
             end = next->offset + next->bytes;

@@ -31,8 +31,8 @@ struct mmh_ahead_opening {
 };
 
 /*
- * Read the end of a container and its beginning. For mmh_ahead_close, whatever comes back. What has
- * neither of a container is MMH_E_CORRUPT: it is not searched for more.
+ * Read the end of a container and its beginning. For mmh_ahead_close, whatever comes back. What is large
+ * and has neither of a container is MMH_E_CORRUPT: it is not searched for one.
  */
 mmh_status mmh_ahead_open(struct mmh_ahead_opening *opening, const mmh_input *input,
                           const mmh_allocator *allocator, mmh_error *err);

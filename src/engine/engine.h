@@ -155,7 +155,12 @@ struct mmh_reader {
     bool never_mends;        /* damaged chunks stay so, whatever parity gives back */
     struct mmh_reader_parity *_Atomic parity; /* engine/mend_reader.h */
     atomic_uint_fast64_t mended_chunks;
+    bool scanning;                     /* nearly all chunks are read, in their order */
+    atomic_uint_fast64_t ahead_offset; /* up to which the system was told to read ahead */
 };
+
+/* From now on, or no longer, the reader's chunks are read in their order, nearly all of them. */
+void mmh_reader_scan(mmh_reader *reader, bool scanning);
 
 mmh_status mmh_reader_open(mmh_context *context, const char *path, bool spares, mmh_reader **reader,
                            mmh_error *err);

@@ -439,6 +439,24 @@ static mmh_status list_all_runs(struct gathering *gathering, uint64_t each, mmh_
     return MMH_OK;
 }
 
+/* Whether the runs are nearly all that lies between the first and the last of their chunks. */
+static bool is_scan(const struct gathering *gathering)
+{
+    const struct mmh_index *index = &gathering->reader->container.index;
+    uint64_t begin = UINT64_MAX, end = 0, stored = 0;
+    for (size_t r = 0; r < gathering->run_count; r++) {
+        const struct run *run = &gathering->runs[r];
+        const uint32_t *refs = index->refs + index->blocks[run->block].first_ref + run->first;
+        for (uint64_t i = 0; i < run->count; i++) {
+            const struct mmh_chunk_entry *chunk = &index->chunks[refs[i]];
+            begin = MMH_MIN(begin, chunk->offset);
+            end = MMH_MAX(end, chunk->offset + chunk->bytes);
+            stored += chunk->bytes;
+        }
+    }
+    return begin < end && stored >= (end - begin) / 4 * 3;
+}
+
 mmh_status mmh_reader_gather(mmh_reader *reader, struct mmh_wanted *pieces, size_t count,
                              mmh_error *err)
 {
@@ -464,6 +482,7 @@ mmh_status mmh_reader_gather(mmh_reader *reader, struct mmh_wanted *pieces, size
     mmh_status status = list_all_runs(&gathering, each, err);
     if (status == MMH_OK && far)
         status = list_batches(&gathering, err);
+    mmh_reader_scan(reader, status == MMH_OK && !far && gathering.stream && is_scan(&gathering));
     if (status == MMH_OK)
         status = mmh_pool_run(context->pool, far ? gathering.batch_count : gathering.run_count,
                               gather_job, &gathering, err);

@@ -21,6 +21,8 @@ mmh_status mmh_copy_read(void *context, void *dst, uint64_t offset, size_t bytes
     uint64_t end = mmh_input_bytes(copy->input);
     size_t there = offset >= end ? 0 : (size_t)MMH_MIN(end - offset, (uint64_t)bytes);
     memset((uint8_t *)dst + there, 0, bytes - there);
+    if (!there)
+        return MMH_OK;
     if (mmh_input_is_source(copy->input)) /* which fails for other reasons than damage */
         return mmh_input_read(copy->input, dst, offset, there, err);
     if (mmh_input_read(copy->input, dst, offset, there, NULL) == MMH_OK)

@@ -15,8 +15,9 @@
 #include "kernel/kernel.h"
 
 enum {
-    REFS_SUMMED = 16
-}; /* stored bytes are summed so many refs at a time: a ref may be one byte */
+    REFS_SUMMED = 16, /* stored bytes are summed so many refs at a time: a ref may be one byte */
+    AHEAD_BYTES = 32 << 20 /* of a scan, for the disk to read */
+};
 
 static uint64_t proportion(uint64_t stored, uint64_t part, uint64_t whole)
 {
@@ -172,16 +173,30 @@ static mmh_status sum_usage(mmh_reader *reader, mmh_error *err)
     return MMH_OK;
 }
 
-/* Whether looking for parity is worth reading the file: it is a container, and what is wrong is not what
- * right pages hold. */
-static bool may_be_rescued(const mmh_reader *reader, const struct mmh_opening *opening)
+/* Look for parity where that is worth reading the file: it is a container, and what is wrong is not what
+ * right pages hold. *problem is what was wrong, or is now. */
+static mmh_status rescue(mmh_reader *reader, struct mmh_opening *opening, const char *path,
+                         mmh_error *problem)
 {
-    uint8_t magic[8];
-    if (opening->stage != MMH_OPEN_STRUCTURE)
-        return opening->stage <= MMH_OPEN_MERKLE;
-    return mmh_input_bytes(reader->input) >= sizeof magic &&
-           mmh_input_read(reader->input, magic, 0, sizeof magic, NULL) == MMH_OK &&
-           mmh_container_magic(magic, sizeof magic);
+    uint8_t magic[8] = { 0 };
+    mmh_error local = { 0 };
+    mmh_status status = MMH_OK;
+    if (opening->stage == MMH_OPEN_STRUCTURE && mmh_input_bytes(reader->input) >= sizeof magic)
+        status = mmh_input_read(reader->input, magic, 0, sizeof magic, &local);
+    bool worth = opening->stage == MMH_OPEN_STRUCTURE ? mmh_container_magic(magic, sizeof magic)
+                                                      : opening->stage <= MMH_OPEN_MERKLE;
+    if (status == MMH_OK && worth)
+        status = mmh_repair_rescue(reader, opening, path, &local);
+    else if (status == MMH_OK)
+        return MMH_E_CORRUPT;
+    /* It could be read, but for whom it is or is not by; or a source could not be read at all. */
+    bool told = status == MMH_E_UNTRUSTED || status == MMH_E_KEY ||
+                (opening->source && status != MMH_E_CORRUPT);
+    if (status == MMH_OK)
+        return MMH_OK;
+    if (told)
+        *problem = local;
+    return told ? status : MMH_E_CORRUPT;
 }
 
 mmh_status mmh_reader_open_as(mmh_context *context, const char *path, struct mmh_opening *opening,
@@ -204,17 +219,8 @@ mmh_status mmh_reader_open_as(mmh_context *context, const char *path, struct mmh
     }
     mmh_input_advise(reader->input, MMH_ACCESS_RANDOM);
     status = mmh_guards_open(reader, opening, &local);
-    if (status == MMH_E_CORRUPT && !opening->spares && may_be_rescued(reader, opening)) {
-        mmh_error problem = { 0 };
-        mmh_status rescued = mmh_repair_rescue(reader, opening, path, &problem);
-        /* It could be read, but for whom it is or is not by. */
-        bool refused = rescued == MMH_E_UNTRUSTED || rescued == MMH_E_KEY;
-        refused = refused || (source && rescued != MMH_OK && rescued != MMH_E_CORRUPT);
-        if (rescued == MMH_OK || refused)
-            status = rescued;
-        if (refused)
-            local = problem;
-    }
+    if (status == MMH_E_CORRUPT && !opening->spares)
+        status = rescue(reader, opening, path, &local);
     if (status != MMH_OK) {
         mmh_input_close(reader->input);
         mmh_free(context->allocator, reader);
@@ -490,6 +496,24 @@ size_t mmh_block_chunk_bytes(const struct mmh_block_entry *block, uint64_t index
     return left < block->chunk_bytes ? (size_t)left : block->chunk_bytes;
 }
 
+void mmh_reader_scan(mmh_reader *reader, bool scanning)
+{
+    reader->scanning = scanning;
+    atomic_store_explicit(&reader->ahead_offset, 0, memory_order_relaxed);
+}
+
+/* Let the disk read what comes after `offset` while chunks are decoded. */
+static void read_ahead(mmh_reader *reader, uint64_t offset)
+{
+    uint_fast64_t told = atomic_load_explicit(&reader->ahead_offset, memory_order_relaxed);
+    uint64_t until = offset + AHEAD_BYTES;
+    if (until - AHEAD_BYTES / 2 > told &&
+        atomic_compare_exchange_strong(&reader->ahead_offset, &told, until)) {
+        uint64_t from = MMH_MAX((uint64_t)told, offset);
+        mmh_input_ahead(reader->input, from, until - from);
+    }
+}
+
 mmh_status mmh_reader_fetch_stored(mmh_reader *reader, struct mmh_worker *worker, uint64_t chunk,
                                    mmh_error *err)
 {
@@ -501,6 +525,8 @@ mmh_status mmh_reader_fetch_stored(mmh_reader *reader, struct mmh_worker *worker
     uint64_t clock = mmh_clock_ns();
     mmh_error problem = { 0 };
     bool mended = false;
+    if (reader->scanning)
+        read_ahead(reader, entry->offset);
     status = worker->ahead.chunks
                ? mmh_ahead_fetch(reader, worker, (uint32_t)chunk, worker->stored, &problem)
                : mmh_input_read(reader->input, worker->stored, entry->offset, entry->bytes,

@@ -614,37 +614,46 @@ mmh_status mmh_repair_assess(struct mmh_assessment *assessment, mmh_context *con
              : mmh_fail(err, status, "%s", problem.message);
 }
 
-/* Whether what is stored at `offset` is other than `right` [bytes]. */
-static bool differs(struct mmh_repairing *repairing, uint64_t offset, const void *right,
-                    uint64_t bytes)
+/* Note a part of the container as mended if what is stored at `offset` is other than `right` [bytes]. */
+static mmh_status note_mended(unsigned *mended, unsigned part, struct mmh_repairing *repairing,
+                              uint64_t offset, const void *right, uint64_t bytes, mmh_error *err)
 {
     uint8_t stored[4096];
     for (uint64_t done = 0; done < bytes; done += sizeof stored) {
-        size_t part = bytes - done < sizeof stored ? (size_t)(bytes - done) : sizeof stored;
-        if (mmh_copy_read(&repairing->copies[0], stored, offset + done, part, NULL) != MMH_OK ||
-            memcmp(stored, (const uint8_t *)right + done, part) != 0)
-            return true;
+        size_t length = bytes - done < sizeof stored ? (size_t)(bytes - done) : sizeof stored;
+        mmh_status status = mmh_copy_read(&repairing->copies[0], stored, offset + done, length,
+                                          err);
+        if (status != MMH_OK)
+            return status;
+        if (memcmp(stored, (const uint8_t *)right + done, length) != 0) {
+            *mended |= part;
+            break;
+        }
     }
-    return false;
+    return MMH_OK;
 }
 
 /* What of all that opening needs was not as it should be. */
-static unsigned mended_to_open(struct mmh_repairing *repairing)
+static mmh_status mended_to_open(unsigned *mended, struct mmh_repairing *repairing, mmh_error *err)
 {
     const struct mmh_remains *remains = repairing->main;
     const struct mmh_footer *footer = &remains->footer;
-    unsigned mended = 0;
-    if (differs(repairing, 0, footer->header, MMH_HEADER_BYTES))
-        mended |= MMH_MENDED_HEADER;
-    if (differs(repairing, footer->index_a, repairing->index, footer->index_bytes))
-        mended |= MMH_MENDED_INDEX;
-    if (footer->trailer_bytes &&
-        differs(repairing, footer->trailer, remains->trailer, footer->trailer_bytes))
-        mended |= MMH_TRAILER_DAMAGED;
-    if (differs(repairing, footer->container_bytes - MMH_FOOTER_BYTES, remains->footer_bytes,
-                MMH_FOOTER_BYTES))
-        mended |= MMH_MENDED_FOOTER;
-    return mended;
+    const struct {
+        unsigned part;
+        uint64_t offset, bytes;
+        const void *right;
+    } parts[] = {
+        { MMH_MENDED_HEADER, 0, MMH_HEADER_BYTES, footer->header },
+        { MMH_MENDED_INDEX, footer->index_a, footer->index_bytes, repairing->index },
+        { MMH_TRAILER_DAMAGED, footer->trailer, footer->trailer_bytes, remains->trailer },
+        { MMH_MENDED_FOOTER, footer->container_bytes - MMH_FOOTER_BYTES, MMH_FOOTER_BYTES,
+          remains->footer_bytes },
+    };
+    mmh_status status = MMH_OK;
+    for (size_t i = 0; i < sizeof parts / sizeof *parts && status == MMH_OK; i++)
+        status = note_mended(mended, parts[i].part, repairing, parts[i].offset, parts[i].right,
+                             parts[i].bytes, err);
+    return status;
 }
 
 mmh_status mmh_repair_rescue(mmh_reader *reader, struct mmh_opening *opening, const char *path,
@@ -662,7 +671,9 @@ mmh_status mmh_repair_rescue(mmh_reader *reader, struct mmh_opening *opening, co
         uint64_t bytes = repairing.main->footer.container_bytes;
         status = mmh_guards_open_by(reader, opening, mmh_repairing_read, &repairing, bytes, err);
         if (status == MMH_OK)
-            reader->container.mended |= mended_to_open(&repairing);
+            status = mended_to_open(&reader->container.mended, &repairing, err);
+        if (status != MMH_OK)
+            mmh_container_close(&reader->container);
     }
     mmh_repairing_release(&repairing);
     return status;

@@ -335,6 +335,7 @@ mmh_status mmh_restoring_init(struct mmh_restoring *restoring, mmh_error *err)
 {
     mmh_context *context = restoring->context;
     restoring->window = mmh_pool_window(context->pool);
+    mmh_reader_scan(restoring->reader, true);
     restoring->slots = mmh_alloc_array(context->allocator, restoring->window,
                                        sizeof *restoring->slots);
     restoring->digest = mmh_alloc(context->allocator, 64, sizeof *restoring->digest);

@@ -156,6 +156,44 @@ static mmh_status verify(mmh_context *context, const char *path, bool quick)
     return status;
 }
 
+struct bytes {
+    const uint8_t *data;
+    size_t bytes;
+};
+
+static mmh_status serve(void *user, uint64_t offset, void *destination, size_t bytes,
+                        mmh_error *err)
+{
+    const struct bytes *all = user;
+    (void)err;
+    FUZZ_REQUIRE(bytes && offset <= all->bytes && bytes <= all->bytes - offset);
+    memcpy(destination, all->data + offset, bytes);
+    return MMH_OK;
+}
+
+/* A container that is served opens like its file, and gives the same bytes. */
+static void read_served(mmh_context *context, const uint8_t *data, size_t bytes, mmh_reader *file,
+                        mmh_status opened)
+{
+    struct bytes all = { data, bytes };
+    const mmh_source source = { sizeof source, "served", bytes, serve, &all };
+    mmh_file_info info = { .struct_size = sizeof info };
+    mmh_reader *served;
+    FUZZ_REQUIRE(mmh_open_source(context, &source, &served, NULL) == opened);
+    if (opened || mmh_file(file, 0, &info, NULL) || info.kind != MMH_FILE_REGULAR ||
+        info.bytes > ORIGINAL_MAX) {
+        mmh_close(served);
+        return;
+    }
+    uint8_t *one = fuzz_memory((size_t)info.bytes), *two = fuzz_memory((size_t)info.bytes);
+    mmh_status status = mmh_read(file, 0, 0, one, (size_t)info.bytes, NULL);
+    FUZZ_REQUIRE(mmh_read(served, 0, 0, two, (size_t)info.bytes, NULL) == status);
+    FUZZ_REQUIRE(status || !info.bytes || !memcmp(one, two, (size_t)info.bytes));
+    free(one);
+    free(two);
+    mmh_close(served);
+}
+
 static void read_container(const uint8_t *data, size_t bytes)
 {
     mmh_context *context = fuzz_context(1);
@@ -164,6 +202,7 @@ static void read_container(const uint8_t *data, size_t bytes)
     mmh_reader *reader;
     fuzz_write(path, data, bytes);
     mmh_status opened = mmh_open(context, path, &reader, NULL);
+    read_served(context, data, bytes, reader, opened);
     if (opened) { /* what is encrypted may be right from outside */
         mmh_status status = verify(context, path, true);
         FUZZ_REQUIRE(status || opened == MMH_E_KEY);

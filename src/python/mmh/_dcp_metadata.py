@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+import io
 import json
+import pickle
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import mmh
 import torch
 from mmh._torch_memory import dtype_name, named_dtypes
 from mmh._torch_tree import Decoder, Encoder, StructureError, parse
@@ -250,3 +253,83 @@ def _decode_item(node: Any, name: str, files: list[tuple[str, str]]) -> tuple[Me
     fields.end()
     file, root = files[number]
     return MetadataIndex(fqn, offset), Stored(file, root, kind, stored_as, begin, length, transforms)
+
+
+# ---- the pickle that torch's own reader and writer exchange ----
+
+_METADATA_MODULE = "torch.distributed.checkpoint.metadata"
+_ALLOWED = {
+    (_METADATA_MODULE, name)
+    for name in (
+        "BytesStorageMetadata",
+        "ChunkStorageMetadata",
+        "Metadata",
+        "MetadataIndex",
+        "StorageMeta",
+        "TensorProperties",
+        "TensorStorageMetadata",
+        "_MEM_FORMAT_ENCODING",
+    )
+} | {
+    ("torch.distributed.checkpoint.filesystem", "_StorageInfo"),
+    ("torch.serialization", "_get_layout"),
+    ("torch", "Size"),
+    ("collections", "OrderedDict"),
+}
+
+
+class _MetadataUnpickler(pickle.Unpickler):
+    """Makes what metadata consists of, and nothing else."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) in _ALLOWED or (module == "torch" and name in named_dtypes()):
+            return super().find_class(module, name)
+        raise pickle.UnpicklingError(f"{module}.{name} is no part of metadata")
+
+
+def from_pickle(content: bytes, name: str) -> tuple[Metadata, dict[MetadataIndex, Any]]:
+    """(metadata, its storage_data) of what torch's FileSystemWriter has pickled. Raises TypeError for anything else."""
+    try:
+        metadata = _MetadataUnpickler(io.BytesIO(content)).load()
+    except Exception as error:  # whatever a damaged or foreign pickle leads to
+        raise TypeError(f"{name}: cannot keep this metadata as JSON ({error}): mmh:// keeps no pickles here") from None
+    if not isinstance(metadata, Metadata) or not isinstance(metadata.storage_data, dict):
+        raise TypeError(f"{name}: cannot keep this metadata as JSON: it is none of torch.distributed.checkpoint")
+    return metadata, metadata.storage_data
+
+
+def to_pickle(metadata: Metadata) -> bytes:
+    """The reverse, of checked metadata whose items are all ranges of files."""
+    from torch.distributed.checkpoint.filesystem import _StorageInfo
+
+    metadata.storage_data = {
+        index: _StorageInfo(where.file, where.offset, where.length, list(where.transforms) or None)
+        for index, where in metadata.storage_data.items()
+    }
+    return pickle.dumps(metadata)
+
+
+def is_value(metadata: Metadata, index: MetadataIndex) -> bool:
+    """Whether an item is no tensor: torch's planner unpickles those without weights_only."""
+    return isinstance(metadata.state_dict_metadata.get(index.fqn), BytesStorageMetadata)
+
+
+def check_value(content: bytes, name: str, path: str, transforms: Sequence[str] = ()) -> None:
+    """Raise mmh.UntrustedError if a value is a pickle that needs more than weights_only allows.
+
+    transforms: of torch's extensions, which the bytes went through.
+    """
+    try:
+        stream: Any = io.BytesIO(content)
+        if transforms:
+            from torch.distributed.checkpoint._extension import ExtensionRegistry
+
+            for extension in ExtensionRegistry().from_descriptor_list(transforms):
+                stream = extension.transform_from(stream)  # type: ignore[attr-defined]
+        torch.load(io.BytesIO(stream.read()), map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises its own kinds, and those of the objects
+        reason = str(error).strip().split("\n", 1)[0][:200]
+        raise mmh.UntrustedError(
+            f"{path}: {name!r} is a pickle that weights_only refuses ({reason}): if you trust who wrote it, "
+            "pass allow_pickle=True"
+        ) from None

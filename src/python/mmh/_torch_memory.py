@@ -7,13 +7,13 @@ import bisect
 import ctypes
 import io
 import itertools
-import json
 import math
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+from mmh._sources import safetensors_parts
 
 # By the names that files have; what this version of PyTorch lacks is left out.
 _FILE_TYPES = {
@@ -46,8 +46,6 @@ FILE_NAMES: dict[torch.dtype, str] = {dtype: name for name, dtype in DTYPES.item
 _PAIRS = getattr(torch, "float4_e2m1fn_x2", None)
 # safetensors has no name for these: their bytes go in as another type.
 _STORED_AS = {"C128": ("F64", 2)}
-
-_WIDTHS = {name: dtype.itemsize for name, dtype in DTYPES.items()}
 
 
 def dtype_name(dtype: torch.dtype) -> str:
@@ -128,24 +126,11 @@ def entry_of(name: str, tensor: torch.Tensor) -> Entry:
     return Entry(name, dtype, shape, tensor.nbytes, read, ready)
 
 
-def aligned_order(entries: Iterable[Entry]) -> list[Entry]:
-    """Such that each tensor of a safetensors file lies at a multiple of its element's size: widest elements first."""
-    return sorted(entries, key=lambda entry: (-_WIDTHS.get(entry.dtype, 1), entry.name))
-
-
-def safetensors_header(entries: Iterable[Entry], metadata: dict[str, str] | None) -> bytes:
-    """The head of a safetensors file whose tensors follow in this order, [8 + a multiple of 8] bytes."""
-    described: dict[str, Any] = {}
-    if metadata:
-        described["__metadata__"] = {key: metadata[key] for key in sorted(metadata)}
-    offset = 0
-    for entry in entries:
-        end = offset + entry.nbytes
-        described[entry.name] = {"dtype": entry.dtype, "shape": list(entry.shape), "data_offsets": [offset, end]}
-        offset = end
-    text = json.dumps(described, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text
+def laid_out(entries: Sequence[Entry], metadata: Mapping[str, str] | None) -> tuple[bytes, list[Entry]]:
+    """(head, tensors in their order) of the safetensors file that holds them."""
+    described = {entry.name: (entry.dtype, entry.shape, (number, entry.nbytes)) for number, entry in enumerate(entries)}
+    head, *order = safetensors_parts(described, metadata)
+    return head, [entries[number] for number, _ in order]
 
 
 class EntryFile(io.RawIOBase):
@@ -153,9 +138,9 @@ class EntryFile(io.RawIOBase):
 
     KEPT_BYTES = 64 << 20  # and one more
 
-    def __init__(self, entries: Sequence[Entry], metadata: dict[str, str] | None) -> None:
-        header = safetensors_header(entries, metadata)
-        self._parts: list[bytes | Entry] = [header, *(entry for entry in entries if entry.nbytes)]
+    def __init__(self, entries: Sequence[Entry], metadata: Mapping[str, str] | None) -> None:
+        head, ordered = laid_out(entries, metadata)
+        self._parts: list[bytes | Entry] = [head, *(entry for entry in ordered if entry.nbytes)]
         self._ends = list(
             itertools.accumulate(part.nbytes if isinstance(part, Entry) else len(part) for part in self._parts)
         )
@@ -206,8 +191,9 @@ class EntryFile(io.RawIOBase):
         return done
 
 
-def safetensors_source(entries: Sequence[Entry], metadata: dict[str, str] | None) -> Any:
+def safetensors_source(entries: Sequence[Entry], metadata: Mapping[str, str] | None) -> Any:
     """The same as a source of mmh.pack_files: parts where all bytes are in memory, else a file that fetches them."""
     if not all(entry.ready for entry in entries):
         return EntryFile(entries, metadata)
-    return [safetensors_header(entries, metadata), *(entry.read()[0] for entry in entries if entry.nbytes)]
+    head, ordered = laid_out(entries, metadata)
+    return [head, *(entry.read()[0] for entry in ordered if entry.nbytes)]

@@ -98,7 +98,7 @@ class Encoder:
             return _ENCODERS[kind](self, value, path)
         if isinstance(value, torch.Tensor):
             return self._tensor(value, path)
-        if kind.__module__ == "numpy":
+        if kind.__module__.split(".")[0] == "numpy":
             return self._numpy(value, path)
         raise TypeError(f"{where(path)}: cannot store a {kind.__module__}.{kind.__qualname__}")
 

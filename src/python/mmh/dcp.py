@@ -31,7 +31,6 @@ from mmh._torch_memory import (
     FILE_NAMES,
     Entry,
     address,
-    aligned_order,
     entry_of,
     file_type,
     safetensors_source,
@@ -184,7 +183,7 @@ class StorageWriter(_StorageWriter):
                 continue
             stored_as, size = self._value(item, planner, encoder, values, raw)
             kinds.append((item, "raw" if stored_as else "value", stored_as or item.index.fqn, size))
-        files: dict[str, Any] = {SHARD: safetensors_source(aligned_order([*entries, *encoder.entries]), None)}
+        files: dict[str, Any] = {SHARD: safetensors_source([*entries, *encoder.entries], None)}
         if values:
             files[VALUES] = encoder.structure({"kind": "dict", "items": values})
         root = self._folder.pack({**files, **raw}, file, self._options)
@@ -200,7 +199,7 @@ class StorageWriter(_StorageWriter):
     ) -> tuple[str, int]:
         """Add a value to `values`, or its pickle to `raw`. Returns its name in `raw` or "", and its bytes."""
         problem: TypeError | None = None
-        if _is_default(planner):
+        if isinstance(planner, DefaultSavePlanner) and _is_default(planner):
             try:
                 node = encoder.node(planner.lookup_object(item.index), (item.index.fqn,))
                 values.append([item.index.fqn, node])
@@ -211,11 +210,14 @@ class StorageWriter(_StorageWriter):
         if not isinstance(data, io.BytesIO):
             raise TypeError(f"{item.index.fqn}: the planner gives a {type(data).__name__} for bytes")
         content = data.getvalue()
-        if not self._allow_pickle and not _loads_safely(content):
-            raise TypeError(
-                f"{problem or item.index.fqn + ': cannot store what only a pickle holds'}: "
-                "StorageWriter(..., allow_pickle=True) stores its pickle"
-            )
+        if not self._allow_pickle:
+            try:
+                _dcp_metadata.check_value(content, item.index.fqn, "this")
+            except mmh.UntrustedError:
+                raise TypeError(
+                    f"{problem or item.index.fqn + ': cannot store what only a pickle holds'}: "
+                    "StorageWriter(..., allow_pickle=True) stores its pickle"
+                ) from None
         name = f"raw/{len(raw)}"
         raw[name] = content
         return name, len(content)
@@ -277,14 +279,6 @@ def _entry(name: str, item: WriteItem, planner: SavePlanner) -> Entry:
     file_dtype, shape = file_type(dtype, sizes)
     size = math.prod(sizes) * dtype.itemsize
     return Entry(name, file_dtype, shape, size, lambda: entry_of(name, resolve()).read(), False)
-
-
-def _loads_safely(content: bytes) -> bool:
-    try:
-        torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except Exception:  # torch raises its own kinds, and those of the objects
-        return False
-    return True
 
 
 class StorageReader(_StorageReader):
@@ -485,14 +479,8 @@ class StorageReader(_StorageReader):
             raise mmh.CorruptError(f"{path}: there is no {stored.name!r}, which holds {fqn!r}") from None
         if self._allow_pickle:
             return io.BytesIO(content)
-        try:
-            value = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-        except Exception as error:  # torch raises its own kinds, and those of the objects
-            reason = str(error).strip().split("\n", 1)[0][:200]
-            raise mmh.UntrustedError(
-                f"{path}: {fqn!r} is a pickle that weights_only refuses ({reason}): if you trust who wrote it, "
-                "load it by mmh.dcp.StorageReader(..., allow_pickle=True)"
-            ) from None
+        _dcp_metadata.check_value(content, fqn, path)
+        value = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         data = io.BytesIO()
         torch.save(value, data)  # not the bytes of the file: the planner loads it without weights_only
         return data
@@ -551,3 +539,11 @@ def _check(path: str, options: Mapping[str, Any]) -> None:
         tensors = sorted({damage.tensor for damage in report.damage if damage.tensor})
         of = f": {', '.join(tensors[:5])}{', ...' if len(tensors) > 5 else ''}" if tensors else ""
         raise mmh.CorruptError(f"{path}: {report.problem}{of}")
+
+
+try:
+    from mmh import _fsspec
+except ImportError:  # fsspec is not installed: there are no URLs then
+    pass
+else:
+    _fsspec.register()

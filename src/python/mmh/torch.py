@@ -22,7 +22,6 @@ import torch
 from mmh._torch_memory import (
     DTYPES,
     address,
-    aligned_order,
     dtype_name,
     entry_of,
     safetensors_source,
@@ -107,7 +106,7 @@ def save(obj: Any, f: Any = None, metadata: Mapping[str, str] | None = None, *, 
         return buffer.getvalue()
     encoder = Encoder()
     structure = encoder.structure(encoder.node(obj))
-    files = {STORAGES: safetensors_source(aligned_order(encoder.entries), _texts(metadata)), STRUCTURE: structure}
+    files = {STORAGES: safetensors_source(encoder.entries, _texts(metadata)), STRUCTURE: structure}
     if isinstance(f, (str, os.PathLike)):
         options.setdefault("overwrite", True)
     mmh.pack_files(files, f, level=level, **options)
@@ -299,7 +298,7 @@ def _write_tensors(
     for key, tensor in tensors.items():
         if not tensor.is_contiguous():
             raise ValueError(f"{key}: not contiguous: save tensor.contiguous(), or by mmh.torch.save(tensors, path)")
-    entries = aligned_order(entry_of(key, tensor) for key, tensor in tensors.items())
+    entries = [entry_of(key, tensor) for key, tensor in tensors.items()]
     mmh.pack_files({name: safetensors_source(entries, _texts(metadata))}, output, **options)
 
 

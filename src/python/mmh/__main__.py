@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`python -m mmh`: what the command `mmh` asks of Python. It finds this by $MMH_PYTHON, or by itself."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+
+import mmh
+
+
+def _passphrase(options: argparse.Namespace) -> str | None:
+    """The passphrase's first line, of a file or of a descriptor that is open."""
+    if options.passphrase_fd is not None:
+        with os.fdopen(options.passphrase_fd, encoding="utf-8") as file:
+            return file.readline().rstrip("\r\n")
+    if options.passphrase_file is not None:
+        with open(options.passphrase_file, encoding="utf-8") as file:
+            return file.readline().rstrip("\r\n")
+    return None
+
+
+def verify_frameworks(options: argparse.Namespace) -> int:
+    """Each model in turn; the worst exit code."""
+    from mmh import frameworks
+
+    secrets = {"keys": options.key, "signers": options.signer, "passphrase": _passphrase(options)}
+    worst = 0
+    for model in options.model:
+        try:
+            report = frameworks.verify(
+                model,
+                source=options.source,
+                frameworks=options.only.split(",") if options.only else None,
+                run_code=options.run_code,
+                secrets=secrets,
+                verbose=options.verbose > 0,
+            )
+        except mmh.Error as problem:
+            print(f"mmh: error: {problem}", file=sys.stderr)
+            if options.json:
+                failed = {"verb": "verify", "input": model, "status": problem.status, "exit": problem.code}
+                print(json.dumps(failed | {"message": str(problem)}), flush=True)
+            worst = worst or problem.code
+            continue
+        if options.json:
+            print(json.dumps(report.as_json()), flush=True)
+        elif not options.quiet:
+            print(report.as_text(), flush=True)
+        if report.exit:
+            print(f"mmh: error: {model}: {report.summary()}", file=sys.stderr)
+            worst = report.exit if report.exit == 3 or not worst else worst
+    return worst
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m mmh", description=__doc__)
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    verb = verbs.add_parser("verify-frameworks", help="compare what frameworks load from containers and originals")
+    verb.add_argument("model", nargs="+", help="a container, or an original model")
+    verb.add_argument("--source", help="the original that was packed; default: the container is unpacked")
+    verb.add_argument("--only", metavar="NAMES", help="frameworks, with commas between; default: all that are here")
+    verb.add_argument("--run-code", action="store_true", help="run the code that models bring; only of whom you trust")
+    verb.add_argument("--key", action="append", default=[], help="private key to open it with; repeatable")
+    verb.add_argument("--signer", action="append", default=[], help="refuse what this public key has not signed")
+    verb.add_argument("--passphrase-file", metavar="FILE")
+    verb.add_argument("--passphrase-fd", metavar="N", type=int)
+    verb.add_argument("--json", action="store_true", help="results as JSON on standard output")
+    verb.add_argument("-q", "--quiet", action="store_true", help="the exit code alone")
+    verb.add_argument("-v", "--verbose", action="count", default=0, help="show what the frameworks print")
+    options = parser.parse_args()
+    try:
+        return verify_frameworks(options)
+    except KeyboardInterrupt:
+        return 130
+    except OSError as problem:
+        print(f"mmh: error: {problem}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
