@@ -20,19 +20,18 @@ from pathlib import Path
 
 import pytest
 
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+from python_support import ROOT, environment, need_mmh  # noqa: E402
+
 torch = pytest.importorskip("torch")
 pytest.importorskip("safetensors")
-pytest.importorskip("mmh", reason="the extension is not built")
+mmh = need_mmh("torch")
 
 import safetensors.torch  # noqa: E402
 
-import mmh  # noqa: E402
-import mmh.torch  # noqa: E402
 from mmh import _packed_weights  # noqa: E402
 from mmh._packed_weights import PackedFile, natural_order, weight_files  # noqa: E402
-
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent
 
 
 def tensors_of(seed, layers=range(12)):
@@ -153,7 +152,8 @@ def test_ranks_that_share_decode_each_tensor_once_between_them(model, tmp_path):
     path = str(weight_files(folder)[0]) + ".mmh"
     ranks = [
         subprocess.Popen(
-            [sys.executable, "-c", SHARED, str(rank), str(tmp_path / "store"), path, str(tmp_path / "out")]
+            [sys.executable, "-c", SHARED, str(rank), str(tmp_path / "store"), path, str(tmp_path / "out")],
+            env=environment(),
         )
         for rank in range(3)
     ]
@@ -382,6 +382,7 @@ def test_vllms_own_loader_modules_load_every_weight_through_the_plugin(model, tm
         text=True,
         check=False,
         timeout=300,
+        env=environment(),
     )
     assert run.returncode == 0, run.stderr
     result = json.loads(run.stdout.splitlines()[-1])
@@ -405,5 +406,7 @@ def test_vllms_own_loader_modules_load_every_weight_through_the_plugin(model, tm
 def test_importing_the_module_without_vllm_is_an_import_error():
     if importlib.machinery.PathFinder.find_spec("vllm"):
         pytest.skip("vLLM is here")
-    run = subprocess.run([sys.executable, "-c", "import mmh.vllm"], capture_output=True, text=True, check=False)
+    run = subprocess.run(
+        [sys.executable, "-c", "import mmh.vllm"], capture_output=True, text=True, check=False, env=environment()
+    )
     assert run.returncode == 1 and "No module named 'vllm'" in run.stderr

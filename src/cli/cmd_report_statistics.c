@@ -3,6 +3,7 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  */
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,30 +39,33 @@ struct counter {
 
 /* ---- types ---- */
 
-#define FLOAT(all, exponent, mantissa, offset)                                     \
-    {                                                                              \
-        .bits = (all), .values = 1, .has_sign = (all) > (exponent) + (mantissa),   \
-        .exponent_bits = (exponent), .mantissa_bits = (mantissa), .bias = (offset) \
+#define FLOAT(all, exponent, mantissa, offset, count)                                  \
+    {                                                                                  \
+        .bits = (all), .values = (count), .has_sign = (all) > (exponent) + (mantissa), \
+        .exponent_bits = (exponent), .mantissa_bits = (mantissa), .bias = (offset)     \
     }
 
 struct mmh_report_type mmh_report_type_of(mmh_dtype dtype)
 {
     static const struct mmh_report_type floats[MMH_DTYPE_COUNT] = {
-        [MMH_DTYPE_F16] = FLOAT(16, 5, 10, 15),      [MMH_DTYPE_BF16] = FLOAT(16, 8, 7, 127),
-        [MMH_DTYPE_F32] = FLOAT(32, 8, 23, 127),     [MMH_DTYPE_F64] = FLOAT(64, 11, 52, 1023),
-        [MMH_DTYPE_F8_E4M3] = FLOAT(8, 4, 3, 7),     [MMH_DTYPE_F8_E5M2] = FLOAT(8, 5, 2, 15),
-        [MMH_DTYPE_F8_E8M0] = FLOAT(8, 8, 0, 127),   [MMH_DTYPE_F4] = FLOAT(4, 2, 1, 1),
-        [MMH_DTYPE_F6_E2M3] = FLOAT(6, 2, 3, 1),     [MMH_DTYPE_F6_E3M2] = FLOAT(6, 3, 2, 3),
-        [MMH_DTYPE_F8_E4M3FNUZ] = FLOAT(8, 4, 3, 8), [MMH_DTYPE_F8_E5M2FNUZ] = FLOAT(8, 5, 2, 16),
+        [MMH_DTYPE_F16] = FLOAT(16, 5, 10, 15, 1),
+        [MMH_DTYPE_BF16] = FLOAT(16, 8, 7, 127, 1),
+        [MMH_DTYPE_F32] = FLOAT(32, 8, 23, 127, 1),
+        [MMH_DTYPE_F64] = FLOAT(64, 11, 52, 1023, 1),
+        [MMH_DTYPE_F8_E4M3] = FLOAT(8, 4, 3, 7, 1),
+        [MMH_DTYPE_F8_E5M2] = FLOAT(8, 5, 2, 15, 1),
+        [MMH_DTYPE_F8_E8M0] = FLOAT(8, 8, 0, 127, 1),
+        [MMH_DTYPE_F4] = FLOAT(4, 2, 1, 1, 1),
+        [MMH_DTYPE_F6_E2M3] = FLOAT(6, 2, 3, 1, 1),
+        [MMH_DTYPE_F6_E3M2] = FLOAT(6, 3, 2, 3, 1),
+        [MMH_DTYPE_F8_E4M3FNUZ] = FLOAT(8, 4, 3, 8, 1),
+        [MMH_DTYPE_F8_E5M2FNUZ] = FLOAT(8, 5, 2, 16, 1),
+        [MMH_DTYPE_C64] = FLOAT(32, 8, 23, 127, 2),
+        [MMH_DTYPE_C128] = FLOAT(64, 11, 52, 1023, 2),
     };
     struct mmh_report_type type = floats[dtype];
     if (type.bits)
         return type;
-    if (dtype == MMH_DTYPE_C64 || dtype == MMH_DTYPE_C128) {
-        type = floats[dtype == MMH_DTYPE_C64 ? MMH_DTYPE_F32 : MMH_DTYPE_F64];
-        type.values = 2;
-        return type;
-    }
     static const mmh_dtype with_sign[] = { MMH_DTYPE_I2,  MMH_DTYPE_I4,  MMH_DTYPE_I8,
                                            MMH_DTYPE_I16, MMH_DTYPE_I32, MMH_DTYPE_I64 };
     type.values = 1;
@@ -283,6 +287,7 @@ static mmh_status count_tensor(struct counter *counter, struct mmh_report_node *
     struct mmh_report_statistics *sums = statistics_of(node, (mmh_dtype)tensor->dtype);
     unsigned bin_count = mmh_report_symbol_bits(&type) ? 1u << mmh_report_symbol_bits(&type) : 0;
     uint64_t values = 0, each, pieces;
+    assert(type.bits > 0);
     mmh_status status = values_of(counter, tensor, &type, &values);
     if (status != MMH_OK)
         return status;

@@ -159,6 +159,16 @@ function nearest(items, from, key) {
   return best;
 }
 
+/* Draw anew when a box has another width: in the next frame, for what is drawn may change it again. */
+function onWidth(box, draw) {
+  let width = box.clientWidth;
+  new ResizeObserver(() => requestAnimationFrame(() => {
+    if (Math.abs(box.clientWidth - width) < 8) return;
+    width = box.clientWidth;
+    draw();
+  })).observe(box);
+}
+
 /* ---- the tree ---- */
 
 nodes.forEach((node, i) => { node.index = i; node.children = []; });
@@ -417,6 +427,7 @@ function itemsOf(children, area, least) {
 /* paint(node) -> {v, label, lines, hatched}: how strong its colour is, and what is said of it. */
 function treemap(map, paint) {
   const view = () => branching(state.node.children.length ? state.node : nodes[state.node.parent === null ? 0 : state.node.parent]);
+  const size = { width: 1, height: 1 };
   let chosen = null;
   function cell(place, items, node) {
     const look = paint(node), element = make("button", {
@@ -432,8 +443,9 @@ function treemap(map, paint) {
     if (node === state.node) chosen = element;
   }
   function position(element, place) {
-    element.style.left = place.x + "px"; element.style.top = place.y + "px";
-    element.style.width = Math.max(1, place.width - 1) + "px"; element.style.height = Math.max(1, place.height - 1) + "px";
+    const part = (value, whole) => 100 * value / whole + "%"; /* of the map: paper is of another width */
+    element.style.left = part(place.x, size.width); element.style.top = part(place.y, size.height);
+    element.style.width = part(Math.max(1, place.width - 1), size.width); element.style.height = part(Math.max(1, place.height - 1), size.height);
   }
   function many(place, items, list) {
     const sum = list.reduce((bytes, node) => bytes + node.bytes, 0);
@@ -465,6 +477,7 @@ function treemap(map, paint) {
     const items = [], top = view();
     map.replaceChildren();
     map.style.height = height + "px";
+    Object.assign(size, { width, height });
     chosen = null;
     const outer = itemsOf(top.children, width * height, 40);
     for (const place of squarify(outer.items, 0, 0, width, height, outer.total)) {
@@ -478,7 +491,7 @@ function treemap(map, paint) {
     if ((event.key === "Backspace" || event.key === "Escape") && state.node.parent !== null) { event.preventDefault(); go(nodes[state.node.parent]); focusFirst(map); }
     if (event.key === "Enter" || event.key === " ") setTimeout(() => focusFirst(map), 0);
   });
-  new ResizeObserver(draw).observe(map.parentElement);
+  onWidth(map.parentElement, draw);
   listeners.push(draw);
   return draw;
 }
@@ -769,7 +782,9 @@ function histogram(box, node, type) {
   }
   const bars = make("div", { class: "bars" }), buttons = [], width = Math.max(200, box.clientWidth - 60);
   const every = [1, 2, 5, 10, 20, 25, 50, 100, 200, 500].find((step) => step * (width / slots.length) / each >= 38) || 1000;
-  for (const slot of slots) {
+  const wide = width / slots.length, first = slots[0].alone ? 1 : 0, last = slots.length - 1 - (slots[slots.length - 1].alone ? 1 : 0);
+  const isNear = (i) => (first && (i - first + 0.5) * wide < 26) || (last < slots.length - 1 && (last - i + 0.5) * wide < 26); /* "zero" and "inf" have the room */
+  for (const [i, slot] of slots.entries()) {
     const a = sumOf(all, slot), b = one ? sumOf(one, slot) : 0;
     const named = slot.bins.length ? axis.name(slot.bins[0]) + (slot.bins.length > 1 ? " to " + axis.name(slot.bins[slot.bins.length - 1]) : "") : null;
     const button = make("button", { type: "button", class: "slot" + (slot.alone ? " alone" : ""),
@@ -785,7 +800,7 @@ function histogram(box, node, type) {
     }
     const zero = type.exponent_bits ? type.bias : 0;
     if (slot.alone) button.append(make("span", { "aria-hidden": "true" }, axis.short(slot.bins[0])));
-    else if ((slot.at - zero) % every === 0) button.append(make("span", { "aria-hidden": "true" }, String(slot.at - zero).replace("-", MINUS)));
+    else if ((slot.at - zero) % every === 0 && !isNear(i)) button.append(make("span", { "aria-hidden": "true" }, String(slot.at - zero).replace("-", MINUS)));
     bars.append(button);
     buttons.push(button);
   }
@@ -827,8 +842,7 @@ function drawValues() {
   };
   draw();
   listeners.push(draw);
-  let width = 0;
-  new ResizeObserver(() => { if (Math.abs(chart.clientWidth - width) > 40) { width = chart.clientWidth; draw(); } }).observe(chart);
+  onWidth(chart, draw);
 }
 
 /* ---- two models ---- */
@@ -889,7 +903,7 @@ function drawChange() {
     choices.replaceChildren(...[["relative", "relative norm"], ["share", "share that differs"]].map(([key, text]) => make("button", { type: "button", "aria-pressed": String(state.measure === key),
       click: () => { state.measure = key; buttons(); draw(); } }, text)));
     const [from, to] = range(), mark = (power) => state.measure === "relative" ? "10" + superscript(power) : fine(10 ** power);
-    legend.replaceChildren(make("span", { class: "ramp", "aria-hidden": "true" }), make("span", {}, "palest: the same; then " + mark(from) + " to " + mark(to) + ", logarithmic"),
+    legend.replaceChildren(make("span", { class: "ramp", "aria-hidden": "true" }), make("span", {}, "weakest: the same; then " + mark(from) + " to " + mark(to) + ", logarithmic"),
       make("span", { class: "swatch hatch", "aria-hidden": "true" }), make("span", {}, "cannot be compared, or only here"));
   };
   buttons();

@@ -20,12 +20,12 @@ import contextlib
 import contextvars
 import functools
 import importlib
-import importlib.util
 import inspect
 import json
 import os
 import re
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
@@ -226,16 +226,29 @@ def _replace(owner: Any, name: str, value: Any) -> None:
     _undo.append(undo)
 
 
+def _replace_everywhere(function: Any, value: Any) -> None:
+    """Replace a function in all modules of transformers, also in those that will have imported it meanwhile."""
+
+    def swap(old: Any, new: Any) -> None:
+        for name, module in list(sys.modules.items()):
+            if name.startswith("transformers.") and vars(module).get(function.__name__) is old:
+                setattr(module, function.__name__, new)
+
+    swap(function, value)
+    _undo.append(lambda: swap(value, function))
+
+
 def _hook() -> None:
     utils = importlib.import_module("transformers.modeling_utils")
-    _replace(utils, "_get_resolved_checkpoint_files", _resolving(utils._get_resolved_checkpoint_files))
+    resolve = utils._get_resolved_checkpoint_files
+    _replace_everywhere(resolve, _resolving(resolve))
     _replace(utils, "safe_open", _opening(utils.safe_open))
     _replace(utils, "safe_save_file", _writing(utils.safe_save_file))
     # Where a file is not to be mapped it is read as a whole, by `open`.
     _replace(utils, "open", _reading)
-    # Weights that stay on disk are read from there when they are used.
-    for module in ("transformers.integrations.accelerate", "accelerate.utils.offload"):
-        if importlib.util.find_spec(module.partition(".")[0]):
+    # Who else opens weight files: weights that stay on disk are read from there when they are used.
+    for module in ("transformers.modeling_layers", "transformers.integrations.accelerate", "accelerate.utils.offload"):
+        with contextlib.suppress(ImportError):
             user = importlib.import_module(module)
             if hasattr(user, "safe_open"):
                 _replace(user, "safe_open", _opening(user.safe_open))
@@ -301,7 +314,7 @@ def _resolving(original: Callable[..., Any]) -> Callable[..., Any]:
         bound = signature.bind(*args, **kwargs)
         bound.apply_defaults()
         given = bound.arguments
-        source = given["pretrained_model_name_or_path"]
+        source = given["pretrained_model_name_or_path"] = _unpacked(given["pretrained_model_name_or_path"])
         if (
             source is not None
             and os.path.isdir(source)
@@ -315,7 +328,7 @@ def _resolving(original: Callable[..., Any]) -> Callable[..., Any]:
             single = _packed_weights.packed_single(os.path.join(source, subfolder), given["variant"])
             if single:
                 return [str(single)], None
-        return original(*args, **kwargs)
+        return original(*bound.args, **bound.kwargs)
 
     return resolve
 

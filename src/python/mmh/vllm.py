@@ -47,7 +47,8 @@ class MmhModelLoader(DefaultModelLoader):  # type: ignore[misc]
         if isinstance(given, dict):
             own = {key: value for key, value in given.items() if key in _EXTRA_OPTIONS}
             for key, value in own.items():
-                if type(value) is not _EXTRA_OPTIONS[key] or int(value) < 0:
+                other_type = type(value) is not _EXTRA_OPTIONS[key]
+                if other_type or value < 0:
                     raise ValueError(f"{key} must be a {_EXTRA_OPTIONS[key].__name__} and not negative, got {value!r}")
             load_config = copy.copy(load_config)
             load_config.model_loader_extra_config = {key: given[key] for key in given if key not in own}
