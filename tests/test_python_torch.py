@@ -433,6 +433,18 @@ def test_file_objects_and_texts_beside(tmp_path: Path) -> None:
         assert container.metadata("tensors.safetensors") == {"run": "7"}
 
 
+def test_checkpoints_go_where_fsspec_reaches(tmp_path: Path) -> None:
+    pytest.importorskip("fsspec")
+    url = f"memory://{tmp_path.name}/c.mmh"
+    for step in (1, 2):
+        mt.save({"a": torch.ones(3), "step": step}, url)
+        assert mt.load(url)["step"] == step
+    with pytest.raises(mmh.UsageError, match="exists"):
+        mt.save({"a": 1}, url, overwrite=False)
+    mt.save_file({"a": torch.ones(3)}, f"memory://{tmp_path.name}/f.mmh")
+    assert torch.equal(mt.load_file(f"memory://{tmp_path.name}/f.mmh")["a"], torch.ones(3))
+
+
 def test_equal_objects_are_equal_bytes(tmp_path: Path) -> None:
     program = (
         "import sys, torch, mmh.torch\n"
@@ -546,6 +558,13 @@ def test_a_structure_of_too_many_objects_is_refused(tmp_path: Path, monkeypatch:
         mt.load(path)
     with pytest.raises(TypeError, match="more than 1000"):
         mt.save([0] * 1001, tmp_path / "d.mmh")
+
+
+def test_a_structure_of_too_many_bytes_is_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_torch_tree, "MAX_TEXT_BYTES", 1000)
+    path = container_of(tmp_path / "c.mmh", json.dumps(structure("a" * 1000)).encode())
+    with pytest.raises(mmh.CorruptError, match="more than 1000"):
+        mt.load(path)
 
 
 def test_a_file_that_fetches_its_tensors_reads_as_the_parts_do() -> None:

@@ -326,12 +326,15 @@ class CheckpointReader:
         self._folder.remove()
 
     def get_variable_to_dtype_map(self) -> dict[str, tf.DType]:
+        """Types by name."""
         return dict(self._dtypes)
 
     def get_variable_to_shape_map(self) -> dict[str, list[int]]:
+        """Shapes by name."""
         return dict(self._shapes)
 
     def has_tensor(self, name: str) -> bool:
+        """Whether there is one of that name."""
         return name in self._dtypes
 
     def plain(self, name: str) -> bool:
