@@ -470,7 +470,7 @@ def check_keras(job: Job) -> Any:
                 raise ValueError("it has weights and no model")
             if not job.run_code:
                 _refuse_lambda(config if isinstance(config, str) else config.decode("utf-8", "replace"))
-        return load(keras.saving.load_model, str(job.path))
+        return load(keras.models.load_model, str(job.path))
 
     def ours() -> Loaded:
         from mmh import keras as mmh_keras

@@ -75,9 +75,9 @@ def load_model(path: Any, *, model: str | None = None, open_options: Any = None,
                 return load_archive(opened, **chosen)
         if load_archive is not None:
             with _NamedFile(container, file) as opened:
-                return keras.saving.load_model(opened, **options)
+                return keras.models.load_model(opened, **options)
         with _models.temporary_file(container, file) as place:
-            return keras.saving.load_model(os.fspath(place), **options)
+            return keras.models.load_model(os.fspath(place), **options)
 
 
 def load_weights(model: Any, path: Any, *, file: str | None = None, open_options: Any = None, **options: Any) -> None:
