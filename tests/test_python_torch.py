@@ -339,6 +339,17 @@ def test_tensors_of_every_dtype_come_back(name: str, tmp_path: Path) -> None:
         assert same(back, given) and back.stride() == given.stride()
 
 
+@pytest.mark.parametrize("name", ["complex32", "uint4", "int3", "bits8", "uint1"])
+def test_types_that_no_file_has_come_back_too(name: str, tmp_path: Path) -> None:
+    dtype = getattr(torch, name, None)
+    if dtype is None:
+        pytest.skip(f"this PyTorch has no {name}")
+    tensor = torch.arange(48, dtype=torch.uint8).view(dtype).view(2, -1)
+    back = through([tensor, tensor[1]], tmp_path)
+    assert back[0].dtype == dtype and torch.equal(back[0].view(torch.uint8), tensor.view(torch.uint8))
+    assert back[1].data_ptr() == back[0][1].data_ptr()
+
+
 def test_what_shares_memory_shares_it_again(tmp_path: Path) -> None:
     base = torch.arange(24.0).reshape(4, 6)
     parameter = torch.nn.Parameter(torch.zeros(3))
@@ -519,6 +530,7 @@ HOSTILE: list[tuple[Any, str]] = [
     (structure({"kind": "tensor", "tensor": -1}, [W]), "no tensor -1"),
     (structure(TENSOR, [{**W, "storage": "nowhere"}]), "nowhere"),
     (structure(TENSOR, [{**W, "dtype": "Linear"}]), "element type"),
+    (structure(TENSOR, [{**W, "dtype": "qint8"}]), "element type"),
     (structure(TENSOR, [{**W, "shape": [5]}]), "outside"),
     (structure(TENSOR, [{**W, "offset": 1}]), "outside"),
     (structure(TENSOR, [{**W, "shape": [2], "strides": [4]}]), "outside"),
