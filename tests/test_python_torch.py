@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+from json_mutation import mutated
 from python_support import flip, need_mmh
 
 torch = pytest.importorskip("torch")
@@ -556,6 +557,25 @@ def test_hostile_structures_are_refused(number: int, tmp_path: Path) -> None:
     path = container_of(tmp_path / "c.mmh", content if isinstance(content, bytes) else json.dumps(content).encode())
     with pytest.raises(mmh.CorruptError, match=text):
         mt.load(path)
+
+
+def test_any_structure_is_decoded_or_refused() -> None:
+    encoder = _torch_tree.Encoder()
+    base = torch.arange(24.0).reshape(4, 6)
+    tree = encoder.node([*VALUES, base, base.t(), torch.nn.Parameter(base[1])])
+    text = json.loads(encoder.structure(tree))
+    stored = {
+        entry.name: torch.frombuffer(bytearray(memoryview(entry.read()[0])) or bytearray(1), dtype=torch.uint8)
+        for entry in encoder.entries
+    }
+    refused = 0
+    for seed in range(1000):
+        try:
+            parsed = _torch_tree.parse(json.dumps(mutated(text, seed)).encode(), "mutated")
+            _torch_tree.Decoder(parsed, lambda names: {name: stored[name] for name in names}).object()
+        except _torch_tree.StructureError:
+            refused += 1
+    assert 500 < refused < 1000
 
 
 def test_the_hostile_frame_itself_is_good(tmp_path: Path) -> None:
