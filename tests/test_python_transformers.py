@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from python_support import ROOT, environment, need_mmh
+from python_support import ROOT, need_mmh, run_python
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -139,6 +139,14 @@ def test_shards_may_be_packed_as_one_with_their_index(tmp_path):
     shutil.copy(plain / "model.safetensors.index.json", folder)
     mmh.pack(plain / "model.safetensors.index.json", folder / "model.safetensors.index.json.mmh", level=1)
     assert_same(AutoModel.from_pretrained(plain), AutoModel.from_pretrained(folder))
+
+
+def test_a_file_that_the_config_names_is_found(tmp_path):
+    plain = saved(tmp_path, bert())
+    (plain / "model.safetensors").rename(plain / "other.safetensors")
+    config = json.loads((plain / "config.json").read_text()) | {"transformers_weights": "other.safetensors"}
+    (plain / "config.json").write_text(json.dumps(config))
+    assert_same(AutoModel.from_pretrained(plain), AutoModel.from_pretrained(packed(tmp_path, plain)))
 
 
 def test_variant_and_subfolder_are_found(tmp_path):
@@ -294,6 +302,16 @@ def test_a_container_of_a_whole_folder_is_a_model(tmp_path):
     assert_same(loaded, BertModel.from_pretrained(pretrained_model_name_or_path=str(container)))
 
 
+def test_generation_config_and_tied_weights_come_out_of_one_container(tmp_path):
+    mmh.pack(saved(tmp_path, gpt2(), "model"), tmp_path / "model.mmh", level=1)
+    loaded = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "model.mmh")
+    assert_same(gpt2(), loaded)
+    prompt = torch.tensor([[5, 6, 7]])
+    options = {"max_new_tokens": 5, "do_sample": False, "pad_token_id": 0}
+    assert torch.equal(loaded.generate(prompt, **options), gpt2().generate(prompt, **options))
+    assert transformers.GenerationConfig.from_pretrained(tmp_path / "model.mmh").bos_token_id is not None
+
+
 def test_no_weights_are_unpacked_beside_a_container_of_a_whole_folder(tmp_path):
     container = tmp_path / "model.mmh"
     mmh.pack(saved(tmp_path, bert(), "model"), container, level=1)
@@ -304,6 +322,23 @@ def test_no_weights_are_unpacked_beside_a_container_of_a_whole_folder(tmp_path):
     assert [path.name for path in folder.rglob("*.mmh")] == ["model.safetensors.mmh"]
     mmh.transformers.disable()
     assert not folder.exists()
+
+
+def test_a_folder_goes_with_the_process_that_made_it_and_not_with_its_children(tmp_path):
+    container = tmp_path / "model.mmh"
+    mmh.pack(saved(tmp_path, bert(), "model"), container, level=1)
+    program = """
+import os, sys, mmh.transformers
+folder = mmh.transformers.folder(sys.argv[1])
+if os.fork() == 0:
+    sys.exit()
+os.wait()
+print(folder, os.path.isdir(folder))
+"""
+    run = run_python(program, str(container))
+    assert run.returncode == 0, run.stderr
+    folder, kept = run.stdout.split()
+    assert kept == "True" and not Path(folder).exists()
 
 
 def test_a_container_that_changes_is_another_model(tmp_path):
@@ -669,7 +704,5 @@ def test_tokenizer_config_and_model_come_out_of_one_container(minilm, tmp_path):
 def test_one_import_is_all_that_a_program_needs(tmp_path):
     folder = packed(tmp_path, saved(tmp_path, bert()))
     program = "import sys, mmh.transformers, transformers as t; print(t.AutoModel.from_pretrained(sys.argv[1]).dtype)"
-    run = subprocess.run(
-        [sys.executable, "-c", program, str(folder)], capture_output=True, text=True, check=False, env=environment()
-    )
+    run = run_python(program, str(folder))
     assert run.returncode == 0 and run.stdout.strip() == "torch.float32", run.stderr

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Pack a real model, restore it, compare every byte, and print what that cost and saved."""
+"""Pack a real model, restore it, compare every byte, and print what that cost and saved; then load it in Python."""
 
 import argparse
 import os
@@ -17,6 +17,7 @@ VENV = ROOT / ".venv"
 if (VENV / "bin" / "python").exists() and Path(sys.prefix) != VENV:  # where `make demo` put NumPy
     os.execv(VENV / "bin" / "python", [str(VENV / "bin" / "python"), *sys.argv])
 sys.path.insert(0, str(ROOT / "bench"))
+import demo_python  # noqa: E402
 import floor  # noqa: E402
 import minilm  # noqa: E402
 import weights  # noqa: E402
@@ -151,6 +152,10 @@ def main():
     )
     if not exact:
         raise SystemExit("demo: a file did not come back as it was")
+    lines, same = demo_python.table(mmh, say)
+    print("\n" + "\n".join(lines))
+    if not same:
+        raise SystemExit("demo: the packed model's embeddings are not the original's")
     show = os.path.relpath
     print(
         f"\nTry next:\n  {show(mmh)} info {show(KEPT)}\n"

@@ -45,6 +45,7 @@ TESTED = "4.57.6 and 5.24.0"
 _options: dict[str, Any] = {}
 _undo: list[Callable[[], None]] = []
 _folders: dict[tuple[str, int, int], str] = {}
+_makers: dict[str, int] = {}
 _level: contextvars.ContextVar[int | None] = contextvars.ContextVar("mmh_level", default=None)
 
 
@@ -117,13 +118,16 @@ def folder(container: str | os.PathLike[str]) -> str:
         shutil.rmtree(target, ignore_errors=True)
         raise
     _folders[key] = target
+    _makers[target] = os.getpid()
     return target
 
 
 def _forget_folders() -> None:
     for path in _folders.values():
-        shutil.rmtree(path, ignore_errors=True)
+        if _makers.get(path) == os.getpid():  # a forked process leaves its parent's alone
+            shutil.rmtree(path, ignore_errors=True)
     _folders.clear()
+    _makers.clear()
 
 
 atexit.register(_forget_folders)
