@@ -108,6 +108,12 @@ def test_pickles_are_refused_unless_they_are_trusted(tmp_path):
     report = frameworks.verify(tmp_path / "m.mmh", frameworks=["numpy"])
     assert only_check(report).result == "refused" and report.exit == 9
     assert not (tmp_path / "ran").exists()
+    np.savez(path, a=np.array([{"harmless": 1}], dtype=object), b=np.ones(3))
+    mmh.pack(path, tmp_path / "m.mmh", overwrite=True)
+    check = only_check(frameworks.verify(tmp_path / "m.mmh", frameworks=["numpy"]))
+    assert check.result == "equal" and check.tensors == 1 and "pickle" in check.text
+    trusted = only_check(frameworks.verify(tmp_path / "m.mmh", frameworks=["numpy"], run_code=True))
+    assert trusted.result == "equal" and trusted.tensors == 2 and not trusted.text
 
 
 def test_torch_files_with_code_are_refused(tmp_path):

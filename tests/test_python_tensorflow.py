@@ -398,3 +398,42 @@ def test_of_several_checkpoints_the_newest_is_taken(tmp_path):
         assert reader.get_tensor(key)[0, 0] == 1
     with pytest.raises(mmh.UsageError, match="ckpt-7"):
         mmh_tensorflow.load_checkpoint(tmp_path / "c.mmh", "ckpt-7")
+
+
+@corpus
+def test_an_index_that_is_damaged_or_lies_is_told_and_no_more():
+    from mmh import _bundle
+
+    table = (CORPUS / "tf_checkpoint" / "m3gnet.index").read_bytes()
+    name = "_CHECKPOINTABLE_OBJECT_GRAPH"
+    entry = _bundle.find(table, name)
+    assert entry is not None and entry.count == 1 and entry.size > 1000 and _bundle.find(table, "nothing") is None
+    random, told = np.random.default_rng(5), 0
+    for _ in range(3000):
+        bad = bytearray(table)
+        for at in random.integers(0, len(bad), random.integers(1, 6)):
+            bad[at] = random.integers(0, 256)
+        bad = bytes(bad[: random.integers(0, len(bad))] if random.integers(0, 2) else bad)
+        try:
+            found = _bundle.find(bad, name)
+            told += found != entry
+        except _bundle.TableError:
+            told += 1
+    assert told > 1000
+    data = (CORPUS / "tf_checkpoint" / "m3gnet.data-00000-of-00001").read_bytes()[entry.offset :][: entry.size]
+    assert len(_bundle.strings(data, 1)[0]) < entry.size
+    for length, count in ((0, 1), (3, 1), (len(data) - 1, 1), (len(data), 2), (len(data), 1 << 40)):
+        with pytest.raises(_bundle.TableError):
+            _bundle.strings(data[:length], count)
+
+
+def test_a_checkpoint_whose_index_lies_about_strings_is_refused(tmp_path):
+    tf.train.Checkpoint(pair=Pair(5.0)).write(str(tmp_path / "ckpt" / "c"))
+    shard = next((tmp_path / "ckpt").glob("*.data-*"))
+    shard.write_bytes(shard.read_bytes()[:-2000])
+    mmh.pack(tmp_path / "ckpt", tmp_path / "c.mmh")
+    with (
+        mmh_tensorflow.load_checkpoint(tmp_path / "c.mmh") as reader,
+        pytest.raises(mmh.UnsupportedError, match="bytes"),
+    ):
+        reader.get_tensor("_CHECKPOINTABLE_OBJECT_GRAPH")
