@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+from json_mutation import mutated
 from python_support import environment, flip, need_mmh
 
 torch = pytest.importorskip("torch")
@@ -680,6 +681,16 @@ def test_hostile_metadata_is_refused(metadata_text: Any) -> None:
     for text in (b"", b"[]", b"null", b"{", b"\x80\x04N.", b"[" * 100_000):
         with pytest.raises(StructureError, match="hostile"):
             _dcp_metadata.decode(text, "hostile")
+
+
+def test_any_metadata_is_decoded_or_refused(metadata_text: Any) -> None:
+    refused = 0
+    for seed in range(1000):
+        try:
+            _dcp_metadata.decode(json.dumps(mutated(metadata_text, seed)).encode(), "mutated")
+        except StructureError:
+            refused += 1
+    assert 500 < refused < 1000
 
 
 def test_too_much_metadata_is_refused_unread(tmp_path: Path) -> None:

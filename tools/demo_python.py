@@ -27,7 +27,7 @@ PACKAGE = weights.ROOT / "src" / "python"
 SENTENCES = [
     "A cat sits on the mat.",
     "Model weights are mostly noise in their low bits.",
-    "Nicht jeder Satz ist englisch.",
+    "Tous les modèles ne parlent pas anglais.",
     "",
     "one two three " * 100,
 ]

@@ -9,7 +9,7 @@ import collections
 import json
 import math
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -32,6 +32,7 @@ INLINE_BYTES = 1024  # bytes objects above this are storages of their own
 SAFE_INTEGER = 1 << 53  # beyond this, readers of JSON in other languages round
 
 _DTYPES = named_dtypes()
+_PLAIN_DTYPES = {name: dtype for name, dtype in _DTYPES.items() if not name.startswith("q")}  # not quantised
 _FACTORIES: dict[str, Callable[[], Any]] = {"dict": dict, "list": list, "set": set, "int": int, "float": float}
 _ARRAY_KINDS = "biufcSUmM"
 
@@ -146,7 +147,7 @@ class Encoder:
             )
         if value.layout != torch.strided or value.is_nested:
             raise TypeError(f"{where(path)}: cannot store a tensor of layout {value.layout}: see Tensor.to_dense")
-        if value.is_quantized or dtype_name(value.dtype) not in _DTYPES:
+        if value.is_quantized or dtype_name(value.dtype) not in _PLAIN_DTYPES:
             raise TypeError(f"{where(path)}: cannot store a tensor of {value.dtype}: see Tensor.int_repr")
         if value.device.type == "meta":
             raise TypeError(f"{where(path)}: cannot store a tensor of the meta device: it has no values")
@@ -527,10 +528,10 @@ class Decoder:
     def _dtype(self, node: Any, depth: int) -> torch.dtype:
         return self._dtype_named(self._fields(node, "torch.dtype", {"kind": str, "name": str})["name"], "torch.dtype")
 
-    def _dtype_named(self, name: str, what: str) -> torch.dtype:
-        if name not in _DTYPES:
+    def _dtype_named(self, name: str, what: str, known: Mapping[str, torch.dtype] = _DTYPES) -> torch.dtype:
+        if name not in known:
             raise self._wrong(what, f"this PyTorch has no element type {name[:40]!r}")
-        return _DTYPES[name]
+        return known[name]
 
     def _device(self, node: Any, depth: int) -> torch.device:
         name = self._fields(node, "torch.device", {"kind": str, "name": str})["name"]
@@ -553,7 +554,7 @@ class Decoder:
         return self._moved[name]
 
     def _make_tensor(self, node: Any, what: str) -> torch.Tensor:
-        dtype = self._dtype_named(node["dtype"], what)
+        dtype = self._dtype_named(node["dtype"], what, _PLAIN_DTYPES)
         shape = self._counts(node["shape"], what)
         offset = self._counts([node.get("offset", 0)], what)[0]
         dense = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]

@@ -27,6 +27,7 @@ import re
 import shutil
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -46,6 +47,7 @@ _options: dict[str, Any] = {}
 _undo: list[Callable[[], None]] = []
 _folders: dict[tuple[str, int, int], str] = {}
 _makers: dict[str, int] = {}
+_making = threading.Lock()
 _level: contextvars.ContextVar[int | None] = contextvars.ContextVar("mmh_level", default=None)
 
 
@@ -108,18 +110,19 @@ def folder(container: str | os.PathLike[str]) -> str:
     path = Path(container).resolve()
     state = path.stat()
     key = (str(path), state.st_size, state.st_mtime_ns)
-    known = _folders.get(key)
-    if known and os.path.isdir(known):
-        return known
-    target = tempfile.mkdtemp(prefix="mmh-")
-    try:
-        _lay_out(path, Path(target))
-    except BaseException:
-        shutil.rmtree(target, ignore_errors=True)
-        raise
-    _folders[key] = target
-    _makers[target] = os.getpid()
-    return target
+    with _making:
+        known = _folders.get(key)
+        if known and os.path.isdir(known):
+            return known
+        target = tempfile.mkdtemp(prefix="mmh-")
+        try:
+            _lay_out(path, Path(target))
+        except BaseException:
+            shutil.rmtree(target, ignore_errors=True)
+            raise
+        _folders[key] = target
+        _makers[target] = os.getpid()
+        return target
 
 
 def _forget_folders() -> None:
