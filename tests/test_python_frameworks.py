@@ -171,6 +171,22 @@ def test_a_transformers_folder_computes_the_same(tmp_path):
     assert check.result == "equal" and check.tensors > 30 and check.outputs >= 1, check
 
 
+def test_operations_of_tensorflow_that_reach_outside_are_known():
+    from mmh import _framework_checks
+
+    outside = (
+        "ReadFile WriteFile MatchingFiles PyFunc EagerPyFunc PrintV2 TFRecordDatasetV2 TextLineDataset SaveV2 RestoreV2"
+        " RecordInput CacheDatasetV2 SaveDatasetV2 LoadDataset ImmutableConst SqlDataset DebugIdentityV3"
+        " WholeFileReaderV2 WriteSummary DecodeProtoV2 RemoteCall RpcCall SnapshotDatasetV2 MergeV2Checkpoints"
+    )
+    inside = (
+        "MatMul Conv2D ReadVariableOp AssignVariableOp StatefulPartitionedCall If TensorArrayWriteV3 FilterDataset"
+        " StringSplitV2 LookupTableFindV2 InitializeTableFromTextFileV2 RandomUniform Const Identity ResourceGather"
+    )
+    assert all(_framework_checks._reaches_outside(name) for name in outside.split())
+    assert not any(_framework_checks._reaches_outside(name) for name in inside.split())
+
+
 def test_saved_models_that_reach_outside_are_refused(tmp_path):
     needs("tensorflow")
     tf = pytest.importorskip("tensorflow")

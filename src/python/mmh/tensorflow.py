@@ -448,6 +448,8 @@ def _match(root: Any, reader: CheckpointReader) -> list[tuple[tf.Variable, str]]
     variables is not in the checkpoint, or the checkpoint has values for objects that are not there (yet).
     """
     graph = _object_graph(reader)
+    if isinstance(root, tf.train.Checkpoint) and any(c.local_name == "save_counter" for c in graph.nodes[0].children):
+        _ = root.save_counter  # made when it is asked for
     view = tf.train.TrackableView
     matched: dict[int, Any] = {0: root}
     queue, seen = [0], {id(root)}
