@@ -210,7 +210,11 @@ def check_gguf(job: Job) -> Any:
         gguf: Any = importlib.import_module("gguf")
 
         reader = gguf.GGUFReader(str(job.path))
-        return Loaded({t.name: _given(np.ascontiguousarray(t.data).reshape(-1).view(np.uint8)) for t in reader.tensors})
+        found = {}
+        for tensor in reader.tensors:
+            data = tensor.data.astype(tensor.data.dtype.newbyteorder("="))  # as mmh gives what is big-endian
+            found[tensor.name] = _given(np.ascontiguousarray(data).reshape(-1).view(np.uint8))
+        return Loaded(found)
 
     def ours() -> Loaded:
         index = job.index
