@@ -71,7 +71,7 @@ golden: all ## write the golden files of the format's draft anew
 
 fmt: ## clang-format, ruff
 	@git ls-files -co --exclude-standard '*.c' '*.h' | xargs clang-format -i
-	@if [ -x .venv/bin/ruff ]; then .venv/bin/ruff format -q tools tests bench; fi
+	@if [ -x .venv/bin/ruff ]; then .venv/bin/ruff format -q tools tests bench src/python; fi
 
 lint: ## rooms, clang-format, clang-tidy, cppcheck, ruff, spelling
 	@tools/deps.sh lint

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+from json_mutation import mutated
 from python_support import environment, flip, need_mmh
 
 torch = pytest.importorskip("torch")
@@ -314,6 +315,11 @@ def test_cached_plans_save_what_is_new(tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_of_ranks_apart_loads(tmp_path: Path) -> None:
+    save(STATE, mmh.dcp.StorageWriter(tmp_path / "other"))
+    with pytest.raises(FAILURE, match="use_collectives"):
+        save(STATE, mmh.dcp.StorageWriter(tmp_path / "other"), use_collectives=False)
+    mmh.dcp.verify(tmp_path / "other")
+    tmp_path = tmp_path / "apart"
     save(STATE, mmh.dcp.StorageWriter(tmp_path), use_collectives=False)
     assert sorted(path.name.split("-")[0] for path in tmp_path.iterdir()) == ["rank00000", "rank00000.metadata.mmh"]
     assert equal(load(BLANK, mmh.dcp.StorageReader(tmp_path)), STATE)
@@ -380,6 +386,37 @@ def planned(dtype: Any) -> bool:
     return True
 
 
+@pytest.mark.parametrize("dtype", ["float32", "complex64", "complex128", "float4_e2m1fn_x2", "float8_e5m2", "bool"])
+def test_rows_of_every_kind_of_storing_are_loaded(dtype: str, tmp_path: Path) -> None:
+    kind = _dcp_metadata.named_dtypes()[dtype]
+    count = 24 * torch.empty(0, dtype=kind).element_size()
+    data = torch.randint(0, 2 if dtype == "bool" else 256, (count,), dtype=torch.uint8)
+    tensor = data.view(kind).view(4, 6)
+    save({"t": tensor}, mmh.dcp.StorageWriter(tmp_path))
+
+    class Rows(DefaultLoadPlanner):
+        def create_local_plan(self) -> Any:
+            (item,) = super().create_local_plan().items
+            return dcp.LoadPlan([_part(item, 1, 2)])
+
+    state = {"t": torch.zeros(count, dtype=torch.uint8).view(kind).view(4, 6)}
+    dcp.load(state, storage_reader=mmh.dcp.StorageReader(tmp_path), planner=Rows(), no_dist=True)
+    found = state["t"].view(torch.uint8).view(4, -1)
+    assert torch.equal(found[1:3], tensor.view(torch.uint8).view(4, -1)[1:3])
+    assert not found[0].any() and not found[3].any()
+
+
+def test_a_pickle_beside_is_not_taken_for_a_shard(tmp_path: Path) -> None:
+    """mmh finds the tensors of pickles too: they have names, which may be those of the state."""
+    state = {"0": torch.ones(5), "odd": (torch.full((5,), 9.0), _Odd())}
+    save(state, mmh.dcp.StorageWriter(tmp_path, allow_pickle=True))
+    with mmh.open(next(tmp_path.glob("rank*"))) as container:
+        assert container.keys() == ["0", "shard.safetensors:0"]
+    into = {"0": torch.zeros(5), "odd": None}
+    loaded = load(into, mmh.dcp.StorageReader(tmp_path, allow_pickle=True))
+    assert torch.equal(loaded["0"], torch.ones(5)) and torch.equal(loaded["odd"][0], torch.full((5,), 9.0))
+
+
 @pytest.mark.parametrize("dtype", sorted(name for name, kind in _dcp_metadata.named_dtypes().items() if planned(kind)))
 def test_tensors_of_every_dtype_are_saved(dtype: str, tmp_path: Path) -> None:
     kind = _dcp_metadata.named_dtypes()[dtype]
@@ -393,7 +430,8 @@ def test_tensors_of_every_dtype_are_saved(dtype: str, tmp_path: Path) -> None:
 
 
 def test_values_that_need_a_pickle_are_named_and_asked_about(tmp_path: Path) -> None:
-    state = {"model": torch.zeros(3), "odd": {"one": _Odd()}}
+    shared = [1, torch.ones(2)]
+    state = {"model": torch.zeros(3), "odd": {"one": (shared, _Odd()), "two": (shared, 2)}}
     with pytest.raises(FAILURE, match=r"odd\.one|Odd"):
         save(state, mmh.dcp.StorageWriter(tmp_path))
     assert list(tmp_path.iterdir()) == []
@@ -401,12 +439,16 @@ def test_values_that_need_a_pickle_are_named_and_asked_about(tmp_path: Path) -> 
     with pytest.raises(FAILURE, match="odd") as caught:
         load(state, mmh.dcp.StorageReader(tmp_path))
     assert "allow_pickle" in reason(caught.value)
-    into = {"model": torch.ones(3), "odd": {"one": None}}
+    into = {"model": torch.ones(3), "odd": {"one": None, "two": None}}
     loaded = load(into, mmh.dcp.StorageReader(tmp_path, allow_pickle=True))
-    assert loaded["odd"]["one"] == _Odd() and not loaded["model"].any()
+    assert loaded["odd"]["one"][1] == _Odd() and not loaded["model"].any()
+    assert loaded["odd"]["two"][0][0] == 1 and torch.equal(loaded["odd"]["two"][0][1], torch.ones(2))
+    with mmh.open(next(tmp_path.glob("rank*"))) as container:
+        counts = {file.name: file.tensor_count for file in container.files}
+        assert counts["shard.safetensors"] == 2  # of the value that is a pickle no tensor is stored
     with torch.serialization.safe_globals([_Odd]):  # what the user believes, weights_only takes
         save(state, mmh.dcp.StorageWriter(tmp_path))
-        assert load(into, mmh.dcp.StorageReader(tmp_path))["odd"]["one"] == _Odd()
+        assert load(into, mmh.dcp.StorageReader(tmp_path))["odd"]["one"][1] == _Odd()
 
 
 class _Trap:
@@ -437,6 +479,8 @@ def test_checkpoints_are_encrypted_signed_and_have_parity(tmp_path: Path) -> Non
     assert equal(load(BLANK, mmh.dcp.StorageReader(tmp_path, keys=key, signers=key)), STATE)
     assert b"a value" not in b"".join(path.read_bytes() for path in tmp_path.iterdir())
     mmh.dcp.verify(tmp_path, keys=key, signers=key)
+    save(STATE, mmh.dcp.StorageWriter(tmp_path, recipients=key, sign_with=key))
+    assert len(list(tmp_path.iterdir())) == 2  # the old one could be read, and is gone
 
 
 @need_fsspec
@@ -464,6 +508,9 @@ def test_urls_just_work_and_keep_metadata_as_json(tmp_path: Path) -> None:
         json.loads(container.read(0))
     with mmh.open(tmp_path / "c" / "__0_0.distcp.mmh") as container:
         assert container.files[0].format == "torch shard" and len(container) == 2  # its tensors are found
+    assert mmh.dcp.verify(tmp_path / "c") == [".metadata.mmh", "__0_0.distcp.mmh"]
+    with pytest.raises(mmh.UsageError, match="the folder itself"):
+        mmh.dcp.StorageReader(f"mmh://{tmp_path}/c")
     dcp.save({**STATE, "step": 8}, checkpoint_id=f"mmh://{tmp_path}/c", no_dist=True)
     dcp.load(into, checkpoint_id=f"mmh://{tmp_path}/c", no_dist=True)
     assert into["step"] == 8
@@ -475,13 +522,7 @@ def test_a_flipped_bit_in_any_file_of_a_url_is_detected(tmp_path: Path) -> None:
     dcp.save(STATE, checkpoint_id=f"mmh://{tmp_path}", no_dist=True)
     from torch.distributed.checkpoint._fsspec_filesystem import FsspecReader
 
-    def verify() -> None:
-        for path in tmp_path.iterdir():
-            report = mmh.verify(path)
-            if not report.ok:
-                raise mmh.CorruptError(f"{path}: {report.problem}")
-
-    refused, _ = damaged_loads(tmp_path, lambda: FsspecReader(f"mmh://{tmp_path}"), verify)
+    refused, _ = damaged_loads(tmp_path, lambda: FsspecReader(f"mmh://{tmp_path}"), lambda: mmh.dcp.verify(tmp_path))
     assert refused > 10
 
 
@@ -511,6 +552,18 @@ def test_a_pickled_trap_is_not_sprung_by_url(tmp_path: Path) -> None:
         reader = FsspecReader(f"mmh://{tmp_path}/c{number}", allow_pickle=True)
         dcp.load({"trap": None}, storage_reader=reader, no_dist=True)
         assert sprung.exists()
+
+
+@need_fsspec
+def test_checkpoints_of_urls_are_encrypted(tmp_path: Path) -> None:
+    from torch.distributed.checkpoint._fsspec_filesystem import FsspecReader, FsspecWriter
+
+    secret = {"passphrase": "correct horse"}
+    save(STATE, FsspecWriter(f"mmh://{tmp_path}", packing=secret, opening=secret))
+    with pytest.raises(FAILURE, match="encrypted"):
+        load(BLANK, FsspecReader(f"mmh://{tmp_path}"))
+    assert equal(load(BLANK, FsspecReader(f"mmh://{tmp_path}", opening=secret)), STATE)
+    assert b"a value" not in b"".join(path.read_bytes() for path in tmp_path.iterdir())
 
 
 @need_fsspec
@@ -628,6 +681,22 @@ def test_hostile_metadata_is_refused(metadata_text: Any) -> None:
     for text in (b"", b"[]", b"null", b"{", b"\x80\x04N.", b"[" * 100_000):
         with pytest.raises(StructureError, match="hostile"):
             _dcp_metadata.decode(text, "hostile")
+
+
+def test_any_metadata_is_decoded_or_refused(metadata_text: Any) -> None:
+    refused = 0
+    for seed in range(1000):
+        try:
+            _dcp_metadata.decode(json.dumps(mutated(metadata_text, seed)).encode(), "mutated")
+        except StructureError:
+            refused += 1
+    assert 500 < refused < 1000
+
+
+def test_too_much_metadata_is_refused_unread(tmp_path: Path) -> None:
+    save(STATE, mmh.dcp.StorageWriter(tmp_path))
+    with pytest.raises(FAILURE, match="more than 100"):
+        load(BLANK, mmh.dcp.StorageReader(tmp_path, metadata_bytes=100))
 
 
 def test_metadata_that_disagrees_with_its_files_is_refused(tmp_path: Path, metadata_text: Any) -> None:

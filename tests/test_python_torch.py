@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+from json_mutation import mutated
 from python_support import flip, need_mmh
 
 torch = pytest.importorskip("torch")
@@ -339,6 +340,17 @@ def test_tensors_of_every_dtype_come_back(name: str, tmp_path: Path) -> None:
         assert same(back, given) and back.stride() == given.stride()
 
 
+@pytest.mark.parametrize("name", ["complex32", "uint4", "int3", "bits8", "uint1"])
+def test_types_that_no_file_has_come_back_too(name: str, tmp_path: Path) -> None:
+    dtype = getattr(torch, name, None)
+    if dtype is None:
+        pytest.skip(f"this PyTorch has no {name}")
+    tensor = torch.arange(48, dtype=torch.uint8).view(dtype).view(2, -1)
+    back = through([tensor, tensor[1]], tmp_path)
+    assert back[0].dtype == dtype and torch.equal(back[0].view(torch.uint8), tensor.view(torch.uint8))
+    assert back[1].data_ptr() == back[0][1].data_ptr()
+
+
 def test_what_shares_memory_shares_it_again(tmp_path: Path) -> None:
     base = torch.arange(24.0).reshape(4, 6)
     parameter = torch.nn.Parameter(torch.zeros(3))
@@ -433,6 +445,18 @@ def test_file_objects_and_texts_beside(tmp_path: Path) -> None:
         assert container.metadata("tensors.safetensors") == {"run": "7"}
 
 
+def test_checkpoints_go_where_fsspec_reaches(tmp_path: Path) -> None:
+    pytest.importorskip("fsspec")
+    url = f"memory://{tmp_path.name}/c.mmh"
+    for step in (1, 2):
+        mt.save({"a": torch.ones(3), "step": step}, url)
+        assert mt.load(url)["step"] == step
+    with pytest.raises(mmh.UsageError, match="exists"):
+        mt.save({"a": 1}, url, overwrite=False)
+    mt.save_file({"a": torch.ones(3)}, f"memory://{tmp_path.name}/f.mmh")
+    assert torch.equal(mt.load_file(f"memory://{tmp_path.name}/f.mmh")["a"], torch.ones(3))
+
+
 def test_equal_objects_are_equal_bytes(tmp_path: Path) -> None:
     program = (
         "import sys, torch, mmh.torch\n"
@@ -507,6 +531,7 @@ HOSTILE: list[tuple[Any, str]] = [
     (structure({"kind": "tensor", "tensor": -1}, [W]), "no tensor -1"),
     (structure(TENSOR, [{**W, "storage": "nowhere"}]), "nowhere"),
     (structure(TENSOR, [{**W, "dtype": "Linear"}]), "element type"),
+    (structure(TENSOR, [{**W, "dtype": "qint8"}]), "element type"),
     (structure(TENSOR, [{**W, "shape": [5]}]), "outside"),
     (structure(TENSOR, [{**W, "offset": 1}]), "outside"),
     (structure(TENSOR, [{**W, "shape": [2], "strides": [4]}]), "outside"),
@@ -534,6 +559,25 @@ def test_hostile_structures_are_refused(number: int, tmp_path: Path) -> None:
         mt.load(path)
 
 
+def test_any_structure_is_decoded_or_refused() -> None:
+    encoder = _torch_tree.Encoder()
+    base = torch.arange(24.0).reshape(4, 6)
+    tree = encoder.node([*VALUES, base, base.t(), torch.nn.Parameter(base[1])])
+    text = json.loads(encoder.structure(tree))
+    stored = {
+        entry.name: torch.frombuffer(bytearray(memoryview(entry.read()[0])) or bytearray(1), dtype=torch.uint8)
+        for entry in encoder.entries
+    }
+    refused = 0
+    for seed in range(1000):
+        try:
+            parsed = _torch_tree.parse(json.dumps(mutated(text, seed)).encode(), "mutated")
+            _torch_tree.Decoder(parsed, lambda names: {name: stored[name] for name in names}).object()
+        except _torch_tree.StructureError:
+            refused += 1
+    assert 500 < refused < 1000
+
+
 def test_the_hostile_frame_itself_is_good(tmp_path: Path) -> None:
     path = container_of(tmp_path / "c.mmh", json.dumps(structure(TENSOR, [W])).encode())
     assert torch.equal(mt.load(path), torch.zeros(4))
@@ -546,6 +590,13 @@ def test_a_structure_of_too_many_objects_is_refused(tmp_path: Path, monkeypatch:
         mt.load(path)
     with pytest.raises(TypeError, match="more than 1000"):
         mt.save([0] * 1001, tmp_path / "d.mmh")
+
+
+def test_a_structure_of_too_many_bytes_is_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_torch_tree, "MAX_TEXT_BYTES", 1000)
+    path = container_of(tmp_path / "c.mmh", json.dumps(structure("a" * 1000)).encode())
+    with pytest.raises(mmh.CorruptError, match="more than 1000"):
+        mt.load(path)
 
 
 def test_a_file_that_fetches_its_tensors_reads_as_the_parts_do() -> None:

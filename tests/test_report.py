@@ -102,18 +102,20 @@ def data_of(text):
     return json.loads(Elements(text).texts["data"])
 
 
+def node_path(nodes, node):
+    """A node's names from the model down, joined with '.'."""
+    names = []
+    while node["parent"] is not None:
+        names.insert(0, node["name"])
+        node = nodes[node["parent"]]
+    return ".".join(names)
+
+
 def full_names(content):
-    """{a node's names from the model down, joined with '.': the node}, of nodes without children."""
-    nodes, found = content["nodes"], {}
+    """{path: node} of the nodes without children."""
+    nodes = content["nodes"]
     parents = {node["parent"] for node in nodes}
-    for i, node in enumerate(nodes):
-        names, at = [], node
-        while at["parent"] is not None:
-            names.insert(0, at["name"])
-            at = nodes[at["parent"]]
-        if i not in parents:
-            found[".".join(names)] = node
-    return found
+    return {node_path(nodes, node): node for i, node in enumerate(nodes) if i not in parents}
 
 
 def check_tree(content):
@@ -371,15 +373,20 @@ def test_names_that_are_odd_become_a_tree_all_the_same(tmp_path):
         "a.01",
         "a.10",
         "a.2",
-        "x" * 5000,
         "." * 999,
         "ü.ñ",
     ]
+    names += ["c./b.u", "c.d", "c/.b.v", "c..b.w", "x" * 5000]
+    names += [f"d{one}b{other}c" for one in (".", "/", "..", "./", "/.") for other in ("/", ".")]
     tensors = {name: ("U8", (2,), bytes([i, i])) for i, name in enumerate(names)}
     _, container = packed(tmp_path, "m.safetensors", safetensors(tensors))
     content = report(container)["content"]
     nodes = check_tree(content)
-    assert sum(node["kind"] == "tensor" for node in nodes) == len(mmh("ls", "--json", container).json()["tensors"]) > 10
+    listed = [one["name"] for one in mmh("ls", "--json", container, code=OK).json()["tensors"]]
+    shown = sorted(
+        re.sub(r"\(itself\)|[./x]", "", node_path(nodes, node)) for node in nodes if node["kind"] == "tensor"
+    )
+    assert len(listed) == len(names) and shown == sorted(re.sub("[./x]", "", name) for name in listed)
     assert all(len(node["name"].encode()) <= NAME_BYTES for node in nodes)
 
 
@@ -535,6 +542,17 @@ def test_a_damaged_container_has_a_report_that_shows_the_damage(tmp_path):
     assert report("--quick", container)["state"]["quick"]
     decoded = next(one for one in report("--quick", container)["state"]["layers"] if one["name"] == "decode")
     assert decoded["result"] == "skipped"
+    # What is not damaged of a large tensor is counted.
+    _, large = packed(
+        tmp_path, "large.safetensors", safetensors({"w": ("BF16", (1 << 21,), floats(1 << 16) * 32)}), "-1"
+    )
+    data = bytearray(large.read_bytes())
+    data[len(data) // 3] ^= 1
+    large.write_bytes(data)
+    said = report(large, code=LOST)
+    assert 0 < said["content"]["unread_bytes"] <= said["state"]["damaged_bytes"] + 4 * (1 << 17)
+    (one,) = full_names(said["content"])["w"]["statistics"]
+    assert one["counted"] == one["values"] - one["unread_bytes"] // 2 and max(one["ones"]) <= one["counted"]
     # With parity what is read is mended, and nothing of it is missing.
     mmh("pack", "-q", "-f", "--parity=30%", tmp_path / "m.safetensors", "-o", container, code=OK)
     data = bytearray(container.read_bytes())

@@ -3,7 +3,7 @@
 # deps.sh: install what mmh needs and this machine lacks; says what before it does.
 #
 #   tools/deps.sh           to build, and Python packages for `make demo`
-#   tools/deps.sh check     ... and for the tests
+#   tools/deps.sh check     ... and for the tests (2.5 GB: PyTorch in .venv, TensorFlow and JAX in .venv-formats)
 #   tools/deps.sh bench     ... and for the benchmarks (large: torch)
 #   tools/deps.sh formats   ... and the frameworks' own loaders, in .venv-formats (1.5 GB: TensorFlow)
 #   tools/deps.sh platforms ... and for `make check-platforms` (Debian alone): cross compilers, qemu-user,
@@ -33,6 +33,10 @@ needs=(
   "header stdio.h     | libc6-dev          | glibc-devel         | gcc"
 )
 
+# For the Python package, which a build does without.
+python_needs=(
+  "python Python.h    | python3-dev        | python3-devel       | python3"
+)
 # And for some of the modes.
 lint_needs=(
   "command clang-tidy   | clang-tidy   | clang-tools-extra | llvm"
@@ -43,6 +47,10 @@ nightly_needs=(
   "command valgrind | valgrind              | valgrind          | valgrind"
   "command clang    | clang libclang-rt-dev | clang compiler-rt | llvm"
 )
+case ${1:-} in
+  --check | platforms) ;;
+  *) needs+=("${python_needs[@]}") ;;
+esac
 case ${1:-} in
   lint) needs+=("${lint_needs[@]}") ;;
   nightly) needs+=("${nightly_needs[@]}") ;;
@@ -58,6 +66,9 @@ has() { # KIND NAME
     command) command -v "$2" >/dev/null 2>&1 ;;
     module) command -v pkg-config >/dev/null 2>&1 && pkg-config --exists "$2" ;;
     header) command -v cc >/dev/null 2>&1 && echo "#include <$2>" | cc -E -x c - >/dev/null 2>&1 ;;
+    python) # a header of the python3 that is found first
+      python3 -c "import os, sys, sysconfig
+sys.exit(not os.path.exists(sysconfig.get_path('include') + '/$2'))" >/dev/null 2>&1 ;;
   esac
 }
 
@@ -374,6 +385,16 @@ python_packages() { # FOLDER NAME...
   done
 }
 
+# The same, where what cannot be had for this Python or processor leaves the others there: one after the other.
+optional_packages() { # FOLDER NAME
+  local package
+  python_packages "$1" "$2" && return
+  [ -x "$1"/bin/pip ] || { say "no Python packages: what needs them will be left out"; return 0; }
+  while read -r package; do
+    "$1"/bin/pip -q --disable-pip-version-check install "$package" || say "no $package here"
+  done < <(sed 's/#.*//' "tools/requirements-$2.txt" | grep .)
+}
+
 case ${1:-} in
   --check)
     packages=$(missing | xargs)
@@ -398,10 +419,7 @@ if [ "${1:-}" = platforms ]; then
   exit 0
 fi
 if [ "${1:-}" = formats ]; then
-  # One after the other: what cannot be had for this Python or processor leaves the others there.
-  python_packages .venv-formats formats || for package in $(sed 's/#.*//' tools/requirements-formats.txt); do
-    .venv-formats/bin/pip -q --disable-pip-version-check install "$package" || say "no $package here"
-  done
+  optional_packages .venv-formats formats
   exit 0
 fi
 lists=${1:-}
@@ -411,3 +429,8 @@ case ${1:-} in '' | check | nightly)
 esac
 python_packages .venv demo $lists ||
   { [ "${1:-}" != bench ] && say "no Python packages: what needs them will be left out"; }
+case ${1:-} in
+  check | nightly)
+    optional_packages .venv python
+    optional_packages .venv-formats formats ;;
+esac

@@ -56,8 +56,8 @@ if [ -z "${FAST:-}" ]; then # versions of clang-format differ: not for every mac
   check "clang-format" clang-format --dry-run -Werror "${c_files[@]}"
 fi
 PATH=$PWD/.venv/bin:$PATH
-check "ruff" ruff check -q tools tests bench
-mapfile -t texts < <(sources 'README.md' 'CHANGELOG.md' 'docs/*' 'include/*' 'src/*.[ch]' 'tests/*.[chp]*' \
+check "ruff" ruff check -q tools tests bench src/python
+mapfile -t texts < <(sources 'README.md' 'CHANGELOG.md' 'docs/*' 'include/*' 'src/*.[ch]' 'src/python/*.py' 'tests/*.[chp]*' \
   'tools/*' 'bench/*' Makefile | grep -vE '\.(png|svg|mmh)$|/golden/draft|/fuzz/corpus/')
 check "spelling" codespell -q 3 -I tools/words.txt "${texts[@]}"
 if [ -z "${FAST:-}" ]; then

@@ -21,6 +21,7 @@ enum {
     WHOLE_VALUES = 1 << 22,   /* a tensor of no more is counted whole */
     WORD_VALUES = 1 << 16,    /* of 16 bits */
     BY_WORDS_ABOVE = 1 << 14, /* values of a tensor from which on words are counted */
+    DAMAGED_VALUES = 1 << 16, /* that are left out at least where one is damaged */
     SMALL_BITS_MAX = 8,       /* integers so small have a bin for each value */
     WORDS_MAX = MMH_REPORT_BITS_MAX / 16
 };
@@ -199,7 +200,8 @@ static mmh_status bytes_at(struct counter *counter, const struct mmh_report_tens
             status = mmh_read(counter->reader, tensor->file, offset, counter->window, ahead, &err);
         }
         if (status != MMH_OK) {
-            *counter->err = err;
+            if (status != MMH_E_CORRUPT) /* which does not end it */
+                *counter->err = err;
             return status;
         }
         counter->window_file = tensor->file;
@@ -280,6 +282,32 @@ static uint64_t piece_begin(uint64_t values, uint64_t each, uint64_t pieces, uin
                       : 0;
 }
 
+/* Count values [first, first + count) of a tensor; of what is damaged, all but the damaged parts. */
+static mmh_status count_piece(struct counter *counter, struct mmh_report_statistics *sums,
+                              const struct mmh_report_type *type,
+                              const struct mmh_report_tensor *tensor, uint64_t file_bytes,
+                              uint64_t first, uint64_t count)
+{
+    size_t bytes = (size_t)((count * type->bits + 7) / 8);
+    const uint8_t *data = NULL;
+    mmh_status status = bytes_at(counter, tensor, first * type->bits / 8, bytes, file_bytes, &data);
+    if (status == MMH_OK) {
+        (count < BY_WORDS_ABOVE ? count_few : count_many)(counter, type, data, (size_t)count,
+                                                          tensor->big_endian);
+        sums->counted += count;
+    } else if (status == MMH_E_CORRUPT && count >= 2 * DAMAGED_VALUES) {
+        uint64_t half = count / 2 / GRAIN * GRAIN;
+        status = count_piece(counter, sums, type, tensor, file_bytes, first, half);
+        if (status == MMH_OK)
+            status = count_piece(counter, sums, type, tensor, file_bytes, first + half,
+                                 count - half);
+    } else if (status == MMH_E_CORRUPT) {
+        sums->unread_bytes += bytes;
+        status = MMH_OK;
+    }
+    return status;
+}
+
 static mmh_status count_tensor(struct counter *counter, struct mmh_report_node *node,
                                const struct mmh_report_tensor *tensor, uint64_t file_bytes)
 {
@@ -300,18 +328,8 @@ static mmh_status count_tensor(struct counter *counter, struct mmh_report_node *
     for (uint64_t piece = 0; piece < pieces && status == MMH_OK; piece++) {
         uint64_t first = is_sampled ? piece_begin(values, each, pieces, piece) : piece * each;
         uint64_t count = values - first < each ? values - first : each;
-        size_t bytes = (size_t)((count * type.bits + 7) / 8);
-        const uint8_t *data = NULL;
-        status = bytes_at(counter, tensor, first * type.bits / 8, bytes, file_bytes, &data);
-        if (status == MMH_OK) {
-            (count < BY_WORDS_ABOVE ? count_few : count_many)(counter, &type, data, (size_t)count,
-                                                              tensor->big_endian);
-            sums->counted += count;
-        } else if (status == MMH_E_CORRUPT) {
-            sums->unread_bytes += bytes;
-            status = MMH_OK;
-        }
-        counter->done_bytes += bytes;
+        status = count_piece(counter, sums, &type, tensor, file_bytes, first, count);
+        counter->done_bytes += (count * type.bits + 7) / 8;
         mmh_bar_own("count", counter->done_bytes, counter->total_bytes);
     }
     for (unsigned b = 0; b < type.bits; b++)

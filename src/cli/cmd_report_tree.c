@@ -177,12 +177,13 @@ static size_t part_end(const char *name, size_t begin)
     return begin + strcspn(name + begin, "./");
 }
 
+/* Of two names that are the same up to `offset`: whether they are to the end of their next part. So all
+ * names of a group are the same up to its name_offset, separators too. */
 static bool same_part(const char *a, const char *b, size_t offset)
 {
-    size_t a_begin = part_begin(a, offset), b_begin = part_begin(b, offset);
-    size_t a_end = part_end(a, a_begin), b_end = part_end(b, b_begin);
-    return a_begin < a_end && a_end - a_begin == b_end - b_begin &&
-           memcmp(a + a_begin, b + b_begin, a_end - a_begin) == 0;
+    size_t begin = part_begin(a, offset), end = part_end(a, begin);
+    return begin < end && strncmp(a + offset, b + offset, end - offset) == 0 &&
+           part_end(b, end) == end;
 }
 
 /* A range whose names have a part in common: as many more as they have. */
@@ -194,9 +195,8 @@ static void name_part(const struct mmh_report_tree *tree, struct part *part, siz
     part->name_offset = part_end(first, part->label);
     if (part->end - part->first == 1)
         part->name_offset = strlen(first);
-    else /* sorted: what the outer two have in common, all have, to the same separators or not */
-        while (part_begin(first, part->name_offset) == part_begin(last, part->name_offset) &&
-               same_part(first, last, part->name_offset))
+    else /* sorted: what the outer two have in common, all have */
+        while (same_part(first, last, part->name_offset))
             part->name_offset = part_end(first, part_begin(first, part->name_offset));
 }
 

@@ -171,7 +171,7 @@ static const char report_text[] =
 static const char report_examples[] =
     "  mmh report model.safetensors.mmh      writes model.safetensors.mmh.report.html\n"
     "  mmh report base.mmh tuned.safetensors -o changes.html\n"
-    "  mmh report --json m.mmh | jq '.nodes[].name'\n";
+    "  mmh report --json m.mmh | jq '.content.nodes[].name'\n";
 
 static const char bench_text[] =
     "Packs into memory ($TMPDIR if it is set, else /dev/shm), verifies, unpacks and\n"

@@ -117,9 +117,9 @@ const struct option mmh_option_table[OPTION_COUNT] = {
     [OPTION_PARITY] = { 0, "parity", "N%", false, PACK | BENCH | REPAIR | ENCRYPT | DECRYPT, ALL,
                         "so much more, to mend damage with: 5%" },
     [OPTION_FRAMEWORKS] = { 0, "frameworks", "NAMES", true, VERIFY, ALL,
-                            "do frameworks load from it what they load from the original?" },
+                            "do frameworks load the same from it?" },
     [OPTION_RUN_CODE] = { 0, "run-code", NULL, false, VERIFY, ALL,
-                          "with --frameworks: run what models bring of code, too" },
+                          "with --frameworks: run what models bring of code" },
     [OPTION_SOURCE] = { 0, "source", "PATH", false, REPAIR | VERIFY, ALL,
                         "another copy of it, or what was packed; repeatable" },
     [OPTION_ALGORITHM] = { 0, "algorithm", "NAMES", false, KEYGEN, ALL,
@@ -220,7 +220,7 @@ static const char *help_of(enum option_id id, enum mmh_verb verb)
         return verb == MMH_VERB_AUDIT ? "fail if it does not meet this one"
                                       : "default, cnsa2, bsi or classical";
     case OPTION_SOURCE:
-        return verb == MMH_VERB_VERIFY ? "with --frameworks: the original; default: it is unpacked"
+        return verb == MMH_VERB_VERIFY ? "with --frameworks: the original"
                                        : mmh_option_table[id].help;
     case OPTION_VERBOSE:
         return verb == MMH_VERB_VERIFY ? "tell more: each layer, all damage, times"

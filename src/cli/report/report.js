@@ -251,7 +251,7 @@ function drawHead() {
   const name = data.input.replace(/\/+$/, "").split("/").pop() || data.input;
   document.getElementById("title").textContent = name === "-" ? "standard input" : name;
   document.getElementById("kicker").textContent =
-    data.second ? "mmh report, compared with " + (data.second.replace(/\/+$/, "").split("/").pop() || data.second) : "mmh report";
+    data.second && content ? "mmh report, compared with " + (data.second.replace(/\/+$/, "").split("/").pop() || data.second) : "mmh report";
   const theme = document.getElementById("theme"), names = ["system", "light", "dark"];
   let at = 0;
   theme.addEventListener("click", () => {

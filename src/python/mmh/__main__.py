@@ -16,8 +16,9 @@ def _passphrase(options: argparse.Namespace) -> str | None:
     if options.passphrase_fd is not None:
         with os.fdopen(options.passphrase_fd, encoding="utf-8") as file:
             return file.readline().rstrip("\r\n")
-    if options.passphrase_file is not None:
-        with open(options.passphrase_file, encoding="utf-8") as file:
+    path = options.passphrase_file or os.environ.get("MMH_PASSPHRASE_FILE")
+    if path is not None:
+        with open(path, encoding="utf-8") as file:
             return file.readline().rstrip("\r\n")
     return None
 
@@ -26,7 +27,8 @@ def verify_frameworks(options: argparse.Namespace) -> int:
     """Each model in turn; the worst exit code."""
     from mmh import frameworks
 
-    secrets = {"keys": options.key, "signers": options.signer, "passphrase": _passphrase(options)}
+    keys = options.key or [key for key in os.environ.get("MMH_KEY", "").split(":") if key]
+    secrets = {"keys": keys, "signers": options.signer, "passphrase": _passphrase(options)}
     worst = 0
     for model in options.model:
         try:

@@ -30,6 +30,7 @@ VERSION = 1
 DCP_VERSION = "1.0.0"  # of torch's own metadata, for planners that ask
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,200}")
+_DTYPES = named_dtypes()
 _LAYOUTS = {"strided": torch.strided}
 _MEMORY_FORMATS = {
     "contiguous": torch.contiguous_format,
@@ -212,7 +213,7 @@ def _decode_state(node: Any, file: str) -> tuple[str, TensorStorageMetadata | By
         return name, BytesStorageMetadata()
     shape = fields.counts("shape")
     properties = TensorProperties(
-        dtype=fields.one_of("dtype", named_dtypes()),
+        dtype=fields.one_of("dtype", _DTYPES),
         layout=fields.one_of("layout", _LAYOUTS),
         requires_grad=fields.get("requires_grad", bool),
         memory_format=fields.one_of("memory_format", _MEMORY_FORMATS),
@@ -282,7 +283,7 @@ class _MetadataUnpickler(pickle.Unpickler):
     """Makes what metadata consists of, and nothing else."""
 
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) in _ALLOWED or (module == "torch" and name in named_dtypes()):
+        if (module, name) in _ALLOWED or (module == "torch" and name in _DTYPES):
             return super().find_class(module, name)
         raise pickle.UnpicklingError(f"{module}.{name} is no part of metadata")
 

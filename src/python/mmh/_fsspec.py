@@ -21,6 +21,7 @@ from fsspec.implementations.local import LocalFileSystem
 from fsspec.spec import AbstractFileSystem
 
 SUFFIX = ".mmh"
+METADATA = "metadata.json"
 _DCP_METADATA = re.compile(r"(__\d+)?\.metadata(\.tmp)?")
 _SPOOLED_BYTES = 16 << 20  # in memory; more goes to a file without a name
 
@@ -219,8 +220,15 @@ class MmhFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no 
 
     def _metadata_text(self, path: str) -> bytes | None:
         """The JSON of a checkpoint's metadata; None if the file holds something else."""
+        from mmh._torch_tree import StructureError, read_text
+
         with self._container(path) as container:
-            return container.read(0) if container.files[0].name == "metadata.json" else None
+            if container.files[0].name != METADATA:
+                return None
+            try:
+                return read_text(container, METADATA)
+            except StructureError as error:
+                raise mmh.CorruptError(f"{self._stored(path)}: {error}") from None
 
     def _folder(self, path: str) -> str:
         return posixpath.dirname(self._below(path))
@@ -245,7 +253,7 @@ class MmhFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no 
             )
             for index, info in ranges.items()
         }
-        self._pack(_dcp_metadata.encode(metadata, stored), "metadata.json", path)
+        self._pack(_dcp_metadata.encode(metadata, stored), METADATA, path)
 
     def _pickled_metadata(self, text: bytes, path: str) -> bytes:
         """What torch's reader unpickles: made here and now, of what was read and checked."""

@@ -53,6 +53,11 @@ def dtype_name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
+def item_bytes(dtype: torch.dtype) -> int:
+    """Bytes of an element; dtype.itemsize came with PyTorch 2.1."""
+    return torch.empty(0, dtype=dtype).element_size()
+
+
 def named_dtypes() -> dict[str, torch.dtype]:
     """Every element type of this PyTorch by its name."""
     return {dtype_name(value): value for value in vars(torch).values() if isinstance(value, torch.dtype)}
@@ -74,7 +79,7 @@ def file_type(dtype: torch.dtype, shape: Sequence[int]) -> tuple[str, tuple[int,
     """(name, shape) under which a safetensors file holds a tensor; ("U8", bytes) where it has no such type."""
     name = FILE_NAMES.get(dtype)
     if name is None:
-        return "U8", (math.prod(shape) * dtype.itemsize,)
+        return "U8", (math.prod(shape) * item_bytes(dtype),)
     if dtype is _PAIRS:
         return (name, (*shape[:-1], shape[-1] * 2)) if shape else (name, (2,))
     if name in _STORED_AS:

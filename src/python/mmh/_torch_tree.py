@@ -9,7 +9,7 @@ import collections
 import json
 import math
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ from mmh._torch_memory import (
     Entry,
     dtype_name,
     file_type,
+    item_bytes,
     named_dtypes,
     storage_bytes,
     tensor_bytes,
@@ -26,11 +27,12 @@ FORMAT = "mmh-torch"
 VERSION = 1
 MAX_DEPTH = 64  # of lists and dicts in each other
 MAX_NODES = 20_000_000
-MAX_TEXT_BYTES = 1 << 30
+MAX_TEXT_BYTES = 256 << 20  # of JSON that is read; as objects it takes some thirty times as much at worst
 INLINE_BYTES = 1024  # bytes objects above this are storages of their own
 SAFE_INTEGER = 1 << 53  # beyond this, readers of JSON in other languages round
 
 _DTYPES = named_dtypes()
+_PLAIN_DTYPES = {name: dtype for name, dtype in _DTYPES.items() if not name.startswith("q")}  # not quantised
 _FACTORIES: dict[str, Callable[[], Any]] = {"dict": dict, "list": list, "set": set, "int": int, "float": float}
 _ARRAY_KINDS = "biufcSUmM"
 
@@ -109,19 +111,22 @@ class Encoder:
 
     def _sequence(self, value: Any, path: tuple[Any, ...]) -> list[Any]:
         self._enter(value, path)
-        result = [self.node(item, (*path, index)) for index, item in enumerate(value)]
-        self._open.discard(id(value))
-        return result
+        try:
+            return [self.node(item, (*path, index)) for index, item in enumerate(value)]
+        finally:
+            self._open.discard(id(value))
 
     def _pairs(self, value: Any, path: tuple[Any, ...]) -> list[list[Any]]:
         self._enter(value, path)
-        result = []
-        for key, item in value.items():
-            if isinstance(key, torch.Tensor):
-                raise TypeError(f"{where(path)}: cannot store a tensor as a key")
-            result.append([self.node(key, (*path, "key", key)), self.node(item, (*path, key))])
-        self._open.discard(id(value))
-        return result
+        try:
+            result = []
+            for key, item in value.items():
+                if isinstance(key, torch.Tensor):
+                    raise TypeError(f"{where(path)}: cannot store a tensor as a key")
+                result.append([self.node(key, (*path, "key", key)), self.node(item, (*path, key))])
+            return result
+        finally:
+            self._open.discard(id(value))
 
     def _tensor(self, value: torch.Tensor, path: tuple[Any, ...]) -> dict[str, Any]:
         known = self._tensor_numbers.get(id(value))
@@ -142,7 +147,7 @@ class Encoder:
             )
         if value.layout != torch.strided or value.is_nested:
             raise TypeError(f"{where(path)}: cannot store a tensor of layout {value.layout}: see Tensor.to_dense")
-        if value.is_quantized or dtype_name(value.dtype) not in _DTYPES:
+        if value.is_quantized or dtype_name(value.dtype) not in _PLAIN_DTYPES:
             raise TypeError(f"{where(path)}: cannot store a tensor of {value.dtype}: see Tensor.int_repr")
         if value.device.type == "meta":
             raise TypeError(f"{where(path)}: cannot store a tensor of the meta device: it has no values")
@@ -173,8 +178,8 @@ class Encoder:
         whole = tensor.is_contiguous() and tensor.storage_offset() == 0 and tensor.nbytes == size
         if whole:
             dtype, shape = file_type(tensor.dtype, tensor.shape)
-        elif size % tensor.dtype.itemsize == 0:
-            dtype, shape = file_type(tensor.dtype, (size // tensor.dtype.itemsize,))
+        elif size % tensor.element_size() == 0:
+            dtype, shape = file_type(tensor.dtype, (size // tensor.element_size(),))
         else:
             dtype, shape = "U8", (size,)
 
@@ -297,13 +302,23 @@ def _float_bits(value: float) -> str:
 # ---- in ----
 
 
+def read_text(container: Any, file: str, limit: int | None = None) -> bytes:
+    """A file of an open container, which may be a forgery: no more bytes than `limit` (MAX_TEXT_BYTES).
+
+    Raises KeyError where there is none, StructureError.
+    """
+    limit = MAX_TEXT_BYTES if limit is None else limit
+    size = {info.name: info.bytes for info in container.files}[file]
+    if size > limit:
+        raise StructureError(f"{file}: {size} bytes of JSON are more than {limit}")
+    return bytes(container.read(file))
+
+
 def parse(text: bytes | bytearray, name: str) -> Any:
     """The value of a JSON text that may be hostile: no doubled keys, no numbers that are none, bounded depth.
 
     Raises StructureError.
     """
-    if len(text) > MAX_TEXT_BYTES:
-        raise StructureError(f"{name}: {len(text)} bytes are more than {MAX_TEXT_BYTES}")
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         result = dict(pairs)
@@ -513,10 +528,10 @@ class Decoder:
     def _dtype(self, node: Any, depth: int) -> torch.dtype:
         return self._dtype_named(self._fields(node, "torch.dtype", {"kind": str, "name": str})["name"], "torch.dtype")
 
-    def _dtype_named(self, name: str, what: str) -> torch.dtype:
-        if name not in _DTYPES:
+    def _dtype_named(self, name: str, what: str, known: Mapping[str, torch.dtype] = _DTYPES) -> torch.dtype:
+        if name not in known:
             raise self._wrong(what, f"this PyTorch has no element type {name[:40]!r}")
-        return _DTYPES[name]
+        return known[name]
 
     def _device(self, node: Any, depth: int) -> torch.device:
         name = self._fields(node, "torch.device", {"kind": str, "name": str})["name"]
@@ -539,7 +554,7 @@ class Decoder:
         return self._moved[name]
 
     def _make_tensor(self, node: Any, what: str) -> torch.Tensor:
-        dtype = self._dtype_named(node["dtype"], what)
+        dtype = self._dtype_named(node["dtype"], what, _PLAIN_DTYPES)
         shape = self._counts(node["shape"], what)
         offset = self._counts([node.get("offset", 0)], what)[0]
         dense = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
@@ -551,9 +566,9 @@ class Decoder:
             raise self._wrong(what, "too many elements")
         if 0 not in shape:
             last = offset + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
-            if (last + 1) * dtype.itemsize > storage.untyped_storage().nbytes():
+            if (last + 1) * item_bytes(dtype) > storage.untyped_storage().nbytes():
                 raise self._wrong(what, f"lies outside of its storage {node['storage'][:100]!r}")
-        elif offset * dtype.itemsize > storage.untyped_storage().nbytes():
+        elif offset * item_bytes(dtype) > storage.untyped_storage().nbytes():
             raise self._wrong(what, f"lies outside of its storage {node['storage'][:100]!r}")
         tensor = torch.empty(0, dtype=dtype, device=storage.device)
         try:

@@ -26,16 +26,18 @@ import mmh
 import torch
 from mmh import _dcp_metadata
 from mmh._dcp_metadata import Stored
-from mmh._dcp_storage import Folder
+from mmh._folder import Folder
 from mmh._torch_memory import (
     FILE_NAMES,
     Entry,
     address,
     entry_of,
     file_type,
+    item_bytes,
     safetensors_source,
 )
-from mmh._torch_tree import Decoder, Encoder, StructureError, parse
+from mmh._torch_tree import Decoder, Encoder, StructureError, parse, read_text
+from mmh.torch import file_tensors, load_indices
 from torch.distributed.checkpoint.default_planner import DefaultSavePlanner
 from torch.distributed.checkpoint.metadata import Metadata, MetadataIndex, StorageMeta, TensorStorageMetadata
 from torch.distributed.checkpoint.planner import (
@@ -151,6 +153,11 @@ class StorageWriter(_StorageWriter):
         rank = None if self._use_collectives else self._rank
         if not self._overwrite and self._folder.exists(_metadata_name(rank)):
             raise mmh.UsageError(f"{self.checkpoint_id}: a checkpoint is there already")
+        # Readers take the common one first: beside it the other would never be read, or an old one be read for it.
+        if self._folder.exists(_metadata_name(0 if rank is None else None)):
+            raise mmh.UsageError(
+                f"{self.checkpoint_id}: a checkpoint is there that was saved with another use_collectives"
+            )
         return plan if rank is None else replace(plan, storage_data=_Place(rank))
 
     def prepare_global_plan(self, plans: list[SavePlan]) -> list[SavePlan]:
@@ -201,7 +208,9 @@ class StorageWriter(_StorageWriter):
         problem: TypeError | None = None
         if isinstance(planner, DefaultSavePlanner) and _is_default(planner):
             try:
-                node = encoder.node(planner.lookup_object(item.index), (item.index.fqn,))
+                value, place = planner.lookup_object(item.index), (item.index.fqn,)
+                Encoder().node(value, place)  # so that `encoder` has nothing of what cannot be stored
+                node = encoder.node(value, place)
                 values.append([item.index.fqn, node])
                 return "", len(json.dumps(node))
             except TypeError as error:
@@ -236,9 +245,10 @@ class StorageWriter(_StorageWriter):
 
     def _files_of(self, name: str) -> set[str]:
         """Files of the checkpoint that is there, as far as they can be told: those of an unreadable one stay."""
+        opening = {"keys": self._options.get("recipients", ()), "passphrase": self._options.get("passphrase")}
         try:
-            with self._folder.open(name, {}) as container:
-                old = _dcp_metadata.decode(container.read(METADATA), name)
+            with self._folder.open(name, opening) as container:
+                old = _dcp_metadata.decode(read_text(container, METADATA), name)
         except (mmh.Error, KeyError, OSError, ValueError):
             return set()
         return {where.file for where in old.storage_data.values() if _SHARD_FILE.fullmatch(where.file)}
@@ -277,7 +287,7 @@ def _entry(name: str, item: WriteItem, planner: SavePlanner) -> Entry:
     if _is_default(planner):  # nothing is computed: at most it is on a GPU
         return entry_of(name, resolve())
     file_dtype, shape = file_type(dtype, sizes)
-    size = math.prod(sizes) * dtype.itemsize
+    size = math.prod(sizes) * item_bytes(dtype)
     return Entry(name, file_dtype, shape, size, lambda: entry_of(name, resolve()).read(), False)
 
 
@@ -289,15 +299,18 @@ class StorageReader(_StorageReader):
         path: CheckpointId,
         *,
         allow_pickle: bool = False,
+        metadata_bytes: int | None = None,
         storage_options: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> None:
         """allow_pickle: hand pickles that StorageWriter(allow_pickle=True) has stored to the planner, which runs them.
 
+        metadata_bytes: more metadata than this is refused, as it may be a trap; 256 MiB, about a million shards.
         options: those of mmh.open (threads, keys, passphrase, signers, require), for every file.
         """
         super().__init__()
         self._allow_pickle, self._options = allow_pickle, options
+        self._metadata_bytes = metadata_bytes
         self._storage_options = dict(storage_options or {})
         self._stored: dict[MetadataIndex, Stored] = {}
         self._state: dict[str, Any] = {}
@@ -326,7 +339,9 @@ class StorageReader(_StorageReader):
         where = self._folder.join(name)
         with self._folder.open(name, self._options) as container:
             try:
-                metadata = _dcp_metadata.decode(_named(where, METADATA, container.read, METADATA), where)
+                metadata = _dcp_metadata.decode(
+                    _named(where, METADATA, read_text, container, METADATA, self._metadata_bytes), where
+                )
             except (KeyError, StructureError) as error:
                 raise mmh.CorruptError(_text(error, where)) from None
         if metadata.storage_meta is not None:
@@ -369,59 +384,52 @@ class StorageReader(_StorageReader):
         self, container: mmh.Container, file: str, wanted: Sequence[tuple[ReadItem, Stored]], planner: LoadPlanner
     ) -> None:
         path = self._folder.join(file)
-        batch: list[tuple[ReadItem, str, torch.Tensor, torch.Tensor]] = []  # item, name, target, memory
+        indices = file_tensors(container, SHARD) if wanted else {}
+        batch: list[tuple[ReadItem, mmh.TensorInfo, torch.Tensor, torch.Tensor]] = []  # item, what, target, memory
         staged = 0
 
         def flush() -> None:
-            nonlocal staged
-            requests = [(name, address(memory)) for _, name, _, memory in batch if memory.nbytes]
-            if requests:
-                _named(path, requests[0][0] if len(requests) == 1 else "", container.load_many, requests)
+            requests = [(info.index, address(memory)) for _, info, _, memory in batch if memory.nbytes]
+            _named(path, batch[0][1].name if len(batch) == 1 else "", container.load_many, requests)
             for item, _, target, memory in batch:
-                if memory is not target:
-                    target.copy_(memory)
-                planner.commit_tensor(item, target)
+                _commit(planner, item, target, memory)
             batch.clear()
-            staged = 0
 
         for item, stored in wanted:
             dtype, chunk = self._described(item, path)
-            name = stored.name
-            if stored.kind != "tensor" or name not in container:
-                raise mmh.CorruptError(f"{path}: there is no tensor {name!r}")
-            info = container.tensor(name)
+            if stored.kind != "tensor" or stored.name not in indices:
+                raise mmh.CorruptError(f"{path}: there is no tensor {stored.name!r}")
+            info = container.tensor(indices[stored.name])
             if (info.dtype, tuple(info.shape)) != file_type(dtype, chunk):
-                raise mmh.CorruptError(f"{path}: {name!r} is not of the type and shape that the metadata says")
+                raise mmh.CorruptError(f"{path}: {info.name!r} is not of the type and shape that the metadata says")
             target = planner.resolve_tensor(item).detach()
-            if tuple(target.shape) != tuple(item.lengths):
-                raise ValueError(f"{item.dest_index.fqn}: {tuple(target.shape)} instead of {tuple(item.lengths)}")
-            whole = tuple(item.lengths) == tuple(chunk)
+            lengths = tuple(item.lengths)
+            if tuple(target.shape) != lengths:
+                raise ValueError(f"{item.dest_index.fqn}: {tuple(target.shape)} instead of {lengths}")
             fits = target.device.type == "cpu" and target.dtype == dtype and target.is_contiguous()
-            sliced = dtype in FILE_NAMES and not dtype.is_complex and dtype.itemsize == FILE_WIDTHS[info.dtype]
-            if whole or not sliced:
-                memory = target if whole and fits else torch.empty(tuple(chunk), dtype=dtype)
-                part = memory
-                if not whole:
-                    for axis, (begin, length) in enumerate(zip(item.storage_offsets, item.lengths, strict=True)):
-                        part = part.narrow(axis, begin, length)
-                    _named(path, name, container.load_many, [(name, address(memory))] if memory.nbytes else [])
-                    target.copy_(part)
-                    planner.commit_tensor(item, target)
-                    continue
-                if memory is not target:
-                    staged += memory.nbytes
-                batch.append((item, name, target, memory))
+            if lengths == chunk:
+                memory = target if fits else torch.empty(chunk, dtype=dtype)
+                batch.append((item, info, target, memory))
+                staged += 0 if memory is target else memory.nbytes
                 if staged > STAGED_BYTES:
                     flush()
+                    staged = 0
                 continue
-            memory = target if fits else torch.empty(tuple(item.lengths), dtype=dtype)
-            if memory.nbytes:
-                end = [begin + length for begin, length in zip(item.storage_offsets, item.lengths, strict=True)]
-                _named(path, name, container.load_slice_into, name, list(item.storage_offsets), end, address(memory))
-            if memory is not target:
-                target.copy_(memory)
-            planner.commit_tensor(item, target)
-        flush()
+            memory = target if fits else torch.empty(lengths, dtype=dtype)
+            if 0 not in lengths:
+                begin = list(item.storage_offsets)
+                end = [start + length for start, length in zip(begin, lengths, strict=True)]
+                if info.dtype == FILE_NAMES.get(dtype) and info.dtype != "F4":
+                    _named(path, info.name, container.load_slice_into, info.index, begin, end, address(memory))
+                else:  # stored as another type: its elements are not those of the plan
+                    full = torch.empty(chunk, dtype=dtype)
+                    _named(path, info.name, container.load_into, info.index, address(full))
+                    for axis, (start, length) in enumerate(zip(begin, lengths, strict=True)):
+                        full = full.narrow(axis, start, length)
+                    memory = full
+            _commit(planner, item, target, memory)
+        if batch:
+            flush()
 
     def _described(self, item: ReadItem, path: str) -> tuple[torch.dtype, tuple[int, ...]]:
         """Element type and shape of the chunk that an item reads, which must hold what it reads."""
@@ -455,15 +463,13 @@ class StorageReader(_StorageReader):
 
     def _values(self, container: mmh.Container, path: str) -> dict[str, Any]:
         def storages(names: Sequence[str]) -> dict[str, torch.Tensor]:
-            from mmh.torch import load_tensors
-
-            missing = [name for name in names if name not in container]
-            if missing:
-                raise KeyError(missing[0])
-            return load_tensors(container, names, "cpu")
+            loaded: dict[str, torch.Tensor] = _named(
+                path, VALUES, load_indices, container, file_tensors(container, SHARD), names
+            )
+            return loaded
 
         try:
-            text = _named(path, VALUES, container.read, VALUES)
+            text = _named(path, VALUES, read_text, container, VALUES)
             values = Decoder(parse(text, VALUES), storages, name=VALUES).object()
             if not isinstance(values, dict):
                 raise StructureError(f"{VALUES}: no dict of values")
@@ -486,7 +492,10 @@ class StorageReader(_StorageReader):
         return data
 
 
-FILE_WIDTHS = {name: dtype.itemsize for dtype, name in FILE_NAMES.items()}
+def _commit(planner: LoadPlanner, item: ReadItem, target: torch.Tensor, memory: torch.Tensor) -> None:
+    if memory is not target:
+        target.copy_(memory)
+    planner.commit_tensor(item, target)
 
 
 def _named(path: str, name: str, call: Any, *arguments: Any) -> Any:
@@ -504,10 +513,17 @@ def _text(error: Exception, path: str) -> str:
     return text if path in text else f"{path}: {text}"
 
 
-def verify(path: CheckpointId, *, storage_options: Mapping[str, Any] | None = None, **options: Any) -> list[str]:
+def verify(
+    path: CheckpointId,
+    *,
+    metadata_bytes: int | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> list[str]:
     """Check every byte of every file of a checkpoint, and that they belong together. Returns the files' names.
 
-    path: a folder. options: those of mmh.verify (keys, signers, quick, ...).
+    path: a folder, of StorageWriter or of an mmh:// URL (without the mmh://). options: those of mmh.verify (keys,
+    signers, quick, ...).
     Raises mmh.CorruptError with the file and what in it is damaged; spare copies that are damaged count too.
     """
     folder = Folder(path, storage_options or {})
@@ -520,10 +536,13 @@ def verify(path: CheckpointId, *, storage_options: Mapping[str, Any] | None = No
         _check(folder.join(name), options)
         with folder.open(name, opening) as container:
             try:
-                metadata = _dcp_metadata.decode(container.read(METADATA), folder.join(name))
+                metadata = _dcp_metadata.decode(read_text(container, METADATA, metadata_bytes), folder.join(name))
             except (KeyError, StructureError) as error:
                 raise mmh.CorruptError(_text(error, folder.join(name))) from None
-        roots = {where.file: where.root for where in metadata.storage_data.values()}
+        roots = {
+            f"{where.file}.mmh" if where.kind == "range" else where.file: where.root
+            for where in metadata.storage_data.values()
+        }
         for file, root in sorted(roots.items()):
             _check(folder.join(file), options)
             with folder.open(file, opening) as container:

@@ -122,6 +122,7 @@ class Report:
 
     @property
     def checks(self) -> list[Check]:
+        """Those of all frameworks."""
         return [check for tested in self.frameworks for check in tested.checks]
 
     @property

@@ -43,7 +43,10 @@ def _loader_of_archives() -> Callable[..., Any] | None:
 
 
 def _find(container: Container, model: str | None, endings: tuple[str, ...]) -> FileInfo:
-    found = [ending for ending in endings if any(file.name.endswith(ending) for file in container.files)]
+    names = [file.name for file in container.files if file.kind == "file"]
+    if model is not None:
+        names = [name for name in names if name == model or name.startswith(f"{model.strip('/')}/")]
+    found = [ending for ending in endings if any(name.endswith(ending) for name in names)]
     if not found:
         raise mmh.UsageError(f"there is no Keras model here: no file is called ...{', ...'.join(endings)}")
     return _models.file_named(container, found[0], model=model, what="Keras model")

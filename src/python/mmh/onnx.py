@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import os
 import posixpath
 from collections.abc import Collection, Iterator
 from typing import Any
@@ -84,7 +86,7 @@ def _external(container: Container, file: FileInfo, name: str, place: dict[str, 
     """Where a tensor's external data is: file of the container, offset, bytes."""
     location = place.get("location", "").replace("\\", "/")
     wanted = posixpath.normpath(posixpath.join(posixpath.dirname(file.name), location))
-    if not location or location.startswith("/") or wanted.startswith("../"):
+    if not location or location.startswith("/") or posixpath.normpath(location).split("/")[0] == "..":
         raise mmh.UsageError(f'data of "{name}" is said to be at "{location}", outside of the model\'s folder')
     found = next((f for f in container.files if f.name == wanted and f.kind == "file"), None)
     if found is None:
@@ -195,11 +197,12 @@ class _Slim:
     inside nodes is put into the model instead.
 
       types   the tensor types that can be given from outside: TensorProto.DataType
+      place   what their locations begin with; place-0, place-1, ... in the order of `moved`
       moved   what was taken out
     """
 
-    def __init__(self, container: Container, file: FileInfo, types: Collection[int]) -> None:
-        self._container, self._file, self._types = container, file, types
+    def __init__(self, container: Container, file: FileInfo, types: Collection[int], place: str = "mmh") -> None:
+        self._container, self._file, self._types, self._place = container, file, types, place
         self._wire = _Wire(container, file)
         self.moved: list[_Moved] = []
         self.model = self._message("model", 0, file.bytes, 0)
@@ -249,8 +252,9 @@ class _Slim:
             return bytes(rest)
         if not movable or data_type not in self._types or place[2] < INLINE_BYTES:
             return bytes(rest) + _field(_RAW_DATA, self._container.read(place[0].index, place[1], place[2]))
+        location = f"{self._place}-{len(self.moved)}"
         self.moved.append(_Moved(name, data_type, shape, *place))
-        for key, value in (("location", "mmh"), ("offset", "0"), ("length", str(place[2]))):
+        for key, value in (("location", location), ("offset", "0"), ("length", str(place[2]))):
             rest += _field(_EXTERNAL_DATA, _field(1, key.encode()) + _field(2, value.encode()))
         return bytes(rest) + _varint(_DATA_LOCATION << 3 | _VARINT) + _varint(1)
 
@@ -272,12 +276,14 @@ def session(
 ) -> Any:
     """An onnxruntime.InferenceSession of a model inside a container.
 
-    The weights are decoded into memory that ONNX Runtime uses as it is (SessionOptions.add_external_initializers,
-    ONNX Runtime 1.12 on), and the model it is given is the one without them. There is no temporary file, and what
-    ONNX Runtime packs again for its own kernels it does as ever.
+    The model that ONNX Runtime is given is the one without its weights, and they are decoded into memory that it
+    takes them from; there is no temporary file. ONNX Runtime 1.20 and later makes its own copy of them (packed
+    for its kernels, where it does that), and what they were decoded into is let go of when the session is made. Older
+    versions (1.12 on) keep both. With ORT_DISABLE_ALL and session.disable_prepacking "1" its kernels use the
+    memory as it is.
 
       path           a packed .onnx file or folder; whatever mmh.open takes, or the original
-      sess_options   an onnxruntime.SessionOptions; initializers are added to it
+      sess_options   an onnxruntime.SessionOptions; initializers are added to it: one for each session
       model          which one, if the container has several
       open_options   dict: keys, signers, ... of mmh.open
       options        those of InferenceSession; providers are by default the CPU's
@@ -288,18 +294,57 @@ def session(
 
     options.setdefault("providers", ["CPUExecutionProvider"])
     chosen = onnxruntime.SessionOptions() if sess_options is None else sess_options
-    types = dict(_NUMPY) if hasattr(chosen, "add_external_initializers") else {}
+    as_it_is = _uses_memory_as_it_is(chosen)
+    from_files = hasattr(chosen, "add_external_initializers_from_files_in_memory") and not as_it_is
+    types: Collection[int] = dict(_NUMPY) if hasattr(chosen, "add_external_initializers") else {}
     if types and hasattr(onnxruntime.OrtValue, "ortvalue_from_numpy_with_onnx_type"):
-        types |= _BY_NUMBER
+        types = {**_NUMPY, **_BY_NUMBER}
+    place = f"mmh-{os.getpid()}-{next(_numbers)}"
     with _models.opened(path, **(open_options or {})) as container:
-        slim = _Slim(container, _models.file_named(container, ".onnx", model=model, what="ONNX model"), types)
+        file = _models.file_named(container, ".onnx", model=model, what="ONNX model")
+        slim = _Slim(container, file, types, place)
         memories = _values(container, slim.moved)
+    for entry in slim.moved:
+        _check_size(entry)
+    if not memories:
+        return onnxruntime.InferenceSession(slim.model, chosen, **options)
+    if from_files:
+        names, sizes = [f"{place}-{number}" for number in range(len(memories))], [memory.size for memory in memories]
+        chosen.add_external_initializers_from_files_in_memory(names, memories, sizes)
+        return onnxruntime.InferenceSession(slim.model, chosen, **options)
     values = [_ort_value(entry, memory) for entry, memory in zip(slim.moved, memories, strict=True)]
-    if values:
-        chosen.add_external_initializers([entry.name for entry in slim.moved], values)
+    chosen.add_external_initializers([entry.name for entry in slim.moved], values)
+    if as_it_is:
+        for entry, value in zip(slim.moved, values, strict=True):
+            chosen.add_initializer(entry.name, value)
     made = onnxruntime.InferenceSession(slim.model, chosen, **options)
     made._mmh_memory = memories, values  # it uses them as long as it lives
     return made
+
+
+_numbers = itertools.count()
+
+
+def _uses_memory_as_it_is(options: Any) -> bool:
+    """Whether a session may be told to use the values themselves: nothing rewrites or repacks initializers.
+
+    Optimizers of graphs do, and keep the names.
+    """
+    import onnxruntime
+
+    if options.graph_optimization_level != onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL:
+        return False
+    try:
+        return bool(options.get_session_config_entry("session.disable_prepacking") == "1")
+    except RuntimeError:  # it was not set
+        return False
+
+
+def _check_size(entry: _Moved) -> None:
+    """Raises UsageError if a tensor's values are not of the size that its shape says."""
+    kind = np.dtype(_NUMPY.get(entry.data_type) or _BY_NUMBER[entry.data_type])
+    if math.prod(entry.shape) * kind.itemsize != entry.size:
+        raise mmh.UsageError(f'"{entry.name}" has {entry.size} bytes for the shape {entry.shape}')
 
 
 def _values(container: Container, moved: list[_Moved]) -> list[Array]:
@@ -318,15 +363,12 @@ def _values(container: Container, moved: list[_Moved]) -> list[Array]:
 
 
 def _ort_value(entry: _Moved, memory: Array) -> Any:
-    """An OrtValue over the memory itself. Raises UsageError if it is not of the size that its shape says."""
+    """An OrtValue over the memory itself."""
     import onnxruntime
 
-    kind = np.dtype(_NUMPY.get(entry.data_type) or _BY_NUMBER[entry.data_type])
-    if math.prod(entry.shape) * kind.itemsize != entry.size:
-        raise mmh.UsageError(f'"{entry.name}" has {entry.size} bytes for the shape {entry.shape}')
-    array = memory.view(kind).reshape(entry.shape)
     if entry.data_type in _NUMPY:
-        return onnxruntime.OrtValue.ortvalue_from_numpy(array)
+        return onnxruntime.OrtValue.ortvalue_from_numpy(memory.view(_NUMPY[entry.data_type]).reshape(entry.shape))
+    array = memory.view(_BY_NUMBER[entry.data_type]).reshape(entry.shape)
     return onnxruntime.OrtValue.ortvalue_from_numpy_with_onnx_type(array, entry.data_type)
 
 

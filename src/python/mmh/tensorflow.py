@@ -20,7 +20,7 @@ import numpy as np
 import tensorflow as tf
 
 import mmh
-from mmh import _arrays, _models
+from mmh import _arrays, _bundle, _models
 from mmh import numpy as mmh_numpy
 from mmh._arrays import Array
 from mmh._container import Container, FileInfo, TensorInfo
@@ -47,6 +47,24 @@ _numbers = itertools.count()
 # ---- tensors ----
 
 
+_BY_NAME = {"BF16": "bfloat16", "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2"}
+
+
+def _type_of(name: str, tensor: str = "a tensor") -> tf.DType:
+    """TensorFlow's type for an element type of mmh. Raises UnsupportedError, which names `tensor`.
+
+    By name, as TensorFlow before 2.14 has a bfloat16 of its own, which is not that of ml_dtypes.
+    """
+    kind = mmh_numpy.dtype_of(name, of=tensor)
+    places = (tf, tf.dtypes, getattr(tf.dtypes, "experimental", None))
+    try:
+        if name in _BY_NAME:
+            return next(getattr(place, _BY_NAME[name]) for place in places if hasattr(place, _BY_NAME[name]))
+        return tf.dtypes.as_dtype(kind)
+    except (StopIteration, TypeError):
+        raise mmh.UnsupportedError(f"{tensor} is of type {name}, which TensorFlow does not have") from None
+
+
 def _tensor_of(array: Array) -> tf.Tensor:
     """A tensor over the array's own memory, where TensorFlow allows that; else over a copy.
 
@@ -61,7 +79,10 @@ def _tensor_of(array: Array) -> tf.Tensor:
             return tf.experimental.dlpack.from_dlpack(array.__dlpack__())
     except (BufferError, RuntimeError, TypeError, ValueError, tf.errors.OpError):
         pass  # NumPy's or TensorFlow's DLPack is too old for this type (bool)
-    return tf.convert_to_tensor(array)
+    if array.dtype.isbuiltin == 1:
+        return tf.convert_to_tensor(array)
+    own = next(_type_of(name) for name, kind in _BY_NAME.items() if kind == array.dtype.name)
+    return tf.convert_to_tensor(array.view(own.as_numpy_dtype))
 
 
 def _array_of(name: str, tensor: Any) -> Array:
@@ -87,13 +108,7 @@ def _arrays_of(tensors: Mapping[str, Any]) -> dict[str, Array]:
 def _check(infos: Iterable[TensorInfo]) -> None:
     """Before anything is decoded: whether TensorFlow has all of these types."""
     for info in infos:
-        kind = mmh_numpy.dtype_of(info.dtype, of=f'"{info.name}"')
-        try:
-            tf.dtypes.as_dtype(kind)
-        except TypeError:
-            raise mmh.UnsupportedError(
-                f'"{info.name}" is of type {info.dtype}, which TensorFlow does not have'
-            ) from None
+        _type_of(info.dtype, f'"{info.name}"')
 
 
 def _placed(array: Array, device: Any) -> tf.Tensor:
@@ -202,38 +217,11 @@ class _MemoryFolder:
         with self._create(name) as target:
             _models.copy_file(container, file, target)
 
-    def add_without_tensors(self, container: Container, file: FileInfo, name: str) -> None:
-        """An original file up to the last byte that belongs to no tensor, with zeros for the tensors."""
-        with self._create(name) as target:
-            for begin, end, is_tensor in _ranges(container, file):
-                for offset in range(begin, end, _models.PIECE_BYTES):
-                    size = min(_models.PIECE_BYTES, end - offset)
-                    target.write(bytes(size) if is_tensor else container.read(file.index, offset, size))
-
     def _create(self, name: str) -> Any:
         path = f"{self.path}/{name}"
         self.names.append(name)
         tf.io.gfile.makedirs(path.rpartition("/")[0])
         return tf.io.gfile.GFile(path, "wb")
-
-
-def _ranges(container: Container, file: FileInfo) -> list[tuple[int, int, bool]]:
-    """A file's bytes in order, (begin, end, whether they are a tensor's); without tensors at its end."""
-    ranges: list[tuple[int, int, bool]] = []
-    at = 0
-    infos = [info for _, info in container.items() if info.file == file.index]
-    for info in sorted(infos, key=lambda info: info.file_offset):
-        if info.file_offset > at:
-            ranges.append((at, info.file_offset, False))
-        end = info.file_offset + info.nbytes
-        if end > at:
-            ranges.append((max(at, info.file_offset), end, True))
-            at = end
-    if file.bytes > at:
-        ranges.append((at, file.bytes, False))
-    while ranges and ranges[-1][2]:
-        ranges.pop()
-    return ranges
 
 
 # ---- checkpoints ----
@@ -254,12 +242,25 @@ class _Bundle:
         self.tensors = {info.name: info for _, info in container.items() if info.file in numbers}
 
     def write(self, folder: _MemoryFolder, name: str, *, whole: bool) -> str:
-        """Write its files as `name`; all, or without the tensors. Returns the prefix."""
+        """Write its files as `name`: all, or the index alone. Returns the prefix."""
         folder.add(self.container, self.index, f"{name}.index")
-        for shard in self.shards:
-            add = folder.add if whole else folder.add_without_tensors
-            add(self.container, shard, name + shard.name.removeprefix(self.prefix))
+        for shard in self.shards if whole else ():
+            folder.add(self.container, shard, name + shard.name.removeprefix(self.prefix))
         return f"{folder.path}/{name}"
+
+    def strings(self, name: str) -> list[bytes]:
+        """The elements of a tensor of strings. Raises UnsupportedError where the index is of another kind."""
+        try:
+            entry = _bundle.find(self.container.read(self.index.index), name)
+            if entry is None:
+                raise _bundle.TableError("it has no such name")
+            number = f".data-{entry.shard:05d}-of-"
+            shard = next((file for file in self.shards if number in file.name), None)
+            if shard is None or entry.offset + entry.size > shard.bytes or entry.count > entry.size:
+                raise _bundle.TableError("it has no such bytes")
+            return _bundle.strings(self.container.read(shard.index, entry.offset, entry.size), entry.count)
+        except _bundle.TableError as problem:
+            raise mmh.UnsupportedError(f'"{name}" cannot be read from {self.index.name}: {problem}') from None
 
 
 def _find_prefix(container: Container, prefix: str | None) -> str:
@@ -296,9 +297,8 @@ def _newest(state: str) -> str | None:
 class CheckpointReader:
     """What tf.train.load_checkpoint gives, of a checkpoint inside a container.
 
-    Its own methods, under TensorFlow's names. Numbers come from the container; strings and the object graph
-    are read by TensorFlow itself, from a copy of the index and of what lies between the tensors, in memory.
-    A context manager.
+    Its methods, under TensorFlow's names. What there is TensorFlow tells from a copy of the index, in memory;
+    values come from the container. A context manager.
     """
 
     def __init__(self, container: Container, prefix: str, keep: Any = None) -> None:
@@ -326,12 +326,15 @@ class CheckpointReader:
         self._folder.remove()
 
     def get_variable_to_dtype_map(self) -> dict[str, tf.DType]:
+        """Types by name."""
         return dict(self._dtypes)
 
     def get_variable_to_shape_map(self) -> dict[str, list[int]]:
+        """Shapes by name."""
         return dict(self._shapes)
 
     def has_tensor(self, name: str) -> bool:
+        """Whether there is one of that name."""
         return name in self._dtypes
 
     def plain(self, name: str) -> bool:
@@ -340,10 +343,10 @@ class CheckpointReader:
         if info is None or name not in self._dtypes:
             return False
         try:
-            kind = mmh_numpy.dtype_of(info.dtype)
+            kind = _type_of(info.dtype)
         except mmh.UnsupportedError:
             return False
-        return tf.dtypes.as_dtype(kind) == self._dtypes[name] and list(info.shape) == list(self._shapes[name])
+        return kind == self._dtypes[name] and list(info.shape) == list(self._shapes[name])
 
     def get_tensor(self, name: str) -> Array:
         """A tensor's value: an array, or what TensorFlow's reader gives for strings.
@@ -365,10 +368,12 @@ class CheckpointReader:
         for name in wanted:
             if name in arrays:
                 found[name] = arrays[name]
-            elif name in self._bundle.tensors or self._dtypes[name] != tf.string:
-                raise mmh.UnsupportedError(f'"{name}" is {self._dtypes[name].name}: not read from a container')
+            elif self._dtypes[name] == tf.string:
+                elements = self._bundle.strings(name)
+                shape = self._shapes[name]
+                found[name] = np.array(elements, object).reshape(shape) if shape else elements[0]
             else:
-                found[name] = self._reader.get_tensor(name)
+                raise mmh.UnsupportedError(f'"{name}" is {self._dtypes[name].name}: not read from a container')
         return found
 
 
@@ -429,8 +434,11 @@ def _object_graph(reader: CheckpointReader) -> Any:
     if not reader.has_tensor(_OBJECT_GRAPH):
         raise _OtherwiseError("it has names and no object graph")
     trackable_object_graph_pb2: Any = importlib.import_module("tensorflow.core.protobuf.trackable_object_graph_pb2")
-    data = reader._reader.get_tensor(_OBJECT_GRAPH)
-    return trackable_object_graph_pb2.TrackableObjectGraph.FromString(bytes(data))
+    try:
+        data = reader._bundle.strings(_OBJECT_GRAPH)[0]
+    except mmh.UnsupportedError as problem:
+        raise _OtherwiseError(str(problem)) from None
+    return trackable_object_graph_pb2.TrackableObjectGraph.FromString(data)
 
 
 def _match(root: Any, reader: CheckpointReader) -> list[tuple[tf.Variable, str]]:

@@ -15,19 +15,22 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import mmh
 import torch
+from mmh._folder import Folder
+from mmh._sources import is_url
 from mmh._torch_memory import (
     DTYPES,
     address,
     dtype_name,
     entry_of,
+    item_bytes,
     safetensors_source,
     tensor_shape,
 )
-from mmh._torch_tree import Decoder, Encoder, StructureError, parse
+from mmh._torch_tree import Decoder, Encoder, StructureError, parse, read_text
 
 __all__ = ["load", "load_file", "load_model", "save", "save_file", "save_model"]
 
@@ -36,6 +39,7 @@ STORAGES = "tensors.safetensors"
 _PICKLED = (".pt", ".pth", ".bin", ".ckpt")
 
 Path = str | os.PathLike[str]
+Name = TypeVar("Name", str, int)
 
 
 # ---- dicts of tensors, as safetensors.torch has them ----
@@ -91,7 +95,7 @@ def save_file(
 
 
 def save(obj: Any, f: Any = None, metadata: Mapping[str, str] | None = None, *, level: int = 5, **options: Any) -> Any:
-    """Save a checkpoint of any nesting to `f`, a path or a writable binary file; or, without f, tensors as bytes.
+    """Save a checkpoint of any nesting to `f`, a path, URL or binary file object; or, without f, tensors as bytes.
 
     save(obj, path) takes dicts, lists, numbers, texts, tensors and more (docs/python-torch.md), keeps which tensors
     share memory, and writes no pickle. TypeError names the place of what it cannot store; nothing is written then.
@@ -107,9 +111,7 @@ def save(obj: Any, f: Any = None, metadata: Mapping[str, str] | None = None, *, 
     encoder = Encoder()
     structure = encoder.structure(encoder.node(obj))
     files = {STORAGES: safetensors_source(encoder.entries, _texts(metadata)), STRUCTURE: structure}
-    if isinstance(f, (str, os.PathLike)):
-        options.setdefault("overwrite", True)
-    mmh.pack_files(files, f, level=level, **options)
+    _pack(files, f, level=level, **options)
     return None
 
 
@@ -166,34 +168,52 @@ def load_model(
 # ---- within ----
 
 
+def file_tensors(container: mmh.Container, file: str) -> dict[str, int]:
+    """{name: index} of the tensors of one file of an open container: those of others may have the same names."""
+    number = next((info.index for info in container.files if info.name == file), None)
+    return {info.name: info.index for _, info in container.items() if info.file == number}
+
+
+def load_indices(container: mmh.Container, indices: Mapping[str, int], names: Sequence[str]) -> dict[str, torch.Tensor]:
+    """Tensors by the names that `file_tensors` has for them. Raises KeyError for one that it has not."""
+    loaded = load_tensors(container, [indices[name] for name in names], "cpu")
+    return {name: loaded[indices[name]] for name in names}
+
+
 def load_tensors(
-    container: mmh.Container, names: Iterable[str], device: str | int | torch.device
-) -> dict[str, torch.Tensor]:
-    """Tensors of an open container by name, all by one call, as `load_file` gives them."""
+    container: mmh.Container, names: Iterable[Name], device: str | int | torch.device
+) -> dict[Name, torch.Tensor]:
+    """Tensors of an open container by name or index, all by one call, as `load_file` gives them."""
     names = list(names)
     infos = [container.tensor(name) for name in names]
     wanted: list[tuple[torch.dtype, Sequence[int]]] = []
-    for name, info in zip(names, infos, strict=True):
+    for info in infos:
         dtype = DTYPES.get(info.dtype)
         if dtype is None:
-            raise mmh.UnsupportedError(f"{name}: this PyTorch has no element type {info.dtype}")
+            raise mmh.UnsupportedError(f"{info.name}: this PyTorch has no element type {info.dtype}")
         try:
             shape = tensor_shape(dtype, info.shape)
         except ValueError as error:
-            raise mmh.UnsupportedError(f"{name}: {error}") from None
+            raise mmh.UnsupportedError(f"{info.name}: {error}") from None
         if info.strides is not None:  # as they lie, gaps included
-            shape = (info.nbytes // dtype.itemsize,)
+            shape = (info.nbytes // item_bytes(dtype),)
         elif info.column_major:
             shape = shape[::-1]
         wanted.append((dtype, shape))
     tensors = [torch.empty(tuple(shape), dtype=dtype) for dtype, shape in wanted]
+    for info, tensor in zip(infos, tensors, strict=True):
+        if tensor.nbytes != info.nbytes:
+            raise mmh.CorruptError(f"{info.name}: {info.nbytes} bytes for {info.dtype} of shape {list(info.shape)}")
     container.load_many(
         (info.index, address(tensor)) for info, tensor in zip(infos, tensors, strict=True) if tensor.nbytes
     )
     result = {}
     for name, info, tensor in zip(names, infos, tensors, strict=True):
         if info.strides is not None:
-            tensor = tensor.as_strided(tuple(info.shape), tuple(info.strides))
+            try:
+                tensor = tensor.as_strided(tuple(info.shape), tuple(info.strides))
+            except RuntimeError as error:
+                raise mmh.CorruptError(f"{info.name}: {error}") from None
         elif info.column_major:
             tensor = tensor.permute(*reversed(range(tensor.dim())))
         result[name] = tensor.to(device)
@@ -246,14 +266,10 @@ def get_slice(
 
 def _load_object(container: mmh.Container, device: str | int | torch.device) -> Any:
     def storages(names: Sequence[str]) -> dict[str, torch.Tensor]:
-        for name in names:
-            if name not in container:
-                raise KeyError(name)
-        return load_tensors(container, names, "cpu")
+        return load_indices(container, file_tensors(container, STORAGES), names)
 
-    size = next(file.bytes for file in container.files if file.name == STRUCTURE)
     try:
-        return Decoder(parse(container.read(STRUCTURE, 0, size), STRUCTURE), storages, device).object()
+        return Decoder(parse(read_text(container, STRUCTURE), STRUCTURE), storages, device).object()
     except StructureError as error:
         raise mmh.CorruptError(str(error)) from None
 
@@ -299,7 +315,19 @@ def _write_tensors(
         if not tensor.is_contiguous():
             raise ValueError(f"{key}: not contiguous: save tensor.contiguous(), or by mmh.torch.save(tensors, path)")
     entries = [entry_of(key, tensor) for key, tensor in tensors.items()]
-    mmh.pack_files({name: safetensors_source(entries, _texts(metadata))}, output, **options)
+    _pack({name: safetensors_source(entries, _texts(metadata))}, output, **options)
+
+
+def _pack(files: Mapping[str, Any], output: Any, *, overwrite: bool = True, **options: Any) -> None:
+    """Pack to a path, an fsspec URL or a file object; what is there is replaced when the new one is complete."""
+    if not is_url(output):
+        mmh.pack_files(files, output, overwrite=overwrite, **options)
+        return
+    parent, name = output.rsplit("/", 1)
+    folder = Folder(parent, options.pop("storage_options", None) or {})
+    if not overwrite and folder.exists(name):
+        raise mmh.UsageError(f"{output} exists")
+    folder.pack(files, name, options)
 
 
 def _span(tensor: torch.Tensor) -> tuple[int, int]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the files of a distributed checkpoint are: a folder of this machine, or one that fsspec reaches."""
+"""Where checkpoints are: a folder of this machine, or one that fsspec reaches."""
 
 from __future__ import annotations
 
@@ -11,18 +11,23 @@ from typing import Any
 
 import mmh
 
-_METADATA = re.compile(r"(rank\d+\.)?metadata\.mmh")
+# Of StorageWriter, and of torch's own writer through mmh:// (_fsspec.py).
+_METADATA = re.compile(r"(rank\d+\.)?metadata\.mmh|(__\d+)?\.metadata\.mmh")
 
 
 class Folder:
     """A folder by path or URL. Files appear under their names when they are complete."""
 
     def __init__(self, id: str | os.PathLike[str], storage_options: Mapping[str, Any]) -> None:
-        """Raises ImportError for a URL where fsspec is missing."""
+        """Raises ImportError for a URL where fsspec is missing, mmh.UsageError for an mmh:// URL."""
         self.id = id
         self._options = dict(storage_options)
         self._filesystem: Any = None
         text = os.fspath(id)
+        if text.startswith(("mmh://", "mmh::")):
+            raise mmh.UsageError(
+                f"{text}: give the folder itself; mmh:// is for checkpoint_id without a reader or writer"
+            )
         if "://" in text:
             import fsspec
 
