@@ -23,6 +23,7 @@ torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 mmh = need_mmh("torch", "transformers")
 
+import safetensors.torch  # noqa: E402
 from safetensors import safe_open  # noqa: E402
 from transformers import AutoConfig, AutoModel, BertConfig, BertForSequenceClassification, BertModel  # noqa: E402
 from transformers import GPT2Config, GPT2LMHeadModel, modeling_utils  # noqa: E402
@@ -343,9 +344,9 @@ print(folder, os.path.isdir(folder))
 
 def test_a_container_that_changes_is_another_model(tmp_path):
     container = tmp_path / "model.mmh"
-    for seed in (1, 2):
-        mmh.pack(saved(tmp_path, bert(seed), f"model{seed}"), container, level=1, overwrite=True)
-        assert_same(bert(seed), AutoModel.from_pretrained(container))
+    for size in (100, 200):
+        mmh.pack(saved(tmp_path, bert(vocab_size=size), f"model{size}"), container, level=1, overwrite=True)
+        assert_same(bert(vocab_size=size), AutoModel.from_pretrained(container))
 
 
 def test_modules_beside_the_model_are_unpacked_with_their_weights(tmp_path):
@@ -380,6 +381,13 @@ def test_save_pretrained_packs_and_loads_back(tmp_path):
     mmh.transformers.save_pretrained(model, tmp_path / "saved", level=1)
     assert sorted(path.name for path in (tmp_path / "saved").iterdir()) == ["config.json", "model.safetensors.mmh"]
     assert_same(model, AutoModel.from_pretrained(tmp_path / "saved"))
+
+
+def test_a_plain_file_of_an_earlier_save_goes(tmp_path):
+    bert(1).save_pretrained(tmp_path / "saved")
+    mmh.transformers.save_pretrained(bert(2), tmp_path / "saved", level=1)
+    assert not (tmp_path / "saved" / "model.safetensors").exists()
+    assert_same(bert(2), AutoModel.from_pretrained(tmp_path / "saved"))
 
 
 def test_what_is_saved_unpacks_to_a_safetensors_file_with_the_same_content(tmp_path):
@@ -545,6 +553,20 @@ def test_a_packed_file_has_the_methods_of_safe_open(file, tmp_path):
             ours.get_slice("nothing")
     with pytest.raises(ValueError, match="closed"):
         ours.get_tensor("matrix")
+
+
+def test_of_a_container_with_several_files_the_one_that_is_meant_is_read(tmp_path):
+    files = {}
+    for number, name in enumerate(("m/model.safetensors", "m/0_A/model.safetensors", "m/0_A/other.safetensors")):
+        files[name] = safetensors.torch.save({"weight": torch.full((9,), float(number)), str(number): torch.ones(1)})
+    mmh.pack_files(files, tmp_path / "x.mmh", level=1)
+    for number, path in enumerate(("/any/model.safetensors", "/any/0_A/model.safetensors", "other.safetensors")):
+        with PackedFile(tmp_path / "x.mmh", path) as opened:
+            assert opened.keys() == [str(number), "weight"]
+            assert_equal(opened.get_tensor("weight"), torch.full((9,), float(number)))
+            assert_equal(opened.get_slice("weight")[2:5], torch.full((3,), float(number)))
+    with pytest.raises(mmh.UsageError, match=r"missing\.safetensors"):
+        PackedFile(tmp_path / "x.mmh", "missing.safetensors")
 
 
 def test_slices_are_those_of_torch(file):

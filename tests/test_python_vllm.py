@@ -297,8 +297,12 @@ import torch
 entry = importlib.metadata.EntryPoint("mmh", "mmh.vllm:register", "vllm.general_plugins")
 importlib.metadata.entry_points = lambda group: [entry] if group == "vllm.general_plugins" else []
 import vllm.plugins
+told = []
+Handler = type("Handler", (logging.Handler,), {"emit": lambda self, record: told.append(record)})
+logging.getLogger().addHandler(Handler())
 vllm.plugins.load_general_plugins()
 entry.load()()
+assert not [record for record in told if "already registered" in record.getMessage()]
 
 from vllm.config.load import LoadConfig
 from vllm.model_executor.model_loader import get_model_loader
