@@ -850,6 +850,20 @@ def test_slices_of_elements_of_half_a_byte(library: Library, path: Path) -> None
                 _ = part[1:3]
 
 
+@differs("Null characters in names and metadata")
+def test_null_characters(library: Library, path: Path) -> None:
+    """The library's interface is C's: such a tensor could be packed and never be found again."""
+    for tensors, metadata in (({"a\0b": np.ones(2)}, None), ({"a": np.ones(2)}, {"b": "c\0d"})):
+        if library.name == "mmh":
+            with pytest.raises(mmh.UsageError, match="null"):
+                write(library, path, tensors, metadata=metadata)
+            assert not path.exists()
+        else:
+            write(library, path, tensors, metadata=metadata)
+            with library.safe_open(path, framework="np") as file:
+                assert file.keys() == list(tensors) and file.metadata() == metadata
+
+
 @differs("load takes any bytes")
 def test_load_takes_any_bytes(library: Library) -> None:
     """safetensors.numpy.load takes bytes alone."""

@@ -240,6 +240,7 @@ def test_reads_beyond_a_file_are_refused(model: Path) -> None:
         ("F32", (3,), bytes(8)),
         ("F32", (2,), bytes(9)),
         ("F32", (-2,), bytes(8)),
+        ("F32", (-2, -1), bytes(8)),
         ("F32", (1 << 62, 8), bytes(8)),
     ],
 )
@@ -247,6 +248,65 @@ def test_tensors_that_cannot_be_are_named(tmp_path: Path, dtype: str, shape: tup
     with pytest.raises((mmh.UsageError, ValueError), match=r"the\.bad\.one"):
         mmh.pack_tensors({"good": ("U8", (1,), b"x"), "the.bad.one": (dtype, shape, data)}, tmp_path / "x.mmh")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_shapes_are_whole_numbers(tmp_path: Path) -> None:
+    for shape in ((2.0,), 2, ("2",), None):
+        with pytest.raises(TypeError):
+            mmh.pack_tensors({"x": ("F32", shape, bytes(8))}, tmp_path / "x.mmh")
+
+    class Two:
+        """As NumPy's integers are."""
+
+        def __index__(self) -> int:
+            return 2
+
+    mmh.pack_tensors({"x": ("F32", (Two(),), bytes(8))}, tmp_path / "x.mmh")
+    assert mmh.open(tmp_path / "x.mmh")["x"].shape == (2,)
+
+
+def test_names_and_numbers_of_no_tensor(model: Path) -> None:
+    with mmh.open(model) as container:
+        for name in ("norm\0", "\0", "\ud800", "", "norm:norm", 4, -1, 1 << 64, 1 << 70):
+            with pytest.raises(mmh.MissingTensorError):
+                _ = container[name]
+        for name in (True, None, 1.0, b"norm"):
+            with pytest.raises(TypeError):
+                _ = container[name]
+        assert "norm\0" not in container and "\ud800" not in container
+        assert container[container["norm"].index] == container["norm"]
+
+
+def test_the_extension_itself_takes_nothing_amiss(model: Path) -> None:
+    """What the package never does to it must not end the process either."""
+    from mmh import _mmh
+
+    context = _mmh.Context()
+    reader = _mmh.Reader(context, os.fsencode(model))
+    for use in (
+        lambda: _mmh.Reader(context, None),
+        lambda: _mmh.Reader(None, os.fsencode(model)),
+        lambda: _mmh.Reader(context, None, sources=[1]),
+        lambda: _mmh.Reader(context, None, sources=[("x",)]),
+        lambda: _mmh.Reader(context, None, sources=[]),
+        lambda: _mmh.Context(progress=3),
+        lambda: _mmh.Context(keys=[3]),
+        _mmh.Key,
+        lambda: reader.tensor(99),
+        lambda: reader.file(99),
+        lambda: reader.load_many([(0,)]),
+        lambda: reader.load_many([(99, bytearray(1))]),
+        lambda: reader.load_many([3]),
+        lambda: reader.load_slice(0, (1,), (2,), None),
+        lambda: reader.read(99, 0, bytearray(1)),
+        lambda: reader.find(3),
+    ):
+        with pytest.raises((TypeError, ValueError, mmh.Error)):
+            use()
+    reader.close()
+    reader.close()
+    with pytest.raises(ValueError, match="closed"):
+        reader.info()
 
 
 def test_arguments_that_mean_nothing_are_refused(model: Path, tmp_path: Path) -> None:

@@ -156,6 +156,8 @@ static PyObject *reader_new(PyTypeObject *type, PyObject *args, PyObject *keywor
     if (!PyArg_ParseTupleAndKeywords(args, keywords, "O!O|ppO:Reader", names, py_context_type,
                                      &context, &path, &original, &alone, &sources))
         return NULL;
+    if (path == Py_None && (sources == Py_None || PySequence_Size(sources) == 0))
+        return PyErr_Format(PyExc_TypeError, "a path or sources are needed");
     PyObject *text = NULL;
     if (path != Py_None && !PyUnicode_FSConverter(path, &text))
         return NULL;
@@ -354,15 +356,18 @@ static PyObject *reader_find(PyObject *object, PyObject *args)
     if (!PyArg_ParseTuple(args, "U:find", &name))
         return NULL;
     PyObject *text = PyUnicode_AsEncodedString(name, "utf-8", "surrogateescape");
-    if (!text)
+    if (!text && !PyErr_ExceptionMatches(PyExc_UnicodeError))
         return NULL;
+    PyErr_Clear(); /* no tensor has a name that cannot be written down */
     if (!begin(self)) {
-        Py_DECREF(text);
+        Py_XDECREF(text);
         return NULL;
     }
-    mmh_status status = mmh_find(self->reader, PyBytes_AsString(text), &index, &err);
+    mmh_status status = MMH_E_USAGE;
+    if (text && strlen(PyBytes_AsString(text)) == (size_t)PyBytes_Size(text))
+        status = mmh_find(self->reader, PyBytes_AsString(text), &index, &err);
     end(self);
-    Py_DECREF(text);
+    Py_XDECREF(text);
     if (status == MMH_E_USAGE)
         Py_RETURN_NONE;
     return status == MMH_OK ? PyLong_FromUnsignedLongLong(index) : py_raise(&err);

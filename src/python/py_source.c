@@ -73,8 +73,11 @@ int py_source_get(struct py_source *source, py_context *context, PyObject *objec
 {
     PyObject *name, *second, *third = NULL;
     memset(source, 0, sizeof *source);
-    if (!PyTuple_Check(object) ||
-        !PyArg_ParseTuple(object, "UO|O;a source is a tuple", &name, &second, &third))
+    if (!PyTuple_Check(object)) {
+        PyErr_SetString(PyExc_TypeError, "a source is a tuple");
+        return 0;
+    }
+    if (!PyArg_ParseTuple(object, "UO|O;a source is a tuple", &name, &second, &third))
         return 0;
     source->context = context;
     source->name = PyUnicode_AsEncodedString(name, "utf-8", "surrogateescape");

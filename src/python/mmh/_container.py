@@ -137,7 +137,7 @@ class Container:
             self.name = str(source)
             self._sources = [_sources.of_url(source, storage_options)]
         elif isinstance(source, (str, os.PathLike)):
-            self._path = os.path.abspath(os.fspath(source))
+            self._path = os.path.abspath(os.fspath(source)) if os.fspath(source) else ""
             self.name = os.fsdecode(source)
         else:
             self.name = str(getattr(source, "name", "the file object"))
@@ -146,6 +146,7 @@ class Container:
         self._open()
         info = self._reader.info()
         self._root = info["root"]
+        self._tensor_count: int = info["tensor_count"]
         if info["mended"] & 7 and not original:  # header, index or footer
             warnings.warn(
                 f"{self.name} is damaged: spare copies of its index were used; `mmh repair` restores it",
@@ -242,7 +243,9 @@ class Container:
     def _index(self, name: str | int | TensorInfo) -> int:
         if isinstance(name, TensorInfo):
             return name.index
-        if isinstance(name, int):
+        if isinstance(name, int) and not isinstance(name, bool):
+            if not 0 <= name < self._tensor_count:
+                raise MissingTensorError(f"{self.name} has {self._tensor_count} tensors, and no number {name}")
             return name
         if not isinstance(name, str):
             raise TypeError(f"a tensor is named by a str, not {type(name).__name__}")

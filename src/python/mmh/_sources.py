@@ -6,6 +6,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import operator
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -160,22 +161,29 @@ def safetensors_parts(
         for key, value in metadata.items():
             if not isinstance(key, str) or not isinstance(value, str):
                 raise TypeError(f"metadata must be str to str, and {key!r} is not")
+            if "\0" in key + value:
+                raise UsageError(f"metadata {key!r}: there cannot be null characters")
         header["__metadata__"] = dict(sorted(metadata.items()))
     order = list(SAFETENSORS_BITS)
     entries = []
     for name, (dtype, shape, memory) in tensors.items():
         if name == "__metadata__":
             raise UsageError('a tensor cannot be called "__metadata__"')
+        if "\0" in name:
+            raise UsageError(f"{name!r}: names cannot have null characters")
+        dimensions = [operator.index(extent) for extent in shape]
+        if any(extent < 0 for extent in dimensions):
+            raise UsageError(f'"{name}" cannot be of shape {dimensions}')
         bits = SAFETENSORS_BITS.get(dtype)
         if bits is None:
             raise UsageError(f'"{name}" is of type {dtype}, which safetensors does not have')
-        size = math.prod(shape) * bits
+        size = math.prod(dimensions) * bits
         if size % 8 or size // 8 != _memory_bytes(memory):
             raise UsageError(
-                f'"{name}": {dtype} of shape {list(shape)} takes {size / 8:g} bytes, and its memory has '
+                f'"{name}": {dtype} of shape {dimensions} takes {size / 8:g} bytes, and its memory has '
                 f"{_memory_bytes(memory)}"
             )
-        entries.append((-order.index(dtype), name, dtype, [int(extent) for extent in shape], size // 8, memory))
+        entries.append((-order.index(dtype), name, dtype, dimensions, size // 8, memory))
     entries.sort(key=lambda entry: entry[:2])
     offset = 0
     for _, name, dtype, dimensions, size, _ in entries:
