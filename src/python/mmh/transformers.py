@@ -41,7 +41,7 @@ from mmh._packed_weights import SUFFIX, PackedFile, container_of
 
 __all__ = ["disable", "enable", "enabled", "folder", "save_pretrained", "saving"]
 
-TESTED = "4.57.6 and 5.24.0"
+TESTED = "4.57.6, 5.0.0, 5.12.1 and 5.24.0"
 
 _options: dict[str, Any] = {}
 _undo: list[Callable[[], None]] = []
