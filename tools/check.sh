@@ -64,7 +64,7 @@ if [ -x .venv/bin/python ] && .venv/bin/python -c 'import pytest' 2>/dev/null; t
   fi
   if [ -n "${MMH_NEED_PYTHON:-}" ] && .venv-formats/bin/python -c 'import pytest' 2>/dev/null; then
     section "Python tests with the frameworks of .venv-formats"
-    mapfile -t framework_tests < <(grep -lE 'tensorflow|jax|keras|onnx' tests/test_python_*.py)
+    mapfile -t framework_tests < <(grep -lE 'tensorflow|jax|keras|onnx' tests/test_python_*.py | grep -v wheel)
     MMH_BUILD=$PWD/build .venv-formats/bin/python -m pytest -q "${framework_tests[@]}" -p no:cacheprovider \
       --junitxml="$results/pytest-frameworks.xml"
     [ -e "$results/pytest-frameworks.xml" ] || problems=$((problems + 1))
