@@ -108,6 +108,17 @@ def test_errors_tell_status_and_code(own: Path) -> None:
     assert str(own) in str(caught.value)
 
 
+def test_another_file_is_told_from_a_damaged_container(own: Path, tmp_path: Path) -> None:
+    """A plain model file is the user's mistake, with what reads it; what is called .mmh is damaged."""
+    plain = tmp_path / "model.safetensors"
+    plain.write_bytes(b"\x10\0\0\0\0\0\0\0" + b'{"__metadata__":{}}')
+    with pytest.raises(mmh.UsageError, match=r"model\.safetensors is no mmh container.*open_original"):
+        mmh.open(plain)
+    own.write_bytes(plain.read_bytes())
+    with pytest.raises(mmh.CorruptError, match="footer"):
+        mmh.open(own)
+
+
 def test_errors_survive_pickling() -> None:
     """concurrent.futures and torch's data loaders send them between processes."""
     with pytest.raises(mmh.Error) as caught:

@@ -13,8 +13,9 @@ from typing import Any
 
 from mmh import _mmh, _sources
 from mmh._core import Key, PathLike, ProgressCallback, _context
-from mmh._errors import MissingTensorError, UsageError
+from mmh._errors import CorruptError, MissingTensorError, UsageError
 
+_MAGIC = b"\x89MMH"
 _KINDS = ("file", "folder", "symlink")
 
 
@@ -157,7 +158,24 @@ class Container:
     def _open(self) -> None:
         self._generation = _generation[0]
         context = _context(**self._options)
-        self._reader: Any = _mmh.Reader(context, self._path, self._original, self._alone, self._sources)
+        try:
+            self._reader: Any = _mmh.Reader(context, self._path, self._original, self._alone, self._sources)
+        except CorruptError as error:
+            if self._is_another_file():
+                raise UsageError(
+                    f"{self.name} is no mmh container: mmh.open_original reads model files that are not packed"
+                ) from error
+            raise
+
+    def _is_another_file(self) -> bool:
+        """Whether what cannot be opened is not called a container, and does not begin as one."""
+        if self._path is None or self._original or self._path.endswith(".mmh"):
+            return False
+        try:
+            with io.open(self._path, "rb") as file:
+                return file.read(len(_MAGIC)) != _MAGIC
+        except OSError:
+            return False
 
     @property
     def _open_reader(self) -> Any:
