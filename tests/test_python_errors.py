@@ -114,7 +114,7 @@ def test_another_file_is_told_from_a_damaged_container(own: Path, tmp_path: Path
     plain.write_bytes(b"\x10\0\0\0\0\0\0\0" + b'{"__metadata__":{}}')
     with pytest.raises(mmh.UsageError, match=r"model\.safetensors is no mmh container.*open_original"):
         mmh.open(plain)
-    own.write_bytes(plain.read_bytes())
+    own.write_bytes(plain.read_bytes() * 300)
     with pytest.raises(mmh.CorruptError, match="footer"):
         mmh.open(own)
 

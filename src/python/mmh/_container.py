@@ -8,6 +8,7 @@ import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -172,7 +173,7 @@ class Container:
         if self._path is None or self._original or self._path.endswith(".mmh"):
             return False
         try:
-            with io.open(self._path, "rb") as file:
+            with Path(self._path).open("rb") as file:
                 return file.read(len(_MAGIC)) != _MAGIC
         except OSError:
             return False
