@@ -130,7 +130,17 @@ def bench_python(args):
             print(f"\n  {state}: {bytes_in / 1e9:.2f} GB of bf16 tensors, {os.cpu_count()} threads")
             table([(loader, loaders[loader][1], times[loader], extra[loader]) for loader in wanted], bytes_in)
             middle = {loader: spread(times[loader])["median"] for loader in wanted}
-            rows += [{"state": state, "loader": loader, "seconds": times[loader]} for loader in wanted]
+            rows += [
+                {
+                    "state": state,
+                    "loader": loader,
+                    "file_bytes": loaders[loader][1].stat().st_size,
+                    "bytes": bytes_in,
+                    "seconds": spread(times[loader]),
+                    "extra_bytes": max(extra[loader]),
+                }
+                for loader in wanted
+            ]
             if state == "warm":
                 share = middle["safetensors, copied"] / middle["mmh -1"]
                 verdict(
@@ -157,7 +167,8 @@ def bench_python(args):
         verdict(
             "load_file level 1 at 2 GB/s, of reading the original", f"{share:.2f}", f">= {DISK_BAR}", share >= DISK_BAR
         )
-        rows.append({"state": "throttled", "loader": "mmh -1", "seconds": throttled})
+        sizes = {"file_bytes": packed[1].stat().st_size, "bytes": bytes_in}
+        rows.append({"state": "read at 2 GB/s", "loader": "mmh -1", **sizes, "seconds": throttled})
     common.save("python", rows)
 
 
@@ -258,7 +269,7 @@ def bench_python_large(args):
             figure = spread(times)
             text = f"{figure['median'] * 1e3:.0f} ms"
             print(f"  open + first tensor ({told['bytes'] / 1e6:.0f} MB), {state}: {show_spread(figure, 3)} s")
-            rows.append({"state": state, "seconds": times})
+            rows.append({"what": f"open, first tensor, {state}", "bytes": told["bytes"], "seconds": figure})
             if state == "warm":
                 verdict("open + first tensor of a 20 GB model", text, "< 100 ms", figure["median"] < OPEN_BAR)
         told = child("each_mmh", path)
@@ -266,5 +277,6 @@ def bench_python_large(args):
         verdict(
             "memory beyond the largest tensor", f"{told['extra'] / 1e6:.0f} MB", "<= 256 MB", told["extra"] <= EXTRA_BAR
         )
-        rows.append({"state": "each", **told})
+        rows.append({"what": "each tensor in turn", "bytes": size, "seconds": spread([told["seconds"]])})
+        rows[-1]["extra_bytes"] = told["extra"]
     common.save("python-large", rows)

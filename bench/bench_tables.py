@@ -275,6 +275,61 @@ def parity(rows):
     ]
 
 
+def python_loads(rows):
+    out = [
+        [
+            r["state"],
+            r["loader"],
+            number(r["file_bytes"] / 1e6, 1),
+            number(r["seconds"]["median"], 3),
+            f"{r['seconds']['least']:.3f}-{r['seconds']['most']:.3f}",
+            number(r["bytes"] / r["seconds"]["median"] / 1e9),
+            number(r["extra_bytes"] / 1e6, 1) if "extra_bytes" in r else "",
+        ]
+        for r in rows
+    ]
+    return [
+        "All tensors of a bf16 model, each load in a process of its own; memory beyond the tensors counts pages of files that are mapped.",
+        "",
+        *table(["file is", "loader", "file MB", "seconds", "of all runs", "GB/s", "memory beyond MB"], out),
+    ]
+
+
+def python_large(rows):
+    out = [
+        [
+            r["what"],
+            number(r["bytes"] / 1e6, 1),
+            number(r["seconds"]["median"], 3),
+            number(r["extra_bytes"] / 1e6, 1) if "extra_bytes" in r else "",
+        ]
+        for r in rows
+    ]
+    return [
+        "A generated model of 20 GB, level 1.",
+        "",
+        *table(["what", "MB of tensors", "seconds", "memory beyond the largest MB"], out),
+    ]
+
+
+def checkpoints(rows):
+    out = []
+    for r in rows:
+        loads = r.get("load_seconds") or {}
+        out.append(
+            [
+                r["kind"],
+                number(r["bytes"] / 1e6, 1) if "bytes" in r else "",
+                number(r["save_seconds"]["median"]),
+                number(loads["4"]["median"]) if "4" in loads else "",
+                number(loads["2"]["median"]) if "2" in loads else "",
+                r.get("flipped_bit") or "",
+            ]
+        )
+    heading = ["checkpoint", "MB", "save s", "load on 4 ranks s", "on 2 ranks s", "a flipped bit"]
+    return ["A model and its AdamW state, saved by 4 ranks.", "", *table(heading, out)]
+
+
 def bars(rows):
     met = sum(r["met"] for r in rows)
     out = [[r["bar"], r["figure"], r["against"]] for r in rows if not r["met"]]
@@ -297,6 +352,9 @@ PARTS = {
     "finding": ("Finding tensors", finding),
     "security": ("Encryption and signatures", security),
     "parity": ("Parity", parity),
+    "python": ("Loads in Python", python_loads),
+    "python-large": ("A large model in Python", python_large),
+    "dcp": ("Distributed checkpoints", checkpoints),
     "bars": ("Bars", bars),
 }
 
