@@ -510,6 +510,14 @@ def test_copies_of_a_container_open_its_file_again(model: Path) -> None:
             pickle.dumps(container)
 
 
+def test_what_is_no_container_is_called_so(tmp_path: Path) -> None:
+    """Whoever comes from safetensors gives an original file first."""
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(bytes(4096))
+    with pytest.raises(mmh.CorruptError, match=r"no mmh container.*pack"):
+        mmh.open(path)
+
+
 def test_a_program_may_end_with_an_open_container(model: Path) -> None:
     for code in (
         "import mmh, sys; c = mmh.open(sys.argv[1]); print(len(c.load_bytes('norm')))",
