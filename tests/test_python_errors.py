@@ -510,6 +510,20 @@ def test_copies_of_a_container_open_its_file_again(model: Path) -> None:
             pickle.dumps(container)
 
 
+def test_copies_of_a_safe_open_open_its_file_again(model: Path) -> None:
+    """Data sets hold one, and workers that are spawned get the data set as a pickle."""
+    np = pytest.importorskip("numpy")
+    with mmh.safe_open(model, framework="np") as file:
+        assert repr(file) == f"<mmh.safe_open {str(model)!r}>"
+        for use in (lambda given: pickle.loads(pickle.dumps(given)), copy.copy, copy.deepcopy):
+            part = use(file.get_slice("norm"))
+            np.testing.assert_array_equal(part[:], file.get_tensor("norm"))
+            with use(file) as other:
+                np.testing.assert_array_equal(other.get_tensor("norm"), file.get_tensor("norm"))
+    with mmh.safe_open(model.read_bytes(), framework="np") as file, pytest.raises(TypeError, match="file object"):
+        pickle.dumps(file)
+
+
 def test_what_is_no_container_is_called_so(tmp_path: Path) -> None:
     """Whoever comes from safetensors gives an original file first."""
     path = tmp_path / "model.safetensors"
