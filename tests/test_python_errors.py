@@ -524,6 +524,10 @@ def test_copies_of_a_safe_open_open_its_file_again(model: Path) -> None:
         pickle.dumps(file)
 
 
+def test_the_package_lists_its_modules() -> None:
+    assert {"torch", "numpy", "dcp", "safe_open", "__version__"} <= set(dir(mmh)) and "importlib" not in dir(mmh)
+
+
 def test_what_is_no_container_is_called_so(tmp_path: Path) -> None:
     """Whoever comes from safetensors gives an original file first."""
     path = tmp_path / "model.safetensors"
