@@ -921,6 +921,9 @@ def test_keys_are_files_of_their_own(tmp_path: Path, alice: Any) -> None:
         mmh.pack_tensors(TENSORS, tmp_path / "no.mmh", sign_with=[mmh.Key.read(public)])
     with pytest.raises(mmh.Error):
         alice.write(secret, secret=True)
+    with pytest.raises(mmh.UsageError, match="secret=True"):
+        alice.write(tmp_path / "locked.key", passphrase="pass")
+    assert not (tmp_path / "locked.key").exists()
     alice.write(tmp_path / "locked.key", secret=True, passphrase="pass")
     for passphrase in (None, "no"):
         with pytest.raises(mmh.KeyMissingError):
