@@ -581,6 +581,32 @@ def test_copies_of_a_container_open_its_file_again(model: Path) -> None:
             pickle.dumps(container)
 
 
+def test_copies_of_a_safe_open_open_its_file_again(model: Path) -> None:
+    """Data sets hold one, and workers that are spawned get the data set as a pickle."""
+    np = pytest.importorskip("numpy")
+    with mmh.safe_open(model, framework="np") as file:
+        assert repr(file) == f"<mmh.safe_open {str(model)!r}>"
+        for use in (lambda given: pickle.loads(pickle.dumps(given)), copy.copy, copy.deepcopy):
+            part = use(file.get_slice("norm"))
+            np.testing.assert_array_equal(part[:], file.get_tensor("norm"))
+            with use(file) as other:
+                np.testing.assert_array_equal(other.get_tensor("norm"), file.get_tensor("norm"))
+    with mmh.safe_open(model.read_bytes(), framework="np") as file, pytest.raises(TypeError, match="file object"):
+        pickle.dumps(file)
+
+
+def test_the_package_lists_its_modules() -> None:
+    assert {"torch", "numpy", "dcp", "safe_open", "__version__"} <= set(dir(mmh)) and "importlib" not in dir(mmh)
+
+
+def test_what_is_no_container_is_called_so(tmp_path: Path) -> None:
+    """Whoever comes from safetensors gives an original file first."""
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(bytes(4096))
+    with pytest.raises(mmh.CorruptError, match=r"no mmh container.*pack"):
+        mmh.open(path)
+
+
 def test_a_program_may_end_with_an_open_container(model: Path) -> None:
     for code in (
         "import mmh, sys; c = mmh.open(sys.argv[1]); print(len(c.load_bytes('norm')))",
@@ -966,6 +992,9 @@ def test_keys_are_files_of_their_own(tmp_path: Path, alice: Any) -> None:
         mmh.pack_tensors(TENSORS, tmp_path / "no.mmh", sign_with=[mmh.Key.read(public)])
     with pytest.raises(mmh.Error):
         alice.write(secret, secret=True)
+    with pytest.raises(mmh.UsageError, match="secret=True"):
+        alice.write(tmp_path / "locked.key", passphrase="pass")
+    assert not (tmp_path / "locked.key").exists()
     alice.write(tmp_path / "locked.key", secret=True, passphrase="pass")
     for passphrase in (None, "no"):
         with pytest.raises(mmh.KeyMissingError):

@@ -453,7 +453,11 @@ def test_checkpoints_go_where_fsspec_reaches(tmp_path: Path) -> None:
         assert mt.load(url)["step"] == step
     with pytest.raises(mmh.UsageError, match="exists"):
         mt.save({"a": 1}, url, overwrite=False)
-    mt.save_file({"a": torch.ones(3)}, f"memory://{tmp_path.name}/f.mmh")
+    report = mt.save_file({"a": torch.ones(3)}, f"memory://{tmp_path.name}/f.mmh")
+    assert isinstance(report, mmh.PackReport) and report.tensor_count == 1
+    assert mt.save_file({"a": torch.ones(3)}, tmp_path / "f.mmh").root == report.root
+    mt.save({"step": 7}, f"memory://{tmp_path.name}.mmh")  # in no folder
+    assert mt.load(f"memory://{tmp_path.name}.mmh") == {"step": 7}
     assert torch.equal(mt.load_file(f"memory://{tmp_path.name}/f.mmh")["a"], torch.ones(3))
 
 

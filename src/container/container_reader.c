@@ -97,8 +97,16 @@ static mmh_status read_footer(struct mmh_footer *footer, unsigned *mended,
     status = find_spare(footer, &found, source, allocator, err);
     if (status != MMH_OK)
         return status;
-    if (!found)
-        return mmh_fail(err, MMH_E_CORRUPT, "no footer: the end is damaged or missing");
+    if (!found) {
+        uint8_t header[MMH_HEADER_BYTES];
+        status = source_read(source, header, 0, MMH_HEADER_BYTES, err);
+        if (status != MMH_OK)
+            return status;
+        return mmh_fail(err, MMH_E_CORRUPT,
+                        mmh_container_magic(header, MMH_HEADER_BYTES)
+                            ? "no footer: the end is damaged or missing"
+                            : "this is no mmh container: pack makes one of a model file");
+    }
     *mended |= MMH_MENDED_FOOTER;
     return MMH_OK;
 }

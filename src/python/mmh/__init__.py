@@ -80,6 +80,10 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 'mmh' has no attribute {name!r}")
 
 
+def __dir__() -> list[str]:
+    return sorted({*__all__, *_ADAPTERS, *(name for name in globals() if name.startswith("__"))})
+
+
 def info(source: object, **options: object) -> ContainerInfo:
     """What a container says of itself: sizes, counts, identity. Options are those of `open`."""
     with open(source, **options) as container:  # type: ignore[arg-type]

@@ -90,8 +90,11 @@ class Key(_mmh.Key):
     ) -> None:
         """Write the public part to a file, or with `secret` all of it, mode 0600.
 
-        Raises UsageError if the file exists, or if a secret key is wanted of a public one.
+        `passphrase` locks a secret key. Raises UsageError if the file exists, if a secret key is wanted of a public
+        one, or if there is a passphrase without `secret`: the file would not be the key that it was meant to keep.
         """
+        if passphrase is not None and not secret:
+            raise UsageError("a passphrase locks a secret key, and this writes the public part: say secret=True")
         self._write(path, secret, _secret(passphrase), overwrite)
 
     def __iter__(self) -> Iterator[KeyPart]:

@@ -52,15 +52,15 @@ class Folder:
             return bool(self._filesystem.exists(f"{self._path}/{name}"))
         return os.path.lexists(os.path.join(self._path, name))
 
-    def pack(self, files: Mapping[str, Any], name: str, options: Mapping[str, Any]) -> str:
-        """Write a container, in place of one that is there. Returns its root."""
+    def pack(self, files: Mapping[str, Any], name: str, options: Mapping[str, Any]) -> mmh.PackReport:
+        """Write a container, in place of one that is there."""
         if self._filesystem is None:
-            return mmh.pack_files(files, os.path.join(self._path, name), overwrite=True, **options).root
+            return mmh.pack_files(files, os.path.join(self._path, name), overwrite=True, **options)
         target = f"{self._path}/{name}"
         partial = f"{target}.partial"
         try:
             with self._filesystem.open(partial, "wb") as file:
-                root = mmh.pack_files(files, file, **options).root
+                report = mmh.pack_files(files, file, **options)
         except BaseException:
             if self._filesystem.exists(partial):
                 self._filesystem.rm_file(partial)
@@ -68,7 +68,7 @@ class Folder:
         if self._filesystem.exists(target):
             self._filesystem.rm_file(target)
         self._filesystem.mv(partial, target)
-        return root
+        return report
 
     def open(self, name: str, options: Mapping[str, Any]) -> mmh.Container:
         """Open a container of it. Raises what mmh.open raises, with its path in the message."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import operator
 from collections.abc import Mapping
@@ -112,6 +113,19 @@ class safe_open:
         if device != "cpu" and module == "mmh.numpy":
             raise UsageError(f"NumPy has no device {device!r}")
         self._container: Container = open_container(filename, **options)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_framework": self._framework.__name__}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state | {"_framework": importlib.import_module(state["_framework"])})
+
+    def __copy__(self) -> safe_open:  # as of a Container: a copy may be closed by itself
+        return copy.deepcopy(self)
+
+    def __repr__(self) -> str:
+        closed = ", closed" if self._container.closed else ""
+        return f"<mmh.safe_open {self._container.name!r}{closed}>"
 
     @property
     def container(self) -> Container:

@@ -193,7 +193,7 @@ class StorageWriter(_StorageWriter):
         files: dict[str, Any] = {SHARD: safetensors_source([*entries, *encoder.entries], None)}
         if values:
             files[VALUES] = encoder.structure({"kind": "dict", "items": values})
-        root = self._folder.pack({**files, **raw}, file, self._options)
+        root = self._folder.pack({**files, **raw}, file, self._options).root
         return _done(
             [
                 WriteResult(index=item.index, size_in_bytes=size, storage_data=Stored(file, root, kind, name))

@@ -84,14 +84,15 @@ def save_file(
     level: int = 5,
     overwrite: bool = True,
     **options: Any,
-) -> None:
+) -> mmh.PackReport:
     """Pack a dict of tensors: the container holds a safetensors file, which is never there uncompressed.
 
     metadata: texts for its header. level: 1..9. options: those of mmh.pack_files (threads, recipients, parity, ...).
     Raises ValueError for what is no dense, contiguous tensor, RuntimeError for tensors
     that share memory: see save_model.
     """
-    _write_tensors(tensors, filename, _inner_name(filename), metadata, level=level, overwrite=overwrite, **options)
+    inner = _inner_name(filename)
+    return _write_tensors(tensors, filename, inner, metadata, level=level, overwrite=overwrite, **options)
 
 
 def save(obj: Any, f: Any = None, metadata: Mapping[str, str] | None = None, *, level: int = 5, **options: Any) -> Any:
@@ -289,7 +290,7 @@ def _inner_name(filename: Path) -> str:
 
 def _write_tensors(
     tensors: Mapping[str, torch.Tensor], output: Any, name: str, metadata: Mapping[str, str] | None, **options: Any
-) -> None:
+) -> mmh.PackReport:
     if not isinstance(tensors, Mapping):
         raise ValueError(f"expected a dict of tensors, not a {type(tensors).__name__}")
     for key, tensor in tensors.items():
@@ -315,19 +316,20 @@ def _write_tensors(
         if not tensor.is_contiguous():
             raise ValueError(f"{key}: not contiguous: save tensor.contiguous(), or by mmh.torch.save(tensors, path)")
     entries = [entry_of(key, tensor) for key, tensor in tensors.items()]
-    _pack({name: safetensors_source(entries, _texts(metadata))}, output, **options)
+    return _pack({name: safetensors_source(entries, _texts(metadata))}, output, **options)
 
 
-def _pack(files: Mapping[str, Any], output: Any, *, overwrite: bool = True, **options: Any) -> None:
+def _pack(files: Mapping[str, Any], output: Any, *, overwrite: bool = True, **options: Any) -> mmh.PackReport:
     """Pack to a path, an fsspec URL or a file object; what is there is replaced when the new one is complete."""
     if not is_url(output):
-        mmh.pack_files(files, output, overwrite=overwrite, **options)
-        return
+        return mmh.pack_files(files, output, overwrite=overwrite, **options)
     parent, name = output.rsplit("/", 1)
+    if parent.endswith(":/"):  # memory://name: the folder is the root
+        parent += "/"
     folder = Folder(parent, options.pop("storage_options", None) or {})
     if not overwrite and folder.exists(name):
         raise mmh.UsageError(f"{output} exists")
-    folder.pack(files, name, options)
+    return folder.pack(files, name, options)
 
 
 def _span(tensor: torch.Tensor) -> tuple[int, int]:
