@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What hostile objects, containers and surroundings get out of the Python package: an exception, and nothing else."""
+
+from __future__ import annotations
+
+import io
+import random
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from python_support import need_mmh, run_python
+
+mmh = need_mmh()
+
+DATA = random.Random(7).randbytes(4 << 20)
+
+
+def packed(files: dict[str, Any], **options: Any) -> bytes:
+    """A container in memory."""
+    target = io.BytesIO()
+    mmh.pack_files(files, target, level=1, **options)
+    return target.getvalue()
+
+
+def runs(code: str, *arguments: str) -> str:
+    """What a program prints in a Python of its own, which has to end as it should."""
+    ended = run_python(textwrap.dedent(code), *arguments)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+# ---- file objects ----
+
+
+def test_a_file_object_may_keep_slices_of_what_it_was_given() -> None:
+    """Of what is written they stay as they were; into what was to be read nothing is written later."""
+    runs(
+        """
+        import io, random, mmh
+        data = random.Random(7).randbytes(4 << 20)
+
+        class Sink:
+            kept = []
+            def write(self, memory):
+                self.kept.append(memory[:])
+                return len(memory)
+
+        class Source(io.BytesIO):
+            kept = []
+            def readinto(self, memory):
+                self.kept.append(memory[:])
+                return super().readinto(memory)
+
+        mmh.pack_files({"a.bin": Source(data)}, Sink(), level=1)
+        whole = b"".join(bytes(part) for part in Sink.kept)
+        with mmh.open(Source(whole)) as container:
+            assert container.read("a.bin") == data
+        assert len(Source.kept) > 2
+        for part in Source.kept:
+            part[:] = bytes(len(part))
+        with mmh.open(io.BytesIO(whole)) as container:
+            assert container.read("a.bin") == data
+        """
+    )
+
+
+def test_a_file_object_cannot_resize_what_it_fills() -> None:
+    class Source(io.BytesIO):
+        def readinto(self, memory: Any) -> int:
+            got = super().readinto(memory)
+            owner = memory.obj
+            memory.release()
+            with pytest.raises(BufferError):
+                owner.clear()
+            return got
+
+    with mmh.open(Source(packed({"a.bin": DATA}))) as container:
+        assert container.read("a.bin") == DATA
+
+
+@pytest.mark.parametrize("told", [-5, 1 << 70, 10**7])
+def test_a_file_object_that_lies_of_what_it_read_is_told_so(told: int) -> None:
+    class Source(io.BytesIO):
+        def readinto(self, memory: Any) -> int:
+            super().readinto(memory)
+            return told
+
+    with pytest.raises(OSError, match="says that it read"):
+        mmh.pack_files({"a.bin": Source(DATA)}, io.BytesIO())
+
+
+def test_a_file_object_that_lies_of_what_it_took_is_told_so() -> None:
+    class Sink(io.BytesIO):
+        def write(self, memory: Any) -> int:
+            return super().write(memory) + 1
+
+    with pytest.raises(OSError, match="says that it took"):
+        mmh.pack_files({"a.bin": DATA}, Sink())
