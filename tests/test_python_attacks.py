@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import io
+import json
 import random
+import struct
 import sys
 import textwrap
 from pathlib import Path
@@ -25,6 +27,12 @@ def packed(files: dict[str, Any], **options: Any) -> bytes:
     target = io.BytesIO()
     mmh.pack_files(files, target, level=1, **options)
     return target.getvalue()
+
+
+def safetensors(shape: tuple[int, ...] = (2,), data: bytes = bytes(8), name: str = "w") -> bytes:
+    """A file of one F32 tensor."""
+    header = json.dumps({name: {"dtype": "F32", "shape": shape, "data_offsets": [0, len(data)]}}).encode()
+    return struct.pack("<Q", len(header)) + header + data
 
 
 def runs(code: str, *arguments: str) -> str:
@@ -101,3 +109,36 @@ def test_a_file_object_that_lies_of_what_it_took_is_told_so() -> None:
 
     with pytest.raises(OSError, match="says that it took"):
         mmh.pack_files({"a.bin": DATA}, Sink())
+
+
+# ---- transformers ----
+
+
+def test_a_file_named_as_the_link_to_the_container_does_not_overwrite_it(tmp_path: Path) -> None:
+    """The folder of a whole model has model.safetensors.mmh as a link to the container."""
+    packed_transformers = pytest.importorskip("mmh.transformers")
+    whole = packed(
+        {
+            "config.json": b'{"model_type": "bert"}',
+            "model.safetensors": safetensors(),
+            "model.safetensors.mmh": b"written through the link",
+        }
+    )
+    path = tmp_path / "model.mmh"
+    path.write_bytes(whole)
+    with pytest.raises(mmh.UsageError, match="one goes in"):
+        packed_transformers.folder(path)
+    assert path.read_bytes() == whole
+
+
+@pytest.mark.parametrize("config", [b"5", b"null", b"[", b"[" * 200000, b"\xff"])
+def test_a_config_that_is_none_is_told_by_its_name(config: bytes, tmp_path: Path) -> None:
+    packed_transformers = pytest.importorskip("mmh.transformers")
+    path = tmp_path / "model.mmh"
+    path.write_bytes(packed({"config.json": config, "model.safetensors": safetensors()}))
+    try:
+        folder = packed_transformers.folder(path)
+    except mmh.UsageError as error:
+        assert "config.json" in str(error)
+    else:  # JSON, though of no model of transformers: its weights are copied
+        assert config in (b"5", b"null") and (Path(folder) / "config.json").read_bytes() == config
