@@ -7,6 +7,7 @@ import io
 import json
 import random
 import struct
+import subprocess
 import sys
 import textwrap
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from python_support import need_mmh, run_python
+from python_support import environment, need_mmh, run_python
 
 mmh = need_mmh()
 
@@ -40,6 +41,12 @@ def runs(code: str, *arguments: str) -> str:
     ended = run_python(textwrap.dedent(code), *arguments)
     assert ended.returncode == 0, ended.stderr
     return ended.stdout
+
+
+def run_module(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-P", "-m", *arguments], env=environment(), capture_output=True, text=True, check=False
+    )
 
 
 # ---- file objects ----
@@ -142,3 +149,21 @@ def test_a_config_that_is_none_is_told_by_its_name(config: bytes, tmp_path: Path
         assert "config.json" in str(error)
     else:  # JSON, though of no model of transformers: its weights are copied
         assert config in (b"5", b"null") and (Path(folder) / "config.json").read_bytes() == config
+
+
+# ---- verify --frameworks ----
+
+
+def test_names_reach_a_terminal_as_escapes(tmp_path: Path) -> None:
+    """Of files in containers, of containers, and in errors; also bytes that are no UTF-8."""
+    pytest.importorskip("numpy")
+    pytest.importorskip("safetensors")
+    name = "x\x1b]0;title\x07\nmmh: fine"
+    path = tmp_path / f"{name}\udcff.mmh"
+    path.write_bytes(packed({f"{name}.safetensors": safetensors()}))
+    for model in (path, tmp_path / f"{name} is not there"):
+        ended = run_module("mmh", "verify-frameworks", "--only=numpy", str(model))
+        said = ended.stdout + ended.stderr
+        assert ended.returncode == (0 if model is path else 1), said
+        assert "\\x1b]0;title\\x07\\nmmh: fine" in said or model is not path
+        assert not any(ord(c) < 32 and c != "\n" for c in said) and "\nmmh: fine" not in said

@@ -41,7 +41,7 @@ def verify_frameworks(options: argparse.Namespace) -> int:
                 verbose=options.verbose > 0,
             )
         except mmh.Error as problem:
-            print(f"mmh: error: {problem}", file=sys.stderr)
+            print(frameworks.shown(f"mmh: error: {problem}"), file=sys.stderr)
             if options.json:
                 failed = {"verb": "verify", "input": model, "status": problem.status, "exit": problem.code}
                 print(json.dumps(failed | {"message": str(problem)}), flush=True)
@@ -52,7 +52,7 @@ def verify_frameworks(options: argparse.Namespace) -> int:
         elif not options.quiet:
             print(report.as_text(), flush=True)
         if report.exit:
-            print(f"mmh: error: {model}: {report.summary()}", file=sys.stderr)
+            print(frameworks.shown(f"mmh: error: {model}: {report.summary()}"), file=sys.stderr)
             worst = report.exit if report.exit == 3 or not worst else worst
     return worst
 
@@ -78,7 +78,9 @@ def main() -> int:
     except KeyboardInterrupt:
         return 130
     except OSError as problem:
-        print(f"mmh: error: {problem}", file=sys.stderr)
+        from mmh.frameworks import shown
+
+        print(shown(f"mmh: error: {problem}"), file=sys.stderr)
         return 1
 
 

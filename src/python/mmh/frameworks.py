@@ -157,7 +157,7 @@ class Report:
         return f"equal in {equal} {'check' if equal == 1 else 'checks'}"
 
     def as_text(self) -> str:
-        """What people read."""
+        """What people read. Control characters of names are escapes."""
         lines = [f"{self.input}: {self.summary()}"]
         for tested in self.frameworks:
             if tested.version is None:
@@ -173,7 +173,12 @@ class Report:
                 result = RESULTS[check.result]
                 lines.append(f"  {tested.name:12} {tested.version:10} {check.kind:13} {result:12} {check.file}: {said}")
         lines += [f"  no framework is asked about {name}" for name in self.untested]
-        return "\n".join(lines)
+        return "\n".join(shown(line) for line in lines)
+
+
+def shown(text: str) -> str:
+    """A line for a terminal: control characters and the like, which a hostile name may hold, as escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 # ---- what is in a container ----
