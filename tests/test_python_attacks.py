@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import pickle
 import random
 import struct
 import subprocess
@@ -167,3 +169,38 @@ def test_names_reach_a_terminal_as_escapes(tmp_path: Path) -> None:
         assert ended.returncode == (0 if model is path else 1), said
         assert "\\x1b]0;title\\x07\\nmmh: fine" in said or model is not path
         assert not any(ord(c) < 32 and c != "\n" for c in said) and "\nmmh: fine" not in said
+
+
+# ---- mmh:// ----
+
+
+class Runs:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize("inside", [".metadata", "x", "METADATA.JSON", "folder/metadata.json"])
+@pytest.mark.parametrize("name", [".metadata", "__0.metadata"])
+def test_metadata_that_is_a_pickle_is_not_run(name: str, inside: str, tmp_path: Path) -> None:
+    """Whatever the file inside of the container is called."""
+    dcp = pytest.importorskip("torch.distributed.checkpoint")
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("mmh._fsspec").register()
+    url, ran = f"mmh://{tmp_path}/saved", tmp_path / "it ran"
+    dcp.save({"w": torch.arange(9.0)}, checkpoint_id=url, no_dist=True)
+    (tmp_path / "saved" / ".metadata.mmh").unlink()
+    mmh.pack_files({inside: pickle.dumps(Runs(ran))}, tmp_path / "saved" / f"{name}.mmh")
+    with pytest.raises(dcp.api.CheckpointException):
+        dcp.load({"w": torch.zeros(9)}, checkpoint_id=url, no_dist=True)
+    assert not ran.exists()
+    with pytest.raises(mmh.UntrustedError, match="allow_pickle"):
+        fsspec_of(url).cat_file(f"{url}/{name}")
+
+
+def fsspec_of(url: str) -> Any:
+    return pytest.importorskip("fsspec").core.url_to_fs(url)[0]
