@@ -8,10 +8,12 @@ import json
 import os
 import pickle
 import random
+import signal
 import struct
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +171,27 @@ def test_names_reach_a_terminal_as_escapes(tmp_path: Path) -> None:
         assert ended.returncode == (0 if model is path else 1), said
         assert "\\x1b]0;title\\x07\\nmmh: fine" in said or model is not path
         assert not any(ord(c) < 32 and c != "\n" for c in said) and "\nmmh: fine" not in said
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_leaves_no_temporary_folder(number: int, tmp_path: Path) -> None:
+    pytest.importorskip("safetensors")
+    place = tmp_path / "temporary"
+    place.mkdir()
+    (tmp_path / "model.mmh").write_bytes(packed({"model.safetensors": safetensors()}))
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", "mmh", "verify-frameworks", str(tmp_path / "model.mmh")],
+        env=environment() | {"TMPDIR": str(place)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    until = time.monotonic() + 60
+    while not list(place.glob("mmh-*/original/*")) and time.monotonic() < until:
+        time.sleep(0.01)
+    assert [path.stat().st_mode & 0o777 for path in place.glob("mmh-*")] == [0o700]
+    process.send_signal(number)
+    assert process.wait(timeout=60) == (130 if number == signal.SIGINT else 128 + number)
+    assert not list(place.iterdir())
 
 
 # ---- mmh:// ----

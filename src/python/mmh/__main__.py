@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 
 import mmh
@@ -57,6 +58,10 @@ def verify_frameworks(options: argparse.Namespace) -> int:
     return worst
 
 
+def _end(number: int, frame: object) -> None:
+    sys.exit(128 + number)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m mmh", description=__doc__)
     verbs = parser.add_subparsers(dest="verb", required=True)
@@ -73,6 +78,9 @@ def main() -> int:
     verb.add_argument("-q", "--quiet", action="store_true", help="the exit code alone")
     verb.add_argument("-v", "--verbose", action="count", default=0, help="show what the frameworks print")
     options = parser.parse_args()
+    for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+        if signal.getsignal(number) == signal.SIG_DFL:  # else temporary folders would stay; nohup's is kept
+            signal.signal(number, _end)
     try:
         return verify_frameworks(options)
     except KeyboardInterrupt:
