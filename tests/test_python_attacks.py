@@ -122,6 +122,49 @@ def test_a_file_object_that_lies_of_what_it_took_is_told_so() -> None:
         mmh.pack_files({"a.bin": DATA}, Sink())
 
 
+# ---- checkpoints of mmh.torch ----
+
+
+def load_tree(tree: Any, path: Path) -> Any:
+    """What mmh.torch.load gives of a structure.json with this tree, over a storage "w" of 8 bytes."""
+    structure = {"format": "mmh-torch", "version": 1, "tensors": [], "tree": tree}
+    path.write_bytes(
+        packed(
+            {
+                "structure.json": json.dumps(structure).encode(),
+                "tensors.safetensors": safetensors(data=b"\xff" * 8),
+            }
+        )
+    )
+    return pytest.importorskip("mmh.torch").load(path)
+
+
+COLLIDING = [{"kind": "int", "hex": f"{number * sys.hash_info.modulus:x}"} for number in range(1, 100000)]
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        {"kind": "dict", "items": [[key, 1] for key in COLLIDING]},
+        {"kind": "set", "items": COLLIDING},
+        {"kind": "frozenset", "items": COLLIDING},
+        {"kind": "counter", "items": [[{"kind": "tuple", "items": [key]}, 1] for key in COLLIDING]},
+    ],
+    ids=["dict", "set", "frozenset", "tuples"],
+)
+def test_keys_of_one_hash_do_not_take_for_ever(tree: Any, tmp_path: Path) -> None:
+    with pytest.raises(mmh.CorruptError, match="same hash"):
+        load_tree(tree, tmp_path / "model.mmh")
+
+
+def test_text_of_numpy_that_is_none_is_told(tmp_path: Path) -> None:
+    with pytest.raises(mmh.CorruptError, match="no character"):
+        load_tree({"kind": "numpy.scalar", "dtype": "<U1", "hex": "ffffffff"}, tmp_path / "scalar.mmh")
+    with pytest.raises(mmh.CorruptError, match="no character"):
+        load_tree({"kind": "numpy.array", "storage": "w", "dtype": "<U2", "shape": [1]}, tmp_path / "array.mmh")
+    assert load_tree({"kind": "numpy.scalar", "dtype": ">U1", "hex": "0000006d"}, tmp_path / "right.mmh") == "m"
+
+
 # ---- transformers ----
 
 
