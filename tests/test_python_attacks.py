@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import io
 import json
 import os
@@ -122,6 +124,20 @@ def test_a_file_object_that_lies_of_what_it_took_is_told_so() -> None:
         mmh.pack_files({"a.bin": DATA}, Sink())
 
 
+# ---- safetensors ----
+
+
+def test_a_shape_that_numpy_lacks_is_told_by_the_tensor() -> None:
+    """0 times anything is no bytes, so that such a header is a right one."""
+    pytest.importorskip("numpy")
+    whole = packed({"model.safetensors": safetensors((0, 1 << 63), b"", "layer")})
+    with (
+        mmh.safe_open(io.BytesIO(whole), "np") as file,
+        pytest.raises(mmh.UnsupportedError, match='"layer"'),
+    ):
+        file.get_tensor("layer")
+
+
 # ---- checkpoints of mmh.torch ----
 
 
@@ -235,6 +251,25 @@ def test_a_signal_leaves_no_temporary_folder(number: int, tmp_path: Path) -> Non
     process.send_signal(number)
     assert process.wait(timeout=60) == (130 if number == signal.SIGINT else 128 + number)
     assert not list(place.iterdir())
+
+
+@pytest.mark.parametrize("name", ["../outside", "folder/../../outside", "{}/outside"])
+def test_a_name_does_not_lead_out_of_the_temporary_folder(name: str, tmp_path: Path) -> None:
+    """Where the original is one file, it is linked under its name in the container."""
+    source, place = tmp_path / "original", tmp_path / "temporary"
+    source.write_bytes(b"x")
+    place.mkdir()
+    with mmh.open(io.BytesIO(packed({"a": b"x"}))) as container:
+        files = [dataclasses.replace(container.files[0], name=name.format(tmp_path))]
+    with contextlib.ExitStack() as stack, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tempfile.tempdir", str(place))
+        with pytest.raises(mmh.UsageError, match="outside of any folder"):
+            mmh_frameworks()._folder_of(stack, source, files)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["original", "temporary"]
+
+
+def mmh_frameworks() -> Any:
+    return pytest.importorskip("mmh.frameworks")
 
 
 # ---- mmh:// ----

@@ -371,8 +371,11 @@ def _packed(stack: contextlib.ExitStack, path: Any) -> pathlib.Path:
 def _folder_of(stack: contextlib.ExitStack, source: pathlib.Path, files: list[FileInfo]) -> pathlib.Path:
     """The folder in which the container's names are, for the original that was given."""
     if source.is_file() and len(files) == 1:  # whatever it is called now
+        name = pathlib.PurePosixPath(files[0].name)
+        if name.is_absolute() or ".." in name.parts:
+            raise mmh.UsageError(f'the container holds a file called "{name}", outside of any folder')
         folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mmh-")))
-        place = folder / files[0].name
+        place = folder / name
         place.parent.mkdir(parents=True, exist_ok=True)
         place.symlink_to(source.absolute())
         return folder
