@@ -44,29 +44,36 @@ static mmh_status read_parts(void *user, uint64_t offset, void *destination, siz
     return MMH_OK;
 }
 
-/* From a callable(offset, memoryview), which fills all of it. */
+/*
+ * From a callable(offset, memoryview), which fills all of it. It gets memory of Python's own: a file object may
+ * keep what it was given, and slices of a memoryview stay when that is released.
+ */
 static mmh_status read_callable(void *user, uint64_t offset, void *destination, size_t bytes,
                                 mmh_error *err)
 {
     struct py_source *source = user;
     PyGILState_STATE state = PyGILState_Ensure();
-    PyObject *view = PyMemoryView_FromMemory(destination, (Py_ssize_t)bytes, PyBUF_WRITE);
+    PyObject *own = PyByteArray_FromStringAndSize(NULL, (Py_ssize_t)bytes);
+    if (own)
+        memset(PyByteArray_AsString(own), 0, bytes);
+    PyObject *view = own ? PyMemoryView_FromObject(own) : NULL;
     PyObject *done = view
                        ? PyObject_CallFunction(source->read, "KO", (unsigned long long)offset, view)
                        : NULL;
-    if (view) { /* it must not outlive the memory */
-        PyObject *type, *value, *trace;
-        PyErr_Fetch(&type, &value, &trace);
-        Py_XDECREF(PyObject_CallMethod(view, "release", NULL));
-        PyErr_Clear();
-        PyErr_Restore(type, value, trace);
+    if (done && PyByteArray_Size(own) != (Py_ssize_t)bytes) {
+        PyErr_SetString(PyExc_BufferError, "a file object resized the memory that it was to fill");
+        Py_CLEAR(done);
     }
-    if (!done)
+    if (done)
+        memcpy(destination, PyByteArray_AsString(own), bytes);
+    else
         py_context_keep_error(source->context);
+    bool right = done != NULL;
     Py_XDECREF(done);
     Py_XDECREF(view);
+    Py_XDECREF(own);
     PyGILState_Release(state);
-    return done ? MMH_OK : fail(err, "read", source->source.name);
+    return right ? MMH_OK : fail(err, "read", source->source.name);
 }
 
 int py_source_get(struct py_source *source, py_context *context, PyObject *object)
@@ -135,19 +142,20 @@ void py_source_release(struct py_source *source)
     memset(source, 0, sizeof *source);
 }
 
+/* A copy, as for reading: who collects what is written has it when the library's memory is gone. */
 mmh_status py_sink_write(void *user, const void *data, size_t bytes, mmh_error *err)
 {
     struct py_sink *sink = user;
     PyGILState_STATE state = PyGILState_Ensure();
-    PyObject *view = PyMemoryView_FromMemory((char *)data, (Py_ssize_t)bytes, PyBUF_READ);
+    PyObject *own = PyBytes_FromStringAndSize(data, (Py_ssize_t)bytes);
+    PyObject *view = own ? PyMemoryView_FromObject(own) : NULL;
     PyObject *done = view ? PyObject_CallFunctionObjArgs(sink->write, view, NULL) : NULL;
-    if (!done)
+    bool right = done != NULL;
+    if (!right)
         py_context_keep_error(sink->context);
-    else if (view)
-        Py_XDECREF(PyObject_CallMethod(view, "release", NULL));
-    PyErr_Clear();
     Py_XDECREF(done);
     Py_XDECREF(view);
+    Py_XDECREF(own);
     PyGILState_Release(state);
-    return done ? MMH_OK : fail(err, "write", sink->sink.name);
+    return right ? MMH_OK : fail(err, "write", sink->sink.name);
 }

@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 
 import mmh
@@ -41,7 +42,7 @@ def verify_frameworks(options: argparse.Namespace) -> int:
                 verbose=options.verbose > 0,
             )
         except mmh.Error as problem:
-            print(f"mmh: error: {problem}", file=sys.stderr)
+            print(frameworks.shown(f"mmh: error: {problem}"), file=sys.stderr)
             if options.json:
                 failed = {"verb": "verify", "input": model, "status": problem.status, "exit": problem.code}
                 print(json.dumps(failed | {"message": str(problem)}), flush=True)
@@ -52,9 +53,13 @@ def verify_frameworks(options: argparse.Namespace) -> int:
         elif not options.quiet:
             print(report.as_text(), flush=True)
         if report.exit:
-            print(f"mmh: error: {model}: {report.summary()}", file=sys.stderr)
+            print(frameworks.shown(f"mmh: error: {model}: {report.summary()}"), file=sys.stderr)
             worst = report.exit if report.exit == 3 or not worst else worst
     return worst
+
+
+def _end(number: int, frame: object) -> None:
+    sys.exit(128 + number)
 
 
 def main() -> int:
@@ -73,12 +78,17 @@ def main() -> int:
     verb.add_argument("-q", "--quiet", action="store_true", help="the exit code alone")
     verb.add_argument("-v", "--verbose", action="count", default=0, help="show what the frameworks print")
     options = parser.parse_args()
+    for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+        if signal.getsignal(number) == signal.SIG_DFL:  # else temporary folders would stay; nohup's is kept
+            signal.signal(number, _end)
     try:
         return verify_frameworks(options)
     except KeyboardInterrupt:
         return 130
     except OSError as problem:
-        print(f"mmh: error: {problem}", file=sys.stderr)
+        from mmh.frameworks import shown
+
+        print(shown(f"mmh: error: {problem}"), file=sys.stderr)
         return 1
 
 

@@ -127,6 +127,11 @@ class MmhFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no 
             text = self._metadata_text(path)
             if text is not None:
                 return io.BytesIO(self._pickled_metadata(text, path))
+            if not self._allow_pickle:  # torch unpickles whatever it is given by this name
+                raise mmh.UntrustedError(
+                    f"{self._stored(path)}: its metadata is no {METADATA}: torch would run it as a pickle; if you "
+                    "trust who wrote it, pass allow_pickle=True"
+                )
         container = self._container(path)
         try:
             expected = self._expected.get(self._below(path))

@@ -72,6 +72,8 @@ class _FileReader:
                     memory[done : done + got] = data
                 if not got:
                     raise OSError(f"the file object ends at {offset + done}, before {offset + len(memory)}")
+                if not 0 < got <= len(memory) - done:
+                    raise OSError(f"the file object says that it read {got} bytes of {len(memory) - done}")
                 done += got
 
 
@@ -136,6 +138,8 @@ def writer(file: Any) -> Callable[[memoryview], None]:
                 took = len(memory) - done
             if took <= 0:
                 raise OSError("the file object takes no bytes")
+            if took > len(memory) - done:
+                raise OSError(f"the file object says that it took {took} bytes of {len(memory) - done}")
             done += took
 
     return write

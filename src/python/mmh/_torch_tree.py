@@ -9,7 +9,8 @@ import collections
 import json
 import math
 import struct
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -27,6 +28,7 @@ FORMAT = "mmh-torch"
 VERSION = 1
 MAX_DEPTH = 64  # of lists and dicts in each other
 MAX_NODES = 20_000_000
+MAX_SAME_HASH = 100  # of the keys of a dict or set
 MAX_TEXT_BYTES = 256 << 20  # of JSON that is read; as objects it takes some thirty times as much at worst
 INLINE_BYTES = 1024  # bytes objects above this are storages of their own
 SAFE_INTEGER = 1 << 53  # beyond this, readers of JSON in other languages round
@@ -446,12 +448,20 @@ class Decoder:
         items = self._fields(node, node["kind"], {"kind": str, "items": list})["items"]
         return [self._value(item, depth + 1) for item in items]
 
+    def _check_hashes(self, keys: Iterable[Any], what: str) -> None:
+        """Keys of one hash each wait for all others: numbers and tuples of them can be chosen so."""
+        if max(collections.Counter(map(hash, keys)).values(), default=0) > MAX_SAME_HASH:
+            raise self._wrong(what, f"more than {MAX_SAME_HASH} keys of the same hash")
+
     def _pairs(self, node: Any, depth: int, result: Any, factory: bool = False) -> Any:
         self._fields(node, node["kind"], {"kind": str, "items": list}, {"factory": None} if factory else None)
+        keys = []
         for pair in node["items"]:
             if not isinstance(pair, list) or len(pair) != 2:
                 raise self._wrong(node["kind"], "an item is no pair")
-            key = self._key(self._value(pair[0], depth + 1), node["kind"])
+            keys.append(self._key(self._value(pair[0], depth + 1), node["kind"]))
+        self._check_hashes(keys, node["kind"])
+        for key, pair in zip(keys, node["items"], strict=True):
             if key in result:
                 raise self._wrong(node["kind"], "a key is there twice")
             result[key] = self._value(pair[1], depth + 1)
@@ -467,7 +477,9 @@ class Decoder:
         return key
 
     def _set(self, node: Any, depth: int) -> set[Any]:
-        return {self._key(item, node["kind"]) for item in self._items(node, depth)}
+        items = [self._key(item, node["kind"]) for item in self._items(node, depth)]
+        self._check_hashes(items, node["kind"])
+        return set(items)
 
     def _default_dict(self, node: Any, depth: int) -> Any:
         name = node.get("factory")
@@ -600,7 +612,15 @@ class Decoder:
         dtype, data = self._array_type(node["dtype"], "numpy.scalar"), self._hex(node["hex"], "numpy.scalar")
         if len(data) != dtype.itemsize:
             raise self._wrong("numpy.scalar", f"{len(data)} bytes for {dtype.str}")
+        self._check_text(dtype, data, "numpy.scalar")
         return np.frombuffer(data, dtype)[0] if data else dtype.type()
+
+    def _check_text(self, dtype: Any, data: Any, what: str) -> None:
+        """NumPy reads text as it is, and makes no str of what is no character."""
+        import numpy as np
+
+        if dtype.kind == "U" and np.any(np.frombuffer(data, dtype.str[0] + "u4") > sys.maxunicode):
+            raise self._wrong(what, "text of what is no character")
 
     def _numpy_array(self, node: Any, depth: int) -> Any:
         import numpy as np
@@ -612,6 +632,7 @@ class Decoder:
         if len(shape) > 64 or math.prod(shape) * dtype.itemsize != storage.nbytes:
             raise self._wrong("numpy.array", f"its shape is not that of {storage.nbytes} bytes")
         data = np.frombuffer(bytearray(tensor_bytes(storage)), np.uint8)
+        self._check_text(dtype, data, "numpy.array")
         flat = data.view(dtype) if dtype.itemsize else np.empty(math.prod(shape), dtype)
         try:
             return flat.reshape(shape, order="F" if node.get("order") == "F" else "C")

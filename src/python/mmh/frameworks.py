@@ -157,7 +157,7 @@ class Report:
         return f"equal in {equal} {'check' if equal == 1 else 'checks'}"
 
     def as_text(self) -> str:
-        """What people read."""
+        """What people read. Control characters of names are escapes."""
         lines = [f"{self.input}: {self.summary()}"]
         for tested in self.frameworks:
             if tested.version is None:
@@ -173,7 +173,12 @@ class Report:
                 result = RESULTS[check.result]
                 lines.append(f"  {tested.name:12} {tested.version:10} {check.kind:13} {result:12} {check.file}: {said}")
         lines += [f"  no framework is asked about {name}" for name in self.untested]
-        return "\n".join(lines)
+        return "\n".join(shown(line) for line in lines)
+
+
+def shown(text: str) -> str:
+    """A line for a terminal: control characters and the like, which a hostile name may hold, as escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 # ---- what is in a container ----
@@ -366,8 +371,11 @@ def _packed(stack: contextlib.ExitStack, path: Any) -> pathlib.Path:
 def _folder_of(stack: contextlib.ExitStack, source: pathlib.Path, files: list[FileInfo]) -> pathlib.Path:
     """The folder in which the container's names are, for the original that was given."""
     if source.is_file() and len(files) == 1:  # whatever it is called now
+        name = pathlib.PurePosixPath(files[0].name)
+        if name.is_absolute() or ".." in name.parts:
+            raise mmh.UsageError(f'the container holds a file called "{name}", outside of any folder')
         folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mmh-")))
-        place = folder / files[0].name
+        place = folder / name
         place.parent.mkdir(parents=True, exist_ok=True)
         place.symlink_to(source.absolute())
         return folder

@@ -72,7 +72,10 @@ def _bytes_of(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 def empty(info: TensorInfo) -> np.ndarray[Any, Any]:
     """An array for a tensor, C-contiguous over its memory: of its shape, or reversed if column-major."""
     dtype = dtype_of(info.dtype, of=f'"{info.name}"')
-    return np.empty(info.shape[::-1] if info.column_major else info.shape, dtype)
+    try:
+        return np.empty(info.shape[::-1] if info.column_major else info.shape, dtype)
+    except ValueError as error:  # of a tensor without elements the other extents may be anything
+        raise UnsupportedError(f'"{info.name}": NumPy has no shape {list(info.shape)}: {error}') from None
 
 
 def _finished(info: TensorInfo, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

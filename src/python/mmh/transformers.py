@@ -150,7 +150,13 @@ def _lay_out(path: Path, target: Path) -> None:
 
         def of_transformers(parent: PurePosixPath) -> bool:
             file = files.get(parent / "config.json")
-            return file is not None and "model_type" in json.loads(container.read(file.index, 0, file.bytes))
+            if file is None:
+                return False
+            try:
+                config = json.loads(container.read(file.index, 0, file.bytes))
+            except (ValueError, RecursionError) as error:
+                raise mmh.UsageError(f"{path.name}: {file.name} is no JSON: {str(error)[:100]}") from None
+            return isinstance(config, dict) and "model_type" in config
 
         for name, file in files.items():
             if not name.is_relative_to(root):
@@ -160,9 +166,14 @@ def _lay_out(path: Path, target: Path) -> None:
             if file.tensor_count and of_transformers(name.parent):
                 # Weights in other formats are of no use to the hook; the folder is what it was without them.
                 if name.suffix == ".safetensors":
+                    if name.with_name(name.name + SUFFIX) in files:
+                        raise mmh.UsageError(
+                            f"{path.name} holds {name} and {name}{SUFFIX}: one goes in the other's place"
+                        )
                     place.with_name(name.name + SUFFIX).symlink_to(path)
                 continue
-            with container.open_file(file.name) as source, open(place, "wb") as copy:
+            # Never through what is there: the links lead to the container.
+            with container.open_file(file.name) as source, open(place, "xb") as copy:
                 shutil.copyfileobj(source, copy, 1 << 20)
 
 
