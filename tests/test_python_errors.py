@@ -119,6 +119,26 @@ def test_another_file_is_told_from_a_damaged_container(own: Path, tmp_path: Path
         mmh.open(own)
 
 
+def test_misspelt_options_are_named_with_what_is_meant(model: Path, tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="'thread'.*did you mean 'threads'"):
+        mmh.open(model, thread=2)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="'levl'.*did you mean 'level'"):
+        mmh.pack(model, tmp_path / "a.mmh", levl=1)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="'levl'"):
+        mmh.numpy.save_file({}, tmp_path / "a.mmh", levl=1)
+    assert not (tmp_path / "a.mmh").exists()
+
+
+def test_what_is_nothing_to_open_is_named() -> None:
+    with pytest.raises(TypeError, match="NoneType"):
+        mmh.open(None)
+
+
+def test_outputs_are_no_urls(tmp_path: Path) -> None:
+    with pytest.raises(mmh.UsageError, match="memory://s.mmh.*file object"):
+        mmh.pack_files({"a": b"a"}, "memory://s.mmh")
+
+
 def test_errors_survive_pickling() -> None:
     """concurrent.futures and torch's data loaders send them between processes."""
     with pytest.raises(mmh.Error) as caught:

@@ -615,3 +615,12 @@ def test_a_file_that_fetches_its_tensors_reads_as_the_parts_do() -> None:
     for begin in (0, 7, 100, len(whole) - 3000, len(whole) - 1, len(whole)):
         file.seek(begin)
         assert file.read(2500) == whole[begin : begin + 2500]
+
+
+def test_load_takes_the_words_of_torch_load(tmp_path: Path) -> None:
+    """Scripts that call torch.load say map_location and weights_only; what would run a pickle is refused."""
+    mmh.torch.save({"a": torch.ones(2), "step": 3}, tmp_path / "c.mmh")
+    loaded = mmh.torch.load(tmp_path / "c.mmh", map_location="cpu", weights_only=True)
+    assert loaded["step"] == 3 and torch.equal(loaded["a"], torch.ones(2))
+    with pytest.raises(mmh.UsageError, match="weights_only"):
+        mmh.torch.load(tmp_path / "c.mmh", weights_only=False)

@@ -32,6 +32,8 @@ from mmh._core import (
     Key,
     KeyPart,
     Layer,
+    OpenOptions,
+    PackOptions,
     PackReport,
     Progress,
     Recipient,
@@ -76,7 +78,10 @@ _ADAPTERS = ("dcp", "frameworks", "jax", "keras", "numpy", "onnx", "tensorflow",
 
 def __getattr__(name: str) -> Any:
     if name in _ADAPTERS:
-        return importlib.import_module(f"mmh.{name}")
+        try:
+            return importlib.import_module(f"mmh.{name}")
+        except ModuleNotFoundError as error:
+            raise AttributeError(f"mmh.{name} needs the package {error.name}, which is not installed") from error
     raise AttributeError(f"module 'mmh' has no attribute {name!r}")
 
 
@@ -110,6 +115,8 @@ __all__ = [
     "MendedWarning",
     "MissingFileError",
     "MissingTensorError",
+    "OpenOptions",
+    "PackOptions",
     "PackReport",
     "Progress",
     "Recipient",

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Unpack
 
 from mmh import _mmh, _sources
-from mmh._core import Key, PathLike, ProgressCallback, _context
+from mmh._core import Key, OpenOptions, PathLike, ProgressCallback, _context, check_options
 from mmh._errors import CorruptError, MissingTensorError, UsageError
 
 _MAGIC = b"\x89MMH"
@@ -430,17 +430,7 @@ def _forked() -> None:
 os.register_at_fork(after_in_child=_forked)
 
 
-def open(
-    source: Any,
-    *,
-    threads: int = 0,
-    keys: Key | Iterable[Key] = (),
-    passphrase: str | bytes | None = None,
-    signers: Key | Iterable[Key] = (),
-    require: Mapping[str, Any] | None = None,
-    progress: ProgressCallback | None = None,
-    storage_options: Mapping[str, Any] | None = None,
-) -> Container:
+def open(source: Any, **options: Unpack[OpenOptions]) -> Container:
     """Open a container: its index is read and checked, no weights are.
 
     Parameters
@@ -465,10 +455,18 @@ def open(
     Raises IOFailure (FileNotFoundError is one), CorruptError, UnsupportedError, UntrustedError,
     KeyMissingError.
     """
+    check_options(options, OpenOptions, "opening")
     return Container(
         source,
-        storage_options=storage_options,
-        **_given(threads, keys, passphrase, signers, require, progress),
+        storage_options=options.get("storage_options"),
+        **_given(
+            options.get("threads", 0),
+            options.get("keys", ()),
+            options.get("passphrase"),
+            options.get("signers", ()),
+            options.get("require"),
+            options.get("progress"),
+        ),
     )
 
 

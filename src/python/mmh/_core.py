@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO, Union
+from typing import Any, BinaryIO, TypedDict, Union, Unpack
 
 from mmh import _mmh, _sources
 from mmh._errors import CorruptError, UsageError
@@ -41,6 +42,50 @@ class Progress:
 
 
 ProgressCallback = Callable[[Progress], Any]
+
+
+class OpenOptions(TypedDict, total=False):
+    """What `mmh.open` takes, and with it everything that loads."""
+
+    threads: int
+    keys: Key | Iterable[Key]
+    passphrase: str | bytes | None
+    signers: Key | Iterable[Key]
+    require: Mapping[str, Any] | None
+    progress: ProgressCallback | None
+    storage_options: Mapping[str, Any] | None
+
+
+class PackOptions(TypedDict, total=False):
+    """What `mmh.pack` takes, and with it everything that saves."""
+
+    level: int
+    overwrite: bool
+    threads: int
+    progress: ProgressCallback | None
+    recipients: Key | Iterable[Key]
+    passphrase: str | bytes | None
+    sign_with: Key | Iterable[Key]
+    parity: float
+    counter: int
+    time: int
+    aead: str | None
+    hash: str | None
+    alone: bool
+    check: bool
+    keep_times: bool
+    dtype: str | None
+    shape: Sequence[int] | None
+    layout: PathLike | None
+
+
+def check_options(given: Mapping[str, Any], kind: Any, what: str) -> None:
+    """Raise a TypeError that names an option which `kind` (one of the classes above) lacks, and what may be meant."""
+    for name in given:
+        if name not in kind.__annotations__:
+            near = difflib.get_close_matches(name, kind.__annotations__, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else f"; options are {', '.join(kind.__annotations__)}"
+            raise TypeError(f"{what} takes no option {name!r}{hint}")
 
 
 class Key(_mmh.Key):
@@ -343,6 +388,8 @@ def _pack(
     if hash not in (None, "sha256", "sha384", "blake3"):
         raise UsageError(f'hash must be "blake3", "sha256" or "sha384", not {hash!r}')
     is_path = isinstance(output, (str, os.PathLike))
+    if _sources.is_url(output):
+        raise UsageError(f"{output}: an output is a path or a file object, as of fsspec.open({output!r}, 'wb')")
     if not is_path and not hasattr(output, "write"):
         raise TypeError(f"output must be a path or a binary file object, not {type(output).__name__}")
     report = _mmh.pack(
@@ -374,7 +421,7 @@ def _pack(
 def pack(
     inputs: PathLike | Sequence[PathLike],
     output: PathLike | None = None,
-    **options: Any,
+    **options: Unpack[PackOptions],
 ) -> PackReport:
     """Pack files and folders into one container.
 
@@ -409,6 +456,7 @@ def pack(
 
     Raises UsageError, IOFailure, MemoryFailure, CancelledError; nothing is left behind then.
     """
+    check_options(options, PackOptions, "pack")
     paths: list[PathLike] = [inputs] if isinstance(inputs, (str, os.PathLike)) else list(inputs)
     if output is None:
         if len(paths) != 1:
@@ -420,7 +468,7 @@ def pack(
 def pack_files(
     files: Mapping[str, Any],
     output: PathLike | BinaryIO,
-    **options: Any,
+    **options: Unpack[PackOptions],
 ) -> PackReport:
     """Pack files that are not on disk.
 
@@ -434,6 +482,7 @@ def pack_files(
     options
         As for `pack`.
     """
+    check_options(options, PackOptions, "packing")
     return _pack((), [_sources.of_file(name, content) for name, content in files.items()], output, **options)
 
 
@@ -444,7 +493,7 @@ def pack_tensors(
     metadata: Mapping[str, str] | None = None,
     name: str = "model.safetensors",
     files: Mapping[str, Any] | None = None,
-    **options: Any,
+    **options: Unpack[PackOptions],
 ) -> PackReport:
     """Pack tensors in memory as the safetensors file that they make; it is never written itself.
 
@@ -465,6 +514,7 @@ def pack_tensors(
     Raises UsageError if a memory has another size than dtype and shape make, or a dtype is none of
     safetensors'.
     """
+    check_options(options, PackOptions, "packing")
     parts = _sources.safetensors_parts(tensors, metadata)
     sources: list[Any] = [(name, parts)]
     sources += [_sources.of_file(other, content) for other, content in (files or {}).items()]

@@ -8,9 +8,10 @@ import importlib
 import operator
 from collections.abc import Mapping
 from types import EllipsisType, TracebackType
-from typing import Any
+from typing import Any, Unpack
 
 from mmh._container import Container, TensorInfo, open as open_container
+from mmh._core import OpenOptions
 from mmh._errors import UnsupportedError, UsageError
 from mmh._sources import dtype_bits
 
@@ -101,7 +102,7 @@ class safe_open:
     ...         tensor = file.get_tensor(name)
     """
 
-    def __init__(self, filename: Any, framework: str, device: Any = "cpu", **options: Any) -> None:
+    def __init__(self, filename: Any, framework: str, device: Any = "cpu", **options: Unpack[OpenOptions]) -> None:
         if not isinstance(framework, str):
             raise TypeError(f"framework is a str, not {type(framework).__name__}")
         module = _MODULES.get(framework)

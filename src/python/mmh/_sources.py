@@ -9,7 +9,7 @@ import math
 import operator
 import re
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from mmh import _mmh
@@ -123,6 +123,10 @@ def of_file(name: str, content: Any) -> tuple[Any, ...]:
     try:
         memoryview(content)
     except TypeError:
+        if not isinstance(content, Iterable):
+            raise TypeError(
+                f"{name}: content must be bytes-like or a binary file object, not {type(content).__name__}"
+            ) from None
         return name, list(content)
     return name, [content]
 

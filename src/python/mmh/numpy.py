@@ -10,13 +10,13 @@ import io
 import os
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
 from mmh import _core
 from mmh._container import Container, TensorInfo, open as open_container
-from mmh._core import PackReport, PathLike
+from mmh._core import OpenOptions, PackReport, PathLike
 from mmh._errors import UnsupportedError
 
 _PLAIN = {
@@ -130,7 +130,7 @@ def load_all(container: Container) -> dict[str, np.ndarray[Any, Any]]:
     return arrays
 
 
-def load_file(filename: PathLike, **options: Any) -> dict[str, np.ndarray[Any, Any]]:
+def load_file(filename: PathLike, **options: Unpack[OpenOptions]) -> dict[str, np.ndarray[Any, Any]]:
     """Load all tensors of a container into new arrays.
 
     `options` are those of `mmh.open`. Returns {name: array}. Raises as `mmh.open`, and CorruptError.
@@ -139,7 +139,7 @@ def load_file(filename: PathLike, **options: Any) -> dict[str, np.ndarray[Any, A
         return load_all(container)
 
 
-def load(data: Any, **options: Any) -> dict[str, np.ndarray[Any, Any]]:
+def load(data: Any, **options: Unpack[OpenOptions]) -> dict[str, np.ndarray[Any, Any]]:
     """The same of a container in memory, as `save` gives it."""
     with open_container(data, **options) as container:
         return load_all(container)

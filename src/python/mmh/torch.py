@@ -15,10 +15,11 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 
 import mmh
 import torch
+from mmh._core import OpenOptions
 from mmh._folder import Folder
 from mmh._sources import is_url
 from mmh._torch_memory import (
@@ -45,7 +46,9 @@ Name = TypeVar("Name", str, int)
 # ---- dicts of tensors, as safetensors.torch has them ----
 
 
-def load_file(filename: Any, device: str | int | torch.device = "cpu", **options: Any) -> dict[str, torch.Tensor]:
+def load_file(
+    filename: Any, device: str | int | torch.device = "cpu", **options: Unpack[OpenOptions]
+) -> dict[str, torch.Tensor]:
     """All tensors of a container by name, each with the dtype and shape that it was packed with.
 
     filename: whatever mmh.open takes. options: those of mmh.open (threads, keys, signers, require, ...).
@@ -57,15 +60,27 @@ def load_file(filename: Any, device: str | int | torch.device = "cpu", **options
         return load_tensors(container, container.keys(), device)
 
 
-def load(data: Any, device: str | int | torch.device = "cpu", **options: Any) -> Any:
+def load(
+    data: Any,
+    device: str | int | torch.device = "cpu",
+    *,
+    map_location: str | int | torch.device | None = None,
+    weights_only: bool = True,
+    **options: Unpack[OpenOptions],
+) -> Any:
     """What `save` has saved: from bytes, a path, a file object, or an fsspec URL.
 
     A container of a safetensors file gives a dict of tensors, one of `save(object, path)` that object, and one of
     a packed .pt, .pth, .bin or .ckpt file what torch.load(weights_only=True) makes of it: no code runs.
-    device: where tensors go. options: those of mmh.open.
+    device: where tensors go; map_location is another word for it. weights_only: True, as nothing else is done.
+    options: those of mmh.open.
     Raises mmh.CorruptError where the container or its structure is damaged or forged.
     """
-    device = device_of(device)
+    if not weights_only:
+        raise mmh.UsageError(
+            "weights_only=False would run what a pickle says: torch.load(container.open_file()) does so"
+        )
+    device = device_of(device if map_location is None else map_location)
     with mmh.open(data, **options) as container:
         names = [file.name for file in container.files]
         if sorted(names) == sorted((STRUCTURE, STORAGES)):
