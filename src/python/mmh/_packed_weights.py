@@ -266,7 +266,11 @@ class PackedFile(mmh.safe_open):
         dtype = _torch_memory.DTYPES.get(info.dtype)
         if dtype is None:
             raise mmh.UnsupportedError(f"{info.name}: PyTorch {torch.__version__} has no type {info.dtype}")
-        return torch.empty(_torch_memory.tensor_shape(dtype, info.shape), dtype=dtype, device="cpu")
+        try:
+            shape = _torch_memory.tensor_shape(dtype, info.shape)
+        except ValueError as error:
+            raise mmh.UnsupportedError(f"{info.name}: {error}") from None
+        return torch.empty(shape, dtype=dtype, device="cpu")
 
 
 def weight_files(folder: str | os.PathLike[str]) -> list[Path]:

@@ -66,8 +66,10 @@ def named_dtypes() -> dict[str, torch.dtype]:
 def tensor_shape(dtype: torch.dtype, shape: Sequence[int]) -> tuple[int, ...]:
     """The shape that PyTorch gives a tensor of a file: four-bit elements lie two by two in the last dimension.
 
-    Raises ValueError if they are an odd number.
+    Raises ValueError if they are an odd number, or for extents that PyTorch has not.
     """
+    if any(extent >= 1 << 63 for extent in shape):  # of a tensor without elements they may be anything
+        raise ValueError(f"PyTorch has no shape {list(shape)}")
     if dtype is not _PAIRS:
         return tuple(shape)
     if not shape or shape[-1] % 2:
