@@ -115,14 +115,14 @@ def test_another_file_is_told_from_a_damaged_container(own: Path, tmp_path: Path
     with pytest.raises(mmh.UsageError, match=r"model\.safetensors is no mmh container.*open_original"):
         mmh.open(plain)
     own.write_bytes(plain.read_bytes() * 300)
-    with pytest.raises(mmh.CorruptError, match="footer"):
+    with pytest.raises(mmh.CorruptError, match="no mmh container"):
         mmh.open(own)
 
 
 def test_misspelt_options_are_named_with_what_is_meant(model: Path, tmp_path: Path) -> None:
-    with pytest.raises(TypeError, match="'thread'.*did you mean 'threads'"):
+    with pytest.raises(TypeError, match=r"'thread'.*did you mean 'threads'"):
         mmh.open(model, thread=2)  # type: ignore[call-arg]
-    with pytest.raises(TypeError, match="'levl'.*did you mean 'level'"):
+    with pytest.raises(TypeError, match=r"'levl'.*did you mean 'level'"):
         mmh.pack(model, tmp_path / "a.mmh", levl=1)  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="'levl'"):
         mmh.numpy.save_file({}, tmp_path / "a.mmh", levl=1)
@@ -135,7 +135,7 @@ def test_what_is_nothing_to_open_is_named() -> None:
 
 
 def test_outputs_are_no_urls(tmp_path: Path) -> None:
-    with pytest.raises(mmh.UsageError, match="memory://s.mmh.*file object"):
+    with pytest.raises(mmh.UsageError, match=r"memory://s.mmh.*file object"):
         mmh.pack_files({"a": b"a"}, "memory://s.mmh")
 
 
@@ -617,14 +617,6 @@ def test_copies_of_a_safe_open_open_its_file_again(model: Path) -> None:
 
 def test_the_package_lists_its_modules() -> None:
     assert {"torch", "numpy", "dcp", "safe_open", "__version__"} <= set(dir(mmh)) and "importlib" not in dir(mmh)
-
-
-def test_what_is_no_container_is_called_so(tmp_path: Path) -> None:
-    """Whoever comes from safetensors gives an original file first."""
-    path = tmp_path / "model.safetensors"
-    path.write_bytes(bytes(4096))
-    with pytest.raises(mmh.CorruptError, match=r"no mmh container.*pack"):
-        mmh.open(path)
 
 
 def test_a_program_may_end_with_an_open_container(model: Path) -> None:
