@@ -129,6 +129,42 @@ def test_misspelt_options_are_named_with_what_is_meant(model: Path, tmp_path: Pa
     assert not (tmp_path / "a.mmh").exists()
 
 
+def test_dlpack_tensors_are_memory(model: Path) -> None:
+    """What has no buffer protocol (PyTorch's bfloat16) is loaded into; not what is read only or has gaps."""
+    torch, np = pytest.importorskip("torch"), pytest.importorskip("numpy")
+    with mmh.open(model) as container:
+        info = container["norm"]
+        right = container.load_bytes("norm")
+        memory = torch.zeros(info.nbytes // 2, dtype=torch.bfloat16)
+        container.load_into("norm", memory)
+        assert memory.view(torch.uint8).numpy().tobytes() == right
+        container.load_many([("norm", memory.view(2, -1))])
+        for bad, problem in (
+            (torch.zeros(info.nbytes, dtype=torch.bfloat16)[::2], "contiguous"),
+            (torch.zeros(info.nbytes // 2 + 1, dtype=torch.bfloat16), "bytes"),
+        ):
+            with pytest.raises(ValueError, match=problem):
+                container.load_into("norm", bad)
+
+        class ReadOnly:
+            """Offers NumPy's capsule of memory that must not be written to."""
+
+            def __dlpack__(self, **how: object) -> object:
+                frozen = np.zeros(info.nbytes, np.uint8)
+                frozen.flags.writeable = False
+                return frozen.__dlpack__(**how)
+
+        with pytest.raises((ValueError, BufferError), match=r"writable|readonly|read-only"):
+            container.load_into("norm", ReadOnly())
+
+
+def test_a_public_part_is_not_called_key(tmp_path: Path) -> None:
+    key = mmh.Key.generate("ed25519")
+    with pytest.raises(mmh.UsageError, match="secret=True"):
+        key.write(tmp_path / "alice.key")
+    assert not (tmp_path / "alice.key").exists()
+
+
 def test_what_is_nothing_to_open_is_named() -> None:
     with pytest.raises(TypeError, match="NoneType"):
         mmh.open(None)

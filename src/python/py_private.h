@@ -65,6 +65,7 @@ void py_context_keep_error(py_context *context);
 struct py_memory {
     Py_buffer buffer;
     bool has_buffer;
+    PyObject *capsule; /* of DLPack; NULL: none */
     void *data;
     size_t bytes;
 };

@@ -16,42 +16,6 @@ typedef struct {
 
 static PyTypeObject *py_reader_type;
 
-/* ---- memory ---- */
-
-int py_memory_get(struct py_memory *memory, PyObject *object, bool writable, const char *what)
-{
-    memset(memory, 0, sizeof *memory);
-    if (PyTuple_Check(object)) {
-        unsigned long long address = 0, bytes = 0;
-        if (!PyArg_ParseTuple(object, "KK;memory is a buffer, or a tuple (address, bytes)",
-                              &address, &bytes))
-            return 0;
-        memory->data = (void *)(uintptr_t)address;
-        memory->bytes = (size_t)bytes;
-        return 1;
-    }
-    if (PyObject_GetBuffer(object, &memory->buffer,
-                           writable ? PyBUF_WRITABLE | PyBUF_C_CONTIGUOUS : PyBUF_C_CONTIGUOUS)) {
-        if (PyErr_ExceptionMatches(PyExc_BufferError) || PyErr_ExceptionMatches(PyExc_ValueError)) {
-            PyErr_Clear();
-            PyErr_Format(PyExc_ValueError, "memory for %s must be contiguous%s", what,
-                         writable ? " and writable" : "");
-        }
-        return 0;
-    }
-    memory->has_buffer = true;
-    memory->data = memory->buffer.buf;
-    memory->bytes = (size_t)memory->buffer.len;
-    return 1;
-}
-
-void py_memory_release(struct py_memory *memory)
-{
-    if (memory->has_buffer)
-        PyBuffer_Release(&memory->buffer);
-    memory->has_buffer = false;
-}
-
 /* ---- small things ---- */
 
 int py_put(PyObject *dictionary, const char *name, PyObject *value)

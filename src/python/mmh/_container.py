@@ -296,7 +296,7 @@ class Container:
     # ---- loading ----
 
     def load_into(self, name: str | int, memory: Any) -> None:
-        """Load a tensor into memory of its size: a writable contiguous buffer, or (address, bytes).
+        """Load a tensor into memory of its size: a writable contiguous buffer, DLPack tensor, or (address, bytes).
 
         Its bytes as they lie, in host byte order. Raises MissingTensorError, UsageError if the memory is too
         small, CorruptError.

@@ -136,8 +136,11 @@ class Key(_mmh.Key):
         """Write the public part to a file, or with `secret` all of it, mode 0600.
 
         `passphrase` locks a secret key. Raises UsageError if the file exists, if a secret key is wanted of a public
-        one, or if there is a passphrase without `secret`: the file would not be the key that it was meant to keep.
+        one, or if there is a passphrase, or a name in ".key", without `secret`: the file would not be the key that it
+        was meant to keep.
         """
+        if not secret and os.fspath(path).endswith(".key"):
+            raise UsageError(f"{os.fspath(path)}: this writes the public part: call it .pub, or say secret=True")
         if passphrase is not None and not secret:
             raise UsageError("a passphrase locks a secret key, and this writes the public part: say secret=True")
         self._write(path, secret, _secret(passphrase), overwrite)
