@@ -8,6 +8,7 @@ import copy
 import errno
 import gc
 import json
+import io
 import os
 import pickle
 import random
@@ -139,6 +140,10 @@ def test_dlpack_tensors_are_memory(model: Path) -> None:
         container.load_into("norm", memory)
         assert memory.view(torch.uint8).numpy().tobytes() == right
         container.load_many([("norm", memory.view(2, -1))])
+        output = io.BytesIO()
+        mmh.pack_tensors({"norm": ("BF16", memory.shape, memory)}, output)
+        with mmh.open(output) as again:
+            assert again.load_bytes("norm") == right
         for bad, problem in (
             (torch.zeros(info.nbytes, dtype=torch.bfloat16)[::2], "contiguous"),
             (torch.zeros(info.nbytes // 2 + 1, dtype=torch.bfloat16), "bytes"),

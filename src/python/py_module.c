@@ -67,10 +67,23 @@ static PyObject *algorithms(PyObject *module, PyObject *unused)
     return list;
 }
 
+/* How many bytes a caller's memory has: a buffer, a DLPack tensor, or (address, bytes). */
+static PyObject *memory_bytes(PyObject *module, PyObject *object)
+{
+    struct py_memory memory;
+    (void)module;
+    if (!py_memory_get(&memory, object, false, "what is packed"))
+        return NULL;
+    size_t bytes = memory.bytes;
+    py_memory_release(&memory);
+    return PyLong_FromSize_t(bytes);
+}
+
 static PyMethodDef functions[] = {
     { "forked", forked, METH_NOARGS, NULL },
     { "dtypes", dtypes, METH_NOARGS, NULL },
     { "algorithms", algorithms, METH_NOARGS, NULL },
+    { "memory_bytes", memory_bytes, METH_O, NULL },
     { NULL, NULL, 0, NULL },
 };
 

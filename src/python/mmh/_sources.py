@@ -150,7 +150,7 @@ def writer(file: Any) -> Callable[[memoryview], None]:
 
 
 def _memory_bytes(memory: Any) -> int:
-    return int(memory[1]) if isinstance(memory, tuple) else memoryview(memory).nbytes
+    return _mmh.memory_bytes(memory)
 
 
 def safetensors_parts(
