@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+import enum
 import io
 import json
 import os
@@ -514,6 +515,30 @@ def test_urls_just_work_and_keep_metadata_as_json(tmp_path: Path) -> None:
     dcp.save({**STATE, "step": 8}, checkpoint_id=f"mmh://{tmp_path}/c", no_dist=True)
     dcp.load(into, checkpoint_id=f"mmh://{tmp_path}/c", no_dist=True)
     assert into["step"] == 8
+
+
+class _NamesMembers(pickle.Pickler):
+    """Writes members of enumerations as Python 3.11 before 3.11.4 does: by getattr."""
+
+    def reducer_override(self, obj: Any) -> Any:
+        return (getattr, (type(obj), obj.name)) if isinstance(obj, enum.Enum) else NotImplemented
+
+
+def test_metadata_of_an_older_python_is_understood_and_no_other_attribute(tmp_path: Path) -> None:
+    dcp.save(STATE, checkpoint_id=tmp_path, no_dist=True)
+    metadata = pickle.loads((tmp_path / ".metadata").read_bytes())
+    spool = io.BytesIO()
+    _NamesMembers(spool).dump(metadata)
+    assert b"getattr" in spool.getvalue()
+    again, _ = _dcp_metadata.from_pickle(spool.getvalue(), "older")
+    assert again.state_dict_metadata == metadata.state_dict_metadata
+    with pytest.raises(TypeError, match="getattr"):
+        _dcp_metadata.from_pickle(pickle.dumps(_Reaches()), "hostile")
+
+
+class _Reaches:
+    def __reduce__(self) -> Any:
+        return getattr, (torch.Size, "__init__")
 
 
 @need_fsspec

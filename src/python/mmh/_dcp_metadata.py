@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import enum
 import io
 import json
 import pickle
@@ -279,12 +280,21 @@ _ALLOWED = {
 }
 
 
+def _member(kind: Any, name: Any) -> Any:
+    """What getattr is for in such a pickle: Python 3.11 before 3.11.4 so names a member of an enumeration."""
+    if isinstance(kind, enum.EnumMeta) and isinstance(name, str) and name in kind.__members__:
+        return kind.__members__[name]
+    raise pickle.UnpicklingError("getattr of what is no enumeration is no part of metadata")
+
+
 class _MetadataUnpickler(pickle.Unpickler):
     """Makes what metadata consists of, and nothing else."""
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) in _ALLOWED or (module == "torch" and name in _DTYPES):
             return super().find_class(module, name)
+        if (module, name) == ("builtins", "getattr"):
+            return _member
         raise pickle.UnpicklingError(f"{module}.{name} is no part of metadata")
 
 
