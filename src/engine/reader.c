@@ -498,6 +498,8 @@ size_t mmh_block_chunk_bytes(const struct mmh_block_entry *block, uint64_t index
 
 void mmh_reader_scan(mmh_reader *reader, bool scanning)
 {
+    if (scanning != reader->scanning)
+        mmh_input_advise(reader->input, scanning ? MMH_ACCESS_SEQUENTIAL : MMH_ACCESS_RANDOM);
     reader->scanning = scanning;
     atomic_store_explicit(&reader->ahead_offset, 0, memory_order_relaxed);
 }
