@@ -289,7 +289,7 @@ def python_loads(rows):
         for r in rows
     ]
     return [
-        "All tensors of a bf16 model, each load in a process of its own. Memory beyond the tensors counts mapped pages, too.",
+        "All tensors of a bf16 model, each load in a process of its own; memory beyond them counts mapped pages.",
         "",
         *table(["file is", "loader", "file MB", "seconds", "of all runs", "GB/s", "memory beyond MB"], out),
     ]

@@ -123,10 +123,10 @@ def test_another_file_is_told_from_a_damaged_container(own: Path, tmp_path: Path
 def test_misspelt_options_are_named_with_what_is_meant(model: Path, tmp_path: Path) -> None:
     with pytest.raises(TypeError, match=r"'thread'.*did you mean 'threads'"):
         mmh.open(model, thread=2)  # type: ignore[call-arg]
-    with pytest.raises(TypeError, match=r"'levl'.*did you mean 'level'"):
-        mmh.pack(model, tmp_path / "a.mmh", levl=1)  # type: ignore[call-arg]
-    with pytest.raises(TypeError, match="'levl'"):
-        mmh.numpy.save_file({}, tmp_path / "a.mmh", levl=1)
+    with pytest.raises(TypeError, match=r"'levels'.*did you mean 'level'"):
+        mmh.pack(model, tmp_path / "a.mmh", levels=1)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="'levels'"):
+        mmh.numpy.save_file({}, tmp_path / "a.mmh", levels=1)
     assert not (tmp_path / "a.mmh").exists()
 
 
