@@ -56,14 +56,28 @@ static PyObject *number(uint64_t value)
     return PyLong_FromUnsignedLongLong(value);
 }
 
+struct entry {
+    const char *name;
+    PyObject *value; /* is taken */
+};
+
+static PyObject *dictionary(const struct entry *entries, size_t count)
+{
+    PyObject *all = PyDict_New();
+    for (size_t i = 0; i < count; i++) {
+        if (!all)
+            Py_XDECREF(entries[i].value);
+        else if (!py_put(all, entries[i].name, entries[i].value))
+            Py_CLEAR(all);
+    }
+    return all;
+}
+
 /* ---- pack ---- */
 
 static PyObject *pack_report(const mmh_pack_report *report)
 {
-    const struct {
-        const char *name;
-        PyObject *value;
-    } entries[] = {
+    const struct entry entries[] = {
         { "original_bytes", number(report->original_bytes) },
         { "stored_bytes", number(report->stored_bytes) },
         { "floor_bytes", number(report->floor_bytes) },
@@ -77,11 +91,7 @@ static PyObject *pack_report(const mmh_pack_report *report)
         { "wall_ns", number(report->wall_ns) },
         { "root", py_hex(report->root, report->root_bytes) },
     };
-    PyObject *all = PyDict_New();
-    for (size_t i = 0; i < sizeof entries / sizeof *entries; i++)
-        if (all && !py_put(all, entries[i].name, entries[i].value))
-            Py_CLEAR(all);
-    return all;
+    return dictionary(entries, sizeof entries / sizeof *entries);
 }
 
 OPERATION(pack)
@@ -255,10 +265,7 @@ static void tell_layer(void *user, const mmh_layer *layer)
 
 static PyObject *unpack_report(const mmh_unpack_report *report)
 {
-    const struct {
-        const char *name;
-        PyObject *value;
-    } entries[] = {
+    const struct entry entries[] = {
         { "original_bytes", number(report->original_bytes) },
         { "stored_bytes", number(report->stored_bytes) },
         { "file_count", number(report->file_count) },
@@ -270,11 +277,7 @@ static PyObject *unpack_report(const mmh_unpack_report *report)
         { "encrypted", PyBool_FromLong(report->encrypted) },
         { "wall_ns", number(report->wall_ns) },
     };
-    PyObject *all = PyDict_New();
-    for (size_t i = 0; i < sizeof entries / sizeof *entries; i++)
-        if (all && !py_put(all, entries[i].name, entries[i].value))
-            Py_CLEAR(all);
-    return all;
+    return dictionary(entries, sizeof entries / sizeof *entries);
 }
 
 /* The report, with what was told, and the failure as (status, message) where it is of a kind that reports

@@ -54,23 +54,27 @@ static mmh_status read_callable(void *user, uint64_t offset, void *destination, 
     struct py_source *source = user;
     PyGILState_STATE state = PyGILState_Ensure();
     PyObject *own = PyByteArray_FromStringAndSize(NULL, (Py_ssize_t)bytes);
-    if (own)
-        memset(PyByteArray_AsString(own), 0, bytes);
-    PyObject *view = own ? PyMemoryView_FromObject(own) : NULL;
-    PyObject *done = view
-                       ? PyObject_CallFunction(source->read, "KO", (unsigned long long)offset, view)
-                       : NULL;
-    if (done && PyByteArray_Size(own) != (Py_ssize_t)bytes) {
-        PyErr_SetString(PyExc_BufferError, "a file object resized the memory that it was to fill");
-        Py_CLEAR(done);
-    }
-    if (done)
-        memcpy(destination, PyByteArray_AsString(own), bytes);
-    else
+    Py_buffer pinned; /* while it is held nobody can resize the memory */
+    bool right = own && PyObject_GetBuffer(own, &pinned, PyBUF_WRITABLE) == 0;
+    if (right) {
+        Py_BEGIN_ALLOW_THREADS memset(pinned.buf, 0, bytes);
+        Py_END_ALLOW_THREADS PyObject *view = PyMemoryView_FromObject(own);
+        PyObject *done = view ? PyObject_CallFunction(source->read, "KO",
+                                                      (unsigned long long)offset, view)
+                              : NULL;
+        right = done != NULL;
+        if (!right)
+            py_context_keep_error(source->context);
+        Py_XDECREF(done);
+        Py_XDECREF(view);
+        if (right) {
+            Py_BEGIN_ALLOW_THREADS memcpy(destination, pinned.buf, bytes);
+            Py_END_ALLOW_THREADS
+        }
+        PyBuffer_Release(&pinned);
+    } else {
         py_context_keep_error(source->context);
-    bool right = done != NULL;
-    Py_XDECREF(done);
-    Py_XDECREF(view);
+    }
     Py_XDECREF(own);
     PyGILState_Release(state);
     return right ? MMH_OK : fail(err, "read", source->source.name);
