@@ -57,8 +57,10 @@ static mmh_status read_callable(void *user, uint64_t offset, void *destination, 
     Py_buffer pinned; /* while it is held nobody can resize the memory */
     bool right = own && PyObject_GetBuffer(own, &pinned, PyBUF_WRITABLE) == 0;
     if (right) {
-        Py_BEGIN_ALLOW_THREADS memset(pinned.buf, 0, bytes);
-        Py_END_ALLOW_THREADS PyObject *view = PyMemoryView_FromObject(own);
+        PyThreadState *thread = PyEval_SaveThread();
+        memset(pinned.buf, 0, bytes);
+        PyEval_RestoreThread(thread);
+        PyObject *view = PyMemoryView_FromObject(own);
         PyObject *done = view ? PyObject_CallFunction(source->read, "KO",
                                                       (unsigned long long)offset, view)
                               : NULL;
@@ -68,8 +70,9 @@ static mmh_status read_callable(void *user, uint64_t offset, void *destination, 
         Py_XDECREF(done);
         Py_XDECREF(view);
         if (right) {
-            Py_BEGIN_ALLOW_THREADS memcpy(destination, pinned.buf, bytes);
-            Py_END_ALLOW_THREADS
+            thread = PyEval_SaveThread();
+            memcpy(destination, pinned.buf, bytes);
+            PyEval_RestoreThread(thread);
         }
         PyBuffer_Release(&pinned);
     } else {
