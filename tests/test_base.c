@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -261,6 +262,84 @@ static void test_large_memory_is_aligned_for_huge_pages(void **state)
     mmh_wipe(secret, sizeof secret);
     assert_memory_equal(secret, "\0\0\0\0\0", 5);
 }
+
+#ifdef __linux__
+/* A clock on which each huge page takes huge_ns, and the small ones after it as long as small_ns for each. */
+static uint64_t scripted_now, scripted_reads, huge_ns, small_ns;
+
+static uint64_t scripted_clock(void)
+{
+    static const unsigned small_pages = 32;
+    switch (scripted_reads++ % 4) {
+    case 1:
+        return scripted_now += huge_ns;
+    case 3:
+        return scripted_now += small_pages * small_ns;
+    default:
+        return scripted_now;
+    }
+}
+
+/* How many bytes of [memory, memory + bytes) the system has been asked for huge pages in. */
+static size_t asked_bytes(const uint8_t *memory, size_t bytes)
+{
+    FILE *file = fopen("/proc/self/smaps", "r");
+    char line[512];
+    unsigned long long begin = 0, end = 0, from, to;
+    size_t asked = 0;
+    assert_non_null(file);
+    while (fgets(line, sizeof line, file)) {
+        if (sscanf(line, "%llx-%llx ", &from, &to) == 2) {
+            begin = MMH_MAX(from, (uintptr_t)memory);
+            end = MMH_MIN(to, (uintptr_t)memory + bytes);
+        } else if (!strncmp(line, "VmFlags:", 8) && strstr(line, " hg") && begin < end) {
+            asked += (size_t)(end - begin);
+        }
+    }
+    fclose(file);
+    return asked;
+}
+
+static void test_huge_pages_are_left_while_they_are_slow(void **state)
+{
+    const size_t huge = MMH_HUGE_ALIGNMENT, step = 4 * huge, steps = 16;
+    struct mmh_huge_pace pace = { .clock = scripted_clock };
+    uint8_t *area = mmap(NULL, step * steps + huge, PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_true(area != MAP_FAILED);
+    uint8_t *memory = area + (-(uintptr_t)area & (huge - 1));
+    (void)state;
+    memory[0] = 0xa5;
+    memory[huge] = 0x5a;
+    scripted_reads = 0;
+    huge_ns = 100000;
+    small_ns = 1;
+    mmh_huge_try(&pace, memory, step);
+    if (!asked_bytes(memory, step)) { /* a kernel without them */
+        munmap(area, step * steps + huge);
+        skip();
+    }
+    assert_int_equal(step, asked_bytes(memory, step));
+    huge_ns = 2400000; /* 512 small pages of 4 KiB would take 0.5 ms */
+    small_ns = 1000 * (uint64_t)sysconf(_SC_PAGESIZE) / 4096;
+    for (size_t i = 1; i < steps; i++) { /* tried at 1, 4, 9: 2, 4, 8 are passed over */
+        scripted_reads = 0;
+        mmh_huge_try(&pace, memory + i * step, step);
+        assert_int_equal(i == 1 || i == 4 || i == 9 ? huge : 0,
+                         asked_bytes(memory + i * step, step));
+    }
+    assert_int_equal(8, pace.pause);
+    pace.left = 0;
+    scripted_reads = 0;
+    small_ns *= 10; /* slow, and small ones are slower */
+    mmh_huge_try(&pace, memory + 15 * step, step);
+    assert_int_equal(step, asked_bytes(memory + 15 * step, step));
+    assert_int_equal(0, pace.pause);
+    assert_int_equal(0xa5, memory[0]);
+    assert_int_equal(0x5a, memory[huge]);
+    munmap(area, step * steps + huge);
+}
+#endif
 
 /* ---- cursor and buffer ---- */
 
@@ -1425,6 +1504,9 @@ int main(void)
         cmocka_unit_test(test_bits_are_little_endian_anywhere),
         cmocka_unit_test(test_arena_gives_aligned_memory_and_frees_all),
         cmocka_unit_test(test_large_memory_is_aligned_for_huge_pages),
+#ifdef __linux__
+        cmocka_unit_test(test_huge_pages_are_left_while_they_are_slow),
+#endif
         cmocka_unit_test(test_cursor_remembers_its_first_short_read),
         cmocka_unit_test(test_varints_have_one_form),
         cmocka_unit_test(test_buffer_remembers_a_failed_allocation),

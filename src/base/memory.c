@@ -14,9 +14,11 @@
 #include <malloc.h>
 #else
 #include <sys/mman.h>
+#include <unistd.h>
 #endif
 
 #include "base/bits.h"
+#include "base/io.h"
 
 void mmh_huge_advise(void *memory, size_t bytes)
 {
@@ -30,6 +32,55 @@ void mmh_huge_advise(void *memory, size_t bytes)
     (void)bytes;
 #endif
 }
+
+#ifdef MADV_HUGEPAGE
+enum {
+    QUICK_NS = 300000, /* is quick enough for a huge page, whatever small ones cost */
+    SMALL_PAGES = 32,  /* are timed to know that */
+    FIRST_PAUSE = 2,
+    LONGEST_PAUSE = 64,
+};
+
+/* Nanoseconds to have pages in memory. What is written is what was there, which may be the caller's. */
+static uint64_t touch(const struct mmh_huge_pace *pace, uint8_t *page, size_t pages,
+                      size_t page_bytes)
+{
+    uint64_t begin = pace->clock();
+    for (size_t i = 0; i < pages; i++)
+        __atomic_fetch_or(page + i * page_bytes, 0, __ATOMIC_RELAXED);
+    return pace->clock() - begin;
+}
+
+void mmh_huge_try(struct mmh_huge_pace *pace, uint8_t *memory, size_t bytes)
+{
+    const size_t small = (size_t)sysconf(_SC_PAGESIZE), in_huge = MMH_HUGE_ALIGNMENT / small;
+    const size_t tried = MMH_MIN(in_huge, (size_t)SMALL_PAGES);
+    if (!pace->clock)
+        pace->clock = mmh_clock_ns;
+    if (pace->left) {
+        pace->left--;
+        return;
+    }
+    (void)madvise(memory, MMH_HUGE_ALIGNMENT, MADV_HUGEPAGE);
+    uint64_t took = touch(pace, memory, 1, 0);
+    uint8_t *rest = memory + MMH_HUGE_ALIGNMENT;
+    bytes -= MMH_HUGE_ALIGNMENT;
+    if (took > QUICK_NS && (!bytes || took / in_huge > touch(pace, rest, tried, small) / tried)) {
+        pace->pause = pace->pause ? MMH_MIN(2 * pace->pause, (size_t)LONGEST_PAUSE) : FIRST_PAUSE;
+        pace->left = pace->pause;
+        return;
+    }
+    pace->pause = 0;
+    (void)madvise(rest, bytes, MADV_HUGEPAGE);
+}
+#else
+void mmh_huge_try(struct mmh_huge_pace *pace, uint8_t *memory, size_t bytes)
+{
+    (void)pace;
+    (void)memory;
+    (void)bytes;
+}
+#endif
 
 #if defined(_WIN32) /* aligned memory is of a kind of its own there */
 static void *system_allocate(size_t alignment, size_t bytes)

@@ -25,8 +25,26 @@ MMH_MUST_CHECK void *mmh_alloc_array(const mmh_allocator *allocator, size_t coun
 /* memory may be NULL. */
 void mmh_free(const mmh_allocator *allocator, void *memory);
 
-/* Ask for huge pages under a range, e.g. a large destination of the caller's. Never fails. */
+/* Ask for huge pages under a range. Never fails. */
 void mmh_huge_advise(void *memory, size_t bytes);
+
+/* Whether huge pages have been worth asking for: zeros at first. For one thread at a time. */
+struct mmh_huge_pace {
+    size_t pause, left; /* calls without them after the last slow one, and how many are to come */
+    uint64_t (*clock)(void); /* NULL: mmh_clock_ns; tests have their own */
+};
+
+/*
+ * The same where they come quickly, under whole ones that are about to be written; their bytes stay as they are.
+ *   memory  at a multiple of MMH_HUGE_ALIGNMENT
+ *   bytes   a multiple of it
+ *
+ * A huge page costs a tenth of its small ones, unless the machine is a virtual one that gives free memory
+ * back to its host: then the host has to find each anew, and small pages, which come from memory lately
+ * used, are the quicker ones by far. So the first page is tried and timed; after slow ones, some calls do
+ * nothing, twice as many each time.
+ */
+void mmh_huge_try(struct mmh_huge_pace *pace, uint8_t *memory, size_t bytes);
 
 /* Clear a secret; the compiler may not leave it out. */
 void mmh_wipe(void *memory, size_t bytes);

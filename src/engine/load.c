@@ -14,15 +14,16 @@
 #include "base/memory.h"
 #include "codec/codec.h"
 #include "engine/ahead.h"
+#include "engine/destinations.h"
 #include "engine/originals.h"
 #include "kernel/kernel.h"
 
 enum {
-    RUN_CHUNKS = 8,                /* of one job, at the most: they share a parsed model */
-    SOURCE_RUN_CHUNKS = 32,        /* the same of sources: those of a block */
-    SOURCE_JOB_BYTES = 4 << 20,    /* stored, of such, that lie together in a job: the least */
-    NEIGHBOUR_BYTES = 4096,        /* between destinations of one allocation, at the most */
-    ORIGINAL_BYTES = 4 << 20,      /* of original files in one job, and in one read of a source */
+    RUN_CHUNKS = 8,             /* of one job, at the most: they share a parsed model */
+    SOURCE_JOB_BYTES = 4 << 20, /* stored, of sources, that lie together in a job: the least */
+    SOURCE_ALL_BYTES =
+        96 << 20,             /* the same of the jobs of all threads, which are in memory, about */
+    ORIGINAL_BYTES = 4 << 20, /* of original files in one job, and in one read of a source */
     ORIGINAL_SPAN_BYTES = 1 << 18, /* of several parts in one read of a file */
     ORIGINAL_GAP_BYTES = 4096,     /* between such, at the most */
     STREAM_BYTES = 32 << 20,       /* from here on nobody will find the bytes in a cache */
@@ -50,6 +51,7 @@ struct gathering {
     uint32_t *chunks; /* of a source: those of all batches */
     struct batch *batches;
     size_t batch_count;
+    struct mmh_destinations destinations;
     bool stream;
 };
 
@@ -114,6 +116,8 @@ static mmh_status gather_run(struct gathering *gathering, const struct run *run,
     mmh_reader *reader = gathering->reader;
     size_t piece = run->first_piece;
     mmh_model *model;
+    mmh_destinations_take(&gathering->destinations,
+                          run->count * reader->container.index.blocks[run->block].chunk_bytes);
     mmh_status status = mmh_reader_model(reader, worker, run->block, &model, err);
     for (uint64_t i = 0; i < run->count && status == MMH_OK; i++) {
         status = gather_chunk(gathering, worker, run, run->first + i, model, &piece, err);
@@ -171,7 +175,7 @@ static bool run_follows(struct reach *reach, const struct mmh_index *index, cons
     const struct mmh_chunk_entry *own = &index->chunks[index->refs[block->first_ref + run->first]];
     const struct mmh_chunk_entry *model = block->has_model ? &index->chunks[block->model] : own;
     const struct mmh_chunk_entry *next = model->offset >= reach->end ? model : own;
-    if (reach->bytes && reach->bytes < most) {
+    if (reach->bytes && reach->bytes + bytes <= most) {
         if (mmh_ahead_follows(next, reach->begin, reach->end))
             return true;
         if (next->offset < reach->end && bytes <= MMH_AHEAD_GAP_BYTES) /* equal to one before */
@@ -185,25 +189,31 @@ static bool run_follows(struct reach *reach, const struct mmh_index *index, cons
     return false;
 }
 
-/* Bring runs of a source together in jobs, each of which is about one read. */
-static void fill_batches(struct gathering *gathering, uint64_t most)
+/* Bring runs of a source together in jobs, each of which is about one read. The last are small: while a job
+ * is decoded others read, but for the last. */
+static void fill_batches(struct gathering *gathering, uint64_t stored, unsigned threads)
 {
     const struct mmh_index *index = &gathering->reader->container.index;
     const uint32_t *chunks = gathering->chunks;
     struct reach reach = { 0, 0, 0 };
+    uint64_t most = 0;
     for (size_t r = 0; r < gathering->run_count; r++) {
         const struct run *run = &gathering->runs[r];
         size_t count = list_chunks(NULL, index, run);
         uint64_t bytes = 0;
         for (size_t i = 0; i < count; i++)
             bytes += index->chunks[chunks[i]].bytes;
-        if (!run_follows(&reach, index, run, bytes, most))
+        if (!run_follows(&reach, index, run, bytes, most)) {
             gathering->batches[gathering->batch_count++] = (struct batch){ .first_run = r,
                                                                            .chunks = chunks };
+            most = MMH_MIN(stored / (2 * threads), (uint64_t)SOURCE_ALL_BYTES / threads);
+            most = MMH_MIN(MMH_MAX(most, (uint64_t)SOURCE_JOB_BYTES), (uint64_t)MMH_AHEAD_BYTES);
+        }
         struct batch *batch = &gathering->batches[gathering->batch_count - 1];
         batch->run_count++;
         batch->chunk_count += count;
         reach.bytes += bytes;
+        stored -= bytes;
         for (size_t i = 0; i < count; i++) {
             const struct mmh_chunk_entry *chunk = &index->chunks[chunks[i]];
             if (mmh_ahead_follows(chunk, reach.begin, reach.end))
@@ -231,9 +241,7 @@ static mmh_status list_batches(struct gathering *gathering, mmh_error *err)
         chunk_count += list_chunks(gathering->chunks + chunk_count, index, &gathering->runs[r]);
     for (size_t i = 0; i < chunk_count; i++)
         stored += index->chunks[gathering->chunks[i]].bytes;
-    /* So that all threads have some. */
-    fill_batches(gathering, MMH_MAX(stored / (2 * mmh_pool_threads(context->pool)),
-                                    (uint64_t)SOURCE_JOB_BYTES));
+    fill_batches(gathering, stored, mmh_pool_threads(context->pool));
     return MMH_OK;
 }
 
@@ -282,25 +290,6 @@ static size_t list_runs(struct run *runs, const struct gathering *gathering, siz
     return count;
 }
 
-/* Large new memory costs more to page in than to decode into: ask for huge pages, also where many
- * small destinations lie one after another in it, as those of one file usually do. */
-static void advise_destinations(const struct mmh_wanted *pieces, size_t count)
-{
-    uintptr_t begin = 0, end = 0;
-    for (size_t p = 0; p < count; p++) {
-        uintptr_t at = (uintptr_t)pieces[p].destination;
-        uintptr_t after = at + (uintptr_t)(pieces[p].end - pieces[p].begin);
-        if (at >= end && at - end < NEIGHBOUR_BYTES) {
-            end = after;
-            continue;
-        }
-        mmh_huge_advise((void *)begin, end - begin);
-        begin = at;
-        end = after;
-    }
-    mmh_huge_advise((void *)begin, end - begin);
-}
-
 /* ---- original files ---- */
 
 /* Bytes of an original file. */
@@ -313,6 +302,7 @@ struct part {
 /* Parts of original files, and the jobs: runs of parts of one file. */
 struct copying {
     mmh_reader *reader;
+    struct mmh_destinations *destinations;
     struct part *parts;
     size_t *jobs; /* [job_count + 1] the first part of each */
     size_t part_count, job_count;
@@ -343,6 +333,10 @@ static mmh_status copy_parts(void *context, size_t job, unsigned worker_index, m
     mmh_context *engine = copying->reader->context;
     struct mmh_worker *worker = &engine->workers[worker_index];
     size_t first = copying->jobs[job], end = copying->jobs[job + 1];
+    uint64_t bytes = 0;
+    for (size_t i = first; i < end; i++)
+        bytes += copying->parts[i].bytes;
+    mmh_destinations_take(copying->destinations, bytes);
     bool far = mmh_originals_are_sources(copying->reader);
     mmh_input *input;
     mmh_status status = mmh_originals_open(&input, copying->reader, copying->parts[first].file,
@@ -362,9 +356,7 @@ static mmh_status copy_parts(void *context, size_t job, unsigned worker_index, m
             memcpy(part->destination, worker->decoded + (part->offset - from), part->bytes);
     }
     mmh_input_close(input);
-    for (size_t i = first; i < end; i++)
-        atomic_fetch_add_explicit(&copying->reader->context->done_bytes, copying->parts[i].bytes,
-                                  memory_order_relaxed);
+    atomic_fetch_add_explicit(&engine->done_bytes, bytes, memory_order_relaxed);
     return status == MMH_OK ? mmh_context_poll(copying->reader->context, err) : status;
 }
 
@@ -398,11 +390,13 @@ static void list_parts(struct copying *copying, const struct mmh_wanted *pieces,
     copying->job_count = job;
 }
 
-static mmh_status gather_originals(mmh_reader *reader, const struct mmh_wanted *pieces,
-                                   size_t count, mmh_error *err)
+static mmh_status gather_originals(struct gathering *gathering, mmh_error *err)
 {
+    mmh_reader *reader = gathering->reader;
+    const struct mmh_wanted *pieces = gathering->pieces;
+    const size_t count = gathering->piece_count;
     const mmh_allocator *allocator = reader->context->allocator;
-    struct copying copying = { .reader = reader };
+    struct copying copying = { .reader = reader, .destinations = &gathering->destinations };
     mmh_status status = MMH_OK;
     list_parts(&copying, pieces, count);
     copying.parts = mmh_alloc_array(allocator, copying.part_count, sizeof *copying.parts);
@@ -470,15 +464,15 @@ mmh_status mmh_reader_gather(mmh_reader *reader, struct mmh_wanted *pieces, size
     }
     if (!sorted)
         qsort(pieces, count, sizeof *pieces, compare_pieces);
-    advise_destinations(pieces, count);
+    mmh_destinations_begin(&gathering.destinations, pieces, count, mmh_pool_threads(context->pool));
     if (reader->originals)
-        return gather_originals(reader, pieces, count, err);
+        return gather_originals(&gathering, err);
     gathering.stream = bytes >= STREAM_BYTES;
     /* Long enough that a model serves several chunks, short enough that all threads have some. */
     const bool far = mmh_input_is_source(reader->input);
     uint64_t each = bytes / (MMH_CHUNK_ELEMENTS * UINT64_C(2)) /
                     ((far ? 2 : 4) * mmh_pool_threads(context->pool));
-    each = MMH_MIN(MMH_MAX(each, UINT64_C(1)), (uint64_t)(far ? SOURCE_RUN_CHUNKS : RUN_CHUNKS));
+    each = MMH_MIN(MMH_MAX(each, UINT64_C(1)), (uint64_t)RUN_CHUNKS);
     mmh_status status = list_all_runs(&gathering, each, err);
     if (status == MMH_OK && far)
         status = list_batches(&gathering, err);

@@ -89,8 +89,9 @@ PyObject *py_path_text(const char *path);
 struct py_source {
     mmh_source source;
     py_context *context;
-    PyObject *name;          /* bytes */
-    PyObject *read;          /* callable(offset, memoryview), or NULL: */
+    PyObject *name; /* bytes */
+    PyObject *read; /* callable(offset, memoryview), or NULL: */
+    PyObject *idle; /* list of bytearrays that earlier reads have filled, for the next ones */
     struct py_memory *parts; /* [part_count] bytes one after another */
     uint64_t *part_ends;
     size_t part_count;

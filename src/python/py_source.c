@@ -44,23 +44,48 @@ static mmh_status read_parts(void *user, uint64_t offset, void *destination, siz
     return MMH_OK;
 }
 
+/* Memory of Python's own for a read of `bytes`: of an earlier one, or new. */
+static PyObject *take_memory(struct py_source *source, size_t bytes)
+{
+    Py_ssize_t idle = PyList_Size(source->idle);
+    while (idle > 0) {
+        PyObject *own = Py_NewRef(PyList_GetItem(source->idle, --idle));
+        if (PyList_SetSlice(source->idle, idle, idle + 1, NULL) == 0 &&
+            (size_t)PyByteArray_Size(own) >= bytes)
+            return own;
+        Py_DECREF(own); /* too small */
+        if (PyErr_Occurred())
+            return NULL;
+    }
+    return PyByteArray_FromStringAndSize(NULL, (Py_ssize_t)bytes);
+}
+
+/* A view of the first `bytes` of it. */
+static PyObject *view_memory(PyObject *own, size_t bytes)
+{
+    PyObject *view = PyMemoryView_FromObject(own);
+    if (!view || (size_t)PyByteArray_Size(own) == bytes)
+        return view;
+    PyObject *part = PySequence_GetSlice(view, 0, (Py_ssize_t)bytes);
+    Py_DECREF(view);
+    return part;
+}
+
 /*
  * From a callable(offset, memoryview), which fills all of it. It gets memory of Python's own: a file object may
- * keep what it was given, and slices of a memoryview stay when that is released.
+ * keep what it was given, and slices of a memoryview stay when that is released. What it keeps shows what
+ * it reads later, for the memory is used again: to have new pages each time costs more than the reading.
  */
 static mmh_status read_callable(void *user, uint64_t offset, void *destination, size_t bytes,
                                 mmh_error *err)
 {
     struct py_source *source = user;
     PyGILState_STATE state = PyGILState_Ensure();
-    PyObject *own = PyByteArray_FromStringAndSize(NULL, (Py_ssize_t)bytes);
+    PyObject *own = take_memory(source, bytes);
     Py_buffer pinned; /* while it is held nobody can resize the memory */
     bool right = own && PyObject_GetBuffer(own, &pinned, PyBUF_WRITABLE) == 0;
     if (right) {
-        PyThreadState *thread = PyEval_SaveThread();
-        memset(pinned.buf, 0, bytes);
-        PyEval_RestoreThread(thread);
-        PyObject *view = PyMemoryView_FromObject(own);
+        PyObject *view = view_memory(own, bytes);
         PyObject *done = view ? PyObject_CallFunction(source->read, "KO",
                                                       (unsigned long long)offset, view)
                               : NULL;
@@ -70,11 +95,13 @@ static mmh_status read_callable(void *user, uint64_t offset, void *destination, 
         Py_XDECREF(done);
         Py_XDECREF(view);
         if (right) {
-            thread = PyEval_SaveThread();
+            PyThreadState *thread = PyEval_SaveThread();
             memcpy(destination, pinned.buf, bytes);
             PyEval_RestoreThread(thread);
         }
         PyBuffer_Release(&pinned);
+        if (right && PyList_Append(source->idle, own))
+            PyErr_Clear(); /* then there is new memory next time */
     } else {
         py_context_keep_error(source->context);
     }
@@ -109,6 +136,7 @@ int py_source_get(struct py_source *source, py_context *context, PyObject *objec
         source->source.bytes = PyLong_AsUnsignedLongLong(second);
         source->source.read = read_callable;
         source->read = Py_NewRef(third);
+        source->idle = PyList_New(0);
         if (!PyErr_Occurred())
             return 1;
         py_source_release(source);
@@ -146,6 +174,7 @@ void py_source_release(struct py_source *source)
     PyMem_Free(source->part_ends);
     Py_CLEAR(source->name);
     Py_CLEAR(source->read);
+    Py_CLEAR(source->idle);
     memset(source, 0, sizeof *source);
 }
 
