@@ -214,7 +214,8 @@ class Endless(io.RawIOBase):
         flat = np.concatenate([weights.bf16_bits(part).reshape(-1) for part in layer])
         self.tile = np.concatenate([flat, flat])
         self.period = len(flat)
-        self.salt = random.integers(1, 127, 1 << 16, dtype=np.uint16)
+        low = np.arange(1, 128, dtype=np.uint16)  # bits of the mantissa, and of these with the sign, each once
+        self.salt = random.permutation(np.concatenate([low, low | 0x8000]))
         self.header = weights.safetensors_header(entries)
         self.bytes = len(self.header) + sum(2 * int(np.prod(shape)) for _, shape in shapes)
         self.at = 0

@@ -566,6 +566,61 @@ static void test_served_containers_take_few_reads(void **state)
     }
 }
 
+/* Small tensors that share a chunk are asked for one after another: the chunk is read and decoded once, and what is
+ * kept of it is never taken for another container's. */
+static void test_small_tensors_in_turn_are_one_read(void **state)
+{
+    (void)state;
+    static uint8_t small[2048];
+    const uint8_t *tensors = sound.model + sound.header_bytes;
+    uint8_t *changed = malloc(sound.model_bytes);
+    struct taken taken = { 0 };
+    const mmh_sink sink = sink_of(&taken);
+    const mmh_pack_options options = { .struct_size = sizeof options };
+    mmh_context *context = context_of(2);
+    assert_non_null(changed);
+    memcpy(changed, sound.model, sound.model_bytes);
+    for (size_t i = sound.header_bytes; i < sound.model_bytes; i++)
+        changed[i] ^= 1;
+    struct memory original = { .data = changed, .bytes = sound.model_bytes };
+    const mmh_source source = source_of(&original, "model.safetensors");
+    assert_int_equal(mmh_pack_sources(context, &source, 1, NULL, &sink, &options, NULL, NULL),
+                     MMH_OK);
+    struct memory first = container_memory();
+    struct memory second = { .data = taken.data, .bytes = taken.bytes };
+    mmh_reader *readers[] = { open_memory(context, &first), open_memory(context, &second) };
+    first.reads = 0;
+    for (size_t i = 0; i < SMALL_COUNT; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "small.%02zu", i);
+        assert_int_equal(mmh_load(readers[0], find(readers[0], name), small, sizeof small, NULL),
+                         MMH_OK);
+        assert_memory_equal(small, tensors + i * sizeof small, sizeof small);
+    }
+    assert_true(first.reads <= 4); /* two chunks and their models: one tensor lies in both */
+    for (size_t i = 0; i < SMALL_COUNT; i++) {
+        const uint8_t *right = i & 1 ? changed + sound.header_bytes : tensors;
+        char name[16];
+        snprintf(name, sizeof name, "small.%02zu", i);
+        assert_int_equal(
+            mmh_load(readers[i & 1], find(readers[i & 1], name), small, sizeof small, NULL),
+            MMH_OK);
+        assert_memory_equal(small, right + i * sizeof small, sizeof small);
+    }
+    mmh_close(readers[1]);
+    second.data = first.data; /* opened anew, perhaps where the other reader was */
+    second.bytes = first.bytes;
+    readers[1] = open_memory(context, &second);
+    assert_int_equal(mmh_load(readers[1], find(readers[1], "small.39"), small, sizeof small, NULL),
+                     MMH_OK);
+    assert_memory_equal(small, tensors + 39 * sizeof small, sizeof small);
+    mmh_close(readers[0]);
+    mmh_close(readers[1]);
+    free(taken.data);
+    free(changed);
+    mmh_context_destroy(context);
+}
+
 /* An index that is larger than what is read of the end takes one read more. */
 static void test_large_indexes_take_one_read_more(void **state)
 {
@@ -1031,6 +1086,7 @@ int main(void)
         cmocka_unit_test(test_served_tensors_are_those_of_files),
         cmocka_unit_test(test_loads_fail_as_their_source_does),
         cmocka_unit_test(test_served_containers_take_few_reads),
+        cmocka_unit_test(test_small_tensors_in_turn_are_one_read),
         cmocka_unit_test(test_large_indexes_take_one_read_more),
         cmocka_unit_test(test_slices_read_only_their_chunks),
         cmocka_unit_test(test_served_originals_take_few_reads),

@@ -260,6 +260,8 @@ mmh_status mmh_worker_room(mmh_context *context, struct mmh_worker *worker, size
     if (status == MMH_OK)
         status = mmh_context_room(context, &worker->stored, &worker->stored_room, stored_bytes,
                                   err);
+    if (decoded_bytes)
+        worker->holds.reader = 0;
     if (status == MMH_OK)
         status = mmh_context_room(context, &worker->decoded, &worker->decoded_room, decoded_bytes,
                                   err);

@@ -41,6 +41,10 @@ struct mmh_worker {
     size_t stored_room;
     uint8_t *decoded; /* [decoded_room] a chunk or more, decoded */
     size_t decoded_room;
+    struct
+    { /* which chunk `decoded` is of, for who loads small tensors one by one; reader 0: of none */
+        uint64_t reader, block, index;
+    } holds;
     struct mmh_ahead ahead;
 };
 
@@ -65,7 +69,8 @@ struct mmh_context {
     struct mmh_guards guards;
     uint64_t anew_bytes; /* larger containers get a trailer behind the old one; tests set it */
     mmh_pool *pool;
-    struct mmh_worker *workers; /* [mmh_pool_threads(pool)] */
+    struct mmh_worker *workers;        /* [mmh_pool_threads(pool)] */
+    atomic_uint_fast64_t reader_count; /* that it ever had */
 
     mmh_progress_fn progress;
     void *progress_user;
@@ -109,6 +114,7 @@ void mmh_report_copy(void *to, const void *report, size_t bytes);
 mmh_status mmh_context_room(mmh_context *context, uint8_t **buffer, size_t *room, size_t bytes,
                             mmh_error *err);
 
+/* Room for what is read and what is decoded; of what is asked for, the contents are lost. */
 mmh_status mmh_worker_room(mmh_context *context, struct mmh_worker *worker, size_t stored_bytes,
                            size_t decoded_bytes, mmh_error *err);
 
@@ -142,6 +148,7 @@ struct mmh_checked {
 
 struct mmh_reader {
     mmh_context *context;
+    uint64_t number; /* among those of the context, from 1 */
     mmh_input *input;
     struct mmh_sealer *sealer; /* of an encrypted container that is not locked */
     struct mmh_checked checked;

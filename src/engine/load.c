@@ -63,6 +63,14 @@ static int compare_pieces(const void *a, const void *b)
     return x->begin < y->begin ? -1 : x->begin > y->begin;
 }
 
+/* Whether a worker still has a chunk: small tensors that share one are mostly asked for one after another. */
+static bool holds(const struct mmh_worker *worker, const mmh_reader *reader, uint64_t block,
+                  uint64_t index)
+{
+    return worker->holds.reader == reader->number && worker->holds.block == block &&
+           worker->holds.index == index;
+}
+
 /* Decode a chunk that lies at [begin, end) of `file`, to wherever its bytes are wanted.
  *   next_piece  the first that may reach into it; those before the next chunk are passed over */
 static mmh_status gather_chunk(struct gathering *gathering, struct mmh_worker *worker,
@@ -88,15 +96,24 @@ static mmh_status gather_chunk(struct gathering *gathering, struct mmh_worker *w
     if (!wanted)
         return MMH_OK;
     uint64_t loaded = 0;
-    bool direct = wanted == 1 && all[first].begin <= begin && all[first].end >= end;
-    mmh_status status = mmh_worker_room(reader->context, worker, 0, direct ? 0 : bytes, err);
+    bool held = holds(worker, reader, run->block, index);
+    bool direct = !held && wanted == 1 && all[first].begin <= begin && all[first].end >= end;
+    mmh_status status = MMH_OK;
+    if (!held)
+        status = mmh_worker_room(reader->context, worker, 0, direct ? 0 : bytes, err);
     if (status != MMH_OK)
         return status;
     uint8_t *dst = direct ? all[first].destination + (begin - all[first].begin) : worker->decoded;
-    status = mmh_reader_chunk(reader, worker, run->block, index, model, dst, &bytes,
-                              direct && gathering->stream, err);
-    if (direct)
+    if (!held)
+        status = mmh_reader_chunk(reader, worker, run->block, index, model, dst, &bytes,
+                                  direct && gathering->stream, err);
+    if (direct) {
         loaded = bytes;
+    } else if (status == MMH_OK) {
+        worker->holds.reader = reader->number;
+        worker->holds.block = run->block;
+        worker->holds.index = index;
+    }
     for (size_t p = first; p < gathering->piece_count && status == MMH_OK && !direct; p++) {
         if (all[p].file != block->file || all[p].begin >= end)
             break;
@@ -115,10 +132,12 @@ static mmh_status gather_run(struct gathering *gathering, const struct run *run,
 {
     mmh_reader *reader = gathering->reader;
     size_t piece = run->first_piece;
-    mmh_model *model;
+    mmh_model *model = NULL;
     mmh_destinations_take(&gathering->destinations,
                           run->count * reader->container.index.blocks[run->block].chunk_bytes);
-    mmh_status status = mmh_reader_model(reader, worker, run->block, &model, err);
+    mmh_status status = MMH_OK;
+    if (run->count > 1 || !holds(worker, reader, run->block, run->first))
+        status = mmh_reader_model(reader, worker, run->block, &model, err);
     for (uint64_t i = 0; i < run->count && status == MMH_OK; i++) {
         status = gather_chunk(gathering, worker, run, run->first + i, model, &piece, err);
         if (status == MMH_OK)

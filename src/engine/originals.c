@@ -95,6 +95,7 @@ static mmh_status open_originals(mmh_context *context, const struct mmh_plan_inp
     if (!reader)
         return mmh_fail(err, MMH_E_MEMORY, "no memory for an open model");
     reader->context = context;
+    reader->number = atomic_fetch_add(&context->reader_count, 1) + 1;
     mmh_arena_init(&reader->container.arena, context->allocator);
     reader->originals = mmh_arena_array(&reader->container.arena, 1, sizeof *reader->originals);
     if (!reader->originals)

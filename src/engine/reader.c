@@ -209,6 +209,7 @@ mmh_status mmh_reader_open_as(mmh_context *context, const char *path, struct mmh
     if (!reader)
         return mmh_fail(err, MMH_E_MEMORY, "no memory for an open container");
     reader->context = context;
+    reader->number = atomic_fetch_add(&context->reader_count, 1) + 1;
     const mmh_source *source = opening->source;
     mmh_status status = source
                           ? mmh_input_open_source(&reader->input, source, context->allocator, err)
