@@ -105,6 +105,7 @@ def main():
     failed = False
     for part in parts:  # one that fails does not keep the others from running
         print(f"\n== {part}: {PARTS[part].__doc__.splitlines()[0]}", flush=True)
+        bench_common.begin(part)
         try:
             PARTS[part](args)
         except (SystemExit, subprocess.CalledProcessError) as stopped:

@@ -21,6 +21,7 @@ BUILD = Path(os.environ.get("MMH_BUILD") or weights.ROOT / "build")
 RESULTS = weights.CACHE / "bench"
 MEMORY_FOLDER = Path("/dev/shm")
 VERDICTS = []  # of this run, in order
+PART = [""]  # that is running
 
 
 def command_line(*words):
@@ -81,24 +82,32 @@ def load(name):
     return json.loads(path.read_text())["rows"] if path.exists() else []
 
 
+def begin(part):
+    """From now on bars are those of a part of the bench."""
+    PART[:] = [part]
+
+
 def verdict(label, figure, bar, met, quiet=False):
     """Count a bar as met or not, and print it; a quiet one only if it is not met."""
     met = bool(met)
-    VERDICTS.append({"bar": label, "figure": figure, "against": bar, "met": met})
+    VERDICTS.append({"part": PART[0], "bar": label, "figure": figure, "against": bar, "met": met})
     if not (met and quiet):
         print(f"  {'met    ' if met else 'NOT MET'} {label}: {figure} against {bar}", flush=True)
     return met
 
 
 def summary():
-    """Print how many bars this run met, and those that it did not."""
+    """Print how many bars this run met, and those that it did not; keep them beside those of other parts."""
     if not VERDICTS:
         return
     missed = [v for v in VERDICTS if not v["met"]]
     print(f"\n== bars: {len(VERDICTS) - len(missed)} met, {len(missed)} not met")
     for v in missed:
         print(f"  NOT MET {v['bar']}: {v['figure']} against {v['against']}")
-    save("bars", VERDICTS)
+    about = environment(())
+    new = [{**v, "commit": about["commit"], "date": about["date"]} for v in VERDICTS]
+    run = {v["part"] for v in new}
+    save("bars", [row for row in load("bars") if row.get("part") not in {None, *run}] + new)
 
 
 # Runs in a process of its own: a child of a large process would show that one's peak as its own.

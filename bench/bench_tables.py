@@ -331,9 +331,16 @@ def checkpoints(rows):
 
 
 def bars(rows):
-    met = sum(r["met"] for r in rows)
-    out = [[r["bar"], r["figure"], r["against"]] for r in rows if not r["met"]]
-    return [f"{met} of {len(rows)} bars of that run were met. Not met:", "", *table(["bar", "reached", "bar is"], out)]
+    parts = {}
+    for r in rows:
+        parts.setdefault(r["part"], []).append(r)
+    counts = [
+        [name, sum(r["met"] for r in of_part), len(of_part), of_part[0]["commit"], of_part[0]["date"]]
+        for name, of_part in parts.items()
+    ]
+    missed = [[r["part"], r["bar"], r["figure"], r["against"]] for r in rows if not r["met"]]
+    lines = [*table(["part", "met", "of", "commit", "date"], counts), ""]
+    return [*lines, "Not met:", "", *table(["part", "bar", "reached", "bar is"], missed)] if missed else lines[:-1]
 
 
 PARTS = {
@@ -368,14 +375,16 @@ def bench_tables(args):
             continue
         result = json.loads(path.read_text())
         where = result["environment"]
-        lines += [
-            "",
-            f"## {title}",
-            "",
-            f"`bench/bench.py {'sizes classes bytes growth' if name == 'bars' else name}`"
-            f", {where['machine']}, {where['compiler']}, commit {where['commit']}, {where['date']}.",
-            "",
-        ]
+        run = ", ".join(
+            [
+                f"`bench/bench.py {name}`",
+                where["machine"],
+                where["compiler"],
+                f"commit {where['commit']}",
+                where["date"],
+            ]
+        )
+        lines += ["", f"## {title}", "", "Of each part's last run." if name == "bars" else run, ""]
         lines += show(result["rows"])
     target = weights.ROOT / "docs/benchmarks.md"
     target.write_text("\n".join(lines) + "\n")
