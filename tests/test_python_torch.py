@@ -69,12 +69,13 @@ def test_every_dtype_comes_back_bit_for_bit(name: str, tmp_path: Path) -> None:
     assert loaded.keys() == tensors.keys()
     for key, tensor in tensors.items():
         assert same(loaded[key], tensor), key
-        assert loaded[key].untyped_storage().nbytes() == tensor.nbytes  # a storage of its own
+        assert loaded[key].untyped_storage().nbytes() == tensor.numel() * tensor.element_size()  # a storage of its own
 
 
 def test_the_container_holds_the_file_that_safetensors_writes(tmp_path: Path) -> None:
     safetensors = pytest.importorskip("safetensors.torch")
-    tensors = {f"layer.{n}": sample(name) for n, name in enumerate(["BF16", "F32", "I64", "BOOL", "F16", "C64", "F4"])}
+    names = [name for name in ("BF16", "F32", "I64", "BOOL", "F16", "C64", "F4") if name in DTYPES]
+    tensors = {f"layer.{n}": sample(name) for n, name in enumerate(names)}
     metadata = {"format": "pt", "a": "b"}
     safetensors.save_file(tensors, tmp_path / "plain.safetensors", {"format": "pt"})
     mt.save_file(tensors, tmp_path / "model.safetensors.mmh", {"format": "pt"})

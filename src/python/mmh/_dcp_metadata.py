@@ -16,15 +16,19 @@ import mmh
 import torch
 from mmh._torch_memory import dtype_name, named_dtypes
 from mmh._torch_tree import Decoder, Encoder, StructureError, parse
-from torch.distributed.checkpoint.metadata import (
-    BytesStorageMetadata,
-    ChunkStorageMetadata,
-    Metadata,
-    MetadataIndex,
-    StorageMeta,
-    TensorProperties,
-    TensorStorageMetadata,
-)
+
+try:
+    from torch.distributed.checkpoint.metadata import (
+        BytesStorageMetadata,
+        ChunkStorageMetadata,
+        Metadata,
+        MetadataIndex,
+        StorageMeta,
+        TensorProperties,
+        TensorStorageMetadata,
+    )
+except ImportError as error:
+    raise ImportError(f"mmh.dcp needs PyTorch 2.4 or later, and this is {torch.__version__}: {error}") from error
 
 FORMAT = "mmh-dcp"
 VERSION = 1
@@ -105,7 +109,7 @@ def encode(metadata: Metadata, stored: Mapping[MetadataIndex, Stored]) -> bytes:
             "format": FORMAT,
             "version": VERSION,
             "save_id": meta.save_id or "",
-            "modules": list(meta.modules),
+            "modules": list(getattr(meta, "modules", ())),  # PyTorch 2.4 has none yet
             "files": [{"name": name, "root": root} for name, root in files],
             "state": state,
             "items": items,
@@ -192,13 +196,13 @@ def decode(text: bytes | bytearray, name: str) -> Metadata:
     save_id, modules = top.get("save_id", str), top.texts("modules")
     planner = Decoder(top.get("planner", dict), _no_storages, name=f"{name}: planner").object()
     top.end()
-    return Metadata(
-        state_dict_metadata=state,
-        planner_data=planner,
-        storage_data=stored,
-        storage_meta=StorageMeta(save_id=save_id, modules=modules),
-        version=DCP_VERSION,
+    metadata = Metadata(
+        state_dict_metadata=state, planner_data=planner, storage_data=stored, storage_meta=StorageMeta(save_id=save_id)
     )
+    for owner, field, value in ((metadata.storage_meta, "modules", modules), (metadata, "version", DCP_VERSION)):
+        if hasattr(owner, field):  # PyTorch 2.4 has neither
+            setattr(owner, field, value)
+    return metadata
 
 
 def _no_storages(names: Iterable[str]) -> dict[str, torch.Tensor]:
@@ -314,7 +318,9 @@ def to_pickle(metadata: Metadata) -> bytes:
     from torch.distributed.checkpoint.filesystem import _StorageInfo
 
     metadata.storage_data = {
-        index: _StorageInfo(where.file, where.offset, where.length, list(where.transforms) or None)
+        index: _StorageInfo(
+            where.file, where.offset, where.length, *([list(where.transforms)] if where.transforms else [])
+        )
         for index, where in metadata.storage_data.items()
     }
     return pickle.dumps(metadata)

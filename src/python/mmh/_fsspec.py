@@ -254,7 +254,7 @@ class MmhFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no 
                 kind="range",
                 offset=info.offset,
                 length=info.length,
-                transforms=tuple(info.transform_descriptors or ()),
+                transforms=tuple(getattr(info, "transform_descriptors", None) or ()),  # PyTorch 2.4 has none yet
             )
             for index, info in ranges.items()
         }
@@ -326,6 +326,9 @@ class _Writer(io.RawIOBase):
     def fileno(self) -> int:
         """Of the spool: what os.fsync is called with before the file is packed, which syncs it anyway."""
         return int(self._spool.fileno())
+
+    def commit(self) -> None:
+        """Of a transaction of fsspec's, as PyTorch 2.4 has them: each file has got its name when it was closed."""
 
     def discard(self) -> None:
         """Close without packing."""

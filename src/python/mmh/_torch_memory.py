@@ -58,6 +58,11 @@ def item_bytes(dtype: torch.dtype) -> int:
     return torch.empty(0, dtype=dtype).element_size()
 
 
+def byte_count(tensor: torch.Tensor) -> int:
+    """Bytes of a tensor's elements; Tensor.nbytes came with PyTorch 2.1."""
+    return tensor.numel() * tensor.element_size()
+
+
 def named_dtypes() -> dict[str, torch.dtype]:
     """Every element type of this PyTorch by its name."""
     return {dtype_name(value): value for value in vars(torch).values() if isinstance(value, torch.dtype)}
@@ -91,13 +96,14 @@ def file_type(dtype: torch.dtype, shape: Sequence[int]) -> tuple[str, tuple[int,
 
 
 def tensor_bytes(tensor: torch.Tensor) -> Any:
-    """The bytes of a contiguous tensor in main memory, to read or write: [nbytes]; no copy, and no reference to it."""
-    return (ctypes.c_char * tensor.nbytes).from_address(tensor.data_ptr()) if tensor.nbytes else bytearray()
+    """The bytes of a contiguous tensor in main memory, to read or write: [byte_count]; no copy, no reference to it."""
+    count = byte_count(tensor)
+    return (ctypes.c_char * count).from_address(tensor.data_ptr()) if count else bytearray()
 
 
 def address(tensor: torch.Tensor) -> tuple[int, int]:
     """(address, bytes) of a contiguous tensor in main memory, as mmh takes memory; no reference to it."""
-    return tensor.data_ptr(), tensor.nbytes
+    return tensor.data_ptr(), byte_count(tensor)
 
 
 def storage_bytes(tensor: torch.Tensor) -> torch.Tensor:
@@ -130,7 +136,7 @@ def entry_of(name: str, tensor: torch.Tensor) -> Entry:
         return tensor_bytes(here), here
 
     ready = tensor.device.type == "cpu" and tensor.is_contiguous() and not tensor.is_conj() and not tensor.is_neg()
-    return Entry(name, dtype, shape, tensor.nbytes, read, ready)
+    return Entry(name, dtype, shape, byte_count(tensor), read, ready)
 
 
 def laid_out(entries: Sequence[Entry], metadata: Mapping[str, str] | None) -> tuple[bytes, list[Entry]]:

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from mmh._torch_memory import (
     Entry,
+    byte_count,
     dtype_name,
     file_type,
     item_bytes,
@@ -177,7 +178,7 @@ class Encoder:
         if key in self._storages:
             return self.entries[self._storages[key][0]].name
         name = self._name(path)
-        whole = tensor.is_contiguous() and tensor.storage_offset() == 0 and tensor.nbytes == size
+        whole = tensor.is_contiguous() and tensor.storage_offset() == 0 and byte_count(tensor) == size
         if whole:
             dtype, shape = file_type(tensor.dtype, tensor.shape)
         elif size % tensor.element_size() == 0:
@@ -629,8 +630,8 @@ class Decoder:
         self._fields(node, "numpy.array", needed, {"order": str})
         dtype, shape = self._array_type(node["dtype"], "numpy.array"), self._counts(node["shape"], "numpy.array")
         storage = self._storages[node["storage"]]
-        if len(shape) > 64 or math.prod(shape) * dtype.itemsize != storage.nbytes:
-            raise self._wrong("numpy.array", f"its shape is not that of {storage.nbytes} bytes")
+        if len(shape) > 64 or math.prod(shape) * dtype.itemsize != byte_count(storage):
+            raise self._wrong("numpy.array", f"its shape is not that of {byte_count(storage)} bytes")
         data = np.frombuffer(bytearray(tensor_bytes(storage)), np.uint8)
         self._check_text(dtype, data, "numpy.array")
         flat = data.view(dtype) if dtype.itemsize else np.empty(math.prod(shape), dtype)

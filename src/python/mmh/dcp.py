@@ -31,6 +31,7 @@ from mmh._torch_memory import (
     FILE_NAMES,
     Entry,
     address,
+    byte_count,
     entry_of,
     file_type,
     item_bytes,
@@ -389,7 +390,7 @@ class StorageReader(_StorageReader):
         staged = 0
 
         def flush() -> None:
-            requests = [(info.index, address(memory)) for _, info, _, memory in batch if memory.nbytes]
+            requests = [(info.index, address(memory)) for _, info, _, memory in batch if memory.numel()]
             _named(path, batch[0][1].name if len(batch) == 1 else "", container.load_many, requests)
             for item, _, target, memory in batch:
                 _commit(planner, item, target, memory)
@@ -410,7 +411,7 @@ class StorageReader(_StorageReader):
             if lengths == chunk:
                 memory = target if fits else torch.empty(chunk, dtype=dtype)
                 batch.append((item, info, target, memory))
-                staged += 0 if memory is target else memory.nbytes
+                staged += 0 if memory is target else byte_count(memory)
                 if staged > STAGED_BYTES:
                     flush()
                     staged = 0

@@ -25,6 +25,7 @@ from mmh._sources import is_url
 from mmh._torch_memory import (
     DTYPES,
     address,
+    byte_count,
     dtype_name,
     entry_of,
     item_bytes,
@@ -191,20 +192,26 @@ def file_tensors(container: mmh.Container, file: str) -> dict[str, int]:
 
 
 def load_indices(container: mmh.Container, indices: Mapping[str, int], names: Sequence[str]) -> dict[str, torch.Tensor]:
-    """Tensors by the names that `file_tensors` has for them. Raises KeyError for one that it has not."""
-    loaded = load_tensors(container, [indices[name] for name in names], "cpu")
+    """Tensors by the names that `file_tensors` has for them, as storages: of unknown types bytes. Raises KeyError."""
+    loaded = load_tensors(container, [indices[name] for name in names], "cpu", unknown_as_bytes=True)
     return {name: loaded[indices[name]] for name in names}
 
 
 def load_tensors(
-    container: mmh.Container, names: Iterable[Name], device: str | int | torch.device
+    container: mmh.Container, names: Iterable[Name], device: str | int | torch.device, unknown_as_bytes: bool = False
 ) -> dict[Name, torch.Tensor]:
-    """Tensors of an open container by name or index, all by one call, as `load_file` gives them."""
+    """Tensors of an open container by name or index, all by one call, as `load_file` gives them.
+
+    unknown_as_bytes: what this PyTorch has no element type for comes as uint8 [nbytes].
+    """
     names = list(names)
     infos = [container.tensor(name) for name in names]
     wanted: list[tuple[torch.dtype, Sequence[int]]] = []
     for info in infos:
         dtype = DTYPES.get(info.dtype)
+        if dtype is None and unknown_as_bytes:
+            wanted.append((torch.uint8, (info.nbytes,)))
+            continue
         if dtype is None:
             raise mmh.UnsupportedError(f"{info.name}: this PyTorch has no element type {info.dtype}")
         try:
@@ -218,10 +225,10 @@ def load_tensors(
         wanted.append((dtype, shape))
     tensors = [torch.empty(tuple(shape), dtype=dtype) for dtype, shape in wanted]
     for info, tensor in zip(infos, tensors, strict=True):
-        if tensor.nbytes != info.nbytes:
+        if byte_count(tensor) != info.nbytes:
             raise mmh.CorruptError(f"{info.name}: {info.nbytes} bytes for {info.dtype} of shape {list(info.shape)}")
     container.load_many(
-        (info.index, address(tensor)) for info, tensor in zip(infos, tensors, strict=True) if tensor.nbytes
+        (info.index, address(tensor)) for info, tensor in zip(infos, tensors, strict=True) if tensor.numel()
     )
     result = {}
     for name, info, tensor in zip(names, infos, tensors, strict=True):
@@ -273,7 +280,7 @@ def get_slice(
         return whole[tuple(bounds)].clone()
     shape = [b - a for a, b in zip(begin, end, strict=True)]
     tensor = torch.empty(shape[::-1] if info.column_major else shape, dtype=dtype)
-    if tensor.nbytes:
+    if tensor.numel():
         container.load_slice_into(info.index, begin, end, address(tensor))
     if info.column_major:
         tensor = tensor.permute(*reversed(range(tensor.dim())))
@@ -385,7 +392,7 @@ def _duplicates(state: Mapping[str, torch.Tensor], preferred: Iterable[str]) -> 
     for names in _shared(state):
         if len(names) < 2:
             continue
-        whole = {name for name in names if state[name].nbytes == state[name].untyped_storage().nbytes()}
+        whole = {name for name in names if byte_count(state[name]) == state[name].untyped_storage().nbytes()}
         if not whole:
             raise RuntimeError(
                 f"none of {sorted(names)} covers all of the storage that they share: nothing is saved or loaded, "
