@@ -224,6 +224,23 @@ def test_data_beyond_a_files_end_is_refused(tmp_path, place):
                 load(container)
 
 
+@pytest.mark.parametrize(("data_type", "count", "size"), [("FLOAT", 500, 2000), ("FLOAT16", 9, 18), ("INT4", 9, 5)])
+@pytest.mark.parametrize("more", [-1, 0, 1])
+def test_external_data_is_of_the_size_of_its_tensor(tmp_path, data_type, count, size, more):
+    tensor = onnx.TensorProto(name="a", data_type=getattr(onnx.TensorProto, data_type), dims=[count])
+    tensor.raw_data = bytes(size + more)
+    onnx.external_data_helper.set_external_data(tensor, "data", 0, size + more)
+    tensor.ClearField("raw_data")
+    model = made({})
+    model.graph.initializer.append(tensor)
+    with mmh_container(tmp_path, {"m.onnx": model.SerializeToString(), "data": bytes(8000)}) as container:
+        if more:
+            with pytest.raises(mmh.UsageError, match=rf'"a" has {size + more} bytes .* take {size}'):
+                mmh_onnx.load(container)
+        else:
+            assert len(mmh_onnx.load(container).graph.initializer[-1].raw_data) == size
+
+
 def mmh_container(tmp_path, files):
     mmh.pack_files(files, tmp_path / "made.mmh", overwrite=True)
     return mmh.open(tmp_path / "made.mmh")

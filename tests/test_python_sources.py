@@ -285,6 +285,15 @@ def test_what_a_source_raises_while_packing_leaves_nothing(tmp_path: Path) -> No
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_file_that_does_not_block_is_told(tmp_path: Path) -> None:
+    class Waiting(io.BytesIO):
+        def readinto(self, buffer: Any) -> Any:
+            return None
+
+    with pytest.raises(OSError, match="gives nothing at 0"):
+        mmh.open(Waiting(b"x" * 100000))
+
+
 @pytest.mark.parametrize("name", ["", "/absolute", "../up", "a/../b", "a//b", "a\0b"])
 def test_names_in_a_container_are_relative(tmp_path: Path, name: str) -> None:
     with pytest.raises((mmh.Error, ValueError)):

@@ -11,6 +11,7 @@ import random
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import types
 from pathlib import Path
@@ -304,6 +305,20 @@ def test_a_container_of_a_whole_folder_is_a_model(tmp_path):
     assert_same(loaded, BertModel.from_pretrained(pretrained_model_name_or_path=str(container)))
 
 
+def test_a_container_that_is_not_there_is_not_asked_for_elsewhere(tmp_path, monkeypatch):
+    def asked(*arguments, **options):
+        raise AssertionError("a hub was asked")
+
+    monkeypatch.setattr("huggingface_hub.utils._http.hf_raise_for_status", asked, raising=False)
+    monkeypatch.setattr("socket.getaddrinfo", asked)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    for reader in (AutoModel, AutoConfig, BertModel, transformers.AutoTokenizer):
+        for name in ("nope.mmh", "folder/nope.mmh", "./nope.mmh", str(tmp_path / "nope.mmh")):
+            with pytest.raises(mmh.MissingFileError, match=r"there is no container .*nope"):
+                reader.from_pretrained(name)
+
+
 def test_generation_config_and_tied_weights_come_out_of_one_container(tmp_path):
     mmh.pack(saved(tmp_path, gpt2(), "model"), tmp_path / "model.mmh", level=1)
     loaded = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "model.mmh")
@@ -372,6 +387,16 @@ def test_a_container_without_a_config_is_no_model(tmp_path):
     mmh.pack_files({"a.txt": b"a", "b.txt": b"b"}, tmp_path / "texts.mmh")
     with pytest.raises(mmh.UsageError, match=r"config\.json"):
         AutoModel.from_pretrained(tmp_path / "texts.mmh")
+
+
+def test_what_is_copied_out_of_a_container_has_a_bound(tmp_path, monkeypatch):
+    files = {"config.json": b'{"model_type": "bert"}', "vocab.txt": bytes(100000)}
+    mmh.pack_files(files, tmp_path / "m.mmh")
+    monkeypatch.setattr(mmh.transformers, "COPIED_BYTES", 100000)
+    made = set(Path(tempfile.gettempdir()).glob("mmh-*"))
+    with pytest.raises(mmh.LimitError, match=r"m\.mmh.* 100022 bytes, and 100000 may be"):
+        AutoModel.from_pretrained(tmp_path / "m.mmh")
+    assert set(Path(tempfile.gettempdir()).glob("mmh-*")) <= made
 
 
 # ---- saving ----

@@ -237,8 +237,10 @@ def test_numpy_1_26_and_2_load_and_save(homes: Any, tmp_path: Path, version: str
 def test_the_command_and_the_package_are_one_library(homes: Any) -> None:
     folder = homes("3.11") if sys.version_info[:2] == (3, 11) else homes(f"{sys.version_info[0]}.{sys.version_info[1]}")
     version = done(run(folder / "bin" / "mmh", "--version"))
-    told = done(run(folder / "bin" / "python", "-c", "import mmh; print(mmh.__version__)"))
+    told = done(run(folder / "bin" / "python", "-c", "import mmh._mmh; print(mmh._mmh.version)"))
     assert told.strip() in version
+    program = "import mmh, importlib.metadata; print(mmh.__version__ == importlib.metadata.version('mmh'))"
+    assert done(run(folder / "bin" / "python", "-c", program)).strip() == "True"
 
 
 def test_uninstalling_leaves_nothing(wheel: Path, tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ from mmh._errors import (
 )
 from mmh._safe import SafeSlice, safe_open
 
-__version__: str = _mmh.version
+__version__: str = _mmh.version.replace("-draft", ".dev0")  # as PEP 440 and the wheel have it
 
 # Each imports its framework: not before it is asked for.
 _ADAPTERS = ("dcp", "frameworks", "jax", "keras", "numpy", "onnx", "tensorflow", "torch", "transformers", "vllm")

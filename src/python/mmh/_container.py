@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import difflib
 import io
+import json
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -17,7 +19,17 @@ from mmh._core import Key, OpenOptions, PathLike, ProgressCallback, _context, ch
 from mmh._errors import CorruptError, MissingTensorError, UsageError
 
 _MAGIC = b"\x89MMH"
+_COMPARED_NAMES = 500
 _KINDS = ("file", "folder", "symlink")
+
+
+def _meant(name: str, names: Collection[str]) -> str:
+    """What was perhaps meant by a name that is not there, for a message; cheap, as people try names in loops."""
+    if not name or len(names) > _COMPARED_NAMES:
+        return ""
+    close = [known for known in names if known.endswith(f".{name}") or name.endswith(f".{known}")]
+    close = close or difflib.get_close_matches(name, names, 3)
+    return f": is it {' or '.join(json.dumps(known) for known in close[:3])}?" if close else ""
 
 
 class MendedWarning(UserWarning):
@@ -270,7 +282,7 @@ class Container:
             raise TypeError(f"a tensor is named by a str, not {type(name).__name__}")
         index = self._find(name)
         if index is None:
-            raise MissingTensorError(f'{self.name} has no tensor "{name}"')
+            raise MissingTensorError(f'{self.name} has no tensor "{name}"{_meant(name, self._by_name())}')
         return index
 
     def tensor(self, name: str | int) -> TensorInfo:

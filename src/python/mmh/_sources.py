@@ -66,6 +66,8 @@ class _FileReader:
             while done < len(memory):
                 if hasattr(self._file, "readinto"):
                     got = self._file.readinto(memory[done:])
+                    if got is None:
+                        raise OSError(f"the file object gives nothing at {offset + done}, as one that does not block")
                 else:
                     data = self._file.read(len(memory) - done)
                     got = len(data)

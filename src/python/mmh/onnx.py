@@ -49,10 +49,32 @@ def load(path: Any, *, model: str | None = None, load_external_data: bool = True
                 if tensor.data_location == onnx.TensorProto.EXTERNAL:
                     place = {entry.key: entry.value for entry in tensor.external_data}
                     where, offset, size = _external(container, file, tensor.name, place)
-                    tensor.raw_data = container.read(where.index, offset, size)
+                    needed = _needed_bytes(tensor)
+                    if needed is not None and (size != needed if place.get("length") else size < needed):
+                        raise mmh.UsageError(
+                            f'"{tensor.name}" has {size} bytes of external data, and its type and shape take {needed}'
+                        )
+                    tensor.raw_data = container.read(where.index, offset, size if needed is None else needed)
                     tensor.data_location = onnx.TensorProto.DEFAULT
                     del tensor.external_data[:]
     return proto
+
+
+_BITS = {21: 4, 22: 4, 23: 4, 25: 2, 26: 2}  # of TensorProto.DataType's that have several elements in a byte
+
+
+def _needed_bytes(tensor: Any) -> int | None:
+    """Bytes that the values of a TensorProto take; None if this onnx does not know its type."""
+    from onnx import helper
+
+    try:
+        kind = helper.tensor_dtype_to_np_dtype(tensor.data_type)
+    except (KeyError, TypeError, ValueError):
+        return None
+    if min(tensor.dims, default=0) < 0 or kind.itemsize == 0 or kind.hasobject:
+        return None
+    bits: int = math.prod(tensor.dims) * _BITS.get(tensor.data_type, 8 * kind.itemsize)
+    return (bits + 7) // 8
 
 
 def _tensors(proto: Any) -> Iterator[Any]:

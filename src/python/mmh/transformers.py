@@ -41,6 +41,8 @@ from mmh._packed_weights import SUFFIX, PackedFile, container_of
 
 __all__ = ["disable", "enable", "enabled", "folder", "save_pretrained", "saving"]
 
+COPIED_BYTES = 4 << 30
+"""Of a container of a whole model, at the most: what is no weights."""
 TESTED = "4.57.6, 5.0.0, 5.12.1 and 5.24.0"
 
 _options: dict[str, Any] = {}
@@ -158,12 +160,18 @@ def _lay_out(path: Path, target: Path) -> None:
                 raise mmh.UsageError(f"{path.name}: {file.name} is no JSON: {str(error)[:100]}") from None
             return isinstance(config, dict) and "model_type" in config
 
-        for name, file in files.items():
-            if not name.is_relative_to(root):
-                continue
+        inside = {name: file for name, file in files.items() if name.is_relative_to(root)}
+        weights = {name for name, file in inside.items() if file.tensor_count and of_transformers(name.parent)}
+        needed = sum(file.bytes for name, file in inside.items() if name not in weights)
+        room = min(COPIED_BYTES, shutil.disk_usage(target).free)
+        if needed > room:
+            raise mmh.LimitError(
+                f"{path.name}: its files that are no weights take {needed} bytes, and {room} may be copied out of it"
+            )
+        for name, file in inside.items():
             place = target / name.relative_to(root)
             place.parent.mkdir(parents=True, exist_ok=True)
-            if file.tensor_count and of_transformers(name.parent):
+            if name in weights:
                 # Weights in other formats are of no use to the hook; the folder is what it was without them.
                 if name.suffix == ".safetensors":
                     if name.with_name(name.name + SUFFIX) in files:
@@ -181,6 +189,10 @@ def _unpacked(source: Any) -> Any:
     """The folder of a whole model that is packed; anything else as it is."""
     if isinstance(source, str | os.PathLike) and os.fspath(source).endswith(SUFFIX) and os.path.isfile(source):
         return folder(source)
+    if isinstance(source, str) and source.endswith(SUFFIX) and not os.path.exists(source):
+        owner, slash, name = source.partition("/")  # "owner/name" may be a model of a hub
+        if not slash or "/" in name or owner in ("", ".", "..") or os.path.isdir(owner):
+            raise mmh.MissingFileError(f"there is no container {source}")
     return source
 
 
