@@ -375,15 +375,8 @@ def bench_tables(args):
             continue
         result = json.loads(path.read_text())
         where = result["environment"]
-        run = ", ".join(
-            [
-                f"`bench/bench.py {name}`",
-                where["machine"],
-                where["compiler"],
-                f"commit {where['commit']}",
-                where["date"],
-            ]
-        )
+        about = [where["machine"], where["compiler"], f"commit {where['commit']}", where["date"]]
+        run = f"{', '.join([f'`bench/bench.py {name}`', *about])}."
         lines += ["", f"## {title}", "", "Of each part's last run." if name == "bars" else run, ""]
         lines += show(result["rows"])
     target = weights.ROOT / "docs/benchmarks.md"
