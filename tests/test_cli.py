@@ -34,17 +34,11 @@ from harness import (
     mmh,
     model,
     npy,
+    put,
     safetensors,
     tree,
     wait_for_output,
 )
-
-
-def put(folder, name, data):
-    path = Path(folder) / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
-    return path
 
 
 def inputs():
