@@ -727,7 +727,7 @@ def chromium():
     for name in ("chromium", "chromium-browser", "google-chrome"):
         if shutil.which(name):
             return name
-    skip("there is no Chromium: pages are not drawn")
+    skip("there is no Chromium (package chromium): pages are not drawn")
     return None
 
 
