@@ -34,17 +34,11 @@ from harness import (
     mmh,
     model,
     npy,
+    put,
     safetensors,
     tree,
     wait_for_output,
 )
-
-
-def put(folder, name, data):
-    path = Path(folder) / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
-    return path
 
 
 def inputs():
@@ -713,6 +707,9 @@ def test_all_damage_is_listed_with_its_tensors(tmp_path):
     assert text.out == "" and text.err.startswith(f'mmh: error: {path}: "layer.0": chunk ')
     assert "\n  damaged: 3 chunks, " in text.err and text.err.count('  "m.safetensors", ') == 3
     assert all(f'"{name}"' in text.err for name in listed) and '"layer.1"' not in text.err
+    hints = [line for line in text.err.splitlines() if line.startswith("mmh: hint: ")]
+    assert len(hints) == 2 and "mmh repair --source=PATH" in hints[0] and "unpack --skip-damaged" in hints[1], text.err
+    assert text.err.count(" bytes at offset ") == 3 and ': tensor "layer.2"\n' in text.err
     quiet = mmh("verify", "-q", path, code=LOST).err
     assert quiet == "".join(text.err.splitlines(True)[:2])
     assert mmh("verify", "--quick", "--json", path, code=LOST).json()["damage"] == result["damage"]

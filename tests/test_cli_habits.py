@@ -29,17 +29,11 @@ from harness import (
     main,
     mmh,
     model,
+    put,
     safetensors,
     skip,
     tree,
 )
-
-
-def put(folder, name, data):
-    path = Path(folder) / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
-    return path
 
 
 def shell(line, folder):

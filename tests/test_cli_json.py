@@ -30,16 +30,10 @@ from harness import (
     main,
     mmh,
     model,
+    put,
     safetensors,
     skip,
 )
-
-
-def put(folder, name, data):
-    path = Path(folder) / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
-    return path
 
 
 def schema(name):

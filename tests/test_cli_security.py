@@ -33,18 +33,12 @@ from harness import (
     main,
     mmh,
     model,
+    put,
     skip,
 )
 from terminal import Session
 
 SECRET = "correct horse battery staple"
-
-
-def put(folder, name, data):
-    path = Path(folder) / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
-    return path
 
 
 def mode(path):

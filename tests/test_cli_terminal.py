@@ -16,16 +16,24 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "cli"))
-from harness import IO, INTERRUPTED, OK, USAGE, binary, floats, main, mmh, model, safetensors, skip, wait_for_output
+from harness import (
+    INTERRUPTED,
+    IO,
+    OK,
+    USAGE,
+    binary,
+    floats,
+    main,
+    mmh,
+    model,
+    put,
+    safetensors,
+    skip,
+    wait_for_output,
+)
 from terminal import Session
 
 BAR = re.compile(r"\d+ %")
-
-
-def put(folder, name, data):
-    path = Path(folder) / name
-    path.write_bytes(data)
-    return path
 
 
 def slow_input(folder, name="text.bin", megabytes=9):

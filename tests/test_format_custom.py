@@ -15,14 +15,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "cli"))
-from harness import IO, OK, ROOT, UNSUPPORTED, USAGE, binary, floats, main, mmh, safetensors, shared, skip
-
-
-def put(folder, name, data):
-    path = Path(folder) / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
-    return path
+from harness import IO, OK, ROOT, UNSUPPORTED, USAGE, binary, floats, main, mmh, put, safetensors, shared, skip
 
 
 def compile_plugin(folder, name, source):

@@ -4,6 +4,7 @@
 import json
 import os
 import pickle
+import re
 import shutil
 import signal
 import subprocess
@@ -14,12 +15,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "src" / "python"))
+sys.path[:0] = [str(ROOT / "src" / "python"), str(ROOT / "tests" / "cli")]
 
 np = pytest.importorskip("numpy")
 mmh = pytest.importorskip("mmh")
 
+from harness import INTERRUPTED, OK  # noqa: E402
 from mmh import frameworks  # noqa: E402
+from terminal import Session  # noqa: E402
 
 BUILD = Path(os.environ.get("MMH_BUILD") or ROOT / "build")
 CORPUS = Path(os.environ.get("MMH_SHARED") or ROOT.parent / "shared") / "corpus"
@@ -387,12 +390,32 @@ def test_without_a_python_that_has_the_package_it_says_so(container, tmp_path):
         (tmp_path / "absent", {}, "does not run"),
         (fake / "python3", {}, "has no package mmh"),
         (None, {"PATH": str(fake)}, "python3 has no package mmh"),
-        (None, {"PATH": str(tmp_path)}, "python3 does not run"),
+        (None, {"PATH": str(tmp_path)}, "there is no python3 in PATH"),
+        ("python3", {"PATH": str(tmp_path)}, "there is no python3 in PATH"),
     ):
         told = mmh_command("verify", "--frameworks", "--json", container, python=python, environment=environment)
         answer = json.loads(told.stdout)
         assert told.returncode == answer["exit"] == 9 and answer["status"] == "unsupported", told
         assert why in answer["message"] and "MMH_PYTHON" in told.stderr
+
+
+def test_a_python_in_the_current_folder_is_not_run(container, tmp_path):
+    """Entries of PATH that are relative or empty mean whichever folder somebody stands in."""
+    (tmp_path / "bin").mkdir()
+    for folder in (tmp_path, tmp_path / "bin"):
+        (folder / "python3").write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\n")
+        (folder / "python3").chmod(0o755)
+    sound = tmp_path / "elsewhere"
+    sound.mkdir()
+    (sound / "python3").write_text("#!/bin/sh\nexit 0\n")
+    (sound / "python3").chmod(0o755)
+    for python in (None, "python3"):
+        for path in ("", ":", ".", "./", "bin", "./bin", "..", "bin:", ":bin"):
+            for whole in (path, f"{path}:{sound}", f"{sound}:{path}"):
+                words = ("verify", "--frameworks=numpy", container)
+                told = mmh_command(*words, python=python, environment={"PATH": whole}, cwd=tmp_path)
+                assert told.returncode == (0 if str(sound) in whole else 9), (whole, told)
+    assert not (tmp_path / "ran").exists()
 
 
 def test_words_reach_python_as_they_are(container, tmp_path):
@@ -450,6 +473,127 @@ def test_a_signal_ends_what_it_became(container, tmp_path):
     os.killpg(running.pid, signal.SIGTERM)
     assert running.wait(timeout=30) == -signal.SIGTERM
     running.stderr.close()
+
+
+# ---- progress ----
+
+
+def test_progress_tells_of_every_check_and_cancels(tmp_path):
+    (tmp_path / "two").mkdir()
+    for name, size in (("a", 300), ("b", 700)):
+        npz_file(tmp_path / "two" / f"{name}.npz", a=np.zeros(size, "u1"))
+    sizes = [(tmp_path / "two" / f"{name}.npz").stat().st_size for name in "ab"]
+    seen = []
+    frameworks.verify(tmp_path / "two", frameworks=["numpy"], progress=seen.append)
+    assert {told.stage for told in seen} <= {"pack", "check"}
+    checks = [told for told in seen if isinstance(told, frameworks.CheckProgress)]
+    assert {(told.framework, told.checks, told.total_bytes) for told in checks} == {("numpy", 2, sum(sizes))}
+    assert [(told.check, told.name, told.done_bytes) for told in checks] == [
+        (1, "a.npz", 0),
+        (1, "a.npz", sizes[0] // 2),
+        (2, "b.npz", sizes[0]),
+        (2, "b.npz", sizes[0] + sizes[1] // 2),
+        (2, "b.npz", sum(sizes)),
+    ]
+    with pytest.raises(mmh.CancelledError):
+        frameworks.verify(tmp_path / "two", frameworks=["numpy"], progress=lambda told: told.stage != "check")
+
+
+@pytest.fixture
+def held(container, tmp_path):
+    """Variables with which a framework's process begins only once the file `go` is there, and that file."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(
+        "import os, sys, time\n"
+        "while 'framework_checks' in ' '.join(sys.orig_argv) and not os.path.exists(os.environ['MMH_TEST_GO']):\n"
+        "    time.sleep(0.01)\n"
+    )
+    variables = {
+        "MMH_PYTHON": sys.executable,
+        "MMH_TEST_GO": str(tmp_path / "go"),
+        "PYTHONPATH": os.pathsep.join([str(tmp_path / "site"), str(ROOT / "src" / "python")]),
+    }
+    yield variables, tmp_path / "go"
+    (tmp_path / "go").touch()
+
+
+def bars(screen):
+    return [line for line in screen.seen if re.search(r"\d %", line) and "check" not in line]
+
+
+@pytest.mark.parametrize(
+    ("columns", "shown"),
+    [
+        (100, r"1/1 numpy: m\.npz  \u2588* +0 %    -:--"),
+        (40, r"1/1 numpy: m\.npz   +0 %    -:--"),
+        (30, r"1/1 numpy    0 %    -:--"),
+        (12, r"  0 %"),
+    ],
+)
+def test_a_terminal_shows_which_check_it_is(container, held, columns, shown):
+    variables, go = held
+    words = ("verify", "--frameworks=numpy", container)
+    session = Session(*words, columns=columns, cwd=container.parent, environment=variables)
+    assert session.until(bars)
+    go.touch()
+    assert session.wait() == OK
+    assert all(len(line) < columns for line in bars(session.screen)) and re.fullmatch(shown, bars(session.screen)[0]), (
+        bars(session.screen)
+    )
+    assert not re.search(r"\d %", session.screen.text()), session.screen.text()  # nothing is left of the bar
+
+
+def test_several_inputs_are_counted(container, held):
+    variables, go = held
+    go.touch()
+    words = ("verify", "--frameworks=numpy", "--progress=json", "-q", container, "nothing.mmh", container)
+    told = mmh_command(*words, python=None, environment={**variables, "PATH": os.environ["PATH"]}, cwd=container.parent)
+    events = [json.loads(line) for line in told.stderr.splitlines() if line.startswith("{")]
+    ends = [event for event in events if event["event"] == "end"]
+    assert [(event["item"], event["items"], event["input"]) for event in ends] == [
+        (1, 3, str(container)),
+        (2, 3, "nothing.mmh"),
+        (3, 3, str(container)),
+    ]
+
+
+def test_progress_as_json_is_as_its_schema_says(container):
+    told = mmh_command("verify", "--frameworks=numpy", "--progress=json", "--json", container)
+    events = [json.loads(line) for line in told.stderr.splitlines()]
+    assert told.returncode == 0 and [event["event"] for event in events[-1:]] == ["end"]
+    assert {event["verb"] for event in events} == {"verify"} and {event["input"] for event in events} == {
+        str(container)
+    }
+    first = next(event for event in events if event["stage"] == "check")
+    assert (first["framework"], first["check"], first["checks"], first["name"]) == ("numpy", 1, 1, "m.npz")
+    last = events[-1]
+    assert last["done_bytes"] == last["total_bytes"] == (container.parent / "m.npz").stat().st_size
+    jsonschema = pytest.importorskip("jsonschema")
+    schema = json.loads((ROOT / "docs" / "schema" / "mmh-progress.schema.json").read_text())
+    for event in events:
+        jsonschema.validate(event, schema)
+
+
+def test_no_bar_where_none_belongs(container, held):
+    variables, go = held
+    go.touch()
+    for words, more in ((["-q"], {}), (["--progress=none"], {}), (["-v"], {}), ([], {"TERM": "dumb"})):
+        session = Session("verify", "--frameworks=numpy", *words, container, environment=variables | more)
+        assert session.wait() == OK and not bars(session.screen) and "\x1b" not in session.screen.raw, words
+    told = mmh_command("verify", "--frameworks=numpy", "--progress=bar", container)  # no terminal
+    assert told.returncode == 0 and "\x1b" not in told.stderr
+
+
+def test_a_status_is_asked_for_and_an_interrupt_leaves_no_bar(container, held):
+    variables, _ = held
+    session = Session("verify", "--frameworks=numpy", container, cwd=container.parent, environment=variables)
+    assert session.until(bars)
+    session.signal(signal.SIGUSR1)
+    assert session.until(lambda screen: "mmh: check 1/1 numpy: m.npz: 0.0 %, -:-- left, 0:" in screen.raw)
+    session.type("\x03")
+    assert session.wait() == INTERRUPTED
+    lines = session.screen.text().splitlines()
+    assert len(lines) == 2 and lines[0].startswith("mmh: check") and lines[1] == "mmh: error: interrupted", lines
 
 
 def test_a_report_can_be_pickled_and_read(container):

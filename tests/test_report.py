@@ -34,6 +34,7 @@ from harness import (
     mmh,
     model,
     npy,
+    put,
     safetensors,
     shared,
     skip,
@@ -54,9 +55,7 @@ def numpy():
 
 def packed(folder, name, data, *options):
     """A file, and its container."""
-    original = Path(folder) / name
-    original.parent.mkdir(parents=True, exist_ok=True)
-    original.write_bytes(data)
+    original = put(folder, name, data)
     container = Path(folder) / (name + ".mmh")
     mmh("pack", "-q", "-f", *options, original, "-o", container, code=OK)
     return original, container
@@ -728,7 +727,7 @@ def chromium():
     for name in ("chromium", "chromium-browser", "google-chrome"):
         if shutil.which(name):
             return name
-    skip("there is no Chromium: pages are not drawn")
+    skip("there is no Chromium (package chromium): pages are not drawn")
     return None
 
 

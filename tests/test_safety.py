@@ -28,14 +28,15 @@ from harness import (  # noqa: E402
     LOST,
     MENDED,
     OK,
+    SANITIZERS,
     UNSUPPORTED,
     USAGE,
-    SANITIZERS,
     binary,
     floats,
     main,
     mmh,
     model,
+    put,
     safetensors,
     skip,
     tree,
@@ -43,13 +44,6 @@ from harness import (  # noqa: E402
 )
 
 NOBODY = 65534
-
-
-def put(folder, name, data):
-    path = Path(folder) / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
-    return path
 
 
 def start(*arguments, **options):

@@ -4,9 +4,11 @@
 
 FOLDER holds Meson's testlog.json files (a name each) and pytest's JUnit XML. A cmocka program counts
 as the tests it ran, any other program as one; each of PROBLEMS (builds that failed) as one failure.
-Prints the failed ones, then `N passed, N failed, N skipped`; exits 1 if any failed or none passed.
+Prints the failed ones, why tests of Python were skipped, and then `N passed, N failed, N skipped`; exits 1 if
+any failed or none passed.
 """
 
+import collections
 import glob
 import json
 import os
@@ -19,8 +21,17 @@ def cmocka_count(output, kind):
     return sum(int(n) for n in re.findall(rf"\[\s*{kind}\s*\][^\n]*?(\d+) test\(s\)", output))
 
 
+def why_skipped(skip):
+    """The reason that a test gave; of a module that was left out whole, pytest has it in the text alone."""
+    if skip.get("message") == "collection skipped":
+        told = re.search(r"Skipped: (.*?)['\"]?\)?$", skip.text or "", re.DOTALL)
+        return told[1] if told else skip.text
+    return skip.get("message")
+
+
 def main(folder, problems):
     passed, failed, skipped = 0, int(problems), 0
+    reasons = collections.Counter()
     for path in sorted(glob.glob(os.path.join(folder, "*.json"))):
         build = os.path.basename(path)[: -len(".json")]
         with open(path, encoding="utf-8") as file:
@@ -47,6 +58,9 @@ def main(folder, problems):
             passed += int(suite.get("tests", 0)) - bad - left
             failed += bad
             skipped += left
+            reasons.update(" ".join((why_skipped(skip) or "no reason").split()) for skip in suite.iter("skipped"))
+    for reason, count in sorted(reasons.items()):
+        print(f"skipped {count}: {reason}")
     print(f"{passed} passed, {failed} failed, {skipped} skipped")
     return 1 if failed or not passed else 0
 

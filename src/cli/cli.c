@@ -484,8 +484,8 @@ int mmh_cli_tell_opened(const struct mmh_cli_options *options, mmh_error *err, i
     else if (exit_code == MMH_EXIT_LOST)
         hint = options->verb == MMH_VERB_REPAIR
                  ? "--source=PATH: another copy of it, damaged too, or what was packed"
-                 : "fetch or copy it again, or \"mmh repair --source=COPY\" from what is left "
-                   "elsewhere";
+                 : "fetch or copy it again, or \"mmh repair --source=PATH\": PATH is another copy "
+                   "of it, which may be damaged too, or what was packed";
     else if (exit_code == MMH_EXIT_UNSUPPORTED)
         hint = strstr(err->message, "draft") && !strstr(err->message, "element")
                  ? "the mmh that wrote it unpacks it; drafts of the format are not kept readable"

@@ -3,12 +3,10 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli/cli.h"
-#include "cli/host.h"
 #include "cli/keyring.h"
 #include "cli/outfile.h"
 #include "cli/progress.h"
@@ -110,25 +108,15 @@ static int write_bill(const struct mmh_cli_options *options, const char *contain
     mmh_status status = mmh_audit_write(audit, MMH_AUDIT_BILL, &text, &bytes, &err);
     if (status != MMH_OK)
         return mmh_cli_fail(options, container, &err, mmh_exit_of(status), NULL);
-    if (!mmh_outfile_open(&out, options->cbom, options->force)) {
-        if (errno == EEXIST)
-            return mmh_cli_refuse(options, container, "-f replaces it", "\"%s\" exists",
-                                  options->cbom);
-        status = MMH_E_IO;
-    } else {
-        bool good = fwrite(text, 1, bytes, out.file) == bytes;
-        if (!good)
-            mmh_outfile_abandon(&out);
-        else
-            good = mmh_outfile_commit(&out, options->force);
-        status = good ? MMH_OK : MMH_E_IO;
+    bool good = mmh_outfile_open(&out, options->cbom, options->force);
+    if (good && fwrite(text, 1, bytes, out.file) != bytes) {
+        mmh_outfile_abandon(&out);
+        good = false;
+    } else if (good) {
+        good = mmh_outfile_commit(&out, options->force);
     }
-    if (status == MMH_OK)
-        return MMH_EXIT_OK;
-    err.status = status;
-    snprintf(err.message, sizeof err.message, "cannot write \"%.400s\": %s", options->cbom,
-             strerror(errno));
-    return mmh_cli_fail(options, container, &err, MMH_EXIT_IO, NULL);
+    return good ? MMH_EXIT_OK
+                : mmh_outfile_fail(options, container, options->cbom, "-f replaces it");
 }
 
 static int audit_one(const struct mmh_cli_options *options, mmh_context *context, const char *path,

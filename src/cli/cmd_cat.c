@@ -741,6 +741,7 @@ int mmh_cmd_cat(const struct mmh_cli_options *options, mmh_context *context)
 {
     int code = MMH_EXIT_OK;
     mmh_error err = { 0 };
+    static const char exists[] = "-f replaces it, -o names another";
     struct mmh_outfile out;
     char *hint = NULL;
     bool replace = options->force;
@@ -769,12 +770,7 @@ int mmh_cmd_cat(const struct mmh_cli_options *options, mmh_context *context)
     if (output && is_input(&cat, where, output)) {
         fail(&cat, MMH_E_USAGE, "\"%s\" is input and output", output);
     } else if (!mmh_outfile_open(&out, output, replace)) {
-        int problem = errno;
-        fail(&cat, problem == EEXIST || problem == ENXIO ? MMH_E_USAGE : MMH_E_IO,
-             problem == EEXIST  ? "\"%s\" exists"
-             : problem == ENXIO ? "\"%s\" is a device or a pipe, which cannot be replaced"
-                                : "cannot write \"%s\": %s",
-             output, strerror(problem));
+        code = mmh_outfile_fail(options, container, output, exists);
     } else {
         cat.out = out.file;
         cat.buffer = mmh_cli_alloc(PIECE_BYTES);
@@ -785,8 +781,7 @@ int mmh_cmd_cat(const struct mmh_cli_options *options, mmh_context *context)
         if (status != MMH_OK)
             mmh_outfile_abandon(&out);
         else if (!mmh_outfile_commit(&out, replace) && output)
-            fail(&cat, errno == EEXIST ? MMH_E_USAGE : MMH_E_IO, "cannot write \"%s\": %s", output,
-                 strerror(errno));
+            code = mmh_outfile_fail(options, container, output, exists);
         else if (options->json) {
             struct mmh_json_out json;
             mmh_cli_json_begin(&json, options, container, MMH_OK, code);

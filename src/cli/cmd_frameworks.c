@@ -35,12 +35,17 @@ static bool will_do(const char *python, char *why, size_t room)
  * none will do, and `err` says why. */
 static char *find_python(mmh_error *err)
 {
-    char why[2][160] = { "", "" };
+    char why[2][200] = { "", "" };
     const char *named = mmh_host_own_variable("MMH_PYTHON");
     err->status = MMH_E_UNSUPPORTED;
     if (named && *named) {
-        if (will_do(named, why[0], sizeof why[0]))
-            return mmh_cli_format("%s", named);
+        char *path = strchr(named, '/') ? mmh_cli_format("%s", named)
+                                        : mmh_host_find_program(named);
+        if (path && will_do(path, why[0], sizeof why[0]))
+            return path;
+        if (!path)
+            snprintf(why[0], sizeof why[0], "there is no %s in PATH", named);
+        free(path);
         snprintf(err->message, sizeof err->message, "$MMH_PYTHON will not do: %s", why[0]);
         return NULL;
     }
@@ -56,15 +61,19 @@ static char *find_python(mmh_error *err)
         free(beside);
     }
     free(program);
-    if (will_do("python3", why[1], sizeof why[1]))
-        return mmh_cli_format("python3");
+    char *found = mmh_host_find_program("python3");
+    if (found && will_do(found, why[1], sizeof why[1]))
+        return found;
+    if (!found)
+        snprintf(why[1], sizeof why[1], "there is no python3 in PATH");
+    free(found);
     snprintf(err->message, sizeof err->message,
              "--frameworks needs a Python that has the package mmh: %s%s%s", why[0],
              *why[0] ? "; " : "", why[1]);
     return NULL;
 }
 
-enum { FIXED = 18 }; /* words of a line but for those that may be repeated */
+enum { FIXED = 19 }; /* words of a line but for those that may be repeated */
 
 struct line {
     char **words; /* [room], [count] */
@@ -100,6 +109,11 @@ int mmh_cmd_frameworks(const struct mmh_cli_options *options)
         add(&line, "", "--quiet");
     if (options->verbose)
         add(&line, "", "--verbose");
+    static const char *const bars[] = {
+        [MMH_BAR_NONE] = "none", [MMH_BAR_ALWAYS] = "bar", [MMH_BAR_JSON] = "json"
+    };
+    if (options->bar != MMH_BAR_AUTO)
+        add(&line, "--progress=", bars[options->bar]);
     if (options->run_code)
         add(&line, "", "--run-code");
     if (options->framework_names)

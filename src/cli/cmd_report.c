@@ -3,7 +3,6 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -181,48 +180,14 @@ static char *default_output(const char *input)
     return mmh_cli_format("%.*s.report.html", (int)length, input);
 }
 
-static int refuse_output(const struct mmh_cli_options *options, const char *output)
-{
-    int problem = errno;
-    const char *input = options->inputs[0];
-    if (problem == EEXIST)
-        return mmh_cli_refuse(options, input, "-f replaces it, -o names another", "\"%s\" exists",
-                              output);
-    if (problem == ENXIO)
-        return mmh_cli_refuse(options, input, NULL,
-                              "\"%s\" is a device or a pipe, which cannot be replaced", output);
-    if (problem == EISDIR)
-        return mmh_cli_refuse(options, input, "-o names a file", "\"%s\" is a folder", output);
-    mmh_error err = { .status = MMH_E_IO };
-    snprintf(err.message, sizeof err.message, "cannot write \"%.400s\": %s", output,
-             strerror(problem));
-    return mmh_cli_fail(options, input, &err, MMH_EXIT_IO, NULL);
-}
-
-static int write_failed(const struct mmh_cli_options *options, const char *output)
-{
-    mmh_error err = { .status = MMH_E_IO };
-    int problem = errno;
-    if (!output && mmh_host_pipe_closed())
-        mmh_cli_pipe_closed();
-    if (!output)
-        mmh_host_output_failed();
-    if (output && problem == EEXIST) {
-        errno = problem;
-        return refuse_output(options, output);
-    }
-    snprintf(err.message, sizeof err.message, "cannot write %.400s: %s",
-             output ? output : "standard output", strerror(problem));
-    return mmh_cli_fail(options, options->inputs[0], &err, MMH_EXIT_IO, NULL);
-}
-
 /* Look, and write what was seen to `output` (NULL: standard output). */
 static int report_to(const struct mmh_cli_options *options, mmh_context *context,
                      struct mmh_report *report, const char *output)
 {
+    static const char hint[] = "-f replaces it, -o names another";
     struct mmh_outfile out;
     if (!mmh_outfile_open(&out, output, options->force))
-        return refuse_output(options, output);
+        return mmh_outfile_fail(options, report->input, output, hint);
     int code = look(options, context, report);
     if (code != MMH_EXIT_OK) {
         mmh_outfile_abandon(&out);
@@ -230,14 +195,10 @@ static int report_to(const struct mmh_cli_options *options, mmh_context *context
     }
     bool good = options->json ? mmh_report_write_json(report, out.file)
                               : mmh_report_write_page(report, out.file);
-    if (!good) {
-        int problem = errno;
+    if (!good)
         mmh_outfile_abandon(&out);
-        errno = problem;
-        return write_failed(options, output);
-    }
-    if (!mmh_outfile_commit(&out, options->force))
-        return write_failed(options, output);
+    if (!good || !mmh_outfile_commit(&out, options->force))
+        return mmh_outfile_fail(options, report->input, output, hint);
     if (report->reader && report->info.encrypted)
         mmh_message_warning("%s is encrypted, and this report of it is not: it has the names and "
                             "statistics of its tensors",

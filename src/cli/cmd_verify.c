@@ -87,6 +87,9 @@ static int verify_one(const struct mmh_cli_options *options, mmh_context *contex
         mmh_cli_tell_plain(options, shown, report.encrypted);
     if (damage.count)
         mmh_cli_damage_tell(options, &damage, &report, status == MMH_E_CORRUPT);
+    if (damage.count && code == MMH_EXIT_LOST && report.damaged_bytes < report.original_bytes)
+        mmh_message_hint("\"mmh unpack --skip-damaged\" gives back the rest, with zeros for what "
+                         "is lost");
     if (options->verbose)
         mmh_cli_layers_tell(&layers);
     if (status == MMH_OK && options->verbose)

@@ -65,7 +65,7 @@ void mmh_cli_damage_release(struct mmh_damage_list *list)
     free(list->entries);
 }
 
-/* "  "model.safetensors", 65536 bytes at 1024: "a", "b"", for people. */
+/* "  "model.safetensors", 65536 bytes at offset 1024: tensors "a", "b"", for people. */
 static void tell_range(const struct mmh_cli_options *options, const struct mmh_damage_entry *range,
                        size_t kept)
 {
@@ -74,13 +74,16 @@ static void tell_range(const struct mmh_cli_options *options, const struct mmh_d
         return;
     }
     size_t told = options->verbose ? 0 : kept < TENSORS_TOLD ? kept : (size_t)TENSORS_TOLD;
-    char *line = mmh_cli_format("  \"%.*s\", %" PRIu64 " bytes at %" PRIu64 "%s", NAME_TOLD_BYTES,
-                                range->file, range->bytes, range->offset,
+    char *line = mmh_cli_format("  \"%.*s\", %" PRIu64 " bytes at offset %" PRIu64 "%s",
+                                NAME_TOLD_BYTES, range->file, range->bytes, range->offset,
                                 range->unsearched ? ": too many tensors to look for those hit"
                                                   : "");
     for (size_t t = 0; t < told; t++) {
-        char *longer = mmh_cli_format("%s%s\"%.*s\"", line, t ? ", " : ": ", NAME_TOLD_BYTES,
-                                      range[1 + t].tensor);
+        char *longer = mmh_cli_format("%s%s\"%.*s\"", line,
+                                      t                     ? ", "
+                                      : range->tensors == 1 ? ": tensor "
+                                                            : ": tensors ",
+                                      NAME_TOLD_BYTES, range[1 + t].tensor);
         free(line);
         line = longer;
     }

@@ -205,6 +205,23 @@ char *mmh_host_program(void)
 #endif
 }
 
+char *mmh_host_find_program(const char *name)
+{
+    const char *at = getenv("PATH");
+    while (at && *at) {
+        int length = (int)strcspn(at, ":");
+        const char *folder = at;
+        at += length + (at[length] == ':');
+        if (folder[0] != '/')
+            continue;
+        char *path = mmh_cli_format("%.*s/%s", length, folder, name);
+        if (mmh_host_kind(path) == MMH_HOST_FILE && access(path, X_OK) == 0)
+            return path;
+        free(path);
+    }
+    return NULL;
+}
+
 /* As they were before mmh_host_begin, for a program that takes this one's place. */
 static void restore_signals(void)
 {
@@ -233,7 +250,7 @@ int mmh_host_run_silently(const char *const *arguments)
         for (int descriptor = 0; nothing >= 0 && descriptor <= 2; descriptor++)
             (void)dup2(nothing, descriptor);
         restore_signals();
-        (void)execvp(arguments[0], (char *const *)(uintptr_t)arguments);
+        (void)execv(arguments[0], (char *const *)(uintptr_t)arguments);
         _exit(127);
     }
     while (waitpid(child, &code, 0) < 0)
@@ -246,7 +263,8 @@ void mmh_host_become(const char *const *arguments)
 {
     (void)fflush(NULL);
     restore_signals();
-    (void)execvp(arguments[0], (char *const *)(uintptr_t)arguments);
+    (void)signal(SIGUSR1, SIG_IGN); /* until it answers that itself: to ask must not kill it */
+    (void)execv(arguments[0], (char *const *)(uintptr_t)arguments);
 }
 
 /* ---- terminal ---- */

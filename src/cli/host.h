@@ -42,12 +42,16 @@ uint64_t mmh_host_clock_ns(void); /* monotonic */
 char *
 mmh_host_program(void); /* the path of this one; to be freed. NULL: the system does not tell */
 
-/* Run a program (of PATH, if it has no '/') without input and output. Returns its exit code, or -1 if it did not
- * run or a signal ended it. */
+/* The first program of this name in PATH; to be freed. NULL: there is none. Only absolute folders are looked in: one
+ * that somebody happens to stand in does not decide what is run. */
+char *mmh_host_find_program(const char *name);
+
+/* Run a program, arguments[0] its path, without input and output. Returns its exit code, or -1 if it did not run or a
+ * signal ended it. */
 int mmh_host_run_silently(const char *const *arguments);
 
-/* Become a program: it has this one's descriptors and takes the signals that it would have taken, and its exit
- * code is this one's. Returns only after a failure: errno. */
+/* Become a program, arguments[0] its path: it has this one's descriptors and takes the signals that it would have taken (but for SIGUSR1,
+ * which it finds ignored), and its exit code is this one's. Returns only after a failure: errno. */
 void mmh_host_become(const char *const *arguments);
 
 /* ---- terminal ---- */

@@ -161,8 +161,9 @@ int mmh_options_verb(enum mmh_verb *verb, const char *word)
 static int check_frameworks(const struct parser *parser)
 {
     static const enum option_id with[] = {
-        OPTION_FRAMEWORKS,      OPTION_RUN_CODE,      OPTION_SOURCE, OPTION_KEY,   OPTION_SIGNER,
-        OPTION_PASSPHRASE_FILE, OPTION_PASSPHRASE_FD, OPTION_JSON,   OPTION_QUIET, OPTION_VERBOSE,
+        OPTION_FRAMEWORKS, OPTION_RUN_CODE,        OPTION_SOURCE,        OPTION_KEY,
+        OPTION_SIGNER,     OPTION_PASSPHRASE_FILE, OPTION_PASSPHRASE_FD, OPTION_JSON,
+        OPTION_QUIET,      OPTION_VERBOSE,         OPTION_PROGRESS,
     };
     const struct mmh_cli_options *options = parser->options;
     if (options->verb != MMH_VERB_VERIFY)

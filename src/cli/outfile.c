@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -124,9 +125,36 @@ bool mmh_outfile_commit(struct mmh_outfile *out, bool replace)
 
 void mmh_outfile_abandon(struct mmh_outfile *out)
 {
+    int problem = errno;
     if (out->path) {
         (void)fclose(out->file);
         (void)unlink(out->temporary);
     }
     release(out);
+    errno = problem;
+}
+
+int mmh_outfile_fail(const struct mmh_cli_options *options, const char *input, const char *path,
+                     const char *hint)
+{
+    int problem = errno;
+    mmh_error err = { .status = MMH_E_IO };
+    if (!path && mmh_host_pipe_closed())
+        mmh_cli_pipe_closed();
+    if (!path)
+        mmh_host_output_failed();
+    if (path && problem == EEXIST)
+        return mmh_cli_refuse(options, input, hint, "\"%s\" exists", path);
+    if (path && problem == ENXIO)
+        return mmh_cli_refuse(options, input, NULL,
+                              "\"%s\" is a device or a pipe, which cannot be replaced", path);
+    if (path && problem == EISDIR)
+        return mmh_cli_refuse(options, input, "name a file", "\"%s\" is a folder", path);
+    if (path)
+        snprintf(err.message, sizeof err.message, "cannot write \"%.400s\": %s", path,
+                 strerror(problem));
+    else
+        snprintf(err.message, sizeof err.message, "cannot write standard output: %s",
+                 strerror(problem));
+    return mmh_cli_fail(options, input, &err, MMH_EXIT_IO, NULL);
 }

@@ -9,6 +9,8 @@
 #include <stdbool.h>
 #include <stdio.h>
 
+struct mmh_cli_options; /* cli/cli.h */
+
 struct mmh_outfile {
     FILE *file;
     char *path, *temporary; /* NULL: it is standard output */
@@ -22,6 +24,11 @@ bool mmh_outfile_open(struct mmh_outfile *out, const char *path, bool replace);
 /* Sync it and give it its name; standard output is flushed. False: errno. Released either way. */
 bool mmh_outfile_commit(struct mmh_outfile *out, bool replace);
 
-void mmh_outfile_abandon(struct mmh_outfile *out); /* after open, instead of commit */
+void mmh_outfile_abandon(struct mmh_outfile *out); /* after open, instead of commit; errno stays */
+
+/* Tell why it could not be opened, written or given its name: path (NULL: standard output) and errno as they were
+ * then. `hint`: what to do where it exists. Returns the exit code. */
+int mmh_outfile_fail(const struct mmh_cli_options *options, const char *input, const char *path,
+                     const char *hint);
 
 #endif

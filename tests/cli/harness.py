@@ -167,6 +167,14 @@ def wait_for_output(process, folder, timeout=60):
 # ---- files ----
 
 
+def put(folder, name, data):
+    """Write a file, and the folders above it. Returns its path."""
+    path = Path(folder) / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return path
+
+
 def floats(count, seed=1, dtype="BF16"):
     """Bytes of normally distributed weights."""
     source = random.Random(seed)

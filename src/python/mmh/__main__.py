@@ -27,20 +27,25 @@ def _passphrase(options: argparse.Namespace) -> str | None:
 def verify_frameworks(options: argparse.Namespace) -> int:
     """Each model in turn; the worst exit code."""
     from mmh import frameworks
+    from mmh._progress import Bar
 
+    # What the frameworks print, which -v shows, would end up in a bar's line.
+    bar = Bar(options.progress or ("none" if options.quiet or options.verbose else "auto"))
     keys = options.key or [key for key in os.environ.get("MMH_KEY", "").split(":") if key]
     secrets = {"keys": keys, "signers": options.signer, "passphrase": _passphrase(options)}
     worst = 0
-    for model in options.model:
+    for item, model in enumerate(options.model, 1):
         try:
-            report = frameworks.verify(
-                model,
-                source=options.source,
-                frameworks=options.only.split(",") if options.only else None,
-                run_code=options.run_code,
-                secrets=secrets,
-                verbose=options.verbose > 0,
-            )
+            with bar.work_on(model, item, len(options.model)):
+                report = frameworks.verify(
+                    model,
+                    source=options.source,
+                    frameworks=options.only.split(",") if options.only else None,
+                    run_code=options.run_code,
+                    secrets=secrets,
+                    verbose=options.verbose > 0,
+                    progress=bar.update,
+                )
         except mmh.Error as problem:
             print(frameworks.shown(f"mmh: error: {problem}"), file=sys.stderr)
             if options.json:
@@ -75,6 +80,7 @@ def main() -> int:
     verb.add_argument("--passphrase-file", metavar="FILE")
     verb.add_argument("--passphrase-fd", metavar="N", type=int)
     verb.add_argument("--json", action="store_true", help="results as JSON on standard output")
+    verb.add_argument("--progress", choices=["bar", "json", "none"], help="default: a bar on a terminal")
     verb.add_argument("-q", "--quiet", action="store_true", help="the exit code alone")
     verb.add_argument("-v", "--verbose", action="count", default=0, help="show what the frameworks print")
     options = parser.parse_args()
@@ -84,6 +90,7 @@ def main() -> int:
     try:
         return verify_frameworks(options)
     except KeyboardInterrupt:
+        print("\r" * sys.stderr.isatty() + "mmh: error: interrupted", file=sys.stderr)  # over the "^C"
         return 130
     except OSError as problem:
         from mmh.frameworks import shown

@@ -13,21 +13,23 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import importlib.util
+import itertools
 import json
 import os
 import pathlib
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import mmh
 from mmh import _models
 from mmh._container import Container, FileInfo
+from mmh._core import Progress, ProgressCallback
 
-__all__ = ["FRAMEWORKS", "Check", "Framework", "Report", "verify"]
+__all__ = ["FRAMEWORKS", "Check", "CheckProgress", "Framework", "Report", "verify"]
 
 SEED = 7
 
@@ -176,6 +178,23 @@ class Report:
         return "\n".join(shown(line) for line in lines)
 
 
+@dataclass(frozen=True)
+class CheckProgress(Progress):
+    """Where the checks stand. Stage: "check"; `name`: the model that is loaded just now, of Check.file.
+
+    Attributes
+    ----------
+    framework : str
+        That loads it.
+    check, checks : int
+        Which of how many, from 1.
+    """
+
+    framework: str
+    check: int
+    checks: int
+
+
 def shown(text: str) -> str:
     """A line for a terminal: control characters and the like, which a hostile name may hold, as escapes."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
@@ -284,6 +303,7 @@ def verify(
     run_code: bool = False,
     secrets: dict[str, Any] | None = None,
     verbose: bool = False,
+    progress: ProgressCallback | None = None,
 ) -> Report:
     """Compare what frameworks load from the original with what mmh's loaders give them from a container.
 
@@ -303,6 +323,9 @@ def verify(
         "keys", "signers": lists of paths; "passphrase": str.
     verbose : bool
         Show what frameworks write to standard error.
+    progress : callable
+        Called with a Progress while a model is packed or unpacked for the occasion, and with a CheckProgress
+        when a check begins, is half done, and at the end; returning False cancels.
 
     Returns
     -------
@@ -318,32 +341,32 @@ def verify(
     shown, secrets = os.fsdecode(path), secrets or {}
     with contextlib.ExitStack() as stack:
         if _models.is_original(path):
-            source, path = path, _packed(stack, path)
+            source, path = path, _packed(stack, path, progress)
         with mmh.open(path, **open_options(secrets)) as container:
             found = models(container)
             files = [file for file in container.files if file.kind == "file"]
-            total = sum(file.bytes for file in files)
+            sizes = {file.name: file.bytes for file in files}
         if source is None:
-            folder = stack.enter_context(_models.temporary_folder(total))
-            mmh.unpack(path, folder / "original", **open_options(secrets))
+            folder = stack.enter_context(_models.temporary_folder(sum(sizes.values())))
+            mmh.unpack(path, folder / "original", progress=progress, **open_options(secrets))
             original = folder / "original"
         else:
             original = _folder_of(stack, pathlib.Path(os.fsdecode(source)), files)
+        versions = {framework: version_of(framework) for framework in asked}
+        wanted = {f: [model for model in found if model.kind in f.kinds and versions[f] is not None] for f in asked}
+        steps = _Steps(progress, [(f.name, model) for f in asked for model in wanted[f]], sizes)
         tested = []
-        for framework in asked:
-            version = version_of(framework)
-            wanted = [model for model in found if model.kind in framework.kinds]
-            if version is None:
-                tested.append(Tested(framework.name, None))
-            elif wanted:
-                job = {
-                    "framework": framework.name,
-                    "container": os.path.abspath(os.fsdecode(path)),
-                    "original": os.path.abspath(original),
-                    "run_code": run_code,
-                    "secrets": secrets,
-                }
-                tested.append(Tested(framework.name, version, tuple(_ask(job, wanted, verbose))))
+        for framework, version in versions.items():
+            job = {
+                "framework": framework.name,
+                "container": os.path.abspath(os.fsdecode(path)),
+                "original": os.path.abspath(original),
+                "run_code": run_code,
+                "secrets": secrets,
+            }
+            if version is None or wanted[framework]:
+                checks = _ask(job, wanted[framework], steps, verbose)
+                tested.append(Tested(framework.name, version, tuple(checks)))
         covered = {part for model in found for part in model.parts}
         untested = [f.name for f in files if f.tensor_count and f.name not in covered and f.format != "tensor data"]
     return Report(shown, "unpacked" if source is None else os.fsdecode(source), tuple(tested), tuple(untested))
@@ -361,10 +384,46 @@ def open_options(secrets: dict[str, Any]) -> dict[str, Any]:
     return options
 
 
-def _packed(stack: contextlib.ExitStack, path: Any) -> pathlib.Path:
+class _Steps:
+    """Tells how far the checks are: by the models' bytes, half of them for each of the two loaders."""
+
+    def __init__(self, told: ProgressCallback | None, checks: Sequence[tuple[str, Model]], sizes: Mapping[str, int]):
+        self._told, self._checks = told, checks
+        self._ends = list(itertools.accumulate(sum(sizes[part] for part in model.parts) for _, model in checks))
+        self._number = 0  # of the check, from 0
+
+    def begin(self) -> None:
+        """A check begins, after another one or as the first."""
+        self._tell(0.0)
+
+    def half(self) -> None:
+        """The framework's own loader has done, mmh's begins."""
+        self._tell(0.5)
+
+    def done(self) -> None:
+        """This check has ended."""
+        if self._number + 1 == len(self._checks):
+            self._tell(1.0)
+        else:
+            self._number += 1
+
+    def _tell(self, share: float) -> None:
+        if self._told is None:
+            return
+        framework, model = self._checks[self._number]
+        begin = self._ends[self._number - 1] if self._number else 0
+        done = begin + int(share * (self._ends[self._number] - begin))
+        told = CheckProgress(
+            "check", model.file, done, self._ends[-1], 0, framework, self._number + 1, len(self._checks)
+        )
+        if self._told(told) is False:
+            raise mmh.CancelledError("the progress callback returned False")
+
+
+def _packed(stack: contextlib.ExitStack, path: Any, progress: ProgressCallback | None) -> pathlib.Path:
     size = sum(file.stat().st_size for file in pathlib.Path(path).rglob("*")) if os.path.isdir(path) else 0
     folder = stack.enter_context(_models.temporary_folder(size or os.path.getsize(path)))
-    mmh.pack(path, folder / "packed.mmh", level=1)
+    mmh.pack(path, folder / "packed.mmh", level=1, progress=progress)
     return folder / "packed.mmh"
 
 
@@ -389,7 +448,7 @@ def _folder_of(stack: contextlib.ExitStack, source: pathlib.Path, files: list[Fi
 _START = "import sys; sys.path.append(sys.argv[1]); from mmh._framework_checks import main; main()"
 
 
-def _ask(job: dict[str, Any], wanted: list[Model], verbose: bool) -> list[Check]:
+def _ask(job: dict[str, Any], wanted: list[Model], steps: _Steps, verbose: bool) -> list[Check]:
     """The checks of one framework, by a process of its own; by another one after a crash."""
     environment = os.environ | {
         "CUDA_VISIBLE_DEVICES": "",
@@ -401,24 +460,42 @@ def _ask(job: dict[str, Any], wanted: list[Model], verbose: bool) -> list[Check]
     }
     checks: list[Check] = []
     while len(checks) < len(wanted):
-        left = wanted[len(checks) :]
-        with tempfile.TemporaryFile() as errors:
-            worker = subprocess.run(
+        left = len(wanted) - len(checks)
+        of_ours = False  # it is mmh's loader that is at work
+        steps.begin()
+        with (
+            tempfile.TemporaryFile() as given,
+            tempfile.TemporaryFile() as errors,
+        ):
+            given.write(json.dumps(job | {"models": [asdict(model) for model in wanted[-left:]]}).encode())
+            given.seek(0)
+            with subprocess.Popen(
                 [sys.executable, "-P", "-c", _START, str(pathlib.Path(mmh.__file__).parent.parent)],
-                input=json.dumps(job | {"models": [asdict(model) for model in left]}).encode(),
+                stdin=given,
                 stdout=subprocess.PIPE,
                 stderr=None if verbose else errors,
                 env=environment,
-                check=False,
-            )
+            ) as worker:
+                assert worker.stdout is not None
+                try:
+                    for line in worker.stdout:
+                        told = json.loads(line)
+                        of_ours = told.get("stage") == "ours"
+                        if of_ours:
+                            steps.half()
+                            continue
+                        checks.append(Check(**told["check"]))
+                        steps.done()
+                        if len(checks) < len(wanted):
+                            steps.begin()
+                except BaseException:  # an interrupt, or the callback's
+                    worker.kill()
+                    raise
             errors.seek(0)
             said = errors.read().decode("utf-8", "replace").strip().splitlines()
-        told = [json.loads(line) for line in worker.stdout.splitlines()]
-        done = [Check(**line["check"]) for line in told if "check" in line]
-        checks += done
-        if len(done) < len(left):  # it crashed
-            of_ours = bool(told) and told[-1].get("stage") == "ours"
+        if len(checks) < len(wanted):  # it crashed
             why = f"its process ended with {worker.returncode}" + (f": {said[-1][:200]}" if said else "")
-            model = left[len(done)]
+            model = wanted[len(checks)]
             checks.append(Check(model.file, model.kind, "failed" if of_ours else "unloadable", text=why))
+            steps.done()
     return checks
