@@ -207,7 +207,7 @@ def test_a_missing_tensor_is_named(model: Path) -> None:
 
 def test_a_name_that_is_nearly_right_is_answered(model: Path) -> None:
     with mmh.open(model) as container:
-        for given, meant in (("weight", "layers.0.weight"), ("layers.0.wieght", "layers.0.weight"), ("x.norm", "norm")):
+        for given, meant in (("weight", "layers.0.weight"), ("layers.0.weigt", "layers.0.weight"), ("x.norm", "norm")):
             with pytest.raises(mmh.MissingTensorError, match=rf'no tensor "{given}": is it .*"{meant}"'):
                 container.tensor(given)
         with pytest.raises(mmh.MissingTensorError, match=r'no tensor "zzz"$'):

@@ -17,7 +17,7 @@ RESULTS = """<?xml version="1.0" encoding="utf-8"?>
 <testcase name="a" /><testcase name="b" />
 <testcase name="c"><skipped type="pytest.skip" message="there is no browser">text</skipped></testcase>
 <testcase name="d"><skipped type="pytest.skip" message="there is no browser">text</skipped></testcase>
-<testcase name="e"><skipped message="collection skipped">('/x/y.py', 17, 'Skipped: JAX is not here')</skipped></testcase>
+<testcase name="e"><skipped message="collection skipped">('/x/y.py', 17, 'Skipped: no JAX')</skipped></testcase>
 <testcase name="f"><skipped message="collection skipped">('z.py', 9, "Skipped: it's not here")</skipped></testcase>
 <testcase name="g" />
 </testsuite></testsuites>
@@ -34,7 +34,7 @@ def test_reasons_are_told_before_the_count(tmp_path):
     told = tally(tmp_path, 0)
     assert told.returncode == 0 and not told.stderr
     assert told.stdout.splitlines() == [
-        "skipped 1: JAX is not here",
+        "skipped 1: no JAX",
         "skipped 1: it's not here",
         "skipped 2: there is no browser",
         "3 passed, 0 failed, 4 skipped",
