@@ -34,8 +34,8 @@ def test_reasons_are_told_before_the_count(tmp_path):
     told = tally(tmp_path, 0)
     assert told.returncode == 0 and not told.stderr
     assert told.stdout.splitlines() == [
-        "skipped 1: no JAX",
         "skipped 1: it's not here",
+        "skipped 1: no JAX",
         "skipped 2: there is no browser",
         "3 passed, 0 failed, 4 skipped",
     ]
