@@ -8,7 +8,7 @@ import io
 import json
 import os
 import warnings
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -21,15 +21,6 @@ from mmh._errors import CorruptError, MissingTensorError, UsageError
 _MAGIC = b"\x89MMH"
 _COMPARED_NAMES = 500
 _KINDS = ("file", "folder", "symlink")
-
-
-def _meant(name: str, names: Collection[str]) -> str:
-    """What was perhaps meant by a name that is not there, for a message; cheap, as people try names in loops."""
-    if not name or len(names) > _COMPARED_NAMES:
-        return ""
-    close = [known for known in names if known.endswith(f".{name}") or name.endswith(f".{known}")]
-    close = close or difflib.get_close_matches(name, names, 3)
-    return f": is it {' or '.join(json.dumps(known) for known in close[:3])}?" if close else ""
 
 
 class MendedWarning(UserWarning):
@@ -282,8 +273,17 @@ class Container:
             raise TypeError(f"a tensor is named by a str, not {type(name).__name__}")
         index = self._find(name)
         if index is None:
-            raise MissingTensorError(f'{self.name} has no tensor "{name}"{_meant(name, self._by_name())}')
+            raise MissingTensorError(f'{self.name} has no tensor "{name}"{self._meant(name)}')
         return index
+
+    def _meant(self, name: str) -> str:
+        """What was perhaps meant by a name that is not there, for a message; cheap, as people try names in loops."""
+        if not name or self._tensor_count > _COMPARED_NAMES:
+            return ""
+        names = self.keys()
+        close = [known for known in names if known.endswith(f".{name}") or name.endswith(f".{known}")]
+        close = close or difflib.get_close_matches(name, names, 3)
+        return f": is it {' or '.join(json.dumps(known) for known in close[:3])}?" if close else ""
 
     def tensor(self, name: str | int) -> TensorInfo:
         """What is known of a tensor. Raises MissingTensorError, a KeyError."""

@@ -49,7 +49,7 @@ def load(path: Any, *, model: str | None = None, load_external_data: bool = True
                 if tensor.data_location == onnx.TensorProto.EXTERNAL:
                     place = {entry.key: entry.value for entry in tensor.external_data}
                     where, offset, size = _external(container, file, tensor.name, place)
-                    needed = _needed_bytes(tensor)
+                    needed = _value_bytes(tensor.data_type, tensor.dims)
                     if needed is not None and (size != needed if place.get("length") else size < needed):
                         raise mmh.UsageError(
                             f'"{tensor.name}" has {size} bytes of external data, and its type and shape take {needed}'
@@ -60,21 +60,10 @@ def load(path: Any, *, model: str | None = None, load_external_data: bool = True
     return proto
 
 
-_BITS = {21: 4, 22: 4, 23: 4, 25: 2, 26: 2}  # of TensorProto.DataType's that have several elements in a byte
-
-
-def _needed_bytes(tensor: Any) -> int | None:
-    """Bytes that the values of a TensorProto take; None if this onnx does not know its type."""
-    from onnx import helper
-
-    try:
-        kind = helper.tensor_dtype_to_np_dtype(tensor.data_type)
-    except (KeyError, TypeError, ValueError):
-        return None
-    if min(tensor.dims, default=0) < 0 or kind.itemsize == 0 or kind.hasobject:
-        return None
-    bits: int = math.prod(tensor.dims) * _BITS.get(tensor.data_type, 8 * kind.itemsize)
-    return (bits + 7) // 8
+def _value_bytes(data_type: int, shape: Collection[int]) -> int | None:
+    """Bytes that the values of a tensor take; None for types that are not known here, and of no shape."""
+    bits = _BITS.get(data_type)
+    return None if bits is None or min(shape, default=0) < 0 else (math.prod(shape) * bits + 7) // 8
 
 
 def _tensors(proto: Any) -> Iterator[Any]:
@@ -364,8 +353,7 @@ def _uses_memory_as_it_is(options: Any) -> bool:
 
 def _check_size(entry: _Moved) -> None:
     """Raises UsageError if a tensor's values are not of the size that its shape says."""
-    kind = np.dtype(_NUMPY.get(entry.data_type) or _BY_NUMBER[entry.data_type])
-    if math.prod(entry.shape) * kind.itemsize != entry.size:
+    if _value_bytes(entry.data_type, entry.shape) != entry.size:
         raise mmh.UsageError(f'"{entry.name}" has {entry.size} bytes for the shape {entry.shape}')
 
 
@@ -410,3 +398,6 @@ _NUMPY = {
     13: "uint64",
 }
 _BY_NUMBER = {16: "uint16", 17: "uint8", 18: "uint8", 19: "uint8", 20: "uint8"}
+# How many bits an element has: complex numbers and what shares bytes besides.
+_BITS = {number: 8 * np.dtype(kind).itemsize for number, kind in {**_NUMPY, **_BY_NUMBER}.items()}
+_BITS |= {14: 64, 15: 128, 21: 4, 22: 4, 23: 4, 24: 8, 25: 2, 26: 2}
